@@ -1,0 +1,65 @@
+# `make run` the main job, `make test` the tests; `make help` lists the rest.
+PYTHON ?= python3
+DATA ?= auto
+TRIALS ?= 30
+PORT ?= 8000
+MLFLOW_PORT ?= 5000
+
+VENV := .venv
+BIN := $(VENV)/bin
+UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT)
+
+.DEFAULT_GOAL := help
+.PHONY: help run smoke test test-slow soak bench lint format lock clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: $(VENV)/run.stamp ## train, promote and serve on this machine until Ctrl-C (DATA= TRIALS= PORT= MLFLOW_PORT=)
+	@$(UP)
+
+smoke: $(VENV)/run.stamp ## the same, ended after one /predict and one /predict-batch were answered
+	@$(UP) --smoke
+
+test: lint ## lint and every test not marked slow
+	@$(BIN)/python -m pytest -m "not slow and not soak"
+
+test-slow: $(VENV)/dev.stamp ## whole pipelines, servers and fault loops in small numbers
+	@$(BIN)/python -m pytest -m "slow and not soak"
+
+soak: $(VENV)/dev.stamp ## fault loops in full numbers, by hand
+	@$(BIN)/python -m pytest -m soak
+
+bench: $(VENV)/dev.stamp ## measurements; each prints its figures
+	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/dev.stamp ## let ruff mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(VENV)/dev.stamp ## resolve the dependency groups anew into requirements/ and conda.yaml
+	@$(BIN)/python requirements/lock.py
+
+clean: ## remove the environment and everything that runs have written
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and "Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements/gateway.txt requirements/pipelines.txt | $(VENV)/bin/python
+	@echo "installing the locked requirements (a few minutes, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/pipelines.txt -r requirements/gateway.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
+	@echo "installing the locked requirements and the tools (a few minutes, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@ $(VENV)/run.stamp
