@@ -1,0 +1,132 @@
+"""A bundle: one model version as three data files. Nothing in it is ever executed, nothing is pickled.
+
+``ensemble.onnx`` scores, ``booster.ubj`` explains, ``manifest.json`` says what they are. The bundle's digest stands
+outside it (in the registry and the release pointer), because a file cannot vouch for itself.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ml_project.errors import InvalidBundle
+from ml_project.features import AmountStatistics
+from ml_project.policies import Thresholds
+from ml_project.schema import FEATURES
+from ml_project.statistics import FeatureStatistics, Histogram
+
+FORMAT_VERSION = 1
+ONNX_FILE, BOOSTER_FILE, MANIFEST_FILE = "ensemble.onnx", "booster.ubj", "manifest.json"
+FILES = (ONNX_FILE, BOOSTER_FILE, MANIFEST_FILE)
+
+
+class GoldenRow(BaseModel):
+    """A transaction whose scores every loader must reproduce before it answers anybody."""
+
+    raw: tuple[float, ...]
+    scores: dict[str, float]
+
+
+class Manifest(BaseModel):
+    """What stands in ``manifest.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int
+    features: tuple[str, ...]
+    settings: dict[str, Any]
+    amount: AmountStatistics
+    statistics: FeatureStatistics
+    score_baseline: Histogram
+    policy: str
+    policies: dict[str, Thresholds]
+    data: dict[str, Any]
+    libraries: dict[str, str]
+    golden_rows: tuple[GoldenRow, ...]
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Thresholds of the policy in use."""
+        return self.policies[self.policy]
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: equal manifests, equal bytes."""
+        return (json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle's contents in memory."""
+
+    manifest: Manifest
+    onnx: bytes
+    booster: bytes
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """File name to contents."""
+        return {ONNX_FILE: self.onnx, BOOSTER_FILE: self.booster, MANIFEST_FILE: self.manifest.to_bytes()}
+
+    @property
+    def file_digests(self) -> dict[str, str]:
+        """File name to SHA-256."""
+        return {name: hashlib.sha256(content).hexdigest() for name, content in self.files.items()}
+
+    @property
+    def digest(self) -> str:
+        """The bundle's SHA-256; see `combined_digest`."""
+        return combined_digest(self.file_digests)
+
+    def write(self, folder: Path) -> None:
+        """Write the three files into a folder, which is made when missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
+
+
+def combined_digest(file_digests: Mapping[str, str]) -> str:
+    """SHA-256 over the sorted lines ``<sha256>  <name>``, the form that sha256sum prints."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(file_digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def read_bundle(folder: Path, expected_digest: str | None = None) -> Bundle:
+    """Read a bundle and check it against the digest that the registry holds.
+
+    Raises
+    ------
+    InvalidBundle
+        When a file is missing, the digest differs, or the manifest is not one that this version understands.
+    """
+    contents: dict[str, bytes] = {}
+    for name in FILES:
+        path = folder / name
+        if not path.is_file():
+            raise InvalidBundle(f"The bundle in {folder} lacks {name}.", "Publish the version again.")
+        contents[name] = path.read_bytes()
+    digest = combined_digest({name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
+    if expected_digest is not None and digest != expected_digest:
+        raise InvalidBundle(
+            f"The bundle in {folder} has the digest {digest}, the registry says {expected_digest}.",
+            "Somebody changed a file after promotion; promote an intact version.",
+        )
+    return Bundle(_manifest(contents[MANIFEST_FILE], folder), contents[ONNX_FILE], contents[BOOSTER_FILE])
+
+
+def _manifest(content: bytes, folder: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise InvalidBundle(f"The manifest in {folder} is not valid: {error}", "Publish the version again.") from error
+    if manifest.format_version != FORMAT_VERSION:
+        raise InvalidBundle(
+            f"The bundle in {folder} has format {manifest.format_version}; this software reads {FORMAT_VERSION}.",
+            "Use the software version that made it, or train again.",
+        )
+    if manifest.features != FEATURES:
+        raise InvalidBundle(f"The bundle in {folder} was made for other features.", "Train again.")
+    return manifest

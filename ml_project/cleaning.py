@@ -1,0 +1,176 @@
+"""Raw tables to clean transactions: what cannot be used is refused naming file, column and row, the rest is counted."""
+
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ml_project.errors import InvalidInput
+from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+
+_REQUIRED = (*RAW_FEATURES, LABEL)
+CLEAN_COLUMNS = (*_REQUIRED, WEIGHT)
+"""Columns of every clean table, in order; ``event_time`` follows where the data has it."""
+
+
+@dataclass(frozen=True)
+class CleaningReport:
+    """What cleaning found and did.
+
+    Attributes
+    ----------
+    rows_in, rows_out : int
+        Rows before and after.
+    frauds : int
+        Fraud rows among those that stay, unweighted.
+    duplicates_dropped : int
+        Rows equal to an earlier one in everything but their weight.
+    missing_imputed : dict of str to int
+        Missing values replaced by their column's median, for columns that had any.
+    engineered_dropped : int
+        Engineered columns that came with the data and are recomputed instead.
+    """
+
+    rows_in: int
+    rows_out: int
+    frauds: int
+    duplicates_dropped: int
+    missing_imputed: dict[str, int]
+    engineered_dropped: int
+
+
+def clean(
+    frame: pd.DataFrame, missing: Literal["reject", "impute"] = "reject", *, name: str = "data", header_lines: int = 0
+) -> tuple[pd.DataFrame, CleaningReport]:
+    """Check and normalise labelled transactions.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns Time, V1..V28, Amount, Class, optionally Weight and event_time (ISO 8601 or timestamps, taken as UTC
+        where they name no zone), in any order; numbers may be text.
+    missing : {'reject', 'impute'}
+        What to do with a missing raw field. Class, Weight and event_time are never imputed.
+    name : str
+        What messages call the data, usually its file.
+    header_lines : int
+        Lines before the first row in the file, where messages should also give the line number.
+
+    Returns
+    -------
+    DataFrame
+        ``CLEAN_COLUMNS``, and event_time where the data has it, ordered by event_time or else Time (stable).
+    CleaningReport
+
+    Raises
+    ------
+    InvalidInput
+        Naming the first offending column and its first row (counted from 1).
+    """
+    check = _Check(name, header_lines)
+    check.columns(frame)
+    imputed: dict[str, int] = {}
+    columns: dict[str, NDArray[np.float64]] = {}
+    for column in (*_REQUIRED, WEIGHT):
+        if column not in frame:
+            columns[column] = np.ones(len(frame))
+            continue
+        values = check.numbers(frame[column])
+        holes = np.isnan(values)
+        if holes.any():
+            if missing == "reject" or column not in RAW_FEATURES or holes.all():
+                check.refuse_missing(column, holes, imputable=column in RAW_FEATURES and not holes.all())
+            imputed[column] = int(holes.sum())
+            values = np.where(holes, np.nanmedian(values), values)
+        columns[column] = values
+    check.values(columns)
+    table = pd.DataFrame(columns).astype({LABEL: np.int8})
+    if EVENT_TIME in frame:
+        table[EVENT_TIME] = check.times(frame[EVENT_TIME])
+    duplicate = table.drop(columns=WEIGHT).duplicated()
+    order = EVENT_TIME if EVENT_TIME in table else "Time"
+    table = table[~duplicate].sort_values(order, kind="stable", ignore_index=True)
+    return table, CleaningReport(
+        rows_in=len(frame),
+        rows_out=len(table),
+        frauds=int(table[LABEL].sum()),
+        duplicates_dropped=int(duplicate.sum()),
+        missing_imputed=imputed,
+        engineered_dropped=sum(column in frame for column in ENGINEERED_FEATURES),
+    )
+
+
+@dataclass(frozen=True)
+class _Check:
+    """The refusals, all worded alike."""
+
+    name: str
+    header_lines: int
+
+    def columns(self, frame: pd.DataFrame) -> None:
+        names = [str(column) for column in frame.columns]
+        known = (*_REQUIRED, WEIGHT, EVENT_TIME, *ENGINEERED_FEATURES)
+        expected = (
+            f"The columns are {', '.join(_REQUIRED[:3])}..V28, Amount, {LABEL}, optionally {WEIGHT}, {EVENT_TIME}."
+        )
+        for column in names:
+            if column not in known:
+                raise InvalidInput(f"{self.name}: unknown column {column!r}.", f"Remove it. {expected}")
+            if names.count(column) > 1:
+                raise InvalidInput(f"{self.name}: column {column} is there twice.", "Keep one of them.")
+        absent = [column for column in _REQUIRED if column not in names]
+        if absent:
+            raise InvalidInput(f"{self.name}: missing column {', '.join(absent)}.", f"Add it. {expected}")
+        if frame.empty:
+            raise InvalidInput(f"{self.name}: the table has no rows.", "Give a file with transactions.")
+
+    def numbers(self, series: pd.Series) -> NDArray[np.float64]:
+        column = str(series.name)
+        if not (pd.api.types.is_numeric_dtype(series) or series.dtype == object or series.dtype == "string"):
+            raise InvalidInput(f"{self.name}: column {column} holds {series.dtype}.", "Give numbers.")
+        numeric = pd.to_numeric(series, errors="coerce")
+        text = (numeric.isna() & series.notna()).to_numpy()
+        if text.any():
+            found = str(series[text].iloc[0])[:40]
+            self._refuse(column, text, f"{found!r} is not a number", "Correct the value or remove the row.")
+        # Numbers in text go through float(), which rounds correctly where to_numeric may be off by the last bit.
+        exact = numeric if pd.api.types.is_numeric_dtype(series) else series
+        values: NDArray[np.float64] = exact.to_numpy(np.float64, na_value=np.nan)
+        infinite = np.isinf(values)
+        if infinite.any():
+            self._refuse(column, infinite, "the value is infinite", "Correct the value or remove the row.")
+        return values
+
+    def refuse_missing(self, column: str, rows: NDArray[np.bool_], *, imputable: bool) -> NoReturn:
+        impute = ", or set missing to impute" if imputable else ""
+        self._refuse(column, rows, "the value is missing", f"Fill it in, remove the row{impute}.")
+
+    def values(self, columns: dict[str, NDArray[np.float64]]) -> None:
+        label = columns[LABEL]
+        for column, bad, problem, remedy in (
+            ("Amount", columns["Amount"] < 0, "the amount is negative", "Give amounts of at least 0."),
+            (LABEL, (label != 0) & (label != 1), "the label is neither 0 nor 1", "Give 1 for fraud, else 0."),
+            (WEIGHT, columns[WEIGHT] <= 0, "the weight is not positive", "Give 1/p for a row kept with probability p."),
+        ):
+            if bad.any():
+                self._refuse(column, bad, problem, remedy)
+
+    def times(self, series: pd.Series) -> pd.Series:
+        if pd.api.types.is_numeric_dtype(series):
+            raise InvalidInput(
+                f"{self.name}: column {EVENT_TIME} holds numbers.", "Give ISO 8601 text or timestamps, in UTC."
+            )
+        times = pd.to_datetime(series, utc=True, errors="coerce", format="ISO8601")
+        bad = times.isna().to_numpy()
+        if bad.any():
+            self._refuse(EVENT_TIME, bad, "the time is missing or not ISO 8601", "Write 2013-09-01T12:00:00Z.")
+        return times.astype("datetime64[ns, UTC]").reset_index(drop=True)
+
+    def _refuse(self, column: str, rows: NDArray[np.bool_], problem: str, remedy: str) -> NoReturn:
+        first = int(np.argmax(rows)) + 1
+        line = f" (line {first + self.header_lines})" if self.header_lines else ""
+        more = int(rows.sum()) - 1
+        also = f", as in {more} more row{'s' if more > 1 else ''}" if more else ""
+        raise InvalidInput(f"{self.name}: column {column}, row {first}{line}: {problem}{also}.", remedy)

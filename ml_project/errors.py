@@ -1,0 +1,58 @@
+"""The base of every error that we raise on purpose: a message with cause and remedy, an exit code, an HTTP status."""
+
+from typing import ClassVar
+
+
+class FraudError(Exception):
+    """An expected failure, told to people in one clear message.
+
+    Parameters
+    ----------
+    cause : str
+        What is wrong, naming the file, column, row or setting concerned.
+    remedy : str
+        What to do about it.
+    """
+
+    exit_code: ClassVar[int] = 2
+    status: ClassVar[int] = 500
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        self.cause = cause
+        self.remedy = remedy
+        super().__init__(f"{cause} {remedy}".strip())
+
+
+class Refused(FraudError):
+    """A check said no: validation, or the gate."""
+
+    exit_code = 1
+    status = 409
+
+
+class InvalidInput(FraudError):
+    """Data, arguments or settings that cannot be used as they are."""
+
+    exit_code = 2
+    status = 422
+
+
+class LostRace(FraudError):
+    """Somebody else holds the lock or has moved first."""
+
+    exit_code = 3
+    status = 409
+
+
+class InvalidBundle(FraudError):
+    """A bundle whose files, digests, schema or golden rows are not what they should be."""
+
+    exit_code = 2
+    status = 503
+
+
+class Unavailable(FraudError):
+    """A server that we need (tracking, storage) cannot be reached or refuses us."""
+
+    exit_code = 2
+    status = 503

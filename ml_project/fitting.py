@@ -1,0 +1,159 @@
+"""From rows and frozen settings to a draft bundle: the evaluation twin, and the refit that ships.
+
+The twin is fitted on train, calibrated on validation and measured on test. The refit has the same settings and sees all
+rows, for frauds are few; its calibration and thresholds come from forward scores: each block of rows is scored by a
+model fitted on what came before it.
+"""
+
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_project.bundle import FORMAT_VERSION, Bundle, Manifest
+from ml_project.calibration import Calibrator, fit_calibrator
+from ml_project.dataset import Dataset
+from ml_project.ensemble import Ensemble, EnsembleSettings, fit_ensemble
+from ml_project.features import AmountStatistics, compute_features
+from ml_project.onnx_graph import ensemble_to_onnx
+from ml_project.schema import FEATURES
+from ml_project.scored import ScoredRows
+from ml_project.scorer import Scorer, golden_rows
+from ml_project.split import TimeSplit, forward_folds
+from ml_project.statistics import FeatureStatistics, Histogram
+
+GOLDEN_ROWS = 8
+LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a fit depends on beside rows and settings."""
+
+    seed: int = 0
+    threads: int = 1
+    folds: int = 3
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted ensemble, its draft bundle (no thresholds yet) and the unseen rows that those will come from.
+
+    Attributes
+    ----------
+    unseen : ScoredRows
+        Scores of rows that the scoring model had not seen: validation for the twin, forward scores for the refit.
+    """
+
+    ensemble: Ensemble
+    amount: AmountStatistics
+    calibrator: Calibrator
+    bundle: Bundle
+    unseen: ScoredRows
+
+    def score(self, data: Dataset) -> ScoredRows:
+        """Scores of further rows."""
+        return ScoredRows.of(data, compute_features(data.raw, self.amount), self.ensemble)
+
+
+def _fit(data: Dataset, settings: EnsembleSettings, options: FitOptions) -> tuple[Ensemble, AmountStatistics]:
+    amount = AmountStatistics.fit(data.amount, data.weight)
+    features = compute_features(data.raw, amount)
+    return fit_ensemble(features, data.label, data.weight, settings, options.seed, options.threads), amount
+
+
+def _finish(
+    data: Dataset,
+    ensemble: Ensemble,
+    amount: AmountStatistics,
+    unseen: ScoredRows,
+    settings: EnsembleSettings,
+    origin: dict[str, Any],
+) -> Fitted:
+    calibrator = fit_calibrator(unseen.hybrid, unseen.label, unseen.weight)
+    features = compute_features(data.raw, amount)
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        features=FEATURES,
+        settings=asdict(settings),
+        amount=amount,
+        statistics=FeatureStatistics.fit(features, data.weight),
+        score_baseline=Histogram.fit(unseen.hybrid, unseen.weight),
+        policy="",
+        policies={},
+        data=origin | {"rows": len(data), "frauds": data.frauds, "seen_until": float(unseen.moment[-1])},
+        libraries={name: version(name) for name in LIBRARIES}
+        | {"xgboost": _xgboost_version(), "python": platform.python_version()},
+        golden_rows=(),
+    )
+    draft = Bundle(manifest, ensemble_to_onnx(ensemble, calibrator), bytes(ensemble.booster.save_raw("ubj")))
+    rows = golden_rows(Scorer(draft, threads=1), _spread(data, ensemble.hybrid(features)))
+    manifest = manifest.model_copy(update={"golden_rows": rows})
+    return Fitted(ensemble, amount, calibrator, Bundle(manifest, draft.onnx, draft.booster), unseen)
+
+
+def _xgboost_version() -> str:
+    import xgboost
+
+    return str(xgboost.__version__)
+
+
+def _spread(data: Dataset, hybrid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Raw rows from the lowest to the highest score, half of them frauds."""
+    chosen = []
+    for label in (0, 1):
+        rows = np.flatnonzero(data.label == label)
+        ranked = rows[np.argsort(hybrid[rows], kind="stable")]
+        chosen.append(ranked[np.linspace(0, len(ranked) - 1, GOLDEN_ROWS // 2).astype(int)])
+    golden: NDArray[np.float64] = data.raw[np.concatenate(chosen)]
+    return golden
+
+
+def fit_twin(split: TimeSplit, settings: EnsembleSettings, options: FitOptions, origin: dict[str, Any]) -> Fitted:
+    """The evaluation twin: fitted on train, calibrated on validation.
+
+    Parameters
+    ----------
+    origin : dict
+        Where the rows come from (source, digest): goes into the manifest.
+    """
+    ensemble, amount = _fit(split.train, settings, options)
+    unseen = ScoredRows.of(split.validation, compute_features(split.validation.raw, amount), ensemble)
+    return _finish(split.train, ensemble, amount, unseen, settings, origin | {"role": "twin"})
+
+
+def fit_refit(
+    data: Dataset,
+    settings: EnsembleSettings,
+    options: FitOptions,
+    origin: dict[str, Any],
+    on_fold: Callable[[int], None] = lambda _fold: None,
+) -> Fitted:
+    """The refit: fitted on all rows, calibrated on forward scores. ``on_fold`` hears of each finished fold."""
+    parts = []
+    for number, fold in enumerate(forward_folds(data, options.folds)):
+        ensemble, amount = _fit(fold.past, settings, options)
+        parts.append(ScoredRows.of(fold.future, compute_features(fold.future.raw, amount), ensemble))
+        on_fold(number)
+    ensemble, amount = _fit(data, settings, options)
+    return _finish(data, ensemble, amount, ScoredRows.concatenate(parts), settings, origin | {"role": "refit"})
+
+
+def parity(fitted: Fitted, data: Dataset, rows: int = 10_000) -> float:
+    """Largest difference between the bundle's ONNX scores and scikit-learn's and XGBoost's, over the latest rows."""
+    tail = data.take(slice(-rows, None))
+    features = compute_features(tail.raw, fitted.amount)
+    reference = ScoredRows.of(tail, features, fitted.ensemble)
+    scores = Scorer(fitted.bundle, threads=1).score_features(features)
+    return float(
+        max(
+            np.abs(scores.isolation - reference.isolation).max(),
+            np.abs(scores.boosted - reference.boosted).max(),
+            np.abs(scores.hybrid - reference.hybrid).max(),
+            np.abs(scores.probability - reference.probability(fitted.calibrator)).max(),
+        )
+    )

@@ -1,0 +1,160 @@
+"""The one way from raw transactions to scores and decisions: gateway, pyfunc and Spark all call it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ml_project.bundle import Bundle, GoldenRow, read_bundle
+from ml_project.errors import InvalidBundle
+from ml_project.features import compute_features
+from ml_project.policies import Thresholds
+from ml_project.schema import FEATURES, OUTPUTS, RAW_FEATURES
+
+PARITY_TOLERANCE = 1e-5
+"""Largest difference allowed between two libraries' scores of one row."""
+
+BATCH_ROWS = 16
+"""From this many rows on, all cores work on a call; below, waking them costs more than the trees do."""
+
+
+class Decision(StrEnum):
+    """What happens to a transaction."""
+
+    APPROVE = "APPROVE"
+    REVIEW = "REVIEW"
+    DECLINE = "DECLINE"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of n transactions, each of shape (n,), float32 values as float64.
+
+    Decisions compare exactly these numbers with the thresholds, so that what a client sees is what was decided on.
+    """
+
+    isolation: NDArray[np.float64]
+    boosted: NDArray[np.float64]
+    hybrid: NDArray[np.float64]
+    probability: NDArray[np.float64]
+
+    def row(self, index: int) -> dict[str, float]:
+        """One transaction's scores by output name."""
+        values = (self.isolation, self.boosted, self.hybrid, self.probability)
+        return {name: float(scores[index]) for name, scores in zip(OUTPUTS, values, strict=True)}
+
+
+def decide(hybrid: float, thresholds: Thresholds) -> Decision:
+    """APPROVE below the alert threshold, DECLINE from the decline threshold on, REVIEW between."""
+    if hybrid >= thresholds.decline:
+        return Decision.DECLINE
+    return Decision.REVIEW if hybrid >= thresholds.alert else Decision.APPROVE
+
+
+class Scorer:
+    """An immutable scorer over one bundle; safe to share between threads.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Contents that were checked against the registry's digest.
+    threads : int
+        Cores for batches; 0 takes all. Single rows always use one.
+
+    Raises
+    ------
+    InvalidBundle
+        When the graph cannot be loaded or takes other inputs.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+        self.bundle = bundle
+        self._amount = bundle.manifest.amount
+        self._single = _session(bundle.onnx, threads=1)
+        self._threads = threads
+
+    @cached_property
+    def thresholds(self) -> Thresholds:
+        """Thresholds of the bundle's policy."""
+        return self.bundle.manifest.thresholds
+
+    @cached_property
+    def _batch(self) -> ort.InferenceSession:
+        return self._single if self._threads == 1 else _session(self.bundle.onnx, self._threads)
+
+    def score(self, raw: NDArray[np.float64]) -> Scores:
+        """Scores of raw transactions, shape (n, 30) in the order of ``schema.RAW_FEATURES``."""
+        return self.score_features(compute_features(raw, self._amount))
+
+    def score_features(self, features: NDArray[np.float32]) -> Scores:
+        """Scores of computed features, shape (n, 37)."""
+        session = self._single if len(features) < BATCH_ROWS else self._batch
+        outputs = session.run(None, {"features": features})
+        return Scores(*(output[:, 0].astype(np.float64) for output in outputs))
+
+    def replay_golden_rows(self) -> float:
+        """Score the manifest's golden rows again; the largest difference.
+
+        Raises
+        ------
+        InvalidBundle
+            When one differs by more than ``PARITY_TOLERANCE``: this machine would decide otherwise than training did.
+        """
+        rows = self.bundle.manifest.golden_rows
+        if not rows:
+            raise InvalidBundle("The bundle has no golden rows.", "Train again.")
+        if any(len(row.raw) != len(RAW_FEATURES) or set(row.scores) != set(OUTPUTS) for row in rows):
+            raise InvalidBundle("The golden rows have other fields or scores than this software.", "Train again.")
+        scores = self.score(np.array([row.raw for row in rows], dtype=np.float64))
+        apart = [scores.row(i)[name] - expected for i, row in enumerate(rows) for name, expected in row.scores.items()]
+        worst = float(np.abs(apart).max())  # NaN where any is NaN, as Python's max is not
+        if not worst <= PARITY_TOLERANCE:
+            raise InvalidBundle(
+                f"Golden rows score up to {worst:.2g} apart from what training wrote (allowed {PARITY_TOLERANCE:g}).",
+                "The bundle or this machine's ONNX Runtime is not what was tested; keep the old version.",
+            )
+        return worst
+
+
+def golden_rows(scorer: Scorer, raw: NDArray[np.float64]) -> tuple[GoldenRow, ...]:
+    """Transactions with the scores that the fitted bundle gives them."""
+    scores = scorer.score(raw)
+    return tuple(GoldenRow(raw=tuple(row.tolist()), scores=scores.row(i)) for i, row in enumerate(raw))
+
+
+def load_scorer(folder: Path, expected_digest: str | None = None, threads: int = 0) -> Scorer:
+    """Read, check, replay: a scorer that is fit to answer.
+
+    Raises
+    ------
+    InvalidBundle
+        See `read_bundle` and `Scorer.replay_golden_rows`.
+    """
+    bundle = read_bundle(folder, expected_digest)
+    if bundle.manifest.policy not in bundle.manifest.policies:
+        raise InvalidBundle(f"The bundle in {folder} has no thresholds yet.", "Run the step threshold.")
+    scorer = Scorer(bundle, threads)
+    scorer.replay_golden_rows()
+    return scorer
+
+
+def _session(model: bytes, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime raises many unrelated types for a bad graph
+        raise InvalidBundle(f"ONNX Runtime cannot load the graph: {error}", "Publish the version again.") from error
+    shapes = [tuple(value.shape[1:]) for value in session.get_inputs()]
+    if shapes != [(len(FEATURES),)]:
+        raise InvalidBundle(f"The graph takes inputs {shapes}, not {len(FEATURES)} features.", "Train again.")
+    outputs = tuple(value.name for value in session.get_outputs())
+    if outputs != OUTPUTS:
+        raise InvalidBundle(f"The graph gives {', '.join(outputs)}, not {', '.join(OUTPUTS)}.", "Train again.")
+    return session

@@ -1,0 +1,169 @@
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from ml_project.curve import RankingCurve, ranking_curve
+from ml_project.metrics import (
+    alerts_per_day_at,
+    average_precision,
+    calibration_error,
+    cost_at,
+    estimate,
+    paired_difference,
+    precision_at,
+    ranking_metrics,
+    recall_at,
+    recall_at_fpr,
+    roc_auc,
+    threshold_metrics,
+)
+
+
+class Rows(NamedTuple):
+    label: np.ndarray
+    weight: np.ndarray
+    amount: np.ndarray
+    score: np.ndarray
+
+    @property
+    def curve(self) -> RankingCurve:
+        return ranking_curve(self.score, self.label, self.weight, self.amount)
+
+
+def drawn(n: int, seed: int, distinct: int = 1000, rate: float = 0.2) -> Rows:
+    rng = np.random.default_rng(seed)
+    label = (rng.random(n) < rate).astype(np.int8)
+    label[:2] = (0, 1)
+    score = np.round(np.clip(rng.normal(0.3 + 0.3 * label, 0.2), 0, 1) * distinct) / distinct
+    return Rows(label, rng.uniform(0.5, 4, n), rng.exponential(80, n), score)
+
+
+rows = st.builds(drawn, st.integers(2, 80), st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 10, 10**6]))
+
+
+@given(rows)
+def test_average_precision_and_auc_equal_scikit_learn(data: Rows):
+    expected = average_precision_score(data.label, data.score, sample_weight=data.weight)
+    assert average_precision(data.curve) == pytest.approx(expected)
+    assert roc_auc(data.curve) == pytest.approx(roc_auc_score(data.label, data.score, sample_weight=data.weight))
+
+
+@given(rows, st.floats(0, 1))
+def test_recall_at_fpr_is_the_best_within_the_limit(data: Rows, limit: float):
+    legitimate, fraud = (data.weight * (data.label == value) for value in (0, 1))
+    best = 0.0
+    for threshold in np.unique(data.score):
+        alert = data.score >= threshold
+        if legitimate[alert].sum() / legitimate.sum() <= limit:
+            best = max(best, fraud[alert].sum() / fraud.sum())
+    assert recall_at_fpr(limit)(data.curve) == pytest.approx(best)
+
+
+@given(rows, st.floats(0, 1.1))
+def test_figures_of_a_threshold_equal_a_count_by_hand(data: Rows, threshold: float):
+    alert, fraud = data.score >= threshold, data.label == 1
+    caught, alerts = data.weight[alert & fraud].sum(), data.weight[alert].sum()
+    assert precision_at(threshold)(data.curve) == pytest.approx(caught / alerts if alerts else 0.0)
+    assert recall_at(threshold)(data.curve) == pytest.approx(caught / data.weight[fraud].sum())
+    assert alerts_per_day_at(threshold, 4.0)(data.curve) == pytest.approx(alerts / 4)
+    cost = (data.weight * data.amount)[~alert & fraud].sum() + 5.0 * alerts
+    assert cost_at(threshold, 5.0, 4.0)(data.curve) == pytest.approx(cost / 4)
+
+
+def test_names_of_the_figures():
+    assert list(ranking_metrics()) == ["average_precision", "roc_auc", "recall_at_fpr_0.01"]
+    assert list(threshold_metrics(0.5, 5.0, 1.0)) == ["precision", "recall", "cost_per_day", "alerts_per_day"]
+
+
+def test_interval_contains_the_point_and_narrows_with_rows():
+    widths = []
+    for n in (400, 6_400):
+        data = drawn(n, seed=1, distinct=10**6)
+        for figure in estimate(data, data.score, ranking_metrics(0.1), replicates=200).values():
+            assert figure.low < figure.value < figure.high
+        found = estimate(data, data.score, {"auc": roc_auc}, replicates=200)["auc"]
+        widths.append(found.high - found.low)
+    assert widths[0] / widths[1] == pytest.approx(4, rel=0.4)
+
+
+def test_interval_covers_the_truth_about_95_times_in_100():
+    truth = roc_auc(drawn(200_000, seed=0, distinct=10**6).curve)
+    covered = 0
+    for seed in range(1, 101):
+        data = drawn(300, seed)
+        found = estimate(data, data.score, {"auc": roc_auc}, replicates=120, seed=seed)["auc"]
+        covered += found.low <= truth <= found.high
+    assert 88 <= covered <= 100
+
+
+def test_estimate_is_determined_by_its_seed():
+    data = drawn(300, seed=2)
+    first, same, other = (estimate(data, data.score, ranking_metrics(), 50, seed) for seed in (3, 3, 4))
+    assert first == same
+    assert first != other
+    assert first["roc_auc"].value == other["roc_auc"].value
+
+
+def test_integer_weights_equal_repeated_rows():
+    data = drawn(200, seed=5)
+    times = np.random.default_rng(5).integers(1, 4, 200)
+    weighted = data._replace(weight=times.astype(float))
+    repeated = Rows(*(values.repeat(times) for values in data._replace(weight=np.ones(200))))
+    first, second = (estimate(d, d.score, ranking_metrics(0.1), 20) for d in (weighted, repeated))
+    for name in first:
+        assert first[name].value == pytest.approx(second[name].value)
+
+
+def test_perfect_scores_have_no_uncertainty():
+    data = drawn(100, seed=6)
+    found = estimate(data, data.label.astype(float), {"ap": average_precision}, 50)["ap"]
+    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+    assert str(found) == "1.000 [1.000, 1.000]"
+
+
+def test_equal_scores_differ_by_nothing():
+    data = drawn(300, seed=7)
+    found = paired_difference(data, data.score, data.score / 2, replicates=50)["average_precision"]
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_paired_difference_is_antisymmetric_and_sees_a_better_model():
+    data = drawn(1_000, seed=8)
+    worse = np.random.default_rng(8).permutation(data.score)
+    gain = paired_difference(data, data.score, worse, replicates=100)["average_precision"]
+    loss = paired_difference(data, worse, data.score, replicates=100)["average_precision"]
+    assert gain.low > 0
+    assert (loss.value, loss.low, loss.high) == pytest.approx((-gain.value, -gain.high, -gain.low))
+    assert gain.value == average_precision(data.curve) - average_precision(data._replace(score=worse).curve)
+
+
+@pytest.mark.parametrize("frauds_first", [True, False])
+def test_perfect_calibration_has_no_error_however_ties_are_ordered(frauds_first: bool):
+    probability = np.repeat([0.1, 0.25, 0.5], 400)
+    label = np.concatenate([np.arange(400) < 400 * p for p in (0.1, 0.25, 0.5)]).astype(np.int8)
+    if not frauds_first:
+        label = label.reshape(3, 400)[:, ::-1].ravel()
+    data = Rows(label, np.full(1200, 2.0), np.ones(1200), probability)
+    assert calibration_error(data, probability) == pytest.approx(0, abs=1e-12)
+
+
+def test_labels_drawn_from_the_probabilities_are_calibrated():
+    rng = np.random.default_rng(9)
+    probability = rng.beta(0.3, 3, 100_000)
+    data = Rows((rng.random(100_000) < probability).astype(np.int8), np.ones(100_000), np.ones(100_000), probability)
+    assert calibration_error(data, probability) < 0.03
+    assert calibration_error(data, probability / 3) == pytest.approx(2 / 3, abs=0.03)
+    assert calibration_error(data, np.minimum(2 * probability, 1)) > 0.5
+    assert calibration_error(data, np.full(100_000, probability.mean())) < 0.03
+
+
+def test_bad_probabilities_have_a_large_error():
+    label = np.array([1] * 10 + [0] * 990, dtype=np.int8)
+    data = Rows(label, np.ones(1000), np.ones(1000), label.astype(float))
+    assert calibration_error(data, np.zeros(1000)) == 1.0
+    assert calibration_error(data, np.ones(1000)) == pytest.approx(99)
+    assert calibration_error(data, 1.0 - label) == pytest.approx(100)
