@@ -1,0 +1,1 @@
+"""What both sides keep things in: the model registry, releases, objects."""
