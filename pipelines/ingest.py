@@ -1,0 +1,178 @@
+"""The first step: from any source to one clean Parquet file that knows where it came from."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+from ml_project.cleaning import CleaningReport, clean
+from ml_project.errors import InvalidInput
+from pipelines.sources import Source, read_source
+
+_KEY: Final = b"fraud.ingest"
+_FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class IngestedMeta:
+    """What an ingested file says of itself.
+
+    Attributes
+    ----------
+    source : {'kaggle', 'simulated', 'file'}
+        For the tag ``data.source``.
+    name : str
+        The data set, the simulator with its seed, or the path as given.
+    digest : str
+        SHA-256 of the content (see ``content_digest``).
+    cleaning : CleaningReport
+        What cleaning found and did.
+    """
+
+    source: Source
+    name: str
+    digest: str
+    cleaning: CleaningReport
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """Where the clean data lie, and what they are."""
+
+    path: Path
+    meta: IngestedMeta
+
+
+def ingest(
+    data: str,
+    output: Path,
+    *,
+    cache: Path,
+    missing: Literal["reject", "impute"] = "reject",
+    simulated_rows: int = 284_807,
+    seed: int = 0,
+    kaggle_timeout: float = 10.0,
+    on_notice: Callable[[str], None],
+) -> Ingested:
+    """Read the data that was asked for, clean them, and write them as one Parquet file, whole or not at all.
+
+    Parameters
+    ----------
+    data, cache, simulated_rows, seed, kaggle_timeout, on_notice
+        See ``sources.read_source``.
+    output : Path
+        The file to write; it replaces an earlier one only when all is well.
+    missing : {'reject', 'impute'}
+        What to do with missing values.
+
+    Raises
+    ------
+    InvalidInput
+        If the data cannot be used or the file cannot be written.
+    Unavailable
+        If Kaggle was asked for and cannot be reached.
+    """
+    raw = read_source(
+        data,
+        cache=cache,
+        simulated_rows=simulated_rows,
+        seed=seed,
+        kaggle_timeout=kaggle_timeout,
+        on_notice=on_notice,
+    )
+    frame, report = clean(raw.frame, missing, name=raw.name, header_lines=raw.header_lines)
+    meta = IngestedMeta(raw.source, raw.name, content_digest(frame), report)
+    write_ingested(frame, meta, output)
+    return Ingested(output, meta)
+
+
+def write_ingested(frame: pd.DataFrame, meta: IngestedMeta, output: Path) -> None:
+    """Write a clean table with what it says of itself, atomically."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    note = json.dumps({"format": _FORMAT, **asdict(meta)}, sort_keys=True).encode()
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: note})
+    with _replacing(output) as file:
+        pa.parquet.write_table(table, file, compression="zstd")
+
+
+def read_ingested(path: Path) -> tuple[pd.DataFrame, IngestedMeta]:
+    """Read back what ``ingest`` wrote.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such file, it is not one of ours, or its content is not what its digest says.
+    """
+    remedy = "Run ingest first."
+    if not path.is_file():
+        raise InvalidInput(f"{path}: no ingested data.", remedy)
+    try:
+        table = pa.parquet.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInput(f"{path}: not a complete Parquet file.", remedy) from error
+    note: dict[str, Any] = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
+    if note.pop("format", None) != _FORMAT:
+        raise InvalidInput(f"{path}: a Parquet file that ingest has not written, or another version of it.", remedy)
+    meta = IngestedMeta(**{**note, "cleaning": CleaningReport(**note["cleaning"])})
+    frame = table.to_pandas()
+    if content_digest(frame) != meta.digest:
+        raise InvalidInput(f"{path}: the content has changed since it was ingested.", remedy)
+    return frame, meta
+
+
+def content_digest(frame: pd.DataFrame) -> str:
+    """SHA-256 over names, types and values of a clean table's columns, in order.
+
+    Independent of how the table is stored: equal content has an equal digest from CSV and from Parquet.
+    """
+    sha = hashlib.sha256()
+    for column in frame.columns:
+        series = frame[column]
+        values = (
+            series.astype("int64").to_numpy() if isinstance(series.dtype, pd.DatetimeTZDtype) else series.to_numpy()
+        )
+        if values.dtype.kind == "f":
+            values = values + 0.0  # -0.0 equals 0.0 but has other bytes
+        values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+        sha.update(f"{column}:{values.dtype.str}:{len(values)}\n".encode())
+        sha.update(values.data)
+    return sha.hexdigest()
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of ``path`` when the block ends well, and leaves nothing when it does not."""
+    # The process's number keeps two that write at once apart; the name begins with a dot so that folders of Parquet
+    # are never read with it.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be written ({error.strerror or error}).", "Check the folder.") from error
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename in this folder last through a loss of power."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

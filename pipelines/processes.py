@@ -1,0 +1,96 @@
+"""A server as a child process: started with a log file, watched, and stopped with everything that it started."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+from ml_project.errors import Unavailable
+
+_STOP_SECONDS = 15
+
+
+class Service:
+    """A server in a process group of its own; a context manager that starts and stops it.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    command : list of str
+    environment : mapping
+        Added to this process's environment.
+    log : Path
+        File that takes its output.
+    """
+
+    def __init__(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self._command = command
+        self._environment = {**os.environ, **environment}
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Service":
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            # a group of its own: Ctrl-C reaches only us, and we stop the server's children with it
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is None:
+            return
+        self._signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+
+    def require_running(self) -> None:
+        """Raise `Unavailable` when the server has ended."""
+        if self._process is not None and self._process.poll() is not None:
+            tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
+            raise Unavailable(
+                f"{self.name} ended with exit code {self._process.returncode}.\n{tail}", f"See {self._log}."
+            )
+
+    def wait_for(self, url: str, seconds: float) -> None:
+        """Wait until a URL answers 200.
+
+        Raises
+        ------
+        Unavailable
+            When the server ends first, or takes longer.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.require_running()
+            try:
+                if httpx.get(url, timeout=2).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.25)
+        raise Unavailable(f"{self.name} did not answer at {url} within {seconds:.0f} s.", f"See {self._log}.")
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Signal the whole group; its leader may have ended before its children."""
+        if self._process is None:
+            return
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return

@@ -1,0 +1,78 @@
+"""Settings of the pipeline process, from the environment (prefix ``FRAUD_``) and the command line."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ml_project.policies import PolicySettings
+
+
+class PipelineSettings(BaseSettings):
+    """Every setting of ``python -m pipelines``; ``FRAUD_TRIALS=50`` sets ``trials``."""
+
+    model_config = SettingsConfigDict(env_prefix="FRAUD_", extra="ignore", frozen=True)
+
+    state_dir: Path = Field(
+        Path("var"), description="Folder for data, the study and, without a server, MLflow's files."
+    )
+    tracking_uri: str = Field(
+        "",
+        validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "FRAUD_TRACKING_URI"),
+        description="MLflow server; empty: a SQLite file under the state folder.",
+    )
+    experiment: str = Field("fraud-detection", description="MLflow experiment of pipeline runs.")
+    model_name: str = Field("fraud-ensemble", description="Registered model.")
+    releases_uri: str = Field("", description="Folder for promoted bundles; empty: `releases` under the state folder.")
+
+    data: str = Field("auto", description="auto, kaggle, simulated, or a file or folder.")
+    missing: Literal["reject", "impute"] = Field("reject", description="What to do with missing values.")
+    simulated_rows: int = Field(284_807, ge=5_000, description="Rows that the simulator makes.")
+
+    study_url: str = Field("", description="Optuna storage; empty: a SQLite file under the state folder.")
+    trials: int = Field(30, ge=1, description="Trials of the whole study, those of earlier executions included.")
+    timeout: float | None = Field(None, gt=0, description="Seconds after which no further trial starts.")
+    folds: int = Field(3, ge=2, le=10, description="Forward-chained folds, in tuning and for the refit's thresholds.")
+    tuning_rows: int = Field(40_000, ge=1_000, description="Legitimate rows that tuning sees (weighted sample).")
+    seed: int = Field(0, ge=0, description="Seed of everything drawn at random.")
+    threads: int = Field(
+        default_factory=lambda: min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, 8),
+        ge=1,
+        description="Threads for fitting; part of what a bundle's digest depends on.",
+    )
+    replicates: int = Field(500, ge=100, description="Bootstrap replicates behind every interval.")
+
+    policy: str = Field(
+        "recall_at_fpr", description="Threshold policy in use: f1, cost, alert_budget or recall_at_fpr."
+    )
+    review_cost: float = Field(5.0, ge=0, description="Currency that one alert costs to review.")
+    alerts_per_day: float = Field(200.0, gt=0, description="Alert budget.")
+    fpr: float = Field(0.001, gt=0, lt=1, description="False-positive rate of the policy recall_at_fpr.")
+    decline_precision: float = Field(0.95, gt=0, le=1, description="Precision on validation that declines must have.")
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Tracking server, or the file that stands in for it."""
+        return self.tracking_uri or f"sqlite:///{(self.state_dir / 'mlflow.db').resolve()}"
+
+    @property
+    def study(self) -> str:
+        """URL of Optuna's storage."""
+        return self.study_url or f"sqlite:///{(self.state_dir / 'optuna.db').resolve()}"
+
+    @property
+    def releases(self) -> Path:
+        """Folder of the releases."""
+        return Path(self.releases_uri) if self.releases_uri else self.state_dir / "releases"
+
+    @property
+    def dataset_path(self) -> Path:
+        """The ingested data set."""
+        return self.state_dir / "data" / "transactions.parquet"
+
+    @property
+    def policy_settings(self) -> PolicySettings:
+        """What the threshold policies aim at."""
+        return PolicySettings(self.review_cost, self.alerts_per_day, self.fpr, self.decline_precision)

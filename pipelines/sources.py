@@ -1,0 +1,103 @@
+"""Where transactions come from: ``--data auto|kaggle|simulated|PATH``."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ml_project.errors import Unavailable
+from ml_project.schema import LABEL, RAW_FEATURES
+from ml_project.simulator import simulate
+from pipelines import kaggle_source
+from pipelines.files import read_table
+
+Source = Literal["kaggle", "simulated", "file"]
+
+SIMULATED_WARNING = """\
+SIMULATED DATA: no real transactions were available, so the simulator made {rows:,} rows.
+Models trained on them are for trying the platform out, and never replace one trained on real data.
+Reason: {reason}"""
+
+
+@dataclass(frozen=True)
+class RawData:
+    """A table as its source gave it, not yet cleaned.
+
+    Attributes
+    ----------
+    source : {'kaggle', 'simulated', 'file'}
+        Kept as the tag ``data.source`` of every run and model version.
+    name : str
+        What people call it: the data set, the simulator with its seed, or the path as given.
+    header_lines : int
+        Lines of the file before the first row, 0 where rows have no line numbers.
+    """
+
+    frame: pd.DataFrame
+    source: Source
+    name: str
+    header_lines: int = 0
+
+
+def read_source(
+    data: str,
+    *,
+    cache: Path,
+    simulated_rows: int = 284_807,
+    seed: int = 0,
+    kaggle_timeout: float = 10.0,
+    kaggle_command: Sequence[str] = kaggle_source.COMMAND,
+    kaggle_sha256: str = kaggle_source.SHA256,
+    on_notice: Callable[[str], None],
+) -> RawData:
+    """Read the data that was asked for.
+
+    Parameters
+    ----------
+    data : str
+        ``auto`` (the cached Kaggle file, else Kaggle, else the simulator), ``kaggle``, ``simulated`` or a path.
+    cache : Path
+        Folder that keeps Kaggle's file.
+    simulated_rows, seed : int
+        For the simulator.
+    kaggle_timeout : float
+        Seconds without progress after which Kaggle counts as unreachable.
+    kaggle_command, kaggle_sha256
+        The client and the digest of what it brings.
+    on_notice : callable
+        Told what people must know: a download, and simulated data in the place of real ones.
+
+    Raises
+    ------
+    InvalidInput
+        If the file cannot be read, or Kaggle's file is not the one we know.
+    Unavailable
+        If Kaggle was asked for and cannot be reached.
+    """
+    if data == "simulated":
+        return _simulated(simulated_rows, seed)
+    if data not in ("auto", "kaggle"):
+        table = read_table(data)
+        return RawData(table.frame, "file", data, table.header_lines)
+    path = kaggle_source.cached(cache, sha256=kaggle_sha256)
+    if path is None:
+        on_notice(f"Downloading {kaggle_source.DATASET} from Kaggle (66 MB, once).")
+        try:
+            path = kaggle_source.download(cache, timeout=kaggle_timeout, command=kaggle_command, sha256=kaggle_sha256)
+        except Unavailable as error:
+            if data == "kaggle":
+                raise
+            on_notice(SIMULATED_WARNING.format(rows=simulated_rows, reason=error.cause))
+            return _simulated(simulated_rows, seed)
+    table = read_table(str(path))
+    return RawData(table.frame, "kaggle", kaggle_source.DATASET, table.header_lines)
+
+
+def _simulated(rows: int, seed: int) -> RawData:
+    chunks = list(simulate(rows, seed=seed))
+    frame = pd.DataFrame(np.concatenate([chunk.raw for chunk in chunks]), columns=list(RAW_FEATURES))
+    frame[LABEL] = np.concatenate([chunk.label for chunk in chunks])
+    return RawData(frame, "simulated", f"simulated ({rows} rows, seed {seed})")

@@ -1,0 +1,126 @@
+"""The steps as the command line and ``MLproject`` know them: each opens or finds its run and calls the work."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ml_project.dataset import Dataset
+from ml_project.errors import Refused
+from pipelines.evaluation import Measured
+from pipelines.ingest import Ingested, IngestedMeta, ingest, read_ingested
+from pipelines.progress import console, step
+from pipelines.promote import Promotion, promote
+from pipelines.settings import PipelineSettings
+from pipelines.threshold import threshold
+from pipelines.tracking import DONE_TAG, Run, Tracker
+from pipelines.train import train
+from pipelines.validation.run import validate
+
+LATEST = "latest"
+
+
+def run_ingest(settings: PipelineSettings) -> Ingested:
+    """Read, clean and store the data that ``settings.data`` names."""
+    with step(f"ingest {settings.data}"):
+        ingested = ingest(
+            settings.data,
+            settings.dataset_path,
+            cache=settings.state_dir / "cache",
+            missing=settings.missing,
+            simulated_rows=settings.simulated_rows,
+            seed=settings.seed,
+            on_notice=lambda text: console.print(f"[bold yellow]{text}[/bold yellow]"),
+        )
+        report = ingested.meta.cleaning
+        console.print(
+            f"  {ingested.meta.name}: {report.rows_out:,} rows, {report.frauds} frauds; "
+            f"{report.duplicates_dropped} duplicates dropped"
+        )
+    return ingested
+
+
+def run_validate(settings: PipelineSettings) -> None:
+    """Validate the ingested data in a run of its own.
+
+    Raises
+    ------
+    Refused
+        When the suite fails.
+    """
+    with Tracker(settings).pipeline_run("validate") as run:
+        _validate(settings, run)
+
+
+def run_train(settings: PipelineSettings) -> Run:
+    """Train on the ingested data in a run of its own."""
+    with Tracker(settings).pipeline_run("train") as run:
+        _train(settings, run)
+    return run
+
+
+def run_threshold(settings: PipelineSettings, run_id: str = LATEST) -> Measured:
+    """Choose thresholds for a trained run and finish its model."""
+    return threshold(settings, _find(Tracker(settings), run_id, "train"))
+
+
+def run_promote(settings: PipelineSettings, run_id: str = LATEST) -> Promotion:
+    """Put a finished run's model through the gate."""
+    tracker = Tracker(settings)
+    return promote(settings, tracker, _find(tracker, run_id, "threshold"))
+
+
+def run_main(settings: PipelineSettings) -> tuple[Run, Measured, Promotion]:
+    """All steps, in one parent run.
+
+    Raises
+    ------
+    Refused
+        When validation fails: nothing is trained then.
+    """
+    run_ingest(settings)
+    tracker = Tracker(settings)
+    with tracker.pipeline_run("main") as run:
+        _validate(settings, run)
+        _train(settings, run)
+        measured = threshold(settings, run)
+        promotion = promote(settings, tracker, run)
+    return run, measured, promotion
+
+
+def _find(tracker: Tracker, run_id: str, completed: str) -> Run:
+    return tracker.latest(completed) if run_id == LATEST else tracker.run(run_id)
+
+
+def _validate(settings: PipelineSettings, run: Run) -> None:
+    frame, meta = read_ingested(settings.dataset_path)
+    with step("validate"), TemporaryDirectory() as scratch, run.child("validation", {"kind": "validation"}) as child:
+        report = validate(frame, meta, Path(scratch))
+        child.log_folder(Path(scratch), "data_docs")
+        child.log(
+            metrics={**report.figures, "checks": len(report.checks), "failed": len(report.failures)},
+            tags={"data.source": meta.source, "data.digest": meta.digest, "validation.passed": report.success},
+        )
+        console.print(f"  {len(report.checks)} expectations, {len(report.failures)} failed")
+        if not report.success:
+            console.print(report.to_table())
+            raise Refused("The data failed validation; nothing was trained.", f"See the Data Docs of run {child.id}.")
+    run.log(tags={f"{DONE_TAG}validate": "true"})
+
+
+def _train(settings: PipelineSettings, run: Run) -> None:
+    frame, meta = read_ingested(settings.dataset_path)
+    run.log_dataset(frame, meta.name, meta.digest)
+    _log_cleaning(run, meta)
+    train(settings, run, Dataset.from_frame(frame), meta)
+
+
+def _log_cleaning(run: Run, meta: IngestedMeta) -> None:
+    report = meta.cleaning
+    run.log(
+        metrics={
+            "rows_in": report.rows_in,
+            "rows": report.rows_out,
+            "frauds": report.frauds,
+            "duplicates_dropped": report.duplicates_dropped,
+            "missing_imputed": sum(report.missing_imputed.values()),
+        }
+    )

@@ -1,0 +1,210 @@
+"""Runs in MLflow: a parent per pipeline execution, children for its parts. One request per kind of thing logged."""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+
+from ml_project.errors import InvalidInput, Unavailable
+from ml_project.metrics import Estimate
+from pipelines.settings import PipelineSettings
+
+STEP_TAG = "fraud.step"
+DONE_TAG = "fraud.done."
+"""Tag of a pipeline run, followed by a step's name, once that step is complete."""
+
+LAUNCHED_TAG = "fraud.pipeline_run"
+"""On a run that ``mlflow run`` made in another experiment: the pipeline run that holds everything."""
+
+
+class Run:
+    """A run being written, or one that was."""
+
+    def __init__(self, client: MlflowClient, run_id: str, experiment_id: str) -> None:
+        self.client = client
+        self.id = run_id
+        self.experiment_id = experiment_id
+
+    def log(
+        self,
+        params: Mapping[str, object] | None = None,
+        metrics: Mapping[str, float | Estimate] | None = None,
+        tags: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write parameters, metrics and tags; an estimate becomes three metrics: itself, ``_low`` and ``_high``."""
+        now = int(time.time() * 1000)
+        flat: dict[str, float] = {}
+        for name, value in (metrics or {}).items():
+            if isinstance(value, Estimate):
+                flat |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+            else:
+                flat[name] = value
+        entries = [Metric(name, float(value), now, 0) for name, value in flat.items()]
+        self.client.log_batch(
+            self.id,
+            metrics=entries,
+            params=[Param(name, str(value)) for name, value in (params or {}).items()],
+            tags=[RunTag(name, str(value)) for name, value in (tags or {}).items()],
+        )
+
+    def log_folder(self, folder: Path, path: str) -> None:
+        """Store a folder's files as artifacts below ``path``."""
+        self.client.log_artifacts(self.id, str(folder), path)
+
+    def log_frame(self, frame: pd.DataFrame, path: str) -> None:
+        """Store a frame as a Parquet artifact."""
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / Path(path).name
+            frame.to_parquet(file)
+            self.client.log_artifact(self.id, str(file), str(Path(path).parent))
+
+    def log_json(self, content: Any, path: str) -> None:
+        """Store a JSON artifact."""
+        self.client.log_text(self.id, json.dumps(content, indent=1, sort_keys=True), path)
+
+    def log_dataset(self, frame: pd.DataFrame, name: str, digest: str) -> None:
+        """Say which data the run was trained on, by name and content digest."""
+        from mlflow.data.pandas_dataset import from_pandas
+        from mlflow.entities import DatasetInput, InputTag
+
+        dataset = from_pandas(frame, name=Path(name).name, digest=digest[:32])
+        entity = dataset._to_mlflow_entity()
+        self.client.log_inputs(self.id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+
+    def fetch(self, path: str, folder: Path) -> Path:
+        """Download an artifact (file or folder).
+
+        Raises
+        ------
+        InvalidInput
+            When the run has no such artifact.
+        """
+        try:
+            return Path(self.client.download_artifacts(self.id, path, str(folder)))
+        except (MlflowException, OSError) as error:
+            raise InvalidInput(
+                f"Run {self.id} has no artifact {path}: {error}", "Run the earlier steps (ingest, train) first."
+            ) from error
+
+    def frame(self, path: str) -> pd.DataFrame:
+        """A Parquet artifact."""
+        with tempfile.TemporaryDirectory() as scratch:
+            return pd.read_parquet(self.fetch(path, Path(scratch)))
+
+    @contextmanager
+    def child(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator["Run"]:
+        """A nested run, ended with the block."""
+        run = _start(self.client, self.experiment_id, name, {MLFLOW_PARENT_RUN_ID: self.id, **(tags or {})})
+        with _ended(run):
+            yield run
+
+    @property
+    def data(self) -> MlflowRun:
+        """What MLflow holds of it."""
+        return self.client.get_run(self.id)
+
+
+class Tracker:
+    """The experiment of pipeline runs on one tracking server."""
+
+    def __init__(self, settings: PipelineSettings) -> None:
+        self._uri = settings.mlflow_uri
+        self._name = settings.experiment
+        self.client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+        self._artifacts = settings.state_dir / "artifacts"
+
+    @property
+    def experiment_id(self) -> str:
+        """The experiment, made when missing."""
+        try:
+            found = self.client.get_experiment_by_name(self._name)
+            if found is not None:
+                return str(found.experiment_id)
+            # without a server the client decides where artifacts go, and its default is the working directory
+            local = self._artifacts.resolve().as_uri() if self._uri.startswith("sqlite:") else None
+            return str(self.client.create_experiment(self._name, artifact_location=local))
+        except MlflowException as error:
+            raise Unavailable(
+                f"The MLflow server at {self._uri} does not answer as it should: {str(error).splitlines()[0][:300]}",
+                "Check MLFLOW_TRACKING_URI and that the server runs.",
+            ) from error
+
+    @contextmanager
+    def pipeline_run(self, step: str) -> Iterator[Run]:
+        """The parent run of a pipeline execution.
+
+        ``mlflow run`` has made a run already: it is taken when it is in our experiment, else it only points to ours.
+        """
+        launched = self.run(os.environ["MLFLOW_RUN_ID"]) if os.environ.get("MLFLOW_RUN_ID") else None
+        if launched is not None and launched.experiment_id == self.experiment_id:
+            launched.log(tags={STEP_TAG: step})
+            yield launched
+            return
+        run = _start(self.client, self.experiment_id, f"{step} {time.strftime('%Y-%m-%d %H:%M')}", {STEP_TAG: step})
+        if launched is not None:
+            launched.log(tags={LAUNCHED_TAG: run.id})
+        with _ended(run):
+            yield run
+
+    def run(self, run_id: str) -> Run:
+        """An existing run.
+
+        Raises
+        ------
+        InvalidInput
+            When there is none of that id.
+        """
+        try:
+            info = self.client.get_run(run_id).info
+        except MlflowException as error:
+            raise InvalidInput(f"There is no run {run_id!r} at {self._uri}.", "See the ids in `mlflow ui`.") from error
+        return Run(self.client, info.run_id, info.experiment_id)
+
+    def latest(self, step: str) -> Run:
+        """The newest run in which a step was completed.
+
+        Raises
+        ------
+        InvalidInput
+            When no run has completed it.
+        """
+        found = self.client.search_runs(
+            [self.experiment_id],
+            filter_string=f"tags.`{DONE_TAG}{step}` = 'true'",
+            order_by=["attributes.start_time DESC"],
+            max_results=1,
+        )
+        if not found:
+            raise InvalidInput(f"No run has completed the step {step!r}.", f"Run `python -m pipelines {step}` first.")
+        return Run(self.client, found[0].info.run_id, found[0].info.experiment_id)
+
+
+def _start(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> Run:
+    run = client.create_run(experiment_id, tags=resolve_tags({MLFLOW_RUN_NAME: name, **tags}))
+    return Run(client, run.info.run_id, experiment_id)
+
+
+@contextmanager
+def _ended(run: Run) -> Iterator[None]:
+    """Set a run's final status whatever happens inside the block."""
+    status = RunStatus.FAILED
+    try:
+        yield
+        status = RunStatus.FINISHED
+    except KeyboardInterrupt:
+        status = RunStatus.KILLED
+        raise
+    finally:
+        run.client.set_terminated(run.id, RunStatus.to_string(status))

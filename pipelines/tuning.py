@@ -1,0 +1,139 @@
+"""Tuning: Optuna searches both forests and their blend against average precision on forward-chained folds.
+
+The study lives in Optuna's own storage (SQLite or PostgreSQL), so it survives a kill and several workers can share it;
+its budget counts the trials of earlier executions.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
+from ml_project.errors import Unavailable
+from ml_project.folds import PreparedFold
+
+if TYPE_CHECKING:
+    import optuna
+
+SEARCH_SPACE_VERSION = 1
+"""Goes into the study's name: trials of another search space are never mixed in."""
+
+HEARTBEAT_SECONDS = 30
+STARTUP_TRIALS = 8
+
+OnTrial = Callable[["optuna.trial.FrozenTrial"], None]
+
+
+def suggest(trial: "optuna.trial.BaseTrial") -> EnsembleSettings:
+    """A point of the search space; its bounds are where forward-chained folds were flat (docs/adr/0006)."""
+    return EnsembleSettings(
+        blend_weight=trial.suggest_float("blend_weight", 0.0, 0.1, step=0.01),
+        forest=ForestSettings(trees=100, max_samples=trial.suggest_categorical("forest_max_samples", [256, 512, 1024])),
+        booster=BoosterSettings(
+            rounds=trial.suggest_int("rounds", 40, 80, step=10),
+            max_depth=trial.suggest_int("max_depth", 4, 7),
+            learning_rate=trial.suggest_float("learning_rate", 0.08, 0.2, log=True),
+            subsample=trial.suggest_float("subsample", 0.6, 0.9),
+            colsample_bynode=trial.suggest_float("colsample_bynode", 0.3, 0.6),
+            min_child_weight=trial.suggest_float("min_child_weight", 1.0, 5.0, log=True),
+            reg_lambda=trial.suggest_float("reg_lambda", 0.5, 20.0, log=True),
+            scale_pos_weight=trial.suggest_float("scale_pos_weight", 3.0, 20.0, log=True),
+        ),
+    )
+
+
+def starting_point(settings: EnsembleSettings) -> dict[str, Any]:
+    """A point of the search space as Optuna enqueues it."""
+    booster = asdict(settings.booster)
+    tuned = ("rounds", "max_depth", "learning_rate", "subsample", "colsample_bynode", "min_child_weight")
+    return {
+        "blend_weight": settings.blend_weight,
+        "forest_max_samples": settings.forest.max_samples,
+        **{name: booster[name] for name in (*tuned, "reg_lambda", "scale_pos_weight")},
+    }
+
+
+def study_name(data_digest: str, seed: int, folds: int, tuning_rows: int) -> str:
+    """One study per data set and everything else that its objective depends on."""
+    key = f"{SEARCH_SPACE_VERSION}/{data_digest}/{seed}/{folds}/{tuning_rows}"
+    return f"fraud-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def open_study(name: str, storage_url: str, seed: int) -> "optuna.Study":
+    """Create or resume a study.
+
+    Raises
+    ------
+    Unavailable
+        When the storage cannot be opened.
+    """
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # heartbeats, which free the trials of a killed worker, are marked experimental
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            storage = optuna.storages.RDBStorage(
+                storage_url, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=4 * HEARTBEAT_SECONDS
+            )
+        study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        raise Unavailable(
+            f"Cannot open the Optuna study in {storage_url.split('@')[-1]}: {str(error).splitlines()[0]}",
+            "Check FRAUD_STUDY_URL.",
+        ) from error
+    done = len(finished_trials(study))
+    # a resumed sampler must not draw the points of its first start again
+    study.sampler = optuna.samplers.TPESampler(seed=seed + 1000 * done, n_startup_trials=STARTUP_TRIALS)
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
+    if not study.trials:
+        study.enqueue_trial(starting_point(EnsembleSettings()))
+    return study
+
+
+def finished_trials(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
+    """Trials that count against the budget."""
+    import optuna
+
+    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    finished: list[optuna.trial.FrozenTrial] = study.get_trials(deepcopy=False, states=states)
+    return finished
+
+
+def tune(
+    study: "optuna.Study", folds: list[PreparedFold], trials: int, timeout: float | None, on_trial: OnTrial
+) -> EnsembleSettings:
+    """Run what is left of the budget; the settings of the best trial.
+
+    Parameters
+    ----------
+    trials : int
+        Budget of the whole study.
+    timeout : float or None
+        Seconds after which no further trial starts.
+    on_trial : callable
+        Called with each finished trial.
+    """
+    import optuna
+
+    def objective(trial: optuna.Trial) -> float:
+        settings = suggest(trial)
+        figures: list[float] = []
+        for number, fold in enumerate(folds):
+            figures.append(fold.average_precision(settings))
+            trial.set_user_attr(f"fold_{number}_average_precision", figures[-1])
+            trial.report(sum(figures) / len(figures), number)
+            if number + 1 < len(folds) and trial.should_prune():
+                raise optuna.TrialPruned
+        return sum(figures) / len(figures)
+
+    remaining = trials - len(finished_trials(study))
+    if remaining > 0:
+        study.optimize(
+            objective, n_trials=remaining, timeout=timeout, callbacks=[lambda _study, trial: on_trial(trial)]
+        )
+    return suggest(optuna.trial.FixedTrial(study.best_trial.params))

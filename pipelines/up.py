@@ -1,0 +1,171 @@
+"""``python -m pipelines up``: MLflow, the gateway and one pipeline execution on this machine, for a first look.
+
+Starts real servers as processes of their own and stops every one of them at the end, whatever the end is.
+"""
+
+import fcntl
+import json
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ml_project.errors import InvalidInput, LostRace, Unavailable
+from pipelines.processes import Service
+from pipelines.progress import console, step
+from pipelines.promote import Outcome, Promotion
+from pipelines.report import show_figures
+from pipelines.sample import sample_transactions
+from pipelines.settings import PipelineSettings
+from pipelines.steps import run_main
+
+HOST = "127.0.0.1"
+_START_SECONDS = 90.0
+_READY_SECONDS = 60.0
+
+
+def up(settings: PipelineSettings, *, port: int = 8000, mlflow_port: int = 5000, smoke: bool = False) -> None:
+    """Run everything once and, unless ``smoke``, go on serving until Ctrl-C.
+
+    Raises
+    ------
+    InvalidInput
+        When a port is in use.
+    LostRace
+        When another one runs on the same state folder.
+    Unavailable
+        When a server does not start, or the gateway does not answer as it should.
+    """
+    for option, number in (("PORT", port), ("MLFLOW_PORT", mlflow_port)):
+        _require_free(option, number)
+    mlflow_url, gateway_url = f"http://{HOST}:{mlflow_port}", f"http://{HOST}:{port}"
+    state = settings.state_dir.resolve()
+    with _only_one(state), ExitStack() as stack:
+        services = [
+            stack.enter_context(_mlflow(state, mlflow_port)),
+            stack.enter_context(_gateway(state, settings, mlflow_url, port)),
+        ]
+        with step("start MLflow and the gateway"):
+            services[0].wait_for(f"{mlflow_url}/health", _START_SECONDS)
+            services[1].wait_for(f"{gateway_url}/health", _START_SECONDS)
+        ready = httpx.get(f"{gateway_url}/health/ready").status_code
+        console.print(f"  MLflow {mlflow_url}, gateway {gateway_url} (ready: {'yes' if ready == 200 else 'not yet'})")
+        served = settings.model_copy(update={"tracking_uri": mlflow_url})
+        run, measured, promotion = run_main(served)
+        show_figures(measured, settings.policy)
+        console.print(f"[bold]{promotion.sentence}[/bold]")
+        _show_sample(gateway_url, promotion)
+        console.print(
+            f"\n  runs      {mlflow_url}/#/experiments/{run.experiment_id}"
+            f"\n  registry  {mlflow_url}/#/models/{settings.model_name}"
+            f"\n  gateway   {gateway_url}/predict"
+        )
+        if not smoke:
+            _serve(services)
+
+
+def _require_free(option: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise InvalidInput(
+                f"Port {port} on {HOST} is in use.", f"Stop what listens there, or choose another: {option}={port + 1}."
+            ) from error
+
+
+@contextmanager
+def _only_one(state: Path) -> Iterator[None]:
+    """Two at once on one state folder would share MLflow's files."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise LostRace(f"Another one runs on {state}.", "Stop it, or set FRAUD_STATE_DIR.") from error
+        yield
+
+
+def _mlflow(state: Path, port: int) -> Service:
+    (state / "artifacts").mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    stores = [
+        "--backend-store-uri",
+        f"sqlite:///{state / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(state / "artifacts"),
+    ]
+    # the job runner costs 2 GB and serves features that nothing here uses
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return Service("MLflow", [*command, *stores], environment, state / "logs" / "mlflow.log")
+
+
+def _gateway(state: Path, settings: PipelineSettings, mlflow_url: str, port: int) -> Service:
+    environment = {
+        "MLFLOW_TRACKING_URI": mlflow_url,
+        "FRAUD_STATE_DIR": str(state / "gateway"),
+        "FRAUD_RELEASES_URI": str(settings.releases.resolve()),
+        "FRAUD_MODEL_NAME": settings.model_name,
+        "FRAUD_HOST": HOST,
+        "FRAUD_PORT": str(port),
+    }
+    return Service("gateway", [sys.executable, "-m", "serving"], environment, state / "logs" / "gateway.log")
+
+
+def _show_sample(gateway_url: str, promotion: Promotion) -> None:
+    """Wait until the gateway serves the champion, ask it for one prediction and one batch, and show the first."""
+    champion = promotion.version if promotion.outcome is not Outcome.REFUSED else promotion.champion
+    if champion is None:
+        raise Unavailable(
+            "No version was promoted, so the gateway has nothing to serve.", "See the gate's table above."
+        )
+    with step(f"gateway turns to version {champion.version}"):
+        _wait_for_version(gateway_url, str(champion.version))
+    transactions = sample_transactions()
+    answer = _post(f"{gateway_url}/predict", transactions[0])
+    answers = _post(f"{gateway_url}/predict-batch", transactions)
+    if len(answers) != len(transactions) or {a["model_version"] for a in [answer, *answers]} != {str(champion.version)}:
+        raise Unavailable("The gateway did not answer with the promoted version.", "See its log.")
+    body = json.dumps(transactions[0])
+    console.print(
+        f"\n[bold]curl -s {gateway_url}/predict -H 'content-type: application/json' -d {shlex.quote(body)}[/bold]"
+    )
+    console.print_json(data=answer)
+    console.print(f"  /predict-batch answered {len(answers)} transactions")
+
+
+def _post(url: str, body: object) -> Any:
+    response = httpx.post(url, json=body, timeout=10)
+    if response.status_code != httpx.codes.OK:
+        raise Unavailable(f"{url} answered {response.status_code}: {response.text[:300]}", "See the gateway's log.")
+    return response.json()
+
+
+def _wait_for_version(gateway_url: str, version: str) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    answer = ""
+    while time.monotonic() < deadline:
+        response = httpx.get(f"{gateway_url}/health/ready")
+        answer = response.text
+        if response.status_code == httpx.codes.OK and str(response.json().get("model_version")) == version:
+            return
+        time.sleep(0.3)
+    raise Unavailable(f"The gateway does not serve version {version}: {answer[:300]}", "See its log.")
+
+
+def _serve(services: list[Service]) -> None:
+    console.print("\nServing. Ctrl-C stops everything.")
+    try:
+        while True:
+            for service in services:
+                service.require_running()
+            time.sleep(1)
+    except KeyboardInterrupt:
+        console.print("stopping")

@@ -1,0 +1,44 @@
+"""Whole pipelines on small data, in this process or as real ones."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml_project.schema import LABEL, RAW_FEATURES
+from ml_project.simulator import simulate
+from pipelines.evaluation import Measured
+from pipelines.promote import Promotion
+from pipelines.settings import PipelineSettings
+from pipelines.steps import run_main
+from pipelines.tracking import Run
+from stores.registry import quiet_client
+
+
+def transactions(rows: int, seed: int) -> pd.DataFrame:
+    """Simulated transactions, 1.5 % of them frauds, as a file of a bank's own would hold them."""
+    chunks = list(simulate(rows, seed=seed, fraud_rate=0.015))
+    frame = pd.DataFrame(np.concatenate([chunk.raw for chunk in chunks]), columns=list(RAW_FEATURES))
+    return frame.assign(**{LABEL: np.concatenate([chunk.label for chunk in chunks])})
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A finished pipeline and what it was given."""
+
+    settings: PipelineSettings
+    run: Run
+    measured: Measured
+    promotion: Promotion
+
+
+@pytest.fixture(scope="session")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> Execution:
+    """`main` once, on 12,000 transactions from a file, with SQLite stores."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    file = folder / "bank.csv"
+    transactions(12_000, seed=4).to_csv(file, index=False)
+    quiet_client()
+    settings = PipelineSettings(state_dir=folder / "var", tracking_uri="", data=str(file), trials=3, threads=2)
+    return Execution(settings, *run_main(settings))
