@@ -1,0 +1,1 @@
+"""The gateway: FastAPI over one immutable scorer."""

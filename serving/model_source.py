@@ -1,0 +1,38 @@
+"""Where the live model comes from: the contract that the watcher relies on, and the real thing behind it."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ml_project.scorer import Scorer
+from serving.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from stores.production import LiveVersion
+
+
+class ModelSource(Protocol):
+    """Names the live version and loads it; see `stores.production.Production` for what each raises."""
+
+    def current(self) -> "LiveVersion | None":
+        """The version that ought to answer; None where nothing was ever promoted."""
+
+    def load(self, live: "LiveVersion", threads: int = 0) -> Scorer:
+        """A checked scorer of that version."""
+
+
+def connect(settings: GatewaySettings) -> ModelSource:
+    """The registry, with the release pointer behind it.
+
+    Importing MLflow takes seconds, therefore it happens in here, on the watcher's thread, and not when this module is
+    imported: /health answers meanwhile.
+    """
+    # Read while mlflow is being imported, before quiet_client could set it.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from stores.production import Production
+    from stores.registry import Registry, quiet_client
+    from stores.releases import LocalReleases
+
+    quiet_client()
+    registry = Registry(settings.tracking_uri, settings.model_name)
+    return Production(registry, LocalReleases(Path(settings.releases_uri)), settings.bundle_cache)

@@ -1,0 +1,75 @@
+"""Errors on the wire: problem+json (RFC 9457) with the request id, never a stack trace."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+
+from ml_project.errors import FraudError
+from serving.errors import FieldError, InvalidFields, NoModel
+from serving.request_record import record_of
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """The shape of every error, for the API's description."""
+
+    type: str = Field("about:blank", description="Kind of problem; about:blank says that the status is all there is.")
+    title: str = Field(description="The status in words.")
+    status: int
+    detail: str = Field(description="Cause and remedy.")
+    request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
+    errors: list[dict[str, int | str]] | None = Field(
+        None, description="With 422, every fault: row (of a batch, from 0), field, message."
+    )
+
+
+def problem_response(
+    status: int,
+    detail: str,
+    request_id: str,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """One error as its client sees it."""
+    content: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id,
+    }
+    if errors:
+        content["errors"] = errors
+    return Response(to_json(content), status, headers, MEDIA_TYPE)
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI description of a route's errors."""
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every expected error; what nobody expected is caught around the whole application."""
+    app.add_exception_handler(FraudError, _fraud_error)
+    app.add_exception_handler(HTTPException, _http_error)
+
+
+async def _fraud_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FraudError)
+    record = record_of(request.scope)
+    record.fields["detail"] = str(error)
+    errors = error.errors if isinstance(error, InvalidFields) else ()
+    headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, NoModel) else None
+    return problem_response(error.status, str(error), record.request_id, errors, headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem_response(error.status_code, error.detail, record_of(request.scope).request_id, (), error.headers)

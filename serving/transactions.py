@@ -1,0 +1,137 @@
+"""Transactions as clients send them: what is accepted, and what is said about the rest."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
+from typing import Annotated, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import from_json
+
+from ml_project.schema import ENGINEERED_FEATURES, PCA_COMPONENTS, RAW_FEATURES
+from serving.errors import BodyTooLarge, FieldError, InvalidFields, MalformedJson
+
+MAX_MAGNITUDE: Final = 1e15
+"""Largest value of a raw field: features hold squares of them in float32, which ends at 3.4e38."""
+
+MAX_ERRORS: Final = 100
+"""Faults named in one answer; a file of the wrong kind has as many as cells."""
+
+MAX_NAME_LENGTH: Final = 64
+
+_MESSAGES: Final = {"extra_forbidden": "Unknown field", "model_type": "A transaction is a JSON object"}
+"""Where pydantic speaks of itself rather than of the client's data."""
+
+_Component = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-MAX_MAGNITUDE, le=MAX_MAGNITUDE)]
+_Seconds = Annotated[
+    float, Field(strict=True, allow_inf_nan=False, ge=0, le=MAX_MAGNITUDE, description="Seconds; the hour counts.")
+]
+_Money = Annotated[
+    float,
+    Field(strict=True, allow_inf_nan=False, ge=0, le=MAX_MAGNITUDE, description="In the account's currency."),
+]
+_Identifier = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_NAME_LENGTH)]
+
+_FIELDS: dict[str, Any] = {
+    "Time": (_Seconds, ...),
+    **dict.fromkeys(PCA_COMPONENTS, (_Component, ...)),
+    "Amount": (_Money, ...),
+    **{name: (Any, Field(None, description="Ignored: computed here.")) for name in ENGINEERED_FEATURES},
+    "transaction_id": (_Identifier | None, Field(None, description="The client's own name; it comes back.")),
+}
+
+Transaction: type[BaseModel] = create_model("Transaction", __config__=ConfigDict(extra="forbid"), **_FIELDS)
+"""One JSON transaction: 30 raw fields as finite JSON numbers, the 7 engineered ones ignored, nothing else."""
+
+_raw_values = itemgetter(*RAW_FEATURES)
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """Validated transactions.
+
+    Attributes
+    ----------
+    raw : ndarray of shape (n, 30)
+        Columns as in ``schema.RAW_FEATURES``.
+    ids : list of str or None
+        The clients' own names, n of them.
+    """
+
+    raw: NDArray[np.float64]
+    ids: list[str | None]
+
+
+def parse_transaction(body: bytes) -> Transactions:
+    """One JSON object.
+
+    Raises
+    ------
+    MalformedJson
+        When the body is not JSON.
+    InvalidFields
+        Naming every field that is missing, unknown, or not a finite number within its range.
+    """
+    row = _json(body)
+    try:
+        return _transactions([vars(Transaction.model_validate(row))])
+    except ValidationError as error:
+        raise InvalidFields(_faults(error)) from None
+
+
+def parse_batch(body: bytes, max_rows: int) -> Transactions:
+    """A JSON array of objects; all of it is valid or none is taken.
+
+    Raises
+    ------
+    MalformedJson, InvalidFields
+        As `parse_transaction`; faults carry the row's place in the array, from 0.
+    BodyTooLarge
+        When there are more than ``max_rows``.
+    """
+    rows = _json(body)
+    if not isinstance(rows, list):
+        raise InvalidFields([{"message": "The body should be an array of transactions."}])
+    if len(rows) > max_rows:
+        raise BodyTooLarge(
+            f"The batch has {len(rows)} transactions; at most {max_rows} are taken.", "Send it in parts."
+        )
+    valid: list[dict[str, Any]] = []
+    faults: list[FieldError] = []
+    for number, row in enumerate(rows):
+        try:
+            valid.append(vars(Transaction.model_validate(row)))
+        except ValidationError as error:
+            faults += _faults(error, number)
+            if len(faults) >= MAX_ERRORS:
+                break
+    if faults:
+        raise InvalidFields(faults[:MAX_ERRORS])
+    return _transactions(valid)
+
+
+def _json(body: bytes) -> object:
+    try:
+        return from_json(body, cache_strings="keys")
+    except ValueError as error:
+        raise MalformedJson(f"The body is not JSON: {error}.") from None
+
+
+def _transactions(rows: list[dict[str, Any]]) -> Transactions:
+    values: Iterable[float] = chain.from_iterable(map(_raw_values, rows))
+    raw = np.fromiter(values, dtype=np.float64, count=len(rows) * len(RAW_FEATURES))
+    return Transactions(raw.reshape(len(rows), len(RAW_FEATURES)), [row["transaction_id"] for row in rows])
+
+
+def _faults(error: ValidationError, row: int | None = None) -> list[FieldError]:
+    where: FieldError = {} if row is None else {"row": row}
+    if error.error_count() > MAX_ERRORS:
+        return [{**where, "message": f"{error.error_count()} fields are missing, unknown or invalid."}]
+    found: list[FieldError] = []
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        named: FieldError = {"field": str(fault["loc"][0])[:MAX_NAME_LENGTH]} if fault["loc"] else {}
+        found.append({**where, **named, "message": _MESSAGES.get(fault["type"], fault["msg"])})
+    return found

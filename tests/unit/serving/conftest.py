@@ -1,0 +1,187 @@
+"""A small real bundle, a fake registry in front of it, and the gateway on a loopback port."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+
+from ml_project.bundle import FORMAT_VERSION, Bundle, Manifest
+from ml_project.calibration import Calibrator
+from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings, fit_ensemble
+from ml_project.errors import FraudError
+from ml_project.features import AmountStatistics, compute_features
+from ml_project.onnx_graph import ensemble_to_onnx
+from ml_project.policies import Thresholds
+from ml_project.schema import FEATURES, RAW_FEATURES
+from ml_project.scorer import Scorer, golden_rows
+from ml_project.statistics import FeatureStatistics, Histogram
+from serving.app import create_app
+from serving.listener import listen
+from serving.live_model import ModelSlot
+from serving.settings import GatewaySettings
+from stores.production import LiveVersion
+from stores.releases import Release
+
+ROWS = 600
+
+
+@dataclass
+class FakeProduction:
+    """Answers as `stores.production.Production` would, from memory."""
+
+    live: LiveVersion | None = None
+    failure: Exception | None = None
+    scorers: dict[str, Scorer | Exception] = field(default_factory=dict)
+    loads: list[str] = field(default_factory=list)
+
+    def promote(self, version: int, scorer: Scorer | Exception, release: Release | None = None) -> None:
+        digest = f"digest-of-{version}"
+        self.scorers[digest] = scorer
+        self.live = LiveVersion(version, digest, "release pointer" if release else "registry", release)
+
+    def current(self) -> LiveVersion | None:
+        if self.failure:
+            raise self.failure
+        return self.live
+
+    def load(self, live: LiveVersion, threads: int = 0) -> Scorer:
+        assert threads >= 0
+        self.loads.append(live.digest)
+        outcome = self.scorers[live.digest]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+@dataclass
+class RunningGateway:
+    """A gateway and a client of it."""
+
+    client: httpx.Client
+    slot: ModelSlot
+    source: FakeProduction
+
+    def wait_for(self, version: int, seconds: float = 5.0) -> None:
+        deadline = time.monotonic() + seconds
+        while self.slot.current is None or self.slot.current.live.version != version:
+            assert time.monotonic() < deadline, f"version {version} did not go live: {self.slot.trouble}"
+            time.sleep(0.005)
+
+
+@pytest.fixture(scope="session")
+def raw_rows() -> np.ndarray:
+    """Transactions, shape (600, 30); the last 60 are frauds."""
+    generator = np.random.default_rng(0)
+    raw = generator.normal(size=(ROWS, len(RAW_FEATURES)))
+    raw[:, 0] = np.sort(generator.uniform(0, 86_400, ROWS))
+    raw[:, -1] = generator.exponential(80, ROWS)
+    raw[-60:, RAW_FEATURES.index("V14")] -= 6
+    return raw
+
+
+@pytest.fixture(scope="session")
+def make_scorer(raw_rows: np.ndarray) -> Callable[..., Scorer]:
+    """Scorers over one small ensemble, with the alert threshold as wished."""
+    label = np.zeros(ROWS, dtype=np.int8)
+    label[-60:] = 1
+    weight = np.ones(ROWS)
+    amount = AmountStatistics.fit(raw_rows[:, -1], weight)
+    features = compute_features(raw_rows, amount)
+    settings = EnsembleSettings(
+        blend_weight=0.1,
+        forest=ForestSettings(trees=5, max_samples=64),
+        booster=BoosterSettings(rounds=8, num_parallel_tree=1, max_depth=3, learning_rate=0.5),
+    )
+    ensemble = fit_ensemble(features, label, weight, settings)
+    graph = ensemble_to_onnx(ensemble, Calibrator())
+    statistics = FeatureStatistics.fit(features, weight)
+    baseline = Histogram.fit(ensemble.hybrid(features), weight)
+
+    def make(alert: float = 0.5, decline: float = 0.8) -> Scorer:
+        manifest = Manifest(
+            format_version=FORMAT_VERSION,
+            features=FEATURES,
+            settings={},
+            amount=amount,
+            statistics=statistics,
+            score_baseline=baseline,
+            policy="f1",
+            policies={"f1": Thresholds(alert, decline)},
+            data={},
+            libraries={},
+            golden_rows=(),
+        )
+        draft = Scorer(Bundle(manifest, graph, b""), threads=1)
+        golden = golden_rows(draft, raw_rows[[0, 1, -1]])
+        return Scorer(Bundle(manifest.model_copy(update={"golden_rows": golden}), graph, b""), threads=1)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def scorer(make_scorer: Callable[..., Scorer]) -> Scorer:
+    return make_scorer()
+
+
+@pytest.fixture
+def source() -> FakeProduction:
+    """A registry in which nothing was promoted yet."""
+    return FakeProduction()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., contextlib.AbstractContextManager[RunningGateway]]:
+    """Runs a gateway over a fake registry; settings as keywords."""
+
+    @contextlib.contextmanager
+    def run(source: FakeProduction, **settings: Any) -> Iterator[RunningGateway]:
+        app = create_app(GatewaySettings(**{"poll_seconds": 0.01, **settings}), source)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
+        listener = listen("127.0.0.1", 0)
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+                yield RunningGateway(client, app.state.gateway.slot, source)
+        finally:
+            server.should_exit = True
+            thread.join()
+            listener.close()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def gateway(serve: Callable[..., Any], scorer: Scorer) -> Iterator[RunningGateway]:
+    """A gateway that answers by version 3, for tests that do not change it."""
+    source = FakeProduction()
+    source.promote(3, scorer)
+    with serve(source, max_batch_rows=1_000, max_body_bytes=1_000_000) as running:
+        running.wait_for(3)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def legitimate(raw_rows: np.ndarray) -> dict[str, Any]:
+    """A transaction as a client sends it."""
+    return dict(zip(RAW_FEATURES, raw_rows[0].tolist(), strict=True))
+
+
+@pytest.fixture(scope="session")
+def fraudulent(raw_rows: np.ndarray) -> dict[str, Any]:
+    return dict(zip(RAW_FEATURES, raw_rows[-1].tolist(), strict=True))
+
+
+@pytest.fixture
+def unavailable() -> FraudError:
+    from ml_project.errors import Unavailable
+
+    return Unavailable("The MLflow server at http://user:secret@host:5000 does not answer.", "Start it.")
