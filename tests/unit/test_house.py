@@ -1,0 +1,110 @@
+"""What the tree promises about itself: names, pins, entry points and what the documents say of them."""
+
+import importlib.util
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def tracked() -> list[str]:
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    assert listed.returncode == 0, listed.stderr
+    return listed.stdout.splitlines()
+
+
+def folders_and_files() -> set[str]:
+    return {str(parent) for path in tracked() for parent in (Path(path), *Path(path).parents)}
+
+
+def test_no_two_paths_differ_only_in_case() -> None:
+    counts = Counter(path.lower() for path in folders_and_files())
+    assert [path for path, count in counts.items() if count > 1] == []
+
+
+def test_mlflow_finds_the_project_file_and_no_folder_of_that_name() -> None:
+    assert [name for name in sorted(folders_and_files()) if name.lower() == "mlproject"] == ["MLproject"]
+
+
+def lock_module():  # type: ignore[no-untyped-def]
+    specification = importlib.util.spec_from_file_location("lock", ROOT / "requirements" / "lock.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_conda_yaml_holds_the_pins_of_the_lock() -> None:
+    lock = lock_module()
+    requirements = (ROOT / "requirements" / "pipelines.txt").read_text()
+    dependencies = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
+    assert dependencies[-1]["pip"] == lock.pins(requirements)
+    assert len(lock.pins(requirements)) > 50
+
+
+@pytest.mark.parametrize("name", ["gateway", "pipelines", "dev"])
+def test_requirements_are_hashed_and_name_no_index(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    pins = lock_module().pins(text)
+    assert all("==" in pin for pin in pins)
+    assert text.count("--hash=sha256:") >= len(pins)
+    assert "://" not in text
+    assert "index-url" not in text
+
+
+@pytest.mark.parametrize("name", ["gateway", "pipelines"])
+def test_a_package_has_one_version_everywhere(name: str) -> None:
+    lock = lock_module()
+    widest = set(lock.pins((ROOT / "requirements" / "dev.txt").read_text()))
+    assert set(lock.pins((ROOT / "requirements" / f"{name}.txt").read_text())) <= widest
+
+
+def test_the_gateway_stays_small() -> None:
+    names = {pin.split("==")[0] for pin in lock_module().pins((ROOT / "requirements" / "gateway.txt").read_text())}
+    assert names.isdisjoint(
+        {"mlflow", "pandas", "scikit-learn", "great-expectations", "optuna", "pyspark", "matplotlib"}
+    )
+
+
+def test_entry_points_of_the_project_are_commands() -> None:
+    project = yaml.safe_load((ROOT / "MLproject").read_text())
+    assert set(project["entry_points"]) >= {"ingest", "validate", "train", "threshold", "promote", "main"}
+    main = (ROOT / "pipelines" / "__main__.py").read_text()
+    for name, entry in project["entry_points"].items():
+        assert entry["command"].startswith(f"python -m pipelines {name}")
+        assert f"\ndef {name}(" in main
+        for option in re.findall(r"--([a-z-]+)", entry["command"]):
+            assert f"{option.replace('-', '_')}:" in main
+
+
+def test_make_targets_in_the_documents_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    for document in documents:
+        for target in re.findall(r"`make ([a-z-]+)", document.read_text()):
+            assert target in targets, f"{document.name} speaks of make {target}"
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+            if "://" not in link:
+                assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_every_setting_is_documented() -> None:
+    from pipelines.settings import PipelineSettings
+    from serving.settings import GatewaySettings
+
+    text = (ROOT / "docs" / "settings.md").read_text()
+    for settings in (PipelineSettings, GatewaySettings):
+        for name, field in settings.model_fields.items():
+            assert field.description
+            assert f"FRAUD_{name.upper()}" in text
