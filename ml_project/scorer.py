@@ -151,9 +151,9 @@ def _session(model: bytes, threads: int) -> ort.InferenceSession:
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime raises many unrelated types for a bad graph
         raise InvalidBundle(f"ONNX Runtime cannot load the graph: {error}", "Publish the version again.") from error
-    shapes = [tuple(value.shape[1:]) for value in session.get_inputs()]
-    if shapes != [(len(FEATURES),)]:
-        raise InvalidBundle(f"The graph takes inputs {shapes}, not {len(FEATURES)} features.", "Train again.")
+    inputs = [(value.name, value.type, *value.shape[1:]) for value in session.get_inputs()]
+    if inputs != [("features", "tensor(float)", len(FEATURES))]:
+        raise InvalidBundle(f"The graph takes inputs {inputs}, not {len(FEATURES)} features.", "Train again.")
     outputs = tuple(value.name for value in session.get_outputs())
     if outputs != OUTPUTS:
         raise InvalidBundle(f"The graph gives {', '.join(outputs)}, not {', '.join(OUTPUTS)}.", "Train again.")

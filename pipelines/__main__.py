@@ -1,7 +1,6 @@
 """``python -m pipelines``: the steps from a command line, with exit codes that scripts can rely on."""
 
 import logging
-import os
 import signal
 import sys
 import warnings
@@ -12,12 +11,14 @@ from pydantic import ValidationError
 
 from ml_project.errors import FraudError, Refused
 from pipelines.settings import PipelineSettings
-from stores.registry import quiet_client
+from stores.mlflow_environment import quiet_mlflow
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 refused (validation, gate), 2 bad input or usage, 3 lost a race or a lock, "
     "4 breach found, 130 interrupted."
 )
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     help=f"Train, compare and promote fraud models. Every option is also a setting, e.g. FRAUD_TRIALS=50. {EXIT_CODES}",
@@ -127,15 +128,12 @@ def run() -> NoReturn:
     """Run the command line and turn every expected failure into one message and its exit code."""
     # a scheduler's SIGTERM stops the work as cleanly as Ctrl-C does
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    quiet_client()
-    os.environ.setdefault("DO_NOT_TRACK", "1")
+    quiet_mlflow()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     try:
-        app(standalone_mode=False)
-    except KeyboardInterrupt:
-        _exit("interrupted; what was finished is kept, and the next run goes on from there", 130)
+        code = app(standalone_mode=False)
     except FraudError as error:
         _exit(str(error), error.exit_code)
     except ValidationError as error:
@@ -144,11 +142,10 @@ def run() -> NoReturn:
         _exit(f"Setting {name}: {first['msg']} (got {first['input']!r}).", 2)
     except typer.TyperException as error:
         _exit(f"{error.format_message().rstrip('.')}. See `python -m pipelines --help`.", error.exit_code)
-    except typer.Exit as error:
-        sys.exit(error.exit_code)
-    except typer.Abort:
-        _exit("interrupted", 130)
-    sys.exit(0)
+    # the library turns Ctrl-C into this value, and --help into 0
+    if code == INTERRUPTED:
+        _exit("interrupted; what was finished is kept, and the next run goes on from there", INTERRUPTED)
+    sys.exit(code or 0)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Where the live model comes from: the contract that the watcher relies on, and the real thing behind it."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ml_project.scorer import Scorer
 from serving.settings import GatewaySettings
+from stores.mlflow_environment import quiet_mlflow
 
 if TYPE_CHECKING:
     from stores.production import LiveVersion
@@ -27,12 +27,10 @@ def connect(settings: GatewaySettings) -> ModelSource:
     Importing MLflow takes seconds, therefore it happens in here, on the watcher's thread, and not when this module is
     imported: /health answers meanwhile.
     """
-    # Read while mlflow is being imported, before quiet_client could set it.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    quiet_mlflow()
     from stores.production import Production
-    from stores.registry import Registry, quiet_client
+    from stores.registry import Registry
     from stores.releases import LocalReleases
 
-    quiet_client()
     registry = Registry(settings.tracking_uri, settings.model_name)
     return Production(registry, LocalReleases(Path(settings.releases_uri)), settings.bundle_cache)

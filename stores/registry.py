@@ -5,8 +5,6 @@ MLflow's own page writes aliases in lower case while its store compares them cas
 """
 
 import logging
-import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from ml_project.errors import FraudError, Unavailable
+from stores.files import take_place
 
 PRODUCTION: Final = "Production"
 CHALLENGER: Final = "Challenger"
@@ -43,22 +42,6 @@ class ModelVersion:
     run_id: str
     digest: str | None
     tags: dict[str, str]
-
-
-def quiet_client(timeout_seconds: int = 10, retries: int = 2) -> None:
-    """Make MLflow's client quiet, private and quick to give up; by default it retries an absent server for minutes.
-
-    Called where a process is put together. Values that the environment already sets are kept.
-    """
-    for name, value in {
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_seconds),
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        "MLFLOW_LOGGING_LEVEL": "WARNING",
-    }.items():
-        os.environ.setdefault(name, value)
 
 
 @contextmanager
@@ -157,12 +140,12 @@ class Registry:
 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _translated(self.tracking_uri), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            # Not "models:/name/version": MLflow resolves that by the process's global registry, whatever it is told.
+            model = self._client.get_model_version_download_uri(self.model_name, str(number))
             path = download_artifacts(
-                artifact_uri=f"models:/{self.model_name}/{number}/{BUNDLE_PATH}",
-                dst_path=scratch,
-                tracking_uri=self.tracking_uri,
+                artifact_uri=f"{model.rstrip('/')}/{BUNDLE_PATH}", dst_path=scratch, tracking_uri=self.tracking_uri
             )
-            shutil.move(path, folder)
+            take_place(Path(path), folder)
 
     def _registered_model(self) -> RegisteredModel | None:
         try:

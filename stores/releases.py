@@ -5,7 +5,6 @@ pointer last, so that the pointer never names something half-written.
 """
 
 import json
-import os
 import shutil
 import tempfile
 from datetime import datetime
@@ -13,8 +12,9 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from ml_project.bundle import Bundle, combined_digest
+from ml_project.bundle import Bundle, combined_digest, read_bundle
 from ml_project.errors import InvalidBundle, Unavailable
+from stores.files import take_place, write_atomically
 
 POINTER = "Production.json"
 
@@ -49,12 +49,13 @@ class LocalReleases:
         """Write the bundle, then the pointer; each appears whole or not at all."""
         location = f"bundles/{bundle.digest}"
         target = self.folder / location
-        if not target.exists():
+        if not _intact(target, bundle.digest):
+            shutil.rmtree(target, ignore_errors=True)
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
                 written = Path(scratch) / "bundle"  # unlike scratch itself readable for the gateway's user
                 bundle.write(written)
-                written.replace(target)
+                take_place(written, target)
         release = Release(
             model_name=model_name,
             version=version,
@@ -95,15 +96,13 @@ class LocalReleases:
                 raise Unavailable(
                     f"Cannot read {self.folder / release.location}: {error}", "Check FRAUD_RELEASES_URI."
                 ) from error
-            copied.replace(folder)
+            take_place(copied, folder)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file at once and durably: temporary file, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(scratch).replace(path)
+def _intact(folder: Path, digest: str) -> bool:
+    """Whether a bundle was published before and nobody has spoiled it since."""
+    try:
+        read_bundle(folder, digest)
+    except InvalidBundle:
+        return False
+    return True

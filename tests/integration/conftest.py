@@ -13,7 +13,7 @@ from pipelines.promote import Promotion
 from pipelines.settings import PipelineSettings
 from pipelines.steps import run_main
 from pipelines.tracking import Run
-from stores.registry import quiet_client
+from stores.mlflow_environment import quiet_mlflow
 
 
 def transactions(rows: int, seed: int) -> pd.DataFrame:
@@ -39,6 +39,6 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Execution:
     folder = tmp_path_factory.mktemp("pipeline")
     file = folder / "bank.csv"
     transactions(12_000, seed=4).to_csv(file, index=False)
-    quiet_client()
+    quiet_mlflow()
     settings = PipelineSettings(state_dir=folder / "var", tracking_uri="", data=str(file), trials=3, threads=2)
     return Execution(settings, *run_main(settings))

@@ -83,6 +83,12 @@ def test_degenerate_rows_give_a_finite_rising_curve(case: str, weight: float):
     assert (np.diff(probability) >= 0).all()
 
 
+def test_targets_are_smoothed_as_by_platt():
+    score, label = np.repeat([0.0, 1.0], [100, 5]), np.repeat([0, 1], [100, 5]).astype(np.int8)
+    low, high = fit_calibrator(score, label, np.ones(105)).probability(np.array([0.0, 1.0]))
+    assert (low, high) == pytest.approx((1 / 102, 6 / 7))
+
+
 def test_log_odds_are_clipped():
     np.testing.assert_allclose(log_odds(np.array([0.0, 1.0])), np.log(CLIP / (1 - CLIP)) * np.array([1, -1]))
     assert log_odds(np.array([0.5], dtype=np.float32))[0] == 0

@@ -90,6 +90,14 @@ def test_interval_contains_the_point_and_narrows_with_rows():
     assert widths[0] / widths[1] == pytest.approx(4, rel=0.4)
 
 
+def test_interval_is_of_the_weighted_figure():
+    data = drawn(2_000, seed=1, distinct=10**6)
+    data = data._replace(weight=np.where(data.label == 0, 50.0, 1.0))
+    found = estimate(data, data.score, {"ap": average_precision}, replicates=100)["ap"]
+    assert found.low < average_precision(data.curve) < found.high
+    assert found.high < average_precision(data._replace(weight=np.ones(2_000)).curve) / 2
+
+
 def test_interval_covers_the_truth_about_95_times_in_100():
     truth = roc_auc(drawn(200_000, seed=0, distinct=10**6).curve)
     covered = 0

@@ -62,9 +62,7 @@ def test_parity_on_10_000_unseen_rows(twin: Fitted, draft: Scorer, fresh_feature
 
 
 def test_parity_on_every_single_boundary(twin: Fitted, draft: Scorer, fresh_features: np.ndarray, boundaries):
-    rows = np.repeat(fresh_features[: len(boundaries)], 3, axis=0)
-    if len(boundaries) > len(fresh_features):
-        rows = np.repeat(np.resize(fresh_features, (len(boundaries), 37)), 3, axis=0)
+    rows = np.repeat(np.resize(fresh_features, (len(boundaries), 37)), 3, axis=0)
     for number, (feature, threshold) in enumerate(boundaries):
         at = np.float32(threshold)
         around = (np.nextafter(at, np.float32(-np.inf)), at, np.nextafter(at, np.float32(np.inf)))

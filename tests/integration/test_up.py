@@ -1,0 +1,132 @@
+"""`python -m pipelines up` as a newcomer meets it: real servers, real processes, the real sample."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import REAL_SAMPLE, missing
+from tests.integration.conftest import transactions
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(state: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines", "up", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "FRAUD_STATE_DIR": str(state), "MLFLOW_TRACKING_URI": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(url: str, status: int, seconds: float = 90) -> httpx.Response:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx.get(url, timeout=2)
+            if answer.status_code == status:
+                return answer
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    pytest.fail(f"{url} did not answer {status}")
+
+
+def closed(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_smoke_on_the_real_sample_serves_what_it_promoted(tmp_path: Path) -> None:
+    if not REAL_SAMPLE.is_file():
+        missing(str(REAL_SAMPLE))
+    ports = free_port(), free_port()
+    arguments = ("--port", str(ports[0]), "--mlflow-port", str(ports[1]), "--trials", "3", "--smoke")
+    for sentence in ("Production is now version 1.", "The candidate is version 1, which is Production already"):
+        process = start(tmp_path, "--data", str(REAL_SAMPLE), *arguments)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+        assert sentence in output
+        assert '"decision": "DECLINE"' in output
+        assert "/predict-batch answered 3 transactions" in output
+        assert all(closed(port) for port in ports)
+
+
+def test_not_ready_before_the_promotion_ready_after_it_and_all_stopped_by_ctrl_c(tmp_path: Path) -> None:
+    file = tmp_path / "bank.csv"
+    transactions(12_000, seed=4).to_csv(file, index=False)
+    port, mlflow_port = free_port(), free_port()
+    process = start(
+        tmp_path / "var",
+        *("--data", str(file), "--trials", "2", "--port", str(port), "--mlflow-port", str(mlflow_port)),
+    )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", 200)
+        assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 503
+        ready = wait_for(f"http://127.0.0.1:{port}/health/ready", 200, seconds=240)
+        assert str(ready.json()["model_version"]) == "1"
+        second = start(tmp_path / "var", "--port", str(free_port()), "--mlflow-port", str(free_port()))
+        assert "Another one runs" in second.communicate(timeout=60)[0]
+        assert second.returncode == 3
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode in (0, 130), output
+    assert closed(port)
+    assert closed(mlflow_port)
+
+
+def test_ctrl_c_in_the_middle_leaves_nothing_running_and_the_study_goes_on(tmp_path: Path) -> None:
+    port, mlflow_port = free_port(), free_port()
+    file = tmp_path / "bank.csv"
+    transactions(12_000, seed=4).to_csv(file, index=False)
+    arguments = ("--data", str(file), "--trials", "6", "--port", str(port), "--mlflow-port", str(mlflow_port))
+    process = start(tmp_path / "var", *arguments)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "trials 2/6" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in rest
+    assert closed(port)
+    assert closed(mlflow_port)
+    again = start(tmp_path / "var", *arguments, "--smoke")
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
+    assert "goes on after" in output
+    assert "trials 6/6" in output
+
+
+@pytest.mark.parametrize("option", ["--port", "--mlflow-port"])
+def test_a_port_in_use_is_said_at_once(tmp_path: Path, option: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = start(
+            tmp_path, option, str(port), "--mlflow-port" if option == "--port" else "--port", str(free_port())
+        )
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"Port {port} on 127.0.0.1 is in use" in output
+    assert "Traceback" not in output

@@ -1,0 +1,157 @@
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ml_project.bundle import BOOSTER_FILE, MANIFEST_FILE, ONNX_FILE
+from ml_project.calibration import fit_calibrator
+from ml_project.dataset import Dataset
+from ml_project.ensemble import EnsembleSettings
+from ml_project.features import AmountStatistics
+from ml_project.fitting import GOLDEN_ROWS, FitOptions, Fitted, fit_refit, fit_twin, parity
+from ml_project.schema import FEATURES
+from ml_project.scorer import Scorer
+from ml_project.split import TimeSplit, forward_folds
+from ml_project.statistics import Histogram
+
+OPTIONS = FitOptions(seed=1)
+
+
+def spoiled(data: Dataset) -> Dataset:
+    return Dataset(data.raw * 1.5 + 1, 1 - data.label, data.weight * 7, data.moment)
+
+
+def relabelled(data: Dataset, rows: int) -> Dataset:
+    label = data.label.copy()
+    label[:rows] = 1 - label[:rows]
+    return replace(data, label=label)
+
+
+@pytest.fixture(scope="module")
+def folds_heard() -> list[int]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def refit(
+    transactions: Dataset, small_settings: EnsembleSettings, origin: dict[str, Any], folds_heard: list[int]
+) -> Fitted:
+    return fit_refit(transactions, small_settings, OPTIONS, origin, folds_heard.append)
+
+
+def test_same_inputs_same_digest(twin: Fitted, split: TimeSplit, small_settings: EnsembleSettings, origin):
+    assert fit_twin(split, small_settings, OPTIONS, origin).bundle.digest == twin.bundle.digest
+    assert fit_twin(split, small_settings, FitOptions(seed=2), origin).bundle.digest != twin.bundle.digest
+
+
+def test_twin_never_sees_test_rows(twin: Fitted, split: TimeSplit, small_settings: EnsembleSettings, origin):
+    other = fit_twin(replace(split, test=spoiled(split.test)), small_settings, OPTIONS, origin)
+    assert other.bundle.digest == twin.bundle.digest
+
+
+def test_validation_labels_change_calibration_only(
+    twin: Fitted, split: TimeSplit, small_settings: EnsembleSettings, origin
+):
+    changed = replace(split, validation=relabelled(split.validation, 20))
+    other = fit_twin(changed, small_settings, OPTIONS, origin)
+    differing = {name for name in twin.bundle.files if twin.bundle.files[name] != other.bundle.files[name]}
+    assert differing == {ONNX_FILE, MANIFEST_FILE}
+    assert other.calibrator != twin.calibrator
+    np.testing.assert_array_equal(other.score(split.test).hybrid, twin.score(split.test).hybrid)
+    first, second = (fitted.bundle.manifest.model_dump() for fitted in (twin, other))
+    assert [name for name in first if first[name] != second[name]] == ["golden_rows"]
+
+
+def test_validation_rows_change_neither_trees_nor_statistics(
+    twin: Fitted, split: TimeSplit, small_settings: EnsembleSettings, origin
+):
+    other = fit_twin(replace(split, validation=spoiled(split.validation)), small_settings, OPTIONS, origin)
+    assert other.bundle.files[BOOSTER_FILE] == twin.bundle.files[BOOSTER_FILE]
+    first, second = twin.bundle.manifest, other.bundle.manifest
+    assert (second.statistics, second.amount) == (first.statistics, first.amount)
+    np.testing.assert_array_equal(other.score(split.test).hybrid, twin.score(split.test).hybrid)
+
+
+def test_manifest_of_the_twin(twin: Fitted, split: TimeSplit, small_settings: EnsembleSettings):
+    manifest = twin.bundle.manifest
+    assert manifest.data == {
+        "source": "simulated",
+        "digest": "0" * 64,
+        "role": "twin",
+        "rows": len(split.train),
+        "frauds": split.train.frauds,
+        "seen_until": float(split.validation.moment[-1]),
+    }
+    assert manifest.features == FEATURES
+    assert manifest.settings == asdict(small_settings)
+    assert manifest.amount == AmountStatistics.fit(split.train.amount, split.train.weight)
+    assert (manifest.policy, manifest.policies) == ("", {})
+    assert set(manifest.libraries) == {"numpy", "onnx", "onnxruntime", "scikit-learn", "xgboost", "python"}
+    unseen = twin.score(split.validation)
+    np.testing.assert_array_equal(twin.unseen.hybrid, unseen.hybrid)
+    assert manifest.score_baseline == Histogram.fit(unseen.hybrid, split.validation.weight)
+    assert twin.calibrator == fit_calibrator(unseen.hybrid, split.validation.label, split.validation.weight)
+
+
+def test_golden_rows_are_training_rows_of_both_classes_over_the_whole_range(twin: Fitted, split: TimeSplit):
+    golden = twin.bundle.manifest.golden_rows
+    assert len(golden) == GOLDEN_ROWS
+    train = {tuple(raw): label for raw, label in zip(split.train.raw.tolist(), split.train.label, strict=True)}
+    assert sum(int(train[row.raw]) for row in golden) == GOLDEN_ROWS // 2
+    scores = [row.scores["hybrid_score"] for row in golden]
+    everything = twin.score(split.train).hybrid
+    assert (min(scores), max(scores)) == pytest.approx((everything.min(), everything.max()), abs=1e-5)
+    assert Scorer(twin.bundle, threads=1).replay_golden_rows() <= 1e-7
+
+
+def test_parity_is_small_and_sees_another_calibration(twin: Fitted, split: TimeSplit):
+    assert 0 <= parity(twin, split.test) <= 1e-5
+    moved = replace(twin, calibrator=replace(twin.calibrator, intercept=twin.calibrator.intercept + 0.1))
+    assert parity(moved, split.test) > 1e-3
+
+
+def test_refit_sees_all_rows(refit: Fitted, transactions: Dataset, folds_heard: list[int]):
+    manifest = refit.bundle.manifest
+    assert manifest.data["role"] == "refit"
+    assert manifest.data["rows"] == len(transactions)
+    assert manifest.data["frauds"] == transactions.frauds
+    assert manifest.data["seen_until"] == transactions.moment[-1]
+    assert manifest.amount == AmountStatistics.fit(transactions.amount, transactions.weight)
+    assert folds_heard == [0, 1, 2]
+    assert parity(refit, transactions) <= 1e-5
+
+
+def test_last_rows_change_the_refit(refit: Fitted, transactions: Dataset, small_settings: EnsembleSettings, origin):
+    other = fit_refit(relabelled(transactions, 5), small_settings, OPTIONS, origin)
+    assert other.bundle.booster != refit.bundle.booster
+
+
+def test_refit_calibrates_on_forward_scores(
+    refit: Fitted, transactions: Dataset, small_settings: EnsembleSettings, origin
+):
+    folds = forward_folds(transactions, OPTIONS.folds)
+    np.testing.assert_array_equal(refit.unseen.moment, np.concatenate([fold.future.moment for fold in folds]))
+    np.testing.assert_array_equal(refit.unseen.label, transactions.label[len(folds[0].past) :])
+    # the last fold's scores come from a model of the rows before it alone
+    last = folds[-1]
+    spoilt = Dataset(
+        *(
+            np.concatenate([a, b])
+            for a, b in zip(
+                (last.past.raw, last.past.label, last.past.weight, last.past.moment),
+                (last.future.raw, 1 - last.future.label, last.future.weight, last.future.moment),
+                strict=True,
+            )
+        )
+    )
+    other = fit_refit(spoilt, small_settings, OPTIONS, origin)
+    np.testing.assert_array_equal(other.unseen.hybrid, refit.unseen.hybrid)
+    assert other.calibrator == fit_calibrator(other.unseen.hybrid, other.unseen.label, other.unseen.weight)
+
+
+def test_unseen_rows_survive_a_frame(twin: Fitted):
+    again = type(twin.unseen).from_frame(twin.unseen.to_frame())
+    for name in twin.unseen.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(again, name), getattr(twin.unseen, name))
+    assert again.days == twin.unseen.days

@@ -1,0 +1,172 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_project.bundle import Bundle, GoldenRow
+from ml_project.errors import InvalidBundle
+from ml_project.fitting import Fitted
+from ml_project.policies import NEVER, Thresholds
+from ml_project.schema import OUTPUTS
+from ml_project.scorer import BATCH_ROWS, Decision, Scorer, decide, golden_rows, load_scorer
+from ml_project.split import TimeSplit
+
+
+def with_golden(bundle: Bundle, *rows: GoldenRow) -> Scorer:
+    manifest = bundle.manifest.model_copy(update={"golden_rows": rows})
+    return Scorer(Bundle(manifest, bundle.onnx, bundle.booster), threads=1)
+
+
+def changed(row: GoldenRow, **scores: float) -> GoldenRow:
+    return GoldenRow(raw=row.raw, scores=row.scores | scores)
+
+
+def test_scores_equal_the_reference(small_scorer: Scorer, twin: Fitted, split: TimeSplit):
+    scores, reference = small_scorer.score(split.test.raw), twin.score(split.test)
+    np.testing.assert_allclose(scores.isolation, reference.isolation, atol=1e-5)
+    np.testing.assert_allclose(scores.boosted, reference.boosted, atol=1e-5)
+    np.testing.assert_allclose(scores.hybrid, reference.hybrid, atol=1e-5)
+    np.testing.assert_allclose(scores.probability, reference.probability(twin.calibrator), atol=1e-5)
+    assert scores.row(3) == dict(
+        zip(OUTPUTS, (scores.isolation[3], scores.boosted[3], scores.hybrid[3], scores.probability[3]), strict=True)
+    )
+
+
+def test_golden_rows_replay_exactly(bundle: Bundle, bundle_folder: Path, small_scorer: Scorer):
+    assert small_scorer.replay_golden_rows() <= 1e-7
+    assert load_scorer(bundle_folder, bundle.digest).thresholds == Thresholds(0.3, 0.7)
+
+
+def test_golden_rows_are_what_the_scorer_says(small_scorer: Scorer, split: TimeSplit):
+    rows = golden_rows(small_scorer, split.test.raw[:3])
+    np.testing.assert_array_equal([row.raw for row in rows], split.test.raw[:3])
+    assert [row.scores for row in rows] == [small_scorer.score(split.test.raw[:3]).row(i) for i in range(3)]
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("index", [0, -1])
+def test_tampered_golden_rows_are_found(bundle: Bundle, name: str, index: int):
+    rows = list(bundle.manifest.golden_rows)
+    rows[index] = changed(rows[index], **{name: rows[index].scores[name] + 2e-5})
+    with pytest.raises(InvalidBundle, match="score up to 2e-05 apart"):
+        with_golden(bundle, *rows).replay_golden_rows()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("index", [0, 3, -1])
+def test_a_score_that_is_no_number_is_found_wherever_it_stands(bundle: Bundle, value: float, index: int):
+    rows = list(bundle.manifest.golden_rows)
+    rows[index] = changed(rows[index], fraud_probability=value)
+    with pytest.raises(InvalidBundle, match="apart"):
+        with_golden(bundle, *rows).replay_golden_rows()
+
+
+def test_golden_rows_of_another_shape_are_refused(bundle: Bundle):
+    row = bundle.manifest.golden_rows[0]
+    with pytest.raises(InvalidBundle, match="no golden rows"):
+        with_golden(bundle).replay_golden_rows()
+    for bad in (
+        GoldenRow(raw=row.raw[:-1], scores=row.scores),
+        GoldenRow(raw=row.raw, scores={}),
+        changed(row, other=1.0),
+    ):
+        with pytest.raises(InvalidBundle, match="other fields or scores"):
+            with_golden(bundle, row, bad).replay_golden_rows()
+
+
+def test_a_draft_without_thresholds_does_not_load(twin: Fitted, tmp_path: Path):
+    twin.bundle.write(tmp_path / "draft")
+    with pytest.raises(InvalidBundle, match="no thresholds yet"):
+        load_scorer(tmp_path / "draft")
+
+
+def test_single_and_batch_sessions_agree(bundle: Bundle, split: TimeSplit):
+    scorer = Scorer(bundle, threads=2)
+    batch = scorer.score(split.test.raw)
+    for size in (1, BATCH_ROWS - 1, BATCH_ROWS, BATCH_ROWS + 1):
+        part = scorer.score(split.test.raw[:size])
+        for name in ("isolation", "boosted", "hybrid", "probability"):
+            np.testing.assert_allclose(getattr(part, name), getattr(batch, name)[:size], atol=1e-6, rtol=0)
+
+
+def test_no_rows_give_no_scores(small_scorer: Scorer):
+    assert small_scorer.score(np.empty((0, 30))).hybrid.shape == (0,)
+
+
+def test_threads_do_not_disturb_each_other(bundle: Bundle, split: TimeSplit):
+    scorer = Scorer(bundle, threads=2)
+    expected = Scorer(bundle, threads=1).score(split.test.raw).hybrid
+
+    def work(number: int) -> bool:
+        step = (1, 7, 40, 200)[number % 4]
+        found = [scorer.score(split.test.raw[i : i + step]).hybrid for i in range(0, 400, step)]
+        return bool(np.allclose(np.concatenate(found), expected[: sum(map(len, found))], atol=1e-6, rtol=0))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(32)))
+
+
+@pytest.mark.parametrize(
+    ("hybrid", "decision"),
+    [
+        (np.nextafter(0.3, 0), Decision.APPROVE),
+        (0.3, Decision.REVIEW),
+        (np.nextafter(0.7, 0), Decision.REVIEW),
+        (0.7, Decision.DECLINE),
+        (0.0, Decision.APPROVE),
+        (1.0, Decision.DECLINE),
+    ],
+)
+def test_decisions_at_the_thresholds(hybrid: float, decision: Decision):
+    assert decide(hybrid, Thresholds(0.3, 0.7)) is decision
+
+
+@given(st.floats(0, 1))
+def test_decisions_that_are_never_taken(hybrid: float):
+    assert decide(hybrid, Thresholds(NEVER, NEVER)) is Decision.APPROVE
+    assert decide(hybrid, Thresholds(0.0, NEVER)) is Decision.REVIEW
+    assert decide(hybrid, Thresholds(0.0, 0.0)) is Decision.DECLINE
+
+
+@pytest.mark.parametrize("graph", [b"", b"not a graph", b"\x00" * 1000])
+def test_a_corrupt_graph_is_refused(bundle: Bundle, graph: bytes):
+    with pytest.raises(InvalidBundle, match="cannot load the graph"):
+        Scorer(Bundle(bundle.manifest, graph, bundle.booster))
+
+
+def test_a_truncated_graph_is_refused(bundle: Bundle):
+    with pytest.raises(InvalidBundle):
+        Scorer(Bundle(bundle.manifest, bundle.onnx[: len(bundle.onnx) // 2], b""))
+
+
+def identity_graph(columns: int, outputs: tuple[str, ...], name: str = "features") -> bytes:
+    def tensor(name: str, width: int) -> onnx.ValueInfoProto:
+        return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, width])
+
+    nodes = [onnx.helper.make_node("Identity", [name], [output]) for output in outputs]
+    graph = onnx.helper.make_graph(nodes, "g", [tensor(name, columns)], [tensor(o, columns) for o in outputs])
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (identity_graph(30, OUTPUTS), "not 37 features"),
+        (identity_graph(37, OUTPUTS[:2]), "The graph gives isolation_score, boosted_score, not"),
+        (identity_graph(37, OUTPUTS, "inputs"), "takes inputs"),
+    ],
+)
+def test_a_graph_of_another_shape_is_refused(bundle: Bundle, graph: bytes, message: str):
+    with pytest.raises(InvalidBundle, match=message):
+        Scorer(Bundle(bundle.manifest, graph, b""))
+
+
+def test_a_scorer_keeps_its_bundle(bundle: Bundle, small_scorer: Scorer):
+    assert small_scorer.bundle is bundle
+    with pytest.raises(ValueError, match="frozen"):
+        bundle.manifest.policy = "cost"
