@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from ml_project.scorer import Scorer
 from serving.settings import GatewaySettings
-from stores.mlflow_environment import quiet_mlflow
 
 if TYPE_CHECKING:
     from stores.production import LiveVersion
@@ -27,6 +26,8 @@ def connect(settings: GatewaySettings) -> ModelSource:
     Importing MLflow takes seconds, therefore it happens in here, on the watcher's thread, and not when this module is
     imported: /health answers meanwhile.
     """
+    from stores.mlflow_environment import quiet_mlflow
+
     quiet_mlflow()
     from stores.production import Production
     from stores.registry import Registry
