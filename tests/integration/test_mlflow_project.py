@@ -45,7 +45,7 @@ def test_main_and_then_every_step_alone(tmp_path: Path) -> None:
     mlflow_run(tmp_path, "main", f"data={REAL_SAMPLE}", "trials=2")
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     champion = client.get_model_version_by_alias("fraud-ensemble", "Production")
-    assert champion.version == "1"
+    assert str(champion.version) == "1"
     experiment = client.get_experiment_by_name("fraud-detection")
     assert experiment is not None
     launched = client.search_runs(["0"])[0]
@@ -59,5 +59,5 @@ def test_main_and_then_every_step_alone(tmp_path: Path) -> None:
     assert trained.info.status == "FINISHED"
     assert client.get_run(trained.info.run_id).data.tags["fraud.policy"] == "f1"
     mlflow_run(tmp_path, "promote", f"run_id={trained.info.run_id}")
-    assert client.get_model_version_by_alias("fraud-ensemble", "Production").version == "2"
-    assert client.get_model_version_by_alias("fraud-ensemble", "Previous").version == "1"
+    assert str(client.get_model_version_by_alias("fraud-ensemble", "Production").version) == "2"
+    assert str(client.get_model_version_by_alias("fraud-ensemble", "Previous").version) == "1"
