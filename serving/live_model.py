@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ml_project.reasons import Explainer
 from ml_project.scorer import BATCH_ROWS, Scorer
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ _WARM_UP_BATCHES = 3
 
 @dataclass(frozen=True, slots=True)
 class LiveModel:
-    """A scorer and the version that it belongs to."""
+    """A scorer, what explains its scores, and the version that both belong to."""
 
     scorer: Scorer
+    explainer: Explainer
     live: "LiveVersion"
     loaded_at: datetime
 

@@ -4,17 +4,15 @@ import os
 import time
 
 _RANDOM_BYTES = 10
-_RANDOM_BITS_LOW = (1 << 62) - 1
-_RANDOM_BITS_HIGH = (1 << 12) - 1
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+"""The two highest bits of this digit are 10."""
 
 
 def new_prediction_ids(count: int) -> list[str]:
     """``count`` new ids; many at once, because asking for randomness costs more than the rest."""
-    prefix = (time.time_ns() // 1_000_000) << 80 | 7 << 76 | 0b10 << 62
-    noise = os.urandom(_RANDOM_BYTES * count)
-    ids = []
-    for start in range(0, len(noise), _RANDOM_BYTES):
-        drawn = int.from_bytes(noise[start : start + _RANDOM_BYTES], "big")
-        digits = f"{prefix | (drawn >> 62 & _RANDOM_BITS_HIGH) << 64 | drawn & _RANDOM_BITS_LOW:032x}"
-        ids.append(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")
-    return ids
+    moment = f"{time.time_ns() // 1_000_000:012x}"
+    start, noise = f"{moment[:8]}-{moment[8:]}-7", os.urandom(_RANDOM_BYTES * count).hex()
+    return [
+        f"{start}{noise[at : at + 3]}-{_VARIANT[noise[at + 3]]}{noise[at + 4 : at + 7]}-{noise[at + 7 : at + 19]}"
+        for at in range(0, len(noise), 2 * _RANDOM_BYTES)
+    ]

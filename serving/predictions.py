@@ -1,15 +1,31 @@
-"""From validated transactions to answers: scores, decision, and the names by which they can be found again."""
+"""From validated transactions to answers: scores, decisions, reasons, and names to find them again by."""
 
-from typing import NotRequired
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final, NotRequired
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from ml_project.scorer import Decision, decide
+from ml_project.policies import Thresholds
+from ml_project.reasons import Explanation, RangeWarning, Reason
+from ml_project.scorer import Decision, Scores
 from serving.errors import ScoringFailed
 from serving.live_model import LiveModel
 from serving.prediction_ids import new_prediction_ids
 from serving.transactions import Transactions
+
+DECISIONS: Final = (Decision.APPROVE, Decision.REVIEW, Decision.DECLINE)
+
+
+class Explain(Enum):
+    """Which predictions carry reasons."""
+
+    NONE = auto()
+    ALERTS = auto()
+    ALL = auto()
 
 
 class Prediction(TypedDict):
@@ -26,38 +42,103 @@ class Prediction(TypedDict):
     prediction_id: str
     transaction_id: NotRequired[str]
     """As the client sent it."""
+    reasons: NotRequired[list[Reason]]
+    """The strongest terms of the score, where the decision is not APPROVE or where they were asked for."""
+    warnings: NotRequired[list[RangeWarning]]
+    """With reasons: values outside the range of the training rows."""
 
 
-def predict_all(model: LiveModel, transactions: Transactions) -> list[Prediction]:
-    """Answers in the transactions' order, all by the same version.
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """The finished predictions of one request, or of one chunk of a batch, all by the same version.
+
+    Attributes
+    ----------
+    decisions : ndarray of shape (n,)
+        Places in ``DECISIONS``.
+    explanations : mapping
+        Row to explanation, for the rows that have one.
+    """
+
+    model: LiveModel
+    transactions: Transactions
+    scores: Scores
+    decisions: NDArray[np.int8]
+    prediction_ids: list[str]
+    explanations: Mapping[int, Explanation]
+
+    def __len__(self) -> int:
+        return len(self.prediction_ids)
+
+    @property
+    def alerts(self) -> int:
+        """How many of them are not approvals."""
+        return int(np.count_nonzero(self.decisions))
+
+    def answers(self) -> list[Prediction]:
+        """One JSON object per transaction, in order."""
+        alert, version = self.model.scorer.thresholds.alert, self.model.version
+        answers: list[Prediction] = [
+            {
+                "fraud": int(decision > 0),
+                "hybrid_score": hybrid,
+                "threshold_used": alert,
+                "fraud_probability": probability,
+                "decision": DECISIONS[decision],
+                "model_version": version,
+                "prediction_id": prediction_id,
+            }
+            for decision, hybrid, probability, prediction_id in zip(
+                self.decisions.tolist(),
+                self.scores.hybrid.tolist(),
+                self.scores.probability.tolist(),
+                self.prediction_ids,
+                strict=True,
+            )
+        ]
+        for answer, transaction_id in zip(answers, self.transactions.ids, strict=True):
+            if transaction_id is not None:
+                answer["transaction_id"] = transaction_id
+        for row, explanation in self.explanations.items():
+            answers[row]["reasons"] = explanation.reasons
+            if explanation.warnings:
+                answers[row]["warnings"] = explanation.warnings
+        return answers
+
+
+def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) -> Predictions:
+    """Score, decide, name and explain: every prediction that the gateway ever makes comes out of here.
 
     Raises
     ------
     ScoringFailed
         When a score is not finite.
     """
-    if not transactions.ids:
-        return []
     scores = model.scorer.score(transactions.raw)
     if not (np.isfinite(scores.hybrid).all() and np.isfinite(scores.probability).all()):
         raise ScoringFailed(
             f"Version {model.version} gave a score that is no number.", "Roll back to the version before."
         )
-    thresholds, version = model.scorer.thresholds, model.version
-    columns = (scores.hybrid.tolist(), scores.probability.tolist(), new_prediction_ids(len(transactions.ids)))
-    predictions: list[Prediction] = []
-    for hybrid, probability, prediction_id, transaction_id in zip(*columns, transactions.ids, strict=True):
-        decision = decide(hybrid, thresholds)
-        prediction: Prediction = {
-            "fraud": int(decision is not Decision.APPROVE),
-            "hybrid_score": hybrid,
-            "threshold_used": thresholds.alert,
-            "fraud_probability": probability,
-            "decision": decision,
-            "model_version": version,
-            "prediction_id": prediction_id,
-        }
-        if transaction_id is not None:
-            prediction["transaction_id"] = transaction_id
-        predictions.append(prediction)
-    return predictions
+    decisions = _decide_all(scores.hybrid, model.scorer.thresholds)
+    rows = _rows_to_explain(decisions, explain)
+    explained = model.explainer.explain(transactions.raw[rows], scores.isolation[rows]) if len(rows) else []
+    return Predictions(
+        model,
+        transactions,
+        scores,
+        decisions,
+        new_prediction_ids(len(decisions)),
+        dict(zip(rows.tolist(), explained, strict=True)),
+    )
+
+
+def _decide_all(hybrid: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:
+    """`ml_project.scorer.decide` for many at once."""
+    decided = np.where(hybrid >= thresholds.decline, 2, np.where(hybrid >= thresholds.alert, 1, 0))
+    return decided.astype(np.int8)
+
+
+def _rows_to_explain(decisions: NDArray[np.int8], explain: Explain) -> NDArray[np.intp]:
+    if explain is Explain.ALL:
+        return np.arange(len(decisions))
+    return np.flatnonzero(decisions) if explain is Explain.ALERTS else np.empty(0, dtype=np.intp)

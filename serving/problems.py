@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
@@ -14,6 +15,7 @@ from serving.errors import FieldError, InvalidFields, NoModel
 from serving.request_record import record_of
 
 MEDIA_TYPE = "application/problem+json"
+MAX_NAME_LENGTH: Final = 64
 
 
 class Problem(BaseModel):
@@ -25,7 +27,7 @@ class Problem(BaseModel):
     detail: str = Field(description="Cause and remedy.")
     request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
     errors: list[dict[str, int | str]] | None = Field(
-        None, description="With 422, every fault: row (of a batch, from 0), field, message."
+        None, description="With 422, every fault: row (of a batch, from 0; of a CSV, its line), field, message."
     )
 
 
@@ -59,6 +61,7 @@ def install_error_handlers(app: FastAPI) -> None:
     """Answer every expected error; what nobody expected is caught around the whole application."""
     app.add_exception_handler(FraudError, _fraud_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid_parameters)
 
 
 async def _fraud_error(request: Request, error: Exception) -> Response:
@@ -73,3 +76,12 @@ async def _fraud_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem_response(error.status_code, error.detail, record_of(request.scope).request_id, (), error.headers)
+
+
+async def _invalid_parameters(request: Request, error: Exception) -> Response:
+    """Bodies are read by ourselves, so that what FastAPI finds invalid is a parameter."""
+    assert isinstance(error, RequestValidationError)
+    faults: list[FieldError] = [
+        {"field": str(fault["loc"][-1])[:MAX_NAME_LENGTH], "message": str(fault["msg"])} for fault in error.errors()
+    ]
+    return await _fraud_error(request, InvalidFields(faults, "query"))

@@ -36,7 +36,10 @@ class GatewaySettings(BaseSettings):
     batch_threads: int = Field(0, ge=0, description="Cores that score one batch; 0 takes all.")
     batch_workers: int = Field(2, ge=1, description="Batches worked on at the same time; further ones wait.")
     max_batch_rows: int = Field(10_000, ge=1, description="Most transactions in one JSON batch.")
-    max_body_bytes: int = Field(16 * 1024**2, ge=1024, description="Largest request body, in bytes.")
+    max_body_bytes: int = Field(16 * 1024**2, ge=1024, description="Largest JSON body, in bytes.")
+    max_upload_bytes: int = Field(
+        2 * 1024**3, ge=1024, description="Largest CSV, Parquet or Arrow upload, in bytes; it is spooled to the disk."
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Web origins, separated by commas, whose pages may call the gateway; none by default."
     )
@@ -58,3 +61,8 @@ class GatewaySettings(BaseSettings):
     def bundle_cache(self) -> Path:
         """Folder of downloaded bundles, one subfolder per digest."""
         return self.state_dir / "bundles"
+
+    @property
+    def upload_spool(self) -> Path:
+        """Folder of uploads in progress; they have no names in it and end with the process."""
+        return self.state_dir / "uploads"

@@ -65,6 +65,23 @@ class Transactions:
     ids: list[str | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of a batch: what of it can be scored, and what is wrong with the rest.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n,)
+        Where each of the transactions stands: see `serving.errors.FieldError`.
+    errors : list of FieldError
+        Faults of the other rows, in order.
+    """
+
+    transactions: Transactions
+    rows: NDArray[np.int64]
+    errors: list[FieldError]
+
+
 def parse_transaction(body: bytes) -> Transactions:
     """One JSON object.
 
@@ -82,13 +99,13 @@ def parse_transaction(body: bytes) -> Transactions:
         raise InvalidFields(_faults(error)) from None
 
 
-def parse_batch(body: bytes, max_rows: int) -> Transactions:
-    """A JSON array of objects; all of it is valid or none is taken.
+def parse_batch(body: bytes, max_rows: int) -> Chunk:
+    """A JSON array of objects, as one chunk.
 
     Raises
     ------
     MalformedJson, InvalidFields
-        As `parse_transaction`; faults carry the row's place in the array, from 0.
+        When the body is not JSON, or no array.
     BodyTooLarge
         When there are more than ``max_rows``.
     """
@@ -100,17 +117,15 @@ def parse_batch(body: bytes, max_rows: int) -> Transactions:
             f"The batch has {len(rows)} transactions; at most {max_rows} are taken.", "Send it in parts."
         )
     valid: list[dict[str, Any]] = []
+    places: list[int] = []
     faults: list[FieldError] = []
-    for number, row in enumerate(rows):
+    for place, row in enumerate(rows):
         try:
             valid.append(vars(Transaction.model_validate(row)))
+            places.append(place)
         except ValidationError as error:
-            faults += _faults(error, number)
-            if len(faults) >= MAX_ERRORS:
-                break
-    if faults:
-        raise InvalidFields(faults[:MAX_ERRORS])
-    return _transactions(valid)
+            faults += _faults(error, place)
+    return Chunk(_transactions(valid), np.array(places, dtype=np.int64), faults)
 
 
 def _json(body: bytes) -> object:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from ml_project.errors import FraudError, InvalidBundle, Unavailable
+from ml_project.reasons import Explainer
 from serving.live_model import LiveModel, ModelSlot, Trouble, warm_up
 from serving.model_source import ModelSource
 
@@ -130,12 +131,13 @@ class Watcher:
         started = time.perf_counter()
         try:
             scorer = source.load(live, self._threads)
+            explainer = Explainer(scorer.bundle)
             warm_up(scorer)
         except InvalidBundle as error:
             message = f"Version {live.version} cannot go live: {error}"
             self._bad = _BadBundle(live.digest, message, time.monotonic() + RETRY_BAD_BUNDLE_SECONDS)
             raise InvalidBundle(message) from error
-        self._slot.current = LiveModel(scorer, live, datetime.now(UTC))
+        self._slot.current = LiveModel(scorer, explainer, live, datetime.now(UTC))
         load_ms = round((time.perf_counter() - started) * 1000, 1)
         fields = {"model_version": str(live.version), "named_by": live.named_by, "digest": live.digest}
         _log.info("model swapped", extra={"fields": fields | {"load_ms": load_ms}})

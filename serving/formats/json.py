@@ -1,0 +1,21 @@
+"""Transactions as a JSON array, which is small enough to be read whole."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from serving.bodies import too_large
+from serving.transactions import Chunk, parse_batch
+
+
+def read_json(file: BinaryIO, max_bytes: int, max_rows: int) -> Iterator[Chunk]:
+    """The array as one chunk; rows count from 0.
+
+    Raises
+    ------
+    MalformedJson, InvalidFields, BodyTooLarge
+        See `parse_batch`.
+    """
+    body = file.read(max_bytes + 1)
+    if len(body) > max_bytes:
+        raise too_large(max_bytes)
+    yield parse_batch(body, max_rows)

@@ -1,0 +1,64 @@
+"""The answers to many transactions, in any of the formats."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request, Response
+
+from serving.accept import negotiate
+from serving.batches import Batch, OnError, answer_batch
+from serving.dependencies import GatewayDep
+from serving.formats import JSON, MEDIA_TYPES, MULTIPART
+from serving.predictions import Prediction
+from serving.problems import problem_responses
+from serving.request_record import record_of
+from serving.transactions import Transaction
+from serving.uploads import receive_upload
+
+router = APIRouter(tags=["predictions"], responses=problem_responses(400, 406, 413, 415, 422, 500, 503, 507))
+
+_BINARY: Final = {"type": "string", "format": "binary"}
+_FORM: Final = {"type": "object", "properties": {"file": _BINARY}, "required": ["file"]}
+_SCHEMAS: Final[dict[str, Any]] = {
+    **dict.fromkeys(MEDIA_TYPES, _BINARY),
+    JSON: {"type": "array", "items": Transaction.model_json_schema()},
+    MULTIPART: _FORM,
+}
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {media_type: {"schema": schema} for media_type, schema in _SCHEMAS.items()},
+    }
+}
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES if media_type != JSON}}
+}
+
+
+@router.post("/predict-batch", response_model=list[Prediction], openapi_extra=_BODY, responses=_ANSWERS)
+async def predict_batch(
+    request: Request,
+    gateway: GatewayDep,
+    explain: Annotated[bool, Query(description="Give reasons for every row, whatever its decision.")] = False,
+    on_error: Annotated[
+        OnError,
+        Query(description="Rows that cannot be scored: fail refuses the batch, skip answers them by an error."),
+    ] = OnError.FAIL,
+) -> Response:
+    """Score a batch: answers in the same order, all by one version, in the type that Accept names or the request's own.
+
+    Answers to files say in `row` where each transaction stood: the line of a CSV (its header is line 1), else the place
+    from 0. JSON answers give reasons for all that is no approval; tables give them on request, as JSON in a column.
+    """
+    gateway.model()
+    accept = request.headers.get("accept", "")
+    negotiate(accept, MEDIA_TYPES)
+    upload = await receive_upload(request, gateway.settings)
+    # An upload may take minutes: the model that is live now answers it, from the first row to the last.
+    model = gateway.model()
+    media_type = negotiate(accept, sorted(MEDIA_TYPES, key=lambda offered: offered != upload.media_type))
+    record = record_of(request.scope)
+    batch = Batch(upload, model, media_type, on_error, explain)
+    response = await answer_batch(batch, gateway.settings, record, gateway.batches)
+    record.message = "Batch prediction successful"
+    record.fields.update(model_version=model.version)
+    return response

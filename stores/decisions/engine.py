@@ -1,0 +1,136 @@
+"""The way to the database: durable settings for SQLite and PostgreSQL, and one error for all that keeps it away."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ml_project.errors import FraudError, InvalidInput, Unavailable
+
+_REMEDY: Final = "Check FRAUD_DATABASE_URL and that the database runs."
+_BUSY_SECONDS: Final = 2
+"""How long to wait for another process's write before giving up."""
+
+_POSTGRES_OPTIONS: Final = "-c statement_timeout=10000 -c synchronous_commit=on"
+_POSTGRES_DRIVER: Final = "postgresql+psycopg"
+
+
+def open_engine(url: str) -> Engine:
+    """An engine whose COMMIT means that the data is on disk.
+
+    Parameters
+    ----------
+    url : str
+        ``sqlite:///path`` (the file is made where it is missing) or ``postgresql://user:password@host/name``.
+
+    Raises
+    ------
+    InvalidInput
+        When the URL is of another kind.
+    Unavailable
+        When SQLite's folder cannot be written. PostgreSQL is not asked before the first statement.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:  # the message would hold the URL, and with it the password
+        raise InvalidInput("FRAUD_DATABASE_URL is not a URL.", "Write sqlite:///path or postgresql://...") from None
+    if parsed.drivername in ("postgres", "postgresql", _POSTGRES_DRIVER):
+        return _postgres(parsed.set(drivername=_POSTGRES_DRIVER))
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:"):
+        return _sqlite(Path(str(parsed.database)))
+    raise InvalidInput(
+        f"FRAUD_DATABASE_URL cannot be {parsed.render_as_string()}.",
+        "Write sqlite:///path (a file) or postgresql://...",
+    )
+
+
+@contextmanager
+def translated(engine: Engine) -> Iterator[None]:
+    """Turn whatever the driver raises for an absent or unwilling database into `Unavailable`.
+
+    `IntegrityError` passes: it says that somebody else was first, not that the database is away. Parameters of the
+    statement never enter a message: they are customers' data.
+    """
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DataError as error:
+        raise InvalidInput(f"The database cannot hold a value: {_reason(error.orig)}") from error
+    except DBAPIError as error:
+        raise _unavailable(engine.url, error.orig) from error
+    except (PoolTimeout, DisconnectionError) as error:
+        raise _unavailable(engine.url, error) from error
+
+
+def _unavailable(url: URL, error: BaseException | None) -> FraudError:
+    where = url.render_as_string(hide_password=True)
+    return Unavailable(f"The decision database {where} does not answer as it should: {_reason(error)}.", _REMEDY)
+
+
+def _reason(error: BaseException | None) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200].rstrip(".")
+
+
+def _postgres(url: URL) -> Engine:
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=5,
+        pool_timeout=3,
+        # A host that vanishes without a word is noticed in seconds, not in the kernel's 15 minutes.
+        connect_args={
+            "connect_timeout": 3,
+            "options": _POSTGRES_OPTIONS,
+            "tcp_user_timeout": 5000,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+        },
+    )
+
+
+def _sqlite(path: Path) -> Engine:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise Unavailable(f"Cannot write {path}: {error.strerror}.", _REMEDY) from error
+
+    def connect() -> sqlite3.Connection:
+        # Mode rw: a file that vanished must not be replaced by an empty one.
+        uri = f"file:{quote(str(path))}?mode=rw"
+        return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+    engine = create_engine(URL.create("sqlite", database=str(path)), creator=connect, pool_timeout=3)
+
+    @event.listens_for(engine, "connect")
+    def _durable(connection: Any, record: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        record.info["inode"] = path.stat().st_ino
+
+    @event.listens_for(engine, "checkout")
+    def _same_file(_connection: Any, record: Any, _proxy: Any) -> None:
+        # An open connection goes on writing to a file that was moved or deleted, and nobody would find it there.
+        try:
+            inode = path.stat().st_ino
+        except OSError as error:
+            raise DisconnectionError(f"{path}: {error.strerror}") from error
+        if inode != record.info["inode"]:
+            raise DisconnectionError(f"{path} was replaced")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # Who will write says so at once: a reader cannot become the writer once another has written.
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine

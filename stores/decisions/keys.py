@@ -1,0 +1,144 @@
+"""API keys: shown once, stored as SHA-256, revoked without a restart.
+
+A plain hash is enough: a key has 256 random bits, so that no list of likely keys exists which a slow hash would have to
+make expensive; and every request can afford it.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import Engine, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from ml_project.errors import InvalidInput, Refused
+from stores.decisions.engine import translated
+from stores.decisions.errors import InvalidKey, MissingScope
+from stores.decisions.key_copy import Key, KeyCopy
+from stores.decisions.schema import keys
+
+PREFIX: Final = "fk_"
+SCOPES: Final = frozenset({"predict", "feedback", "read"})
+_RANDOM_BYTES, _SHORTEST, _LONGEST_NAME = 32, 32, 128
+
+
+class Keys:
+    """The keys in the decision database; safe to share between threads.
+
+    Parameters
+    ----------
+    engine : Engine
+    cache_seconds : float
+        Age at which the copy in memory is read again, and so the longest that a revoked key still works.
+    """
+
+    def __init__(self, engine: Engine, cache_seconds: float = 2.0) -> None:
+        self._engine = engine
+        self._immediate = engine.execution_options(immediate=True)
+        self._copy = KeyCopy(self.list, cache_seconds)
+
+    def start(self) -> None:
+        """Keep the copy fresh in the background, so that `verify` never waits for the database."""
+        self._copy.start()
+
+    def close(self) -> None:
+        """End what `start` began."""
+        self._copy.close()
+
+    def create(self, name: str, scopes: Collection[str]) -> str:
+        """A new key, in plain for the only time.
+
+        Raises
+        ------
+        InvalidInput
+            For an unknown scope or an unfit name.
+        Refused
+            When the name was ever used: labels bear it.
+        """
+        plaintext = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+        self._insert(name, scopes, plaintext)
+        return plaintext
+
+    def ensure(self, name: str, scopes: Collection[str], plaintext: str) -> None:
+        """Take a key from a secret, such as the first one; nothing happens where it is there already.
+
+        Raises
+        ------
+        Refused
+            When the name belongs to another key.
+        """
+        if len(plaintext) < _SHORTEST:
+            raise InvalidInput(f"The key {name!r} has less than {_SHORTEST} characters.", "Use random ones.")
+        if all(key.sha256 != _hash(plaintext) for key in self.list()):
+            self._insert(name, scopes, plaintext)
+
+    def verify(self, plaintext: str, scope: str) -> Key:
+        """The key, if it is good for this scope.
+
+        Between `start` and `close` this never touches the database; else, once per ``cache_seconds``.
+
+        Raises
+        ------
+        InvalidKey
+            When it is unknown or revoked.
+        MissingScope
+            When it may not do this.
+        Unavailable
+            When the keys could never be read.
+        """
+        digest = _hash(plaintext)
+        key = self._copy.current().get(digest)
+        # Looking up a hash tells an attacker nothing: he cannot choose it. The comparison takes the same time anyway.
+        if key is None or not hmac.compare_digest(key.sha256, digest) or key.revoked_at is not None:
+            raise InvalidKey("The API key is unknown or revoked.", "Send a valid one.")
+        if scope not in key.scopes:
+            raise MissingScope(f"The API key {key.name!r} has no scope {scope!r}.", "Use one that has.")
+        return key
+
+    def revoke(self, name: str) -> None:
+        """End a key, for all processes within ``cache_seconds``.
+
+        Raises
+        ------
+        InvalidInput
+            When there is no such key in force.
+        """
+        ended = (
+            update(keys).where(keys.c.name == name, keys.c.revoked_at.is_(None)).values(revoked_at=datetime.now(UTC))
+        )
+        with translated(self._engine), self._immediate.begin() as connection:
+            if connection.execute(ended).rowcount != 1:
+                raise InvalidInput(f"There is no key {name!r} in force.", "See the list of keys.")
+        self._copy.refresh()
+
+    def list(self) -> list[Key]:
+        """All keys, revoked ones included, the oldest first."""
+        with translated(self._engine), self._engine.connect() as connection:
+            rows = connection.execute(select(keys).order_by(keys.c.created_at, keys.c.name)).all()
+        return [Key(row.name, frozenset(row.scopes), row.created_at, row.revoked_at, bytes(row.sha256)) for row in rows]
+
+    def _insert(self, name: str, scopes: Collection[str], plaintext: str) -> None:
+        if not scopes or not SCOPES.issuperset(scopes):
+            raise InvalidInput(f"Scopes cannot be {sorted(scopes)}.", f"Choose from {', '.join(sorted(SCOPES))}.")
+        if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+            raise InvalidInput("The key's name is empty, too long or not printable.", "Choose another.")
+        row = {
+            "name": name,
+            "sha256": _hash(plaintext),
+            "scopes": sorted(scopes),
+            "created_at": datetime.now(UTC),
+            "revoked_at": None,
+        }
+        try:
+            with translated(self._engine), self._immediate.begin() as connection:
+                connection.execute(insert(keys), row)
+        except IntegrityError:
+            raise Refused(f"There is, or was, a key {name!r}.", "Choose another name.") from None
+        self._copy.refresh()
+
+
+def _hash(plaintext: str) -> bytes:
+    return hashlib.sha256(plaintext.encode(errors="surrogatepass")).digest()

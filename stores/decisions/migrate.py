@@ -1,0 +1,50 @@
+"""Brings a database to the schema of this software."""
+
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
+
+from ml_project.errors import InvalidInput
+from stores.decisions.engine import translated
+
+_SCRIPTS: Final = Path(__file__).parent / "migrations"
+_ADVISORY_LOCK: Final = 0x66726175  # "frau"; any number that nobody else uses will do
+
+
+def migrate(engine: Engine) -> None:
+    """Run the missing migrations, all in one transaction; of several processes that start at once, one does it.
+
+    SQLite's write lock and PostgreSQL's advisory lock keep the others waiting; they then find nothing to do.
+
+    Raises
+    ------
+    InvalidInput
+        When the database is newer than this software.
+    Unavailable
+        When it cannot be reached.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    scripts = ScriptDirectory.from_config(config)
+    with translated(engine), engine.execution_options(immediate=True).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL statement_timeout = '5min'")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+        if not _up_to_date(connection, scripts):
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def _up_to_date(connection: Connection, scripts: ScriptDirectory) -> bool:
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
+        raise InvalidInput(
+            f"The decision database has schema {current}, which this software does not know.",
+            "Run the newer release that made it, or point FRAUD_DATABASE_URL elsewhere.",
+        )
+    return current == scripts.get_current_head()

@@ -1,0 +1,130 @@
+"""A decision as it is kept, and what the store answers about it."""
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from ml_project.errors import InvalidInput
+from ml_project.schema import RAW_FEATURES
+
+_PACKED: Final = struct.Struct(f"<{len(RAW_FEATURES)}d")
+_DIGEST_BYTES: Final = 16
+
+Reasons = list[dict[str, Any]]
+
+
+def pack_inputs(inputs: tuple[float, ...]) -> bytes:
+    """The 30 raw fields as little-endian float64: 240 bytes, and bit for bit what was scored."""
+    return _PACKED.pack(*inputs)
+
+
+def unpack_inputs(packed: bytes) -> tuple[float, ...]:
+    """Inverse of `pack_inputs`."""
+    return _PACKED.unpack(packed)
+
+
+def payload_digest(packed: bytes, event_time: datetime | None) -> bytes:
+    """What a second use of a transaction_id is compared by: everything that the client sent, in 16 bytes of BLAKE2b."""
+    when = b"" if event_time is None else str(event_time.timestamp()).encode()
+    return hashlib.blake2b(packed + when, digest_size=_DIGEST_BYTES).digest()
+
+
+def check_transaction_id(transaction_id: str) -> None:
+    """Refuse what PostgreSQL or UTF-8 cannot hold, before it can spoil a whole group.
+
+    Raises
+    ------
+    InvalidInput
+        For NUL characters and lone surrogates.
+    """
+    if "\0" in transaction_id or any("\ud800" <= character <= "\udfff" for character in transaction_id):
+        raise InvalidInput("The transaction_id holds a NUL or a lone surrogate.", "Send printable characters.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord:
+    """One scored transaction; ``inputs`` in the order of ``schema.RAW_FEATURES``, times with a time zone."""
+
+    prediction_id: str
+    received_at: datetime
+    inputs: tuple[float, ...]
+    isolation_score: float
+    boosted_score: float
+    hybrid_score: float
+    fraud_probability: float
+    alert_threshold: float
+    decline_threshold: float
+    decision: str
+    model_version: str
+    bundle_digest: str
+    latency_ms: float
+    request_id: str
+    key_name: str | None = None
+    transaction_id: str | None = None
+    event_time: datetime | None = None
+    reasons: Reasons | None = None
+
+    def __post_init__(self) -> None:
+        if self.transaction_id is not None:
+            check_transaction_id(self.transaction_id)
+
+    @property
+    def payload_digest(self) -> bytes:
+        """See `payload_digest`."""
+        return payload_digest(pack_inputs(self.inputs), self.event_time)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A decision that is kept.
+
+    Attributes
+    ----------
+    record : DecisionRecord
+        What to answer with: for a repeated transaction_id the first record, else the one submitted.
+    kept : {'database', 'spool'}
+        In the spool the transaction_id could not be compared with earlier ones.
+    repeated : bool
+        The transaction_id was known, and nothing new was kept.
+    """
+
+    record: DecisionRecord
+    kept: Literal["database", "spool"] = "database"
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a reviewer says that a transaction was: 1 fraud, 0 legitimate."""
+
+    prediction_id: str
+    label: int
+    labelled_at: datetime
+    reviewer: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A kept decision with all that is known about it.
+
+    Attributes
+    ----------
+    label : Label or None
+        The newest.
+    segment_id : str or None
+        The bulk segment that holds it.
+    spooled : bool
+        It was acknowledged while the database was away.
+    duplicate_of, conflicts_with : str or None
+        The first prediction of the same transaction_id, with the same or with another payload.
+    """
+
+    record: DecisionRecord
+    label: Label | None = None
+    segment_id: str | None = None
+    spooled: bool = False
+    duplicate_of: str | None = None
+    conflicts_with: str | None = None

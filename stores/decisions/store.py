@@ -1,0 +1,137 @@
+"""The decision store: what was decided, on which inputs, by which version, and what it turned out to be."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy.exc import IntegrityError
+
+from stores.decisions import adding, adding_segments, labelling, lookup, pages, retention, tables
+from stores.decisions.adding import Replayed
+from stores.decisions.adding_segments import SegmentStored
+from stores.decisions.engine import translated
+from stores.decisions.errors import Conflict
+from stores.decisions.labelling import LabelItem, Labelled
+from stores.decisions.pages import Page, PageFilter
+from stores.decisions.records import DecisionRecord, Found, Label, Stored
+from stores.decisions.schema import predictions, segments
+from stores.decisions.segments import Chunk
+
+_RACES: Final = 3
+"""How often a write is tried again that lost a race for a transaction_id to another process."""
+
+T = TypeVar("T")
+
+
+class DecisionStore:
+    """Decisions in the migrated database behind an engine; safe to share between threads.
+
+    Every method raises `Unavailable` when the database cannot be reached.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._immediate = engine.execution_options(immediate=True)
+        # SQLite has one writer; waiting for it here is fair and quick, in the database it is a sleep and a retry.
+        single = engine.dialect.name == "sqlite"
+        self._writer: AbstractContextManager[Any] = threading.Lock() if single else nullcontext()
+
+    def add(self, records: Sequence[DecisionRecord]) -> list[Stored | Conflict]:
+        """Keep a group in one transaction; when this returns, it is on disk.
+
+        A transaction_id seen before with the same payload gives the first record and keeps nothing new; with another
+        payload, that record alone gets a `Conflict` (returned, not raised).
+        """
+        return self._write(lambda connection: adding.add(connection, records))
+
+    def add_segment(self, chunk: Chunk) -> SegmentStored:
+        """Keep a bulk chunk in one transaction."""
+        _ = chunk.content, chunk.digests  # made before the lock is taken
+        return self._write(lambda connection: adding_segments.add_segment(connection, chunk))
+
+    def replay(self, records: Sequence[DecisionRecord]) -> Replayed:
+        """Keep records that a spool held; see `adding.replay`."""
+        return self._write(lambda connection: adding.replay(connection, records))
+
+    def replay_segment(self, chunk: Chunk) -> Replayed:
+        """Keep a chunk that a spool held."""
+        return self._write(lambda connection: adding_segments.replay_segment(connection, chunk))
+
+    def find(self, prediction_id: str) -> Found | None:
+        """A prediction, single or bulk."""
+        with self._reading() as connection:
+            return lookup.find_all(connection, [prediction_id]).get(prediction_id)
+
+    def find_transaction(self, transaction_id: str) -> Found | None:
+        """The first prediction of a transaction."""
+        with self._reading() as connection:
+            first = lookup.first_predictions(connection, [transaction_id]).get(transaction_id)
+            return None if first is None else lookup.find_all(connection, [first[0]]).get(first[0])
+
+    def find_all(self, prediction_ids: Sequence[str]) -> dict[str, Found]:
+        """Those of some predictions that are known, by id."""
+        with self._reading() as connection:
+            return lookup.find_all(connection, prediction_ids)
+
+    def page(self, wanted: PageFilter, after: str | None = None, limit: int = 100) -> Page:
+        """A page; see `pages.page`."""
+        with self._reading() as connection:
+            return pages.page(connection, wanted, after, limit)
+
+    def label(
+        self, items: Sequence[LabelItem], reviewer: str, source: str = "feedback", labelled_at: datetime | None = None
+    ) -> list[Labelled]:
+        """Add labels in one transaction, idempotently; one outcome per item."""
+        when = labelled_at or datetime.now(UTC)
+        return self._write(lambda connection: labelling.label(connection, items, reviewer, source, when))
+
+    def labels(self, prediction_id: str) -> list[Label]:
+        """A prediction's labels, the oldest first; the last one counts."""
+        with self._reading() as connection:
+            return labelling.history(connection, prediction_id)
+
+    def versions_in_use(self) -> set[str]:
+        """Model versions that kept decisions refer to, and which therefore must not be deleted."""
+        singles, bulk = select(predictions.c.model_version), select(segments.c.model_version)
+        with self._reading() as connection:
+            return set(connection.scalars(singles.union(bulk)))
+
+    def tables(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Any]:
+        """Decisions received in [since, until) as ``pyarrow.Table`` objects of bounded size; see `tables.SCHEMA`."""
+        with self._reading() as connection:
+            yield from tables.tables(connection, since, until)
+
+    def export(self, older_than: datetime, folder: Path) -> retention.Exported:
+        """Write older decisions and their labels as Parquet; nothing is deleted."""
+        with self._reading() as connection:
+            return retention.export(connection, older_than, folder)
+
+    def purge(self, older_than: datetime, folder: Path) -> retention.Exported:
+        """Export older decisions, then delete exactly what the files hold."""
+        exported = self.export(older_than, folder)
+        for step in retention.deletions(exported):
+            self._write(step)
+        return exported
+
+    def ping(self) -> None:
+        """Return if the database takes writes."""
+        self._write(lambda connection: connection.execute(text("SELECT 1 FROM predictions LIMIT 1")))
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with translated(self.engine), self.engine.connect() as connection:
+            yield connection
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        for attempt in range(_RACES):
+            try:
+                with self._writer, translated(self.engine), self._immediate.begin() as connection:
+                    return work(connection)
+            except IntegrityError:
+                if attempt == _RACES - 1:
+                    raise
+        raise AssertionError("unreachable")

@@ -1,0 +1,149 @@
+"""The gateway's way into the store: concurrent decisions share one commit, and a database that is away stops nobody."""
+
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Final
+
+from ml_project.errors import Unavailable
+from stores.decisions.adding_segments import SegmentStored
+from stores.decisions.errors import Busy, Conflict
+from stores.decisions.records import DecisionRecord, Stored
+from stores.decisions.recovery import Recovery
+from stores.decisions.segments import Chunk
+from stores.decisions.spool import Spool
+from stores.decisions.store import DecisionStore
+
+GROUP: Final = 512
+"""Most decisions in one commit."""
+
+_JOIN_SECONDS: Final = 15.0
+_Waiting = tuple[DecisionRecord, "Future[Stored]"]
+
+_log = logging.getLogger(__name__)
+
+
+class GroupWriter:
+    """Keeps decisions, in the database or else in the spool, and says which.
+
+    A thread commits whatever waits as one group: no artificial delay, and the busier it gets, the larger the groups.
+
+    Parameters
+    ----------
+    store : DecisionStore
+    spool : Spool
+    retry_seconds : float
+        See `Recovery`.
+    capacity : int
+        Decisions that may wait; the next ones get `Busy`.
+    """
+
+    def __init__(self, store: DecisionStore, spool: Spool, retry_seconds: float = 1.0, capacity: int = 10_000) -> None:
+        self._store = store
+        self._spool = spool
+        self._waiting: queue.Queue[_Waiting | None] = queue.Queue(capacity)
+        self._recovery = Recovery(store, spool, retry_seconds)
+        self._closing = False
+        self._entry = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="decision-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def database_away(self) -> bool:
+        """Decisions go to the spool at present."""
+        return self._recovery.away
+
+    @property
+    def waiting(self) -> int:
+        """Decisions that wait for a commit."""
+        return self._waiting.qsize()
+
+    def submit(self, record: DecisionRecord) -> "Future[Stored]":
+        """Keep a decision; the future resolves when it is on disk.
+
+        The future raises `Conflict` for a transaction_id taken by another payload, `SpoolFull` (503) when the decision
+        could be kept nowhere, and `Busy` when too many wait.
+        """
+        future: Future[Stored] = Future()
+        try:
+            with self._entry:  # so that nothing gets in behind the end mark of `close`
+                if self._closing:
+                    raise Busy("The gateway is shutting down.", "Ask another one.")
+                self._waiting.put_nowait((record, future))
+        except queue.Full:
+            future.set_exception(Busy("Too many decisions wait for the database.", "Try again later."))
+        except Busy as error:
+            future.set_exception(error)
+        return future
+
+    def keep_segment(self, chunk: Chunk) -> SegmentStored:
+        """Keep a bulk chunk on the caller's own thread; returns when it is on disk.
+
+        Raises
+        ------
+        SpoolFull
+            When it could be kept nowhere.
+        """
+        if not self._recovery.away:
+            try:
+                return self._store.add_segment(chunk)
+            except Unavailable as error:
+                self._recovery.lost(error)
+        self._spool.append([chunk])
+        return SegmentStored(chunk.prediction_ids, {}, {}, kept="spool")
+
+    def close(self) -> None:
+        """Take nothing more, keep all that waits, and end."""
+        with self._entry:
+            if self._closing:
+                return
+            self._closing = True
+        self._waiting.put(None)
+        self._thread.join(_JOIN_SECONDS)
+        self._recovery.close()
+        self._spool.close()
+
+    def _run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            group = [first]
+            while len(group) < GROUP and not self._waiting.empty():
+                following = self._waiting.get_nowait()
+                if following is None:  # the end mark: nothing can stand behind it
+                    self._waiting.put(None)
+                    break
+                group.append(following)
+            self._keep(group)
+
+    def _keep(self, group: list[_Waiting]) -> None:
+        try:
+            outcomes = self._stored([record for record, _future in group])
+        except Exception as error:
+            if len(group) == 1 or isinstance(error, Unavailable):
+                _resolve(group, [error] * len(group))
+            else:  # one bad record must not take the others with it
+                _log.exception("a group of %d decisions failed; trying them one by one", len(group))
+                for one in group:
+                    self._keep([one])
+        else:
+            _resolve(group, outcomes)
+
+    def _stored(self, records: list[DecisionRecord]) -> Sequence[Stored | Conflict]:
+        if not self._recovery.away:
+            try:
+                return self._store.add(records)
+            except Unavailable as error:
+                self._recovery.lost(error)
+        self._spool.append(records)
+        return [Stored(record, kept="spool") for record in records]
+
+
+def _resolve(group: list[_Waiting], outcomes: Sequence[Stored | BaseException]) -> None:
+    for (_record, future), outcome in zip(group, outcomes, strict=True):
+        # A client that has gone took its future along; its decision is kept all the same.
+        if future.set_running_or_notify_cancel():
+            if isinstance(outcome, Stored):
+                future.set_result(outcome)
+            else:
+                future.set_exception(outcome)

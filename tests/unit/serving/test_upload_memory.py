@@ -1,0 +1,105 @@
+"""The process's memory does not grow with an upload."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from ml_project.schema import RAW_FEATURES
+from ml_project.scorer import Scorer
+from stores.releases import LocalReleases
+
+ROOT = Path(__file__).resolve().parents[3]
+HEADER = ",".join(RAW_FEATURES).encode() + b"\n"
+PART_ROWS = 2_000
+
+
+@dataclass
+class Gateway:
+    """A gateway in a process of its own."""
+
+    client: httpx.Client
+    process: psutil.Process
+
+    @property
+    def memory(self) -> float:
+        """Resident megabytes."""
+        return self.process.memory_info().rss / 2**20
+
+
+@pytest.fixture
+def own_process(tmp_path: Path, scorer: Scorer) -> Iterator[Gateway]:
+    LocalReleases(tmp_path / "releases").publish(scorer.bundle, "fraud-ensemble", 1, {}, datetime.now(UTC))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    settings = {
+        "FRAUD_STATE_DIR": str(tmp_path / "state"),
+        "FRAUD_RELEASES_URI": str(tmp_path / "releases"),
+        "FRAUD_TRACKING_URI": "http://127.0.0.1:9",
+        "FRAUD_PORT": str(port),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serving"], cwd=ROOT, env=os.environ | settings, stdout=log, stderr=log
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
+            wait_until_ready(client, tmp_path / "log")
+            yield Gateway(client, psutil.Process(process.pid))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until_ready(client: httpx.Client, log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            if client.get("/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def peak_during_upload(gateway: Gateway, part: bytes, rows: int) -> float:
+    """Highest resident megabytes while a CSV of that many rows goes up and its answer comes down."""
+    parts = rows // PART_ROWS
+    body = (HEADER if place == 0 else part for place in range(parts + 1))
+    lines, peak = -1, 0.0
+    with gateway.client.stream("POST", "/predict-batch", content=body, headers={"Content-Type": "text/csv"}) as answer:
+        assert answer.status_code == 200
+        for piece in answer.iter_raw():
+            lines += piece.count(b"\n")
+            peak = max(peak, gateway.memory)
+    assert lines == parts * PART_ROWS
+    return peak
+
+
+@pytest.fixture(scope="module")
+def part(raw_rows: np.ndarray) -> bytes:
+    rows = np.resize(raw_rows, (PART_ROWS, len(RAW_FEATURES)))
+    return b"".join(",".join(map(str, row)).encode() + b"\n" for row in rows.tolist())
+
+
+def test_two_hundred_thousand_rows(own_process: Gateway, part: bytes) -> None:
+    # Threads, allocators and libraries settle with the first chunks; what counts is what more rows add.
+    settled = peak_during_upload(own_process, part, 20_000)
+    assert peak_during_upload(own_process, part, 200_000) - settled < 60
+
+
+@pytest.mark.slow
+def test_two_million_rows_in_half_a_gigabyte(own_process: Gateway, part: bytes) -> None:
+    assert peak_during_upload(own_process, part, 2_000_000) < 500

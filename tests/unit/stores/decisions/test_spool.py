@@ -1,0 +1,194 @@
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ml_project.errors import Unavailable
+from stores.decisions import Chunk, DecisionRecord, DecisionStore, Replayed, Spool, SpoolFull
+from stores.decisions.spool_format import decode, encode
+
+Make = Callable[..., DecisionRecord]
+
+
+def only_file(folder: Path) -> Path:
+    (path,) = folder.glob("*.spool")
+    return path
+
+
+def test_what_comes_back_is_what_went_in(make_record: Make, make_chunk: Callable[..., Chunk]) -> None:
+    record = make_record(
+        inputs=tuple(1 / (i + 3) for i in range(30)),
+        transaction_id="t ✓",
+        event_time=datetime(2026, 1, 2, tzinfo=UTC),
+        reasons=[{"feature": "V1"}],
+    )
+    assert decode(encode(record)[8:]) == record
+    times = [None, datetime(2026, 5, 1, tzinfo=UTC)] * 5
+    chunk = make_chunk(rows=10, transaction_ids=["a", *[None] * 9], event_times=times, listed=frozenset({2}))
+    back = decode(encode(chunk)[8:])
+    assert isinstance(back, Chunk)
+    assert back.content == chunk.content
+    assert (back.shared, back.listed, back.prediction_ids) == (chunk.shared, chunk.listed, chunk.prediction_ids)
+    assert back.digests == chunk.digests
+
+
+def test_replay_reconciles_duplicates(
+    store: DecisionStore, make_record: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    first = make_record(1.0, transaction_id="t")
+    committed, same, other, plain = (
+        make_record(5.0, transaction_id="u"),
+        make_record(1.0, transaction_id="t"),
+        make_record(2.0, transaction_id="t"),
+        make_record(),
+    )
+    twins = [make_record(7.0, transaction_id="v") for _ in range(2)]
+    store.add([first, committed])
+    spool.append([committed, same, other])
+    spool.append([plain, *twins])
+    assert spool.size() > 0
+    with caplog.at_level(logging.INFO):
+        assert spool.replay(store) == Replayed(added=5, skipped=1, duplicates=2, conflicts=1)
+    assert "conflicts=1" in caplog.text
+    assert spool.size() == 0
+    marks = {}
+    for record in (first, committed, same, other, plain, *twins):
+        found = store.find(record.prediction_id)
+        assert found is not None
+        assert found.record == record
+        marks[record.prediction_id] = found.spooled, found.duplicate_of, found.conflicts_with
+    assert list(marks.values()) == [
+        (False, None, None),
+        (False, None, None),
+        (True, first.prediction_id, None),
+        (True, None, first.prediction_id),
+        (True, None, None),
+        (True, None, None),
+        (True, twins[0].prediction_id, None),
+    ]
+    found = store.find_transaction("t")
+    assert found is not None
+    assert found.record == first
+
+
+def test_chunks_are_replayed_once(store: DecisionStore, make_chunk: Callable[..., Chunk], tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    there, new = (make_chunk(transaction_ids=[f"t{row}" for row in range(100)]) for _ in range(2))
+    store.add_segment(there)
+    spool.append([there])
+    spool.append([new])
+    assert spool.replay(store) == Replayed(added=100, skipped=100, conflicts=100)
+    found = store.find(new.prediction_ids[9])
+    assert found is not None
+    assert (found.spooled, found.conflicts_with) == (True, there.prediction_ids[9])
+    assert found.record.inputs == tuple(new.raw[9].tolist())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(left=st.floats(0, 1, exclude_max=True), zeros=st.sampled_from([0, 4, 100]))
+def test_a_torn_record_is_cut_off_and_earlier_ones_are_kept(
+    sqlite_store: DecisionStore,
+    make_record: Make,
+    tmp_path_factory: pytest.TempPathFactory,
+    left: float,
+    zeros: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("spool")
+    records = [make_record() for _ in range(3)]
+    spool = Spool(folder)
+    spool.append(records)
+    spool.close()
+    path = only_file(folder)
+    whole = path.read_bytes()
+    start = len(whole) - len(encode(records[2]))
+    cut = start + int(left * len(encode(records[2])))
+    path.write_bytes(whole[:cut] + bytes(zeros if cut == start else 0))
+    assert Spool(folder).replay(sqlite_store).added == 2
+    assert list(folder.iterdir()) == []
+    assert [sqlite_store.find(record.prediction_id) is not None for record in records] == [True, True, False]
+
+
+def test_a_damaged_record_costs_no_other(
+    sqlite_store: DecisionStore, make_record: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    records = [make_record() for _ in range(3)]
+    spool = Spool(tmp_path)
+    spool.append(records)
+    spool.close()
+    path = only_file(tmp_path)
+    spoilt = bytearray(path.read_bytes())
+    spoilt[len(encode(records[0])) + 50] ^= 1
+    path.write_bytes(spoilt)
+    assert spool.replay(sqlite_store).added == 2
+    assert "1 damaged records" in caplog.text
+    assert [kept.name for kept in tmp_path.glob("*.spool*")] == [path.name + ".damaged"]
+
+
+def test_a_file_stays_until_its_commit(make_record: Make, sqlite_store: DecisionStore, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    record = make_record()
+    spool.append([record])
+    database = tmp_path / "decisions.db"
+    database.rename(tmp_path / "away.db")
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            spool.replay(sqlite_store)
+    later = make_record()
+    spool.append([later])
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            spool.replay(sqlite_store)
+    assert spool.size() == len(encode(record)) + len(encode(later))
+    assert len(list(spool.folder.iterdir())) == 2  # no new one with every attempt
+    (tmp_path / "away.db").rename(database)
+    seen: list[int] = []
+    assert spool.replay(sqlite_store, lambda: seen.append(spool.size())).added == 2
+    assert seen == [len(encode(record)) + len(encode(later)), len(encode(later))]
+
+
+def test_limits_and_rotation(make_record: Make, sqlite_store: DecisionStore, tmp_path: Path) -> None:
+    size = len(encode(make_record()))
+    spool = Spool(tmp_path, max_bytes=5 * size, file_bytes=2 * size - 100)
+    for _ in range(4):
+        spool.append([make_record()])
+    assert len(list(tmp_path.glob("*.spool"))) == 2
+    with pytest.raises(SpoolFull, match="would grow beyond") as caught:
+        spool.append([make_record(), make_record()])
+    assert caught.value.status == 503
+    assert spool.replay(sqlite_store).added == 4
+    spool.append([make_record()])
+    spool.close()
+
+
+def test_a_folder_that_cannot_be_written(make_record: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SpoolFull, match="FRAUD_STATE_DIR"):
+        Spool(tmp_path / "file" / "spool").append([make_record()])
+
+
+def test_a_live_process_keeps_its_file(make_record: Make, sqlite_store: DecisionStore, tmp_path: Path) -> None:
+    """Another one's file is replayed when it has died, not before."""
+    code = (
+        "import sys, pathlib; from stores.decisions import Spool; from stores.decisions.spool_format import decode\n"
+        "spool = Spool(pathlib.Path(sys.argv[1])); spool.append([decode(bytes.fromhex(sys.argv[2]))])\n"
+        "sys.stdout.write('ready\\n'); sys.stdout.flush(); sys.stdin.read()"
+    )
+    record = make_record()
+    command = [sys.executable, "-c", code, str(tmp_path), encode(record)[8:].hex()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        spool = Spool(tmp_path)
+        assert spool.replay(sqlite_store) == Replayed()
+        assert spool.size() > 0
+        other.kill()
+        other.wait()
+    assert spool.replay(sqlite_store) == Replayed(added=1)
+    assert spool.size() == 0

@@ -1,0 +1,202 @@
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml_project.errors import Unavailable
+from stores.decisions import (
+    Busy,
+    Chunk,
+    Conflict,
+    DecisionRecord,
+    DecisionStore,
+    GroupWriter,
+    Spool,
+    SpoolFull,
+    Stored,
+)
+
+Make = Callable[..., DecisionRecord]
+
+
+class Gate:
+    """A store that commits when it is told to, and can be away."""
+
+    def __init__(self, store: DecisionStore) -> None:
+        self._store = store
+        self.open, self.entered, self.away = threading.Event(), threading.Event(), False
+        self.groups: list[int] = []
+
+    def add(self, records: list[DecisionRecord]) -> list[Stored | Conflict]:
+        self.entered.set()
+        assert self.open.wait(10)
+        if self.away:
+            raise Unavailable("away")
+        self.groups.append(len(records))
+        return self._store.add(records)
+
+    def ping(self) -> None:
+        if self.away:
+            raise Unavailable("away")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+@pytest.fixture
+def gate(sqlite_store: DecisionStore) -> Gate:
+    return Gate(sqlite_store)
+
+
+@pytest.fixture
+def writer(gate: Gate, tmp_path: Path) -> Iterator[GroupWriter]:
+    made = GroupWriter(gate, Spool(tmp_path / "spool"), retry_seconds=0.05, capacity=2_000)  # type: ignore[arg-type]
+    yield made
+    gate.open.set()
+    made.close()
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_whatever_waits_shares_a_commit(gate: Gate, writer: GroupWriter, make_record: Make) -> None:
+    first = writer.submit(make_record())
+    assert gate.entered.wait(10)
+    records = [make_record() for _ in range(600)]
+    futures = [writer.submit(record) for record in records]
+    assert writer.waiting == 600
+    assert not first.done()
+    gate.open.set()
+    wait(futures, timeout=10)
+    assert gate.groups == [1, 512, 88]
+    assert [future.result() for future in futures] == [Stored(record) for record in records]
+
+
+def test_a_conflict_is_one_callers_own(gate: Gate, writer: GroupWriter, make_record: Make) -> None:
+    gate.open.set()
+    writer.submit(make_record(1.0, transaction_id="t")).result(10)
+    conflict, fine = writer.submit(make_record(2.0, transaction_id="t")), writer.submit(make_record())
+    with pytest.raises(Conflict):
+        conflict.result(10)
+    assert fine.result(10).kept == "database"
+
+
+def test_a_bad_record_takes_no_other_with_it(
+    gate: Gate, writer: GroupWriter, make_record: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer.submit(make_record())
+    assert gate.entered.wait(10)
+    good, bad = writer.submit(make_record()), writer.submit(make_record(hybrid_score=float("nan")))
+    gate.open.set()
+    assert good.result(10).kept == "database"
+    with pytest.raises(Exception, match="hybrid_score"):
+        bad.result(10)
+    assert "one by one" in caplog.text
+
+
+def test_the_database_is_away_and_comes_back(
+    gate: Gate, writer: GroupWriter, make_record: Make, make_chunk: Callable[..., Chunk], sqlite_store: DecisionStore
+) -> None:
+    gate.open.set()
+    first = writer.submit(make_record(1.0, transaction_id="t")).result(10)
+    gate.away = True
+    again = writer.submit(make_record(1.0, transaction_id="t")).result(10)
+    assert (again.kept, again.repeated) == ("spool", False)
+    chunk = make_chunk()
+    assert writer.keep_segment(chunk).kept == "spool"
+    assert writer.database_away
+    assert sqlite_store.find(again.record.prediction_id) is None
+    gate.away = False
+    eventually(lambda: sqlite_store.find(chunk.prediction_ids[3]) is not None)
+    found = sqlite_store.find(again.record.prediction_id)
+    assert found is not None
+    assert found.duplicate_of == first.record.prediction_id
+    assert not writer.database_away
+    assert writer.submit(make_record()).result(10).kept == "database"
+    assert writer.keep_segment(make_chunk()).kept == "database"
+
+
+def test_a_real_database_file_that_vanishes(sqlite_store: DecisionStore, make_record: Make, tmp_path: Path) -> None:
+    writer = GroupWriter(sqlite_store, Spool(tmp_path / "spool"), retry_seconds=0.05)
+    database, elsewhere = tmp_path / "decisions.db", tmp_path / "elsewhere.db"
+    before = writer.submit(make_record()).result(10)
+    database.rename(elsewhere)
+    during = [writer.submit(make_record()).result(10) for _ in range(3)]
+    assert [stored.kept for stored in during] == ["spool"] * 3
+    assert not database.exists()
+    elsewhere.rename(database)
+    eventually(lambda: not writer.database_away)
+    after = writer.submit(make_record()).result(10)
+    writer.close()
+    assert (before.kept, after.kept) == ("database", "database")
+    for stored in (before, *during, after):
+        assert sqlite_store.find(stored.record.prediction_id) is not None
+
+
+def test_a_database_that_somebody_locks(sqlite_store: DecisionStore, make_record: Make, tmp_path: Path) -> None:
+    writer = GroupWriter(sqlite_store, Spool(tmp_path / "spool"), retry_seconds=0.05)
+    holder = sqlite3.connect(tmp_path / "decisions.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    assert writer.submit(make_record()).result(30).kept == "spool"
+    started = time.monotonic()
+    spooled = writer.submit(make_record()).result(30)  # at once: nobody waits for a database known to be away
+    assert time.monotonic() - started < 2
+    holder.execute("ROLLBACK")
+    holder.close()
+    eventually(lambda: sqlite_store.find(spooled.record.prediction_id) is not None)
+    writer.close()
+
+
+def test_no_room_anywhere_is_no_acknowledgement(
+    gate: Gate, make_record: Make, make_chunk: Callable[..., Chunk], tmp_path: Path
+) -> None:
+    gate.open.set()
+    gate.away = True
+    writer = GroupWriter(gate, Spool(tmp_path / "small", max_bytes=100), retry_seconds=0.05)  # type: ignore[arg-type]
+    with pytest.raises(SpoolFull) as caught:
+        writer.submit(make_record()).result(10)
+    assert caught.value.status == 503
+    with pytest.raises(SpoolFull):
+        writer.keep_segment(make_chunk())
+    writer.close()
+
+
+def test_a_full_queue_and_a_closed_writer(gate: Gate, make_record: Make, tmp_path: Path) -> None:
+    writer = GroupWriter(gate, Spool(tmp_path / "spool"), capacity=2)  # type: ignore[arg-type]
+    waiting = [writer.submit(make_record())]
+    assert gate.entered.wait(10)
+    waiting += [writer.submit(make_record()) for _ in range(2)]
+    with pytest.raises(Busy) as caught:
+        writer.submit(make_record()).result(10)
+    assert caught.value.status == 503
+    closing = threading.Thread(target=writer.close)
+    closing.start()
+    gate.open.set()
+    closing.join(10)
+    assert [future.result(0).kept for future in waiting] == ["database"] * 3
+    with pytest.raises(Busy, match="shutting down"):
+        writer.submit(make_record()).result(10)
+    writer.close()
+
+
+def test_a_client_that_left_is_kept_all_the_same(
+    gate: Gate, writer: GroupWriter, make_record: Make, sqlite_store: DecisionStore
+) -> None:
+    writer.submit(make_record())
+    assert gate.entered.wait(10)
+    record = make_record()
+    gone = writer.submit(record)
+    assert gone.cancel()
+    last = writer.submit(make_record())
+    gate.open.set()
+    last.result(10)
+    assert sqlite_store.find(record.prediction_id) is not None
