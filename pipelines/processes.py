@@ -13,6 +13,7 @@ import httpx
 from ml_project.errors import Unavailable
 
 _STOP_SECONDS = 15
+_ORPHAN_SECONDS = 1.0
 
 
 class Service:
@@ -43,6 +44,7 @@ class Service:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
+        self._pid_file.write_text(str(self._process.pid))
         return self
 
     def __exit__(
@@ -58,6 +60,7 @@ class Service:
         finally:
             self._signal(signal.SIGKILL)
             self._process.wait()
+            self._pid_file.unlink(missing_ok=True)
 
     def require_running(self) -> None:
         """Raise `Unavailable` when the server has ended."""
@@ -85,6 +88,21 @@ class Service:
                 pass
             time.sleep(0.25)
         raise Unavailable(f"{self.name} did not answer at {url} within {seconds:.0f} s.", f"See {self._log}.")
+
+    @property
+    def _pid_file(self) -> Path:
+        return self._log.with_suffix(".pid")
+
+    def stop_orphan(self) -> None:
+        """Stop what a predecessor left running that was killed before it could stop it (where /proc tells)."""
+        try:
+            pid = int(self._pid_file.read_text())
+            running = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+        except (OSError, ValueError):
+            return
+        if [argument.decode(errors="replace") for argument in running] == self._command:
+            os.killpg(pid, signal.SIGKILL)
+            time.sleep(_ORPHAN_SECONDS)
 
     def _signal(self, number: signal.Signals) -> None:
         """Signal the whole group; its leader may have ended before its children."""

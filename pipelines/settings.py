@@ -55,7 +55,12 @@ class PipelineSettings(BaseSettings):
     @property
     def mlflow_uri(self) -> str:
         """Tracking server, or the file that stands in for it."""
-        return self.tracking_uri or f"sqlite:///{(self.state_dir / 'mlflow.db').resolve()}"
+        return self.tracking_uri or f"sqlite:///{self.mlflow_database}"
+
+    @property
+    def mlflow_database(self) -> Path:
+        """The file that stands in for a server, and that `up` starts one on."""
+        return (self.state_dir / "mlflow.db").resolve()
 
     @property
     def study(self) -> str:

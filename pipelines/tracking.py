@@ -116,11 +116,26 @@ class Run:
         return self.client.get_run(self.id)
 
 
+def create_database(path: Path) -> None:
+    """Make MLflow's tables in a new SQLite file, whole or not at all: cut off in the middle, they can never be used."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 class Tracker:
     """The experiment of pipeline runs on one tracking server."""
 
     def __init__(self, settings: PipelineSettings) -> None:
         self._uri = settings.mlflow_uri
+        if not settings.tracking_uri:
+            create_database(settings.mlflow_database)
         self._name = settings.experiment
         self.client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
         self._artifacts = settings.state_dir / "artifacts"

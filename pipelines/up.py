@@ -24,6 +24,7 @@ from pipelines.report import show_figures
 from pipelines.sample import sample_transactions
 from pipelines.settings import PipelineSettings
 from pipelines.steps import run_main
+from pipelines.tracking import create_database
 
 HOST = "127.0.0.1"
 _START_SECONDS = 90.0
@@ -42,15 +43,17 @@ def up(settings: PipelineSettings, *, port: int = 8000, mlflow_port: int = 5000,
     Unavailable
         When a server does not start, or the gateway does not answer as it should.
     """
-    for option, number in (("PORT", port), ("MLFLOW_PORT", mlflow_port)):
-        _require_free(option, number)
     mlflow_url, gateway_url = f"http://{HOST}:{mlflow_port}", f"http://{HOST}:{port}"
     state = settings.state_dir.resolve()
+    services = [_mlflow(state, settings, mlflow_port), _gateway(state, settings, mlflow_url, port)]
     with _only_one(state), ExitStack() as stack:
-        services = [
-            stack.enter_context(_mlflow(state, mlflow_port)),
-            stack.enter_context(_gateway(state, settings, mlflow_url, port)),
-        ]
+        for service in services:
+            service.stop_orphan()
+        for option, number in (("PORT", port), ("MLFLOW_PORT", mlflow_port)):
+            _require_free(option, number)
+        create_database(settings.mlflow_database)
+        for service in services:
+            stack.enter_context(service)
         with step("start MLflow and the gateway"):
             services[0].wait_for(f"{mlflow_url}/health", _START_SECONDS)
             services[1].wait_for(f"{gateway_url}/health", _START_SECONDS)
@@ -93,12 +96,12 @@ def _only_one(state: Path) -> Iterator[None]:
         yield
 
 
-def _mlflow(state: Path, port: int) -> Service:
+def _mlflow(state: Path, settings: PipelineSettings, port: int) -> Service:
     (state / "artifacts").mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     stores = [
         "--backend-store-uri",
-        f"sqlite:///{state / 'mlflow.db'}",
+        f"sqlite:///{settings.mlflow_database}",
         "--artifacts-destination",
         str(state / "artifacts"),
     ]

@@ -117,6 +117,32 @@ def test_ctrl_c_in_the_middle_leaves_nothing_running_and_the_study_goes_on(tmp_p
     assert "trials 6/6" in output
 
 
+def test_after_kill_9_the_next_one_clears_up_and_starts(tmp_path: Path) -> None:
+    port, mlflow_port = free_port(), free_port()
+    file = tmp_path / "bank.csv"
+    transactions(12_000, seed=4).to_csv(file, index=False)
+    arguments = (
+        "--data",
+        str(file),
+        "--trials",
+        "1",
+        "--port",
+        str(port),
+        "--mlflow-port",
+        str(mlflow_port),
+        "--smoke",
+    )
+    process = start(tmp_path / "var", *arguments)
+    wait_for(f"http://127.0.0.1:{port}/health", 200)
+    process.kill()
+    process.communicate(timeout=60)
+    assert not closed(port)
+    again = start(tmp_path / "var", *arguments)
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
+    assert "Production is now version 1." in output
+
+
 @pytest.mark.parametrize("option", ["--port", "--mlflow-port"])
 def test_a_port_in_use_is_said_at_once(tmp_path: Path, option: str) -> None:
     with socket.socket() as taken:
