@@ -149,7 +149,8 @@ class Tracker:
                 return str(found.experiment_id)
             # without a server the client decides where artifacts go, and its default is the working directory
             local = self._artifacts.resolve().as_uri() if self._uri.startswith("sqlite:") else None
-            return str(self.client.create_experiment(self._name, artifact_location=local))
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's page opens its view for agents
+            return str(self.client.create_experiment(self._name, artifact_location=local, tags=kind))
         except MlflowException as error:
             raise Unavailable(
                 f"The MLflow server at {self._uri} does not answer as it should: {str(error).splitlines()[0][:300]}",
