@@ -1,4 +1,4 @@
-"""``python -m serving``: the gateway as a process."""
+"""``python -m serving``: the gateway as a process, and the commands beside it."""
 
 import argparse
 import logging
@@ -10,6 +10,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from serving.app import create_app
+from serving.commands import add_commands, run
 from serving.listener import listen
 from serving.logs import configure_logging
 from serving.settings import GatewaySettings
@@ -27,14 +28,17 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
-        settings = GatewaySettings(**{name: value for name, value in vars(arguments).items() if value is not None})
+        given = {"host": arguments.host, "port": arguments.port}
+        settings = GatewaySettings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        faults = "".join(f"\n  {fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
+        faults = "".join(f"\n  {''.join(map(str, fault['loc'][:1]))}: {fault['msg']}" for fault in error.errors())
         parser.exit(BAD_INPUT, f"Settings that cannot be used:{faults}\nSee python -m serving --help.\n")
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.exit(BAD_INPUT, f"Cannot write to {settings.state_dir}: {error.strerror}. Set FRAUD_STATE_DIR.\n")
+    if arguments.command is not None:
+        return run(arguments.command, arguments, settings)
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
@@ -69,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", help="address to listen on (FRAUD_HOST)")
     parser.add_argument("--port", type=int, help="port to listen on (FRAUD_PORT)")
+    parser.set_defaults(command=None)
+    add_commands(parser)
     return parser
 
 
@@ -77,7 +83,7 @@ def _settings_help() -> str:
     for name, field in GatewaySettings.model_fields.items():
         alias = field.validation_alias
         names = " or ".join(map(str, alias.choices)) if alias else f"FRAUD_{name.upper()}"  # type: ignore[union-attr]
-        default = "" if field.default == () else f" [{field.default}]"
+        default = "" if field.default in ((), None, "") else f" [{field.default}]"
         lines.append(f"  {names}{default}\n      {field.description}\n")
     return "".join(lines)
 

@@ -1,17 +1,17 @@
 """A batch from upload to answer: a chunk at a time, so that memory does not grow with its rows."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from serving.errors import FieldError, InvalidFields
+from serving.errors import ConflictingRows, FieldError, InvalidFields
 from serving.formats import ARROW, CSV, JSON, PARQUET
 from serving.formats.answers import AnswerWriter, JsonAnswer, TableAnswer
 from serving.formats.arrow import read_arrow
@@ -19,11 +19,14 @@ from serving.formats.csv import read_csv
 from serving.formats.json import read_json
 from serving.formats.parquet import read_parquet
 from serving.live_model import LiveModel
-from serving.predictions import Explain, predict_all
+from serving.predictions import Explain, Predictions, predict_all
 from serving.request_record import RequestRecord
 from serving.settings import GatewaySettings
 from serving.transactions import MAX_ERRORS, Chunk
 from serving.uploads import Upload
+
+if TYPE_CHECKING:
+    from serving.decisions import Decisions
 
 _WHOLE_BYTES: Final = 256 * 1024
 """Answers up to this size go out in one piece, with their length."""
@@ -44,12 +47,15 @@ class Batch:
     ----------
     model : LiveModel
         Scores every chunk, whatever goes live meanwhile.
+    decisions : Decisions
+        Keeps every chunk before it is answered.
     media_type : str
         Of the answer.
     """
 
     upload: Upload
     model: LiveModel
+    decisions: "Decisions"
     media_type: str
     on_error: OnError
     explain: bool
@@ -74,12 +80,39 @@ class Batch:
             if chunk.errors and self.on_error is OnError.FAIL:
                 raise InvalidFields(chunk.errors[:MAX_ERRORS])
             predictions = predict_all(self.model, chunk.transactions, explain)
+            predictions, conflicts = self.decisions.keep_chunk(predictions, record)
+            if conflicts:
+                chunk, predictions = self._without(conflicts, chunk, predictions)
             piece = writer.add(chunk, predictions)
             rows, alerts = rows + len(predictions), alerts + predictions.alerts
             skipped += len({error["row"] for error in chunk.errors})
             record.fields.update(rows=rows, alerts=alerts, skipped=skipped)
             yield piece
         yield writer.end()
+
+    def _without(
+        self, conflicts: Mapping[int, str], chunk: Chunk, predictions: Predictions
+    ) -> tuple[Chunk, Predictions]:
+        """The rest of a chunk, with these rows among its errors: the answer to a file may have begun already.
+
+        Raises
+        ------
+        ConflictingRows
+            For a JSON array, unless its bad rows are to be skipped.
+        """
+        errors: list[FieldError] = [
+            {
+                "row": int(chunk.rows[row]),
+                "field": "transaction_id",
+                "message": f"Already used with other values, for prediction {first}",
+            }
+            for row, first in sorted(conflicts.items())
+        ]
+        if self.upload.media_type == JSON and self.on_error is OnError.FAIL:
+            raise ConflictingRows(errors[:MAX_ERRORS])
+        rest = [row for row in range(len(predictions)) if row not in conflicts]
+        left = predictions.take(rest)
+        return Chunk(left.transactions, chunk.rows[rest], [*chunk.errors, *errors]), left
 
     def _reader(self, settings: GatewaySettings) -> Callable[[], Iterator[Chunk]]:
         formats: dict[str, Callable[..., Iterator[Chunk]]] = {
@@ -98,7 +131,7 @@ class Batch:
     def _writer(self) -> AnswerWriter:
         if self.media_type == JSON:
             return JsonAnswer(with_rows=self.upload.media_type != JSON)
-        return TableAnswer(self.media_type, self.explain, self.on_error is OnError.SKIP)
+        return TableAnswer(self.media_type, self.explain)
 
     def _explain(self) -> Explain:
         if self.explain:

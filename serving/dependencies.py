@@ -4,7 +4,7 @@ One, and a coroutine: FastAPI spends about 30 microseconds on each, and runs pla
 """
 
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
@@ -13,14 +13,31 @@ from serving.errors import NoModel
 from serving.live_model import LiveModel, ModelSlot
 from serving.settings import GatewaySettings
 
+if TYPE_CHECKING:
+    from serving.decisions import Decisions
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Gateway:
-    """Everything that lives as long as the process."""
+    """Everything that lives as long as the process.
+
+    Attributes
+    ----------
+    opened : Decisions or None
+        The decision store, between start-up and shutdown.
+    """
 
     settings: GatewaySettings
     slot: ModelSlot
     batches: CapacityLimiter
+    opened: "Decisions | None" = None
+
+    @property
+    def decisions(self) -> "Decisions":
+        """The decision store; no request comes in before it is opened."""
+        if self.opened is None:
+            raise RuntimeError("The gateway's lifespan has not begun.")
+        return self.opened
 
     def model(self) -> LiveModel:
         """The live model; a request asks once and keeps what it got.

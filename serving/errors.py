@@ -30,6 +30,28 @@ class MalformedFile(FraudError):
     status = 400
 
 
+class NoKey(FraudError):
+    """A request without an API key where one is needed."""
+
+    status = 401
+
+
+class TooManyRequests(FraudError):
+    """A key, or in open mode an address, above its limit."""
+
+    status = 429
+
+    def __init__(self, seconds: int) -> None:
+        self.retry_after_seconds = seconds
+        super().__init__("Too many requests.", f"Send the next one in {seconds} s.")
+
+
+class UnknownPrediction(FraudError):
+    """A prediction_id that nothing is kept under."""
+
+    status = 404
+
+
 class NotAcceptable(FraudError):
     """An answer in a type that cannot be given."""
 
@@ -56,6 +78,19 @@ class InvalidFields(FraudError):
     def __init__(self, errors: list[FieldError], what: str = "body") -> None:
         self.errors = errors
         super().__init__(f"The {what} is not valid; nothing was scored.", "See errors.")
+
+
+class ConflictingRows(FraudError):
+    """Rows of a JSON batch whose transaction_ids were used with other values."""
+
+    status = 409
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        self.errors = errors
+        super().__init__(
+            "Rows of the batch use transaction_ids that other values were sent with before; the other rows are kept.",
+            "Send the same values for the same transaction, or use on_error=skip. See errors.",
+        )
 
 
 class NoModel(FraudError):

@@ -48,6 +48,8 @@ class ModelSlot:
     def __init__(self) -> None:
         self.current: LiveModel | None = None
         self.trouble: Trouble | None = None
+        self.swaps = {"live": 0, "refused": 0, "failed": 0}
+        """How attempts to go live ended: refused is a bundle that failed its checks, failed anything else."""
 
 
 def warm_up(scorer: Scorer) -> None:

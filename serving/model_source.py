@@ -7,7 +7,7 @@ from ml_project.scorer import Scorer
 from serving.settings import GatewaySettings
 
 if TYPE_CHECKING:
-    from stores.production import LiveVersion
+    from stores.live import LiveVersion
 
 
 class ModelSource(Protocol):
@@ -18,6 +18,14 @@ class ModelSource(Protocol):
 
     def load(self, live: "LiveVersion", threads: int = 0) -> Scorer:
         """A checked scorer of that version."""
+
+
+def released(settings: GatewaySettings) -> ModelSource:
+    """The release pointer alone, which is there at once."""
+    from stores.live import ReleasedProduction
+    from stores.releases import LocalReleases
+
+    return ReleasedProduction(LocalReleases(Path(settings.releases_uri)), settings.bundle_cache)
 
 
 def connect(settings: GatewaySettings) -> ModelSource:

@@ -1,9 +1,9 @@
 """From validated transactions to answers: scores, decisions, reasons, and names to find them again by."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import Final, NotRequired
+from typing import Final, Literal, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from ml_project.scorer import Decision, Scores
 from serving.errors import ScoringFailed
 from serving.live_model import LiveModel
 from serving.prediction_ids import new_prediction_ids
+from serving.request_record import count_decisions, stage
 from serving.transactions import Transactions
 
 DECISIONS: Final = (Decision.APPROVE, Decision.REVIEW, Decision.DECLINE)
@@ -41,11 +42,22 @@ class Prediction(TypedDict):
     model_version: str
     prediction_id: str
     transaction_id: NotRequired[str]
-    """As the client sent it."""
+    """As the client sent it. Sent again with the same values, it brings the first answer again."""
+    kept: NotRequired[Literal["database", "spool"]]
+    """Where the prediction was on disk before this answer; in the spool, while the database is away, a repeated
+    transaction_id could not be recognised."""
     reasons: NotRequired[list[Reason]]
     """The strongest terms of the score, where the decision is not APPROVE or where they were asked for."""
     warnings: NotRequired[list[RangeWarning]]
     """With reasons: values outside the range of the training rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """By what a repeated transaction was answered the first time."""
+
+    model_version: str
+    alert_threshold: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,10 @@ class Predictions:
         Places in ``DECISIONS``.
     explanations : mapping
         Row to explanation, for the rows that have one.
+    kept : {'database', 'spool'} or None
+        None before they are kept.
+    firsts : mapping
+        Rows of repeated transactions, which bear their first answers.
     """
 
     model: LiveModel
@@ -66,6 +82,8 @@ class Predictions:
     decisions: NDArray[np.int8]
     prediction_ids: list[str]
     explanations: Mapping[int, Explanation]
+    kept: Literal["database", "spool"] | None = None
+    firsts: Mapping[int, First] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.prediction_ids)
@@ -75,9 +93,38 @@ class Predictions:
         """How many of them are not approvals."""
         return int(np.count_nonzero(self.decisions))
 
+    @property
+    def alert_thresholds(self) -> list[float]:
+        """The threshold that each was decided by."""
+        used = [self.model.scorer.thresholds.alert] * len(self)
+        for row, first in self.firsts.items():
+            used[row] = first.alert_threshold
+        return used
+
+    @property
+    def model_versions(self) -> list[str]:
+        """The version that gave each."""
+        used = [self.model.version] * len(self)
+        for row, first in self.firsts.items():
+            used[row] = first.model_version
+        return used
+
+    def take(self, rows: list[int]) -> "Predictions":
+        """Some of them, in this order."""
+        places = {row: place for place, row in enumerate(rows)}
+        scores, transactions = self.scores, self.transactions
+        return replace(
+            self,
+            transactions=Transactions(transactions.raw[rows], [transactions.ids[row] for row in rows]),
+            scores=Scores(scores.isolation[rows], scores.boosted[rows], scores.hybrid[rows], scores.probability[rows]),
+            decisions=self.decisions[rows],
+            prediction_ids=[self.prediction_ids[row] for row in rows],
+            explanations={places[row]: said for row, said in self.explanations.items() if row in places},
+            firsts={places[row]: first for row, first in self.firsts.items() if row in places},
+        )
+
     def answers(self) -> list[Prediction]:
         """One JSON object per transaction, in order."""
-        alert, version = self.model.scorer.thresholds.alert, self.model.version
         answers: list[Prediction] = [
             {
                 "fraud": int(decision > 0),
@@ -88,10 +135,12 @@ class Predictions:
                 "model_version": version,
                 "prediction_id": prediction_id,
             }
-            for decision, hybrid, probability, prediction_id in zip(
+            for decision, hybrid, probability, alert, version, prediction_id in zip(
                 self.decisions.tolist(),
                 self.scores.hybrid.tolist(),
                 self.scores.probability.tolist(),
+                self.alert_thresholds,
+                self.model_versions,
                 self.prediction_ids,
                 strict=True,
             )
@@ -99,6 +148,8 @@ class Predictions:
         for answer, transaction_id in zip(answers, self.transactions.ids, strict=True):
             if transaction_id is not None:
                 answer["transaction_id"] = transaction_id
+            if self.kept is not None:
+                answer["kept"] = self.kept
         for row, explanation in self.explanations.items():
             answers[row]["reasons"] = explanation.reasons
             if explanation.warnings:
@@ -114,14 +165,19 @@ def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) 
     ScoringFailed
         When a score is not finite.
     """
-    scores = model.scorer.score(transactions.raw)
+    with stage("score"):
+        scores = model.scorer.score(transactions.raw)
     if not (np.isfinite(scores.hybrid).all() and np.isfinite(scores.probability).all()):
         raise ScoringFailed(
             f"Version {model.version} gave a score that is no number.", "Roll back to the version before."
         )
     decisions = _decide_all(scores.hybrid, model.scorer.thresholds)
+    count_decisions(np.bincount(decisions, minlength=len(DECISIONS)).tolist())
     rows = _rows_to_explain(decisions, explain)
-    explained = model.explainer.explain(transactions.raw[rows], scores.isolation[rows]) if len(rows) else []
+    explained: list[Explanation] = []
+    if len(rows):
+        with stage("explain"):
+            explained = model.explainer.explain(transactions.raw[rows], scores.isolation[rows])
     return Predictions(
         model,
         transactions,

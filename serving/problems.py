@@ -11,8 +11,9 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from ml_project.errors import FraudError
-from serving.errors import FieldError, InvalidFields, NoModel
-from serving.request_record import record_of
+from serving.errors import ConflictingRows, FieldError, InvalidFields, NoModel
+from serving.examples import problem
+from serving.request_record import RequestRecord, record_of
 
 MEDIA_TYPE = "application/problem+json"
 MAX_NAME_LENGTH: Final = 64
@@ -53,8 +54,14 @@ def problem_response(
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI description of a route's errors."""
-    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+    schema = Problem.model_json_schema()
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema, "example": problem(status)}},
+        }
+        for status in statuses
+    }
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -66,11 +73,23 @@ def install_error_handlers(app: FastAPI) -> None:
 
 async def _fraud_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FraudError)
-    record = record_of(request.scope)
+    return problem_of(error, record_of(request.scope))
+
+
+def problem_of(error: FraudError, record: RequestRecord) -> Response:
+    """An expected error as its client sees it; the log line says it too."""
     record.fields["detail"] = str(error)
-    errors = error.errors if isinstance(error, InvalidFields) else ()
-    headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, NoModel) else None
-    return problem_response(error.status, str(error), record.request_id, errors, headers)
+    errors = error.errors if isinstance(error, InvalidFields | ConflictingRows) else ()
+    return problem_response(error.status, str(error), record.request_id, errors, _headers(error))
+
+
+def _headers(error: FraudError) -> dict[str, str] | None:
+    """What clients do next, in the form that HTTP libraries understand."""
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": 'Bearer realm="fraud gateway"'}
+    if error.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        return {"Retry-After": str(getattr(error, "retry_after_seconds", NoModel.retry_after_seconds))}
+    return None
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

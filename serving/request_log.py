@@ -4,12 +4,14 @@ A plain ASGI middleware: Starlette's BaseHTTPMiddleware starts a task per reques
 """
 
 import logging
+import time
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.metrics import PREDICTION_ROUTES, GatewayMetrics
 from serving.problems import problem_response
 from serving.request_record import HEADER, RequestRecord, open_record
 
@@ -20,10 +22,11 @@ _log = logging.getLogger("serving.requests")
 
 
 class RequestLog:
-    """Wraps the whole application."""
+    """Wraps the whole application, and counts in its metrics what passes through."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; other kinds of connection pass through."""
@@ -47,11 +50,20 @@ class RequestLog:
         except Exception:
             _log.exception("Unexpected error", extra={"fields": _described(scope, record, 500)})
             if status:
+                self._count(scope, record, 500)
                 raise
             detail = "Something unexpected happened; the log has it under the request id."
             await problem_response(500, detail, record.request_id)(scope, receive, send_with_id)
+            self._count(scope, record, 500)
             return
+        self._count(scope, record, status)
         _write(scope, record, status)
+
+    def _count(self, scope: Scope, record: RequestRecord, status: int) -> None:
+        # Paths that no route has go under one name: a scanner must not fill the memory with labels.
+        path: str = scope["path"] if scope["path"] in PREDICTION_ROUTES else "other"
+        route: str = getattr(scope.get("route"), "path", path)
+        self._metrics.count(route, status, time.perf_counter() - record.started, record)
 
 
 def _write(scope: Scope, record: RequestRecord, status: int) -> None:

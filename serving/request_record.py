@@ -1,9 +1,11 @@
-"""What is known about a request while it runs: its id, its start, and what its log line will say."""
+"""What is known about a request while it runs: its id, its start, what its log line will say, and what was measured."""
 
 import re
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,12 +18,25 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(slots=True)
 class RequestRecord:
-    """Filled while a request is worked on, logged at its end."""
+    """Filled while a request is worked on, logged and counted at its end.
+
+    Attributes
+    ----------
+    stages : dict
+        Seconds spent in each stage.
+    key_name : str or None
+        Of the API key that it came with; None in open mode.
+    decisions : list of int
+        Rows scored so far, by place in ``serving.predictions.DECISIONS``.
+    """
 
     request_id: str
     started: float = field(default_factory=time.perf_counter)
     message: str = ""
+    key_name: str | None = None
     fields: dict[str, Any] = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=dict)
+    decisions: list[int] = field(default_factory=lambda: [0, 0, 0])
 
     @property
     def latency_ms(self) -> float:
@@ -29,10 +44,15 @@ class RequestRecord:
         return round((time.perf_counter() - self.started) * 1000, 3)
 
 
+_current: ContextVar[RequestRecord | None] = ContextVar("fraud_request", default=None)
+"""For what is measured deep inside, on whatever thread: anyio's threads inherit it."""
+
+
 def open_record(scope: Scope) -> RequestRecord:
     """A record for a request that has just come in; the client's own id is kept where it is harmless to log."""
     record = RequestRecord(_client_id(scope["headers"]) or f"req_{uuid.uuid4().hex[:16]}")
     scope[_KEY] = record
+    _current.set(record)
     return record
 
 
@@ -40,6 +60,25 @@ def record_of(scope: Scope) -> RequestRecord:
     """The record of a request."""
     record: RequestRecord = scope[_KEY]
     return record
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Add the time spent inside to a stage of the request in progress; without a request it does nothing."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        record = _current.get()
+        if record is not None:
+            record.stages[name] = record.stages.get(name, 0.0) + time.perf_counter() - started
+
+
+def count_decisions(counts: Iterable[int]) -> None:
+    """Add rows scored to the request in progress, by place in ``serving.predictions.DECISIONS``."""
+    record = _current.get()
+    if record is not None:
+        record.decisions = [before + more for before, more in zip(record.decisions, counts, strict=True)]
 
 
 def _client_id(headers: Iterable[tuple[bytes, bytes]]) -> str:

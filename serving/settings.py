@@ -1,9 +1,11 @@
 """The gateway's settings: environment variables ``FRAUD_*``, read once at the composition root."""
 
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, field_validator
+from limits import parse
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -43,6 +45,61 @@ class GatewaySettings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Web origins, separated by commas, whose pages may call the gateway; none by default."
     )
+    hsts_seconds: int = Field(
+        0,
+        ge=0,
+        description="How long browsers shall insist on HTTPS (Strict-Transport-Security); 0 says nothing of it.",
+    )
+    emf_namespace: str = Field(
+        "",
+        max_length=255,
+        description="CloudWatch namespace of metrics in the log (embedded metric format); empty: none.",
+    )
+    emf_seconds: float = Field(
+        10.0, gt=0, description="Longest time that figures wait for their line of CloudWatch metrics."
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="Decision database: sqlite:///path or postgresql://user:password@host/name; by default "
+        "decisions.db in the state folder.",
+    )
+    require_keys: Literal["auto", "true", "false"] = Field(
+        "auto",
+        description="Whether requests need an API key. auto: unless the address is a loopback one and no key was ever "
+        "made; false is refused on any other address.",
+    )
+    bootstrap_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Secret that becomes the first API key, with every scope; at least 32 random characters. Take it "
+        "away once other keys exist.",
+    )
+    rate_limit: str = Field(
+        "", description="Most requests of one key, or in open mode of one address, such as 600/minute; empty: no limit."
+    )
+    rate_limit_store: SecretStr | None = Field(
+        None,
+        description="redis://host:6379/0 shares the counts between processes (needs the package redis or coredis); "
+        "empty: each process counts for itself.",
+    )
+
+    @model_validator(mode="after")
+    def _closed_to_others(self) -> Self:
+        if self.require_keys == "false" and not self.on_loopback:
+            raise ValueError("require_keys=false is for loopback addresses only: anybody could read and label")
+        return self
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _understood(cls, value: str) -> str:
+        if value:
+            parse(value)
+        return value
+
+    @field_validator("database_url", "bootstrap_key", "rate_limit_store", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
 
     @field_validator("cors_origins", mode="before")
     @classmethod
@@ -66,3 +123,30 @@ class GatewaySettings(BaseSettings):
     def upload_spool(self) -> Path:
         """Folder of uploads in progress; they have no names in it and end with the process."""
         return self.state_dir / "uploads"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Only this machine can reach the gateway."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def decisions_url(self) -> str:
+        """The decision database's URL, with its password."""
+        if self.database_url is None:
+            return f"sqlite:///{self.state_dir}/decisions.db"
+        return self.database_url.get_secret_value()
+
+    @property
+    def rate_limit_url(self) -> str:
+        """Where requests are counted, with its password; empty: in this process."""
+        return "" if self.rate_limit_store is None else self.rate_limit_store.get_secret_value()
+
+    @property
+    def decision_spool(self) -> Path:
+        """Folder where decisions wait while the database is away."""
+        return self.state_dir / "spool"

@@ -20,7 +20,7 @@ from serving.live_model import LiveModel, ModelSlot, Trouble, warm_up
 from serving.model_source import ModelSource
 
 if TYPE_CHECKING:
-    from stores.production import LiveVersion
+    from stores.live import LiveVersion
 
 POLL_WITHOUT_MODEL_SECONDS: Final = 1.0
 RETRY_BAD_BUNDLE_SECONDS: Final = 60.0
@@ -53,10 +53,20 @@ class Watcher:
         Mean time between two looks.
     threads : int
         Cores for batches; 0 takes all.
+    at_once : callable, optional
+        Makes a source that is there before the other can be; what it names answers until the other was asked.
     """
 
-    def __init__(self, connect: Callable[[], ModelSource], slot: ModelSlot, poll_seconds: float, threads: int) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], ModelSource],
+        slot: ModelSlot,
+        poll_seconds: float,
+        threads: int,
+        at_once: Callable[[], ModelSource] | None = None,
+    ) -> None:
         self._connect = connect
+        self._at_once = at_once
         self._source: ModelSource | None = None
         self._slot = slot
         self._poll_seconds = poll_seconds
@@ -84,7 +94,22 @@ class Watcher:
         except Exception as error:
             self._report(f"Unexpected {type(error).__name__}: {error}", error)
 
+    def start_at_once(self) -> None:
+        """Go live from the source that is there at once. Failing is no trouble yet: `check` decides."""
+        if self._at_once is None:
+            return
+        try:
+            source = self._at_once()
+            live = source.current()
+            if live is not None:
+                self._swap(source, live)
+        except Exception as error:
+            # The registry may have good files of the very same version.
+            self._bad = None
+            _log.warning("no start before the registry was asked: %s", _NOISE.sub("***", str(error)))
+
     def _run(self) -> None:
+        self.start_at_once()
         while not self._stopping.is_set():
             self.check()
             most = POLL_WITHOUT_MODEL_SECONDS if self._slot.current is None else self._poll_seconds
@@ -136,7 +161,12 @@ class Watcher:
         except InvalidBundle as error:
             message = f"Version {live.version} cannot go live: {error}"
             self._bad = _BadBundle(live.digest, message, time.monotonic() + RETRY_BAD_BUNDLE_SECONDS)
+            self._slot.swaps["refused"] += 1
             raise InvalidBundle(message) from error
+        except Exception:
+            self._slot.swaps["failed"] += 1
+            raise
+        self._slot.swaps["live"] += 1
         self._slot.current = LiveModel(scorer, explainer, live, datetime.now(UTC))
         load_ms = round((time.perf_counter() - started) * 1000, 1)
         fields = {"model_version": str(live.version), "named_by": live.named_by, "digest": live.digest}

@@ -1,28 +1,18 @@
 """Where a gateway gets the live bundle from: the registry, or the release pointer while MLflow is down."""
 
 import re
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from ml_project.errors import InvalidBundle, Unavailable
-from ml_project.scorer import Scorer, load_scorer
+from ml_project.scorer import Scorer
+from stores.live import LiveVersion, ReleasedProduction, load_cached
 from stores.registry import PRODUCTION, Registry
-from stores.releases import LocalReleases, Release
+from stores.releases import LocalReleases
+
+__all__ = ["LiveVersion", "Production"]
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 """The only digests taken: they name folders of the cache, which are deleted when their files are bad."""
-
-
-@dataclass(frozen=True)
-class LiveVersion:
-    """The version that ought to answer, and who says so."""
-
-    version: int
-    digest: str
-    named_by: Literal["registry", "release pointer"]
-    release: Release | None = None
 
 
 class Production:
@@ -38,7 +28,7 @@ class Production:
 
     def __init__(self, registry: Registry, releases: LocalReleases, cache: Path) -> None:
         self._registry = registry
-        self._releases = releases
+        self._released = ReleasedProduction(releases, cache)
         self._cache = cache
 
     def current(self) -> LiveVersion | None:
@@ -54,10 +44,10 @@ class Production:
         try:
             champion = self._registry.resolve(PRODUCTION)
         except Unavailable:
-            release = self._releases.current()
-            if release is None:
+            released = self._released.current()
+            if released is None:
                 raise
-            return LiveVersion(release.version, release.digest, "release pointer", release)
+            return released
         if champion is None:
             return None
         if champion.digest is None or not _SHA256.fullmatch(champion.digest):
@@ -77,14 +67,10 @@ class Production:
         Unavailable
             When they cannot be fetched.
         """
-        folder = self._cache / live.digest
-        if not folder.exists():
-            if live.release is not None:
-                self._releases.download_bundle(live.release, folder)
-            else:
-                self._registry.download_bundle(live.version, folder)
-        try:
-            return load_scorer(folder, live.digest, threads)
-        except InvalidBundle:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        if live.release is not None:
+            return self._released.load(live, threads)
+
+        def download(folder: Path) -> None:
+            self._registry.download_bundle(live.version, folder)
+
+        return load_cached(self._cache / live.digest, live, download, threads)

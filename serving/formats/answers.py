@@ -26,10 +26,11 @@ _COLUMNS: Final = pa.schema(
         "decision": pa.string(),
         "model_version": pa.string(),
         "prediction_id": pa.string(),
+        "kept": pa.string(),
+        "error": pa.string(),
     }
 )
 _REASONS: Final = pa.field("reasons", pa.string())
-_ERROR: Final = pa.field("error", pa.string())
 
 
 class AnswerWriter(Protocol):
@@ -78,21 +79,20 @@ class JsonAnswer:
 class TableAnswer:
     """A table with a row per transaction: CSV, Parquet or an Arrow stream.
 
+    Its column ``error`` says why a row has no prediction: it was skipped, or its transaction_id was taken. Nobody knows
+    at the beginning whether a row at the end will need it.
+
     Parameters
     ----------
     media_type : str
     with_reasons : bool
         Add a column with the reasons and warnings as JSON.
-    with_errors : bool
-        Add a column that says why a row was skipped; its other cells are then empty.
     """
 
-    def __init__(self, media_type: str, with_reasons: bool, with_errors: bool) -> None:
+    def __init__(self, media_type: str, with_reasons: bool) -> None:
         self._schema = _COLUMNS
         if with_reasons:
             self._schema = self._schema.append(_REASONS)
-        if with_errors:
-            self._schema = self._schema.append(_ERROR)
         self._sink = _Sink()
         self._writer = _WRITERS[media_type](self._sink, self._schema)
 
@@ -144,25 +144,26 @@ _WRITERS: Final[dict[str, Callable[[_Sink, Any], Any]]] = {
 
 
 def _table(chunk: Chunk, predictions: Predictions, schema: pa.Schema) -> pa.Table:
-    count, model = len(predictions), predictions.model
+    count = len(predictions)
     columns: dict[str, Any] = {
         "row": chunk.rows,
         "transaction_id": predictions.transactions.ids,
         "fraud": (predictions.decisions > 0).astype(np.int8),
         "hybrid_score": predictions.scores.hybrid,
-        "threshold_used": np.full(count, model.scorer.thresholds.alert),
+        "threshold_used": predictions.alert_thresholds,
         "fraud_probability": predictions.scores.probability,
         "decision": pa.array(map(str, DECISIONS)).take(pa.array(predictions.decisions)),
-        "model_version": pa.repeat(model.version, count),
+        "model_version": predictions.model_versions,
         "prediction_id": predictions.prediction_ids,
+        "kept": [predictions.kept] * count,
+        "error": pa.nulls(count, pa.string()),
     }
     if _REASONS.name in schema.names:
-        columns[_REASONS.name] = [
-            to_json({"reasons": explanation.reasons, "warnings": explanation.warnings}).decode()
-            for _, explanation in sorted(predictions.explanations.items())
-        ]
-    if _ERROR.name in schema.names:
-        columns[_ERROR.name] = pa.nulls(count, pa.string())
+        said = {
+            row: to_json({"reasons": explanation.reasons, "warnings": explanation.warnings}).decode()
+            for row, explanation in predictions.explanations.items()
+        }
+        columns[_REASONS.name] = [said.get(row) for row in range(count)]
     return pa.table(columns, schema=schema)
 
 

@@ -1,18 +1,35 @@
 """What a transaction consists of."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter
 
 from ml_project.schema import ENGINEERED_FEATURES, FEATURES, RAW_FEATURES
 from serving.dependencies import GatewayDep
+from serving.examples import answer
 from serving.live_model import LiveModel
-from serving.transactions import Transaction
+from serving.transactions import MAX_MAGNITUDE, Transaction
 
 router = APIRouter(tags=["model"])
 
+_EXAMPLE: Final = {
+    "required_features": RAW_FEATURES,
+    "engineered_features": ENGINEERED_FEATURES,
+    "total_features": len(FEATURES),
+    "model_version": "3",
+    "features": {
+        "Amount": {
+            "type": "number",
+            "required": True,
+            "minimum": 0,
+            "maximum": MAX_MAGNITUDE,
+            "training_range": {"minimum": 0.0, "maximum": 25691.16},
+        }
+    },
+}
 
-@router.get("/features")
+
+@router.get("/features", responses=answer(_EXAMPLE))
 async def features(gateway: GatewayDep) -> dict[str, Any]:
     """Fields to send, fields computed here and, with a model loaded, the ranges that it was trained on."""
     model = gateway.slot.current

@@ -1,29 +1,39 @@
 """Is it alive, is it ready: for people, load balancers and orchestrators."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter
 
 from serving.dependencies import GatewayDep
+from serving.examples import answer
 from serving.problems import problem_responses
 
 router = APIRouter(tags=["health"])
 
+_READY: Final = {
+    "status": "ready",
+    "model_version": "3",
+    "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "named_by": "registry",
+    "loaded_at": "2026-01-02T03:04:05Z",
+    "trouble": None,
+}
 
-@router.get("/health")
+
+@router.get("/health", responses=answer({"status": "ok", "model_loaded": True, "model_version": "3"}))
 async def health(gateway: GatewayDep) -> dict[str, Any]:
     """200 as long as the process lives; ``model_loaded`` says whether it can answer."""
     model = gateway.slot.current
     return {"status": "ok", "model_loaded": model is not None, "model_version": model.version if model else None}
 
 
-@router.get("/health/live")
+@router.get("/health/live", responses=answer({"status": "ok"}))
 async def live() -> dict[str, str]:
     """The process answers: do not restart it."""
     return {"status": "ok"}
 
 
-@router.get("/health/ready", responses=problem_responses(503))
+@router.get("/health/ready", responses={**answer(_READY), **problem_responses(503)})
 async def ready(gateway: GatewayDep) -> dict[str, Any]:
     """503 without a model; with one, which, since when, and what kept a newer one from going live."""
     model, trouble = gateway.model(), gateway.slot.trouble

@@ -7,14 +7,17 @@ from fastapi import APIRouter, Query, Request, Response
 from serving.accept import negotiate
 from serving.batches import Batch, OnError, answer_batch
 from serving.dependencies import GatewayDep
-from serving.formats import JSON, MEDIA_TYPES, MULTIPART
+from serving.examples import PREDICTION, TRANSACTION, csv_of
+from serving.formats import CSV, JSON, MEDIA_TYPES, MULTIPART
 from serving.predictions import Prediction
 from serving.problems import problem_responses
 from serving.request_record import record_of
 from serving.transactions import Transaction
 from serving.uploads import receive_upload
 
-router = APIRouter(tags=["predictions"], responses=problem_responses(400, 406, 413, 415, 422, 500, 503, 507))
+router = APIRouter(
+    tags=["predictions"], responses=problem_responses(400, 401, 403, 406, 409, 413, 415, 422, 429, 500, 503, 507)
+)
 
 _BINARY: Final = {"type": "string", "format": "binary"}
 _FORM: Final = {"type": "object", "properties": {"file": _BINARY}, "required": ["file"]}
@@ -23,14 +26,26 @@ _SCHEMAS: Final[dict[str, Any]] = {
     JSON: {"type": "array", "items": Transaction.model_json_schema()},
     MULTIPART: _FORM,
 }
+_EXAMPLES: Final[dict[str, Any]] = {
+    JSON: {"example": [TRANSACTION]},
+    CSV: {"example": csv_of([TRANSACTION])},
+}
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {media_type: {"schema": schema} for media_type, schema in _SCHEMAS.items()},
+        "content": {
+            media_type: {"schema": schema, **_EXAMPLES.get(media_type, {})} for media_type, schema in _SCHEMAS.items()
+        },
     }
 }
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES if media_type != JSON}}
+    200: {
+        "content": {
+            **{media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES if media_type != JSON},
+            JSON: {"example": [PREDICTION]},
+            CSV: {"schema": _BINARY, "example": csv_of([{"row": 2, **PREDICTION}])},
+        }
+    }
 }
 
 
@@ -48,6 +63,10 @@ async def predict_batch(
 
     Answers to files say in `row` where each transaction stood: the line of a CSV (its header is line 1), else the place
     from 0. JSON answers give reasons for all that is no approval; tables give them on request, as JSON in a column.
+
+    A transaction_id sent before with the same values brings its first prediction. With other values it is that row's
+    error; a JSON array with on_error=fail is then answered by 409 as a whole. Every chunk is kept before its answers go
+    out, so that after an error the batch can be sent again.
     """
     gateway.model()
     accept = request.headers.get("accept", "")
@@ -57,7 +76,7 @@ async def predict_batch(
     model = gateway.model()
     media_type = negotiate(accept, sorted(MEDIA_TYPES, key=lambda offered: offered != upload.media_type))
     record = record_of(request.scope)
-    batch = Batch(upload, model, media_type, on_error, explain)
+    batch = Batch(upload, model, gateway.decisions, media_type, on_error, explain)
     response = await answer_batch(batch, gateway.settings, record, gateway.batches)
     record.message = "Batch prediction successful"
     record.fields.update(model_version=model.version)

@@ -228,7 +228,8 @@ def test_a_full_disk_is_507(gateway, table) -> None:
 
 def test_a_swap_in_the_middle_does_not_show(serve, source, make_scorer, table) -> None:
     source.promote(1, make_scorer(alert=0.3))
-    header, _, rows = csv_bytes(table).partition(b"\n")
+    # without names, which would bring the answers of the first version again
+    header, _, rows = csv_bytes(table.drop_columns(["transaction_id"])).partition(b"\n")
     versions: set[str] = set()
     with serve(source, batch_threads=1) as running:
         running.wait_for(1)

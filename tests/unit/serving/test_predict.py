@@ -25,6 +25,7 @@ def test_answer_to_a_legitimate_transaction(gateway, legitimate, scorer, raw_row
         "fraud_probability": scores.probability[0],
         "decision": "APPROVE",
         "model_version": "3",
+        "kept": "database",
     }
 
 

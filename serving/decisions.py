@@ -1,0 +1,171 @@
+"""The gateway's decision store: opened at the start, asked by the routes, flushed at the end.
+
+Imported when the gateway starts rather than with it, because SQLAlchemy and Alembic take most of a second. A database
+that is away at the start is prepared as soon as it is back; until then decisions go to the spool.
+"""
+
+import asyncio
+import hashlib
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Final, Literal
+
+from ml_project.errors import Refused, Unavailable
+from serving.keeping import chunk_of_many, record_of_one, with_firsts
+from serving.metrics import GatewayMetrics
+from serving.predictions import Predictions
+from serving.request_record import RequestRecord, stage
+from serving.settings import GatewaySettings
+from serving.stored_predictions import described, label_described
+from stores.decisions import (
+    SCOPES,
+    DecisionRecord,
+    DecisionStore,
+    GroupWriter,
+    Keys,
+    LabelItem,
+    PageFilter,
+    Spool,
+    migrate,
+    open_engine,
+)
+
+_RETRY_SECONDS: Final = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Decisions:
+    """Keeps predictions and finds them again; its methods without ``async`` block, and belong on worker threads.
+
+    Parameters
+    ----------
+    settings : GatewaySettings
+    store : DecisionStore, optional
+        By default the one that the settings name.
+
+    Raises
+    ------
+    FraudError
+        When the database cannot be used at all. One that does not answer is waited for in the background.
+    """
+
+    def __init__(self, settings: GatewaySettings, store: DecisionStore | None = None) -> None:
+        self._settings = settings
+        self.store = DecisionStore(open_engine(settings.decisions_url)) if store is None else store
+        self.keys = Keys(self.store.engine)
+        self._closing = threading.Event()
+        self._prepared = threading.Event()
+        self._waiter = threading.Thread(target=self._wait_for_database, name="database-waiter", daemon=True)
+        try:
+            self._prepare()
+        except Unavailable as error:
+            _log.warning("the decision database is away: %s", error)
+            self._waiter.start()
+        self._spool = Spool(settings.decision_spool)
+        self.writer = GroupWriter(self.store, self._spool)
+        self.keys.start()
+
+    def prepared(self) -> bool:
+        """Whether the database was reached, and has its tables and the bootstrap key."""
+        return self._prepared.is_set()
+
+    def report_to(self, metrics: GatewayMetrics) -> None:
+        """Let the metrics say how the store is."""
+        metrics.watch_store(lambda: self.writer.waiting, lambda: self.writer.database_away, self._spool.size)
+
+    async def keep(self, predictions: Predictions, request: RequestRecord) -> Predictions:
+        """Keep a single prediction; returns, when it is on disk, what to answer.
+
+        Raises
+        ------
+        Conflict
+            When its transaction_id was used with other values.
+        Unavailable
+            When it could be kept nowhere.
+        """
+        with stage("keep"):
+            stored = await asyncio.wrap_future(self.writer.submit(record_of_one(predictions, request)))
+        firsts = {0: stored.record} if stored.repeated else {}
+        return replace(with_firsts(predictions, firsts), kept=stored.kept)
+
+    def keep_chunk(self, predictions: Predictions, request: RequestRecord) -> tuple[Predictions, Mapping[int, str]]:
+        """Keep a chunk of a batch; what to answer, and the rows whose transaction_id was used with other values.
+
+        The latter come with their first prediction's id.
+        """
+        if not len(predictions):
+            return predictions, {}
+        with stage("keep"):
+            chunk = chunk_of_many(predictions, request)
+            stored = self.writer.keep_segment(chunk)
+        kept: Literal["database", "spool"] = "spool" if stored.kept == "spool" else "database"
+        named = replace(predictions, prediction_ids=chunk.prediction_ids, kept=kept)
+        return with_firsts(named, self._first_records(stored.firsts)), stored.conflicts
+
+    def label(self, items: Sequence[tuple[str | None, str | None, int]], reviewer: str) -> list[dict[str, Any]]:
+        """Add labels, each (prediction_id, transaction_id, 1 or 0) with one of the names; what became of each."""
+        named = [
+            LabelItem(prediction_id=prediction_id, transaction_id=transaction_id, label=label)
+            for prediction_id, transaction_id, label in items
+        ]
+        return [asdict(outcome) for outcome in self.store.label(named, reviewer)]
+
+    def page(self, wanted: Mapping[str, Any], after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of predictions as clients see them, and where the next one begins; `PageFilter` by its fields."""
+        page = self.store.page(PageFilter(**wanted), after, limit)
+        return [described(found) for found in page.items], page.after
+
+    def find(self, prediction_id: str) -> dict[str, Any] | None:
+        """All that is kept of a prediction, its labels from the oldest on."""
+        found = self.store.find(prediction_id)
+        if found is None:
+            return None
+        return {**described(found), "labels": [label_described(label) for label in self.store.labels(prediction_id)]}
+
+    def close(self) -> None:
+        """Keep all that waits, then end."""
+        self._closing.set()
+        self.writer.close()
+        self.keys.close()
+        if self._waiter.is_alive():
+            self._waiter.join(_RETRY_SECONDS)
+        self.store.engine.dispose()
+
+    def _first_records(self, firsts: Mapping[int, str]) -> dict[int, DecisionRecord]:
+        found = self.store.find_all(sorted(set(firsts.values()))) if firsts else {}
+        return {row: found[prediction_id].record for row, prediction_id in firsts.items()}
+
+    def _prepare(self) -> None:
+        migrate(self.store.engine)
+        secret = self._settings.bootstrap_key
+        if secret is not None:
+            try:
+                ensure_bootstrap_key(self.keys, secret.get_secret_value())
+            except Refused:  # another worker took the name between our look and our insert
+                ensure_bootstrap_key(self.keys, secret.get_secret_value())
+        self._prepared.set()
+
+    def _wait_for_database(self) -> None:
+        while not self._closing.wait(_RETRY_SECONDS):
+            try:
+                self._prepare()
+            except Unavailable:
+                continue
+            except Exception:
+                _log.exception("the decision database cannot be used")
+                continue
+            _log.info("the decision database is prepared")
+            return
+
+
+def bootstrap_name(plaintext: str) -> str:
+    """Another secret is another key, so that exchanging it needs no clean-up; the name tells nothing about it."""
+    return f"bootstrap-{hashlib.sha256(plaintext.encode()).hexdigest()[:8]}"
+
+
+def ensure_bootstrap_key(keys: Keys, plaintext: str) -> None:
+    """Take the first key from its secret; one that was revoked stays so."""
+    keys.ensure(bootstrap_name(plaintext), SCOPES, plaintext)

@@ -1,0 +1,101 @@
+"""What requests and answers look like, for the API's description. Tests send them to a gateway."""
+
+import csv
+import io
+from http import HTTPStatus
+from typing import Any, Final
+
+from ml_project.schema import RAW_FEATURES
+
+# Made up, in the range of ordinary transactions.
+_COMPONENTS: Final = (
+    -1.36, -0.07, 2.54, 1.38, -0.34, 0.46, 0.24, 0.1, 0.36, 0.09, -0.55, -0.62, -0.99, -0.31,
+    1.47, -0.47, 0.21, 0.03, 0.4, 0.25, -0.02, 0.28, -0.11, 0.07, 0.13, -0.19, 0.13, -0.02,
+)  # fmt: skip
+TRANSACTION: Final[dict[str, Any]] = {
+    **dict(zip(RAW_FEATURES, (43_200.0, *_COMPONENTS, 149.62), strict=True)),
+    "transaction_id": "card-7-0001",
+}
+
+PREDICTION: Final[dict[str, Any]] = {
+    "fraud": 0,
+    "hybrid_score": 1.45e-06,
+    "threshold_used": 0.01,
+    "fraud_probability": 0.00002,
+    "decision": "APPROVE",
+    "model_version": "3",
+    "prediction_id": "019a8c5e-4b1f-7c3a-9d52-6f0e8b7a1c24",
+    "transaction_id": "card-7-0001",
+    "kept": "database",
+}
+
+KEPT: Final[dict[str, Any]] = {
+    "prediction_id": PREDICTION["prediction_id"],
+    "received_at": "2026-01-02T03:04:05.678Z",
+    "inputs": {name: TRANSACTION[name] for name in RAW_FEATURES},
+    "isolation_score": 0.0,
+    "boosted_score": 1.6e-06,
+    "hybrid_score": 1.45e-06,
+    "fraud_probability": 0.00002,
+    "alert_threshold": 0.01,
+    "decline_threshold": 0.9,
+    "decision": "APPROVE",
+    "model_version": "3",
+    "bundle_digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "latency_ms": 1.9,
+    "request_id": "req_0f8fad5bd9cb469f",
+    "key_name": "shop",
+    "transaction_id": "card-7-0001",
+    "event_time": None,
+    "reasons": None,
+    "label": {"label": "legitimate", "labelled_at": "2026-01-03T10:00:00Z", "reviewer": "anna", "source": "feedback"},
+    "segment_id": None,
+    "spooled": False,
+    "duplicate_of": None,
+    "conflicts_with": None,
+}
+"""A kept prediction, as reviewers see it."""
+
+PROBLEM_DETAILS: Final = {
+    400: "The body is not JSON: expected value at line 1 column 1.",
+    401: "There is no valid API key. Send the header Authorization: Bearer KEY.",
+    403: "This key may not do that. Use one of another scope.",
+    404: "There is nothing of that name.",
+    406: "No answer in a type that Accept names can be given. Use application/json.",
+    409: "The transaction_id was sent before with other values. Send it under a new one.",
+    413: "The batch has 20000 transactions; at most 10000 are taken. Send it in parts.",
+    415: "The body must be JSON. Send the header Content-Type: application/json.",
+    422: "The body is not valid; nothing was scored. See errors.",
+    429: "Too many requests for this key. Wait as long as Retry-After says.",
+    500: "Something unexpected happened; the log has it under the request id.",
+    503: "No model is loaded yet. The gateway has just started and looks for one.",
+    507: "The disk has no room for the upload. Try again later.",
+}
+
+
+def csv_of(rows: list[dict[str, Any]]) -> str:
+    """Rows as a client would write them."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def problem(status: int) -> dict[str, Any]:
+    """An error as problem+json."""
+    example: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": PROBLEM_DETAILS.get(status, HTTPStatus(status).description),
+        "request_id": "req_0f8fad5bd9cb469f",
+    }
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        example["errors"] = [{"field": "V28", "message": "Field required"}]
+    return example
+
+
+def answer(example: Any) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI description of a route's JSON answer."""
+    return {200: {"content": {"application/json": {"example": example}}}}

@@ -1,0 +1,79 @@
+"""Kept predictions: the review queue in pages, and all that is known about one."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from anyio import to_thread
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+
+from serving.dependencies import GatewayDep
+from serving.errors import UnknownPrediction
+from serving.examples import KEPT, answer
+from serving.problems import problem_responses
+
+MAX_PAGE: Final = 500
+
+router = APIRouter(tags=["predictions"], responses=problem_responses(401, 403, 422, 429, 500, 503))
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("outside of the calendar") from None
+
+
+_Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+_Score = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Wanted(BaseModel):
+    """Which predictions; what is left out does not filter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    order: Literal["newest", "riskiest"] = "newest"
+    decision: Literal["APPROVE", "REVIEW", "DECLINE"] | None = None
+    since: _Moment | None = Field(None, description="Received at or after.")
+    until: _Moment | None = Field(None, description="Received before.")
+    score_from: _Score | None = Field(None, description="Least hybrid score.")
+    score_below: _Score | None = None
+    labelled: bool | None = None
+    model_version: str | None = Field(None, min_length=1, max_length=64, pattern=r"^[^\x00]*$")
+
+
+class PageQuery(Wanted):
+    """A page of them."""
+
+    limit: int = Field(100, ge=1, le=MAX_PAGE)
+    after: str | None = Field(None, max_length=512, description="`next` of the page before.")
+
+
+class PredictionsPage(BaseModel):
+    """A page; ``next`` is null on the last one."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+@router.get("/predictions", response_model=PredictionsPage, responses=answer({"items": [KEPT], "next": None}))
+async def predictions(query: Annotated[PageQuery, Query()], gateway: GatewayDep) -> Response:
+    """Pages that stay in place while predictions come in. Of batches they list what is no approval."""
+    wanted = query.model_dump(exclude={"limit", "after"})
+    items, following = await to_thread.run_sync(gateway.decisions.page, wanted, query.after, query.limit)
+    return Response(to_json({"items": items, "next": following}), media_type="application/json")
+
+
+@router.get(
+    "/predictions/{prediction_id}",
+    response_model=dict[str, Any],
+    responses={**answer({**KEPT, "labels": [KEPT["label"]]}), **problem_responses(404)},
+)
+async def prediction(prediction_id: Annotated[str, Path(max_length=64)], gateway: GatewayDep) -> Response:
+    """All that is kept of one prediction, of a batch or not, with the history of its labels."""
+    found = None if "\0" in prediction_id else await to_thread.run_sync(gateway.decisions.find, prediction_id)
+    if found is None:
+        raise UnknownPrediction("No such prediction is kept.", "It may be in the spool still, or purged.")
+    return Response(to_json(found), media_type="application/json")

@@ -1,0 +1,113 @@
+"""What operators type: keys, replay, purge."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+
+from serving.__main__ import main
+from stores.decisions import DecisionStore, Keys, migrate, open_engine
+from stores.releases import LocalReleases
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("FRAUD_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("FRAUD_RELEASES_URI", str(tmp_path / "releases"))
+    monkeypatch.setenv("FRAUD_TRACKING_URI", "http://127.0.0.1:9")
+    return tmp_path
+
+
+@pytest.fixture
+def engine(state):
+    opened = open_engine(f"sqlite:///{state}/decisions.db")
+    migrate(opened)
+    yield opened
+    opened.dispose()
+
+
+def output(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
+    assert main(list(arguments)) == code
+    return capsys.readouterr().out
+
+
+def test_keys_are_made_listed_and_revoked(engine, capsys) -> None:
+    key = output(capsys, 0, "keys", "create", "--name", "till", "--scope", "predict", "--scope", "read").strip()
+    assert key.startswith("fk_")
+    keys = Keys(engine)
+    assert keys.verify(key, "read").scopes == {"predict", "read"}
+    listed = output(capsys, 0, "keys", "list")
+    assert listed.startswith("till\tpredict,read\tmade ")
+    assert listed.endswith("\tin force\n")
+    assert key not in listed
+    assert output(capsys, 1, "keys", "create", "--name", "till", "--scope", "read") == ""
+    output(capsys, 0, "keys", "revoke", "--name", "till")
+    assert "\trevoked " in output(capsys, 0, "keys", "list")
+    assert main(["keys", "revoke", "--name", "till"]) == 2
+    assert "no key 'till' in force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["keys"], ["keys", "create", "--name", "x"], ["purge", "--older-than", "1"]])
+def test_usage(state, capsys, arguments) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main(arguments)
+    assert exited.value.code == 2
+
+
+@pytest.fixture
+def kept(serve, source, scorer, state, legitimate, fraudulent) -> list[str]:
+    """Ids of a single prediction and two of a batch, by a released version."""
+    LocalReleases(state / "releases").publish(scorer.bundle, "fraud-ensemble", 3, {}, datetime.now(UTC))
+    source.promote(3, scorer)
+    source.live = replace(source.live, digest=scorer.bundle.digest)
+    source.scorers[scorer.bundle.digest] = scorer
+    with serve(source, state_dir=state) as running:
+        running.wait_for(3)
+        single: dict[str, Any] = running.client.post("/predict", json=fraudulent).json()
+        batch = running.client.post("/predict-batch", json=[legitimate, fraudulent]).json()
+    return [single["prediction_id"], *(answer["prediction_id"] for answer in batch)]
+
+
+def test_replay_gives_the_same_scores(kept, capsys) -> None:
+    for prediction_id in kept:
+        lines = output(capsys, 0, "replay", prediction_id).splitlines()
+        assert lines[0] == f"prediction {prediction_id} by version 3"
+        name, _, stored, _, again = lines[1].replace(",", "").split()
+        assert name == "hybrid_score:"
+        assert float(stored) == float(again) > 0
+        assert lines[-1] == "equal"
+
+
+def test_replay_says_what_differs(kept, engine, capsys) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE predictions SET hybrid_score = 0.25 WHERE segment_id IS NULL")
+    lines = output(capsys, 1, "replay", kept[0]).splitlines()
+    assert lines[1].startswith("hybrid_score: stored 0.25, replayed 0.")
+    assert lines[-1] == "DIFFERENT"
+
+
+def test_replay_of_what_cannot_be(kept, state, engine, capsys) -> None:
+    assert main(["replay", "nothing"]) == 2
+    assert "No prediction nothing is kept" in capsys.readouterr().err
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE predictions SET bundle_digest = '{'0' * 64}'")
+    assert main(["replay", kept[0]]) == 2
+    assert "MLflow server" in capsys.readouterr().err
+
+
+def test_purge_exports_first(kept, state, engine, capsys) -> None:
+    folder = state / "old"
+    assert output(capsys, 0, "purge", "--older-than", "1d", "--to", str(folder)) == "0 predictions deleted\n"
+    with engine.begin() as connection:
+        for table in ("predictions", "segments"):
+            connection.exec_driver_sql(
+                f"UPDATE {table} SET received_at = ?",
+                (str(datetime.now(UTC).replace(tzinfo=None) - timedelta(days=2)),),
+            )
+    assert output(capsys, 0, "purge", "--older-than", "1d", "--to", str(folder)).startswith("3 predictions deleted")
+    [path] = folder.glob("decisions-*.parquet")
+    assert sorted(parquet.read_table(path)["prediction_id"].to_pylist()) == sorted(kept)
+    assert DecisionStore(engine).find_all(kept) == {}

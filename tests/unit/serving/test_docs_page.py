@@ -1,0 +1,130 @@
+"""The API's page: all of it from here, nothing in it that its policy forbids, and a description that is complete."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import serving
+
+STATIC = Path(serving.__file__).parent / "static"
+PROBLEM = "application/problem+json"
+
+
+class Page(HTMLParser):
+    """What a browser would load or run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.forbidden: list[str] = []
+        self._tag = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self._tag = tag
+        for name, value in attributes:
+            if name in ("src", "href"):
+                self.addresses.append(value or "")
+            if name == "style" or name.startswith("on"):
+                self.forbidden.append(f"{tag} {name}")
+
+    def handle_endtag(self, _tag: str) -> None:
+        self._tag = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._tag in ("script", "style") and data.strip():
+            self.forbidden.append(data)
+
+
+def test_everything_comes_from_here(gateway) -> None:
+    answer = gateway.client.get("/docs")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "//" not in answer.text
+    page = Page(answer.text)
+    assert len(page.addresses) == 5
+    for address in page.addresses:
+        assert gateway.client.get(f"/{address}").status_code == 200
+
+
+def test_the_page_obeys_its_policy(gateway) -> None:
+    answer = gateway.client.get("/docs")
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'self'; frame-ancestors 'none'; object-src 'none'; base-uri 'none'")
+    assert "unsafe" not in policy
+    assert Page(answer.text).forbidden == []
+    script = (STATIC / "docs.js").read_text()
+    assert not re.search(r"https?://|\beval\b|innerHTML|\.style\b", script)
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("docs.js", "text/javascript"),
+        ("swagger-ui-bundle.js", "text/javascript"),
+        ("swagger-ui.css", "text/css"),
+        ("favicon-32x32.png", "image/png"),
+    ],
+)
+def test_assets(gateway, name, media_type) -> None:
+    answer = gateway.client.get(f"/docs/assets/{name}")
+    assert answer.headers["content-type"].partition(";")[0] == media_type
+    assert answer.headers["cache-control"] == "public, max-age=3600"
+    assert len(answer.content) > 500
+
+
+@pytest.mark.parametrize("name", ["docs.html", "index.html", "..%2Fdocs.html", "..%2F..%2Fapp.py", "%2Fetc%2Fpasswd"])
+def test_no_other_file_can_be_asked_for(gateway, name) -> None:
+    assert gateway.client.get(f"/docs/assets/{name}").status_code == 404
+
+
+def contents(openapi: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every body that the description speaks of, by route and status."""
+    found = {}
+    for path, methods in openapi["paths"].items():
+        for method, operation in methods.items():
+            bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}
+            for name, body in bodies.items():
+                for media_type, content in body.get("content", {}).items():
+                    found[f"{method} {path} {name} {media_type}"] = content
+    return found
+
+
+def test_every_body_has_an_example(gateway) -> None:
+    bodies = contents(gateway.client.get("/openapi.json").json())
+    # What is no text cannot be shown in JSON.
+    binary = [name for name in bodies if name.endswith(("parquet", "arrow.stream", "form-data"))]
+    assert binary
+    without = [name for name, body in bodies.items() if not {"example", "examples"} & set(body)]
+    assert sorted(set(without) - set(binary)) == []
+
+
+def test_examples_of_errors_are_what_clients_get(gateway) -> None:
+    bodies = contents(gateway.client.get("/openapi.json").json())
+    described = bodies[f"post /predict 422 {PROBLEM}"]["example"]
+    actual = gateway.client.post("/predict", json={}).json()
+    assert set(described) == set(actual)
+    for name, body in bodies.items():
+        if name.endswith(PROBLEM):
+            assert body["example"]["status"] == int(name.split()[2])
+            assert set(body["example"]) >= {"type", "title", "status", "detail", "request_id"}
+
+
+def test_the_example_transaction_can_be_scored(gateway) -> None:
+    bodies = contents(gateway.client.get("/openapi.json").json())
+    for path in ("/predict", "/predict-batch"):
+        example = bodies[f"post {path} request application/json"]["example"]
+        answer = gateway.client.post(path, json=example)
+        assert answer.status_code == 200
+        shown = bodies[f"post {path} 200 application/json"]["example"]
+        first, described = (answer.json(), shown) if path == "/predict" else (answer.json()[0], shown[0])
+        assert set(first) - {"reasons", "warnings"} == set(described) - {"reasons", "warnings"}
+    answer = gateway.client.post(
+        "/predict-batch",
+        content=bodies["post /predict-batch request text/csv"]["example"],
+        headers={"content-type": "text/csv"},
+    )
+    assert answer.status_code == 200

@@ -1,0 +1,123 @@
+"""API keys: who gets in, who does not, and when the gateway is open."""
+
+import secrets
+import time
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from serving.access import key_in, scope_of
+from serving.settings import GatewaySettings
+from stores.decisions import Keys, open_engine
+
+BOOTSTRAP = secrets.token_urlsafe(32)
+
+
+@pytest.fixture
+def closed(serve, source, scorer, tmp_path):
+    """A gateway that needs keys, and the keys in its database."""
+    source.promote(3, scorer)
+    with serve(source, state_dir=tmp_path, require_keys="true", bootstrap_key=BOOTSTRAP) as running:
+        running.wait_for(3)
+        assert running.client.get("/health").status_code == 200  # the database is open
+        engine = open_engine(f"sqlite:///{tmp_path}/decisions.db")
+        yield running.client, Keys(engine)
+        engine.dispose()
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def until(client: Any, status: int, path: str, key: str) -> None:
+    deadline = time.monotonic() + 8
+    while client.get(path, headers={"X-API-Key": key}).status_code != status:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_without_a_key_in_force_it_is_401(closed, legitimate) -> None:
+    client, _keys = closed
+    for headers in ({}, {"X-API-Key": "wrong"}, bearer("wrong"), {"Authorization": f"Basic {BOOTSTRAP}"}):
+        refused = client.post("/predict", json=legitimate, headers=headers)
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"] == 'Bearer realm="fraud gateway"'
+        assert refused.json()["request_id"] == refused.headers["x-request-id"]
+    for path in ("/predictions", "/predictions/x", "/features", "/metrics", "/predict/", "/nothing"):
+        assert client.get(path).status_code == 401, path
+    assert client.post("/feedback", json={}).status_code == 401
+    assert client.post("/predict-batch", json=[]).status_code == 401
+
+
+def test_health_and_the_description_are_public(closed) -> None:
+    client, _keys = closed
+    for path in ("/health", "/health/live", "/health/ready", "/openapi.json"):
+        assert client.get(path).status_code == 200
+
+
+def test_the_bootstrap_key_may_do_everything(closed, legitimate) -> None:
+    client, keys = closed
+    assert client.post("/predict", json=legitimate, headers={"X-API-Key": BOOTSTRAP}).status_code == 200
+    assert client.get("/predictions", headers=bearer(BOOTSTRAP)).status_code == 200
+    [key] = keys.list()
+    assert key.name.startswith("bootstrap-")
+    assert BOOTSTRAP not in repr(key)
+
+
+def test_a_missing_scope_is_403_and_named(closed, legitimate) -> None:
+    client, keys = closed
+    key = keys.create("till", ["predict"])
+    until(client, 403, "/predictions", key)
+    answer = client.post("/predict", json=legitimate, headers=bearer(key)).json()
+    refused = client.post("/feedback", json={}, headers=bearer(key))
+    assert refused.status_code == 403
+    assert "'feedback'" in refused.json()["detail"]
+    kept = client.get(f"/predictions/{answer['prediction_id']}", headers=bearer(BOOTSTRAP)).json()
+    assert kept["key_name"] == "till"
+
+
+def test_revocation_needs_no_restart(closed) -> None:
+    client, keys = closed
+    key = keys.create("gone", ["read"])
+    until(client, 200, "/predictions", key)
+    keys.revoke("gone")
+    until(client, 401, "/predictions", key)
+
+
+def test_the_first_key_closes_an_open_gateway(serve, source, tmp_path) -> None:
+    with serve(source, state_dir=tmp_path) as running:
+        assert running.client.get("/predictions").status_code == 200
+        engine = open_engine(f"sqlite:///{tmp_path}/decisions.db")
+        key = Keys(engine).create("first", ["read"])
+        engine.dispose()
+        until(running.client, 401, "/predictions", "")
+        until(running.client, 200, "/predictions", key)
+
+
+def test_open_to_others_is_refused() -> None:
+    with pytest.raises(ValidationError, match="loopback addresses only"):
+        GatewaySettings(host="0.0.0.0", require_keys="false")
+    assert not GatewaySettings(host="0.0.0.0").on_loopback
+    for host in ("localhost", "127.0.0.2", "::1"):
+        assert GatewaySettings(host=host, require_keys="false").on_loopback
+    with pytest.raises(ValidationError, match="at least 32"):
+        GatewaySettings(bootstrap_key="short")
+    assert "short" not in repr(GatewaySettings(bootstrap_key="short" * 8))
+
+
+def test_paths_that_nobody_listed_need_a_key() -> None:
+    assert [scope_of(path) for path in ("/", "/ui/app.js", "/docs", "/health/ready")] == [None] * 4
+    assert [scope_of(path) for path in ("/healthy", "/docs2", "/predict", "/feedback")] == [
+        "read",
+        "read",
+        "predict",
+        "feedback",
+    ]
+
+
+def test_where_keys_are_looked_for() -> None:
+    assert key_in([(b"x-api-key", b"a")]) == "a"
+    assert key_in([(b"authorization", b"bearer  b ")]) == "b"
+    assert key_in([(b"authorization", b"Basic b")]) is None
+    assert key_in([(b"x-api-key", b"")]) is None

@@ -1,0 +1,97 @@
+"""The review queue in pages, and single predictions."""
+
+import pytest
+
+from ml_project.schema import RAW_FEATURES
+
+
+@pytest.fixture
+def client(serve, source, scorer, raw_rows):
+    """Of a gateway that has kept five frauds, then five approvals, the fourth approval labelled."""
+    source.promote(3, scorer)
+    with serve(source) as running:
+        running.wait_for(3)
+        for row in (*raw_rows[-5:], *raw_rows[:5]):
+            answer = running.client.post("/predict", json=dict(zip(RAW_FEATURES, row.tolist(), strict=True))).json()
+            if row is raw_rows[3] or (row == raw_rows[3]).all():
+                running.client.post("/feedback", json={"prediction_id": answer["prediction_id"], "label": 0})
+        yield running.client
+
+
+def test_pages(client) -> None:
+    everything = client.get("/predictions").json()
+    assert everything["next"] is None
+    times = [item["received_at"] for item in everything["items"]]
+    assert len(times) == 10
+    assert times == sorted(times, reverse=True)
+
+    pages, after = [], None
+    while True:
+        page = client.get("/predictions", params={"limit": 4} | ({"after": after} if after else {})).json()
+        pages.append(page["items"])
+        after = page["next"]
+        if after is None:
+            break
+    assert [len(page) for page in pages] == [4, 4, 2]
+    assert [item for page in pages for item in page] == everything["items"]
+
+    riskiest = client.get("/predictions", params={"order": "riskiest"}).json()["items"]
+    scores = [item["hybrid_score"] for item in riskiest]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_filters(client) -> None:
+    def count(**params: object) -> int:
+        return len(client.get("/predictions", params=params).json()["items"])
+
+    items = client.get("/predictions").json()["items"]
+    approved = [item for item in items if item["decision"] == "APPROVE"]
+    assert count(decision="APPROVE") == len(approved) >= 5
+    assert count(score_from=0.5) + count(score_below=0.5) == 10
+    assert (count(labelled=True), count(labelled=False)) == (1, 9)
+    assert (count(model_version="3"), count(model_version="4")) == (10, 0)
+    assert count(since=items[2]["received_at"]) == 3
+    assert count(until=items[2]["received_at"]) == 7
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"limit": 501},
+        {"limit": 0},
+        {"after": "nonsense"},
+        {"order": "oldest"},
+        {"since": "2026-01-01T00:00:00"},
+        {"since": "0001-01-01T00:00:00+12:00"},
+        {"score_from": "nan"},
+        {"colour": "red"},
+    ],
+)
+def test_unusable_queries_are_422(gateway, params) -> None:
+    assert gateway.client.get("/predictions", params=params).status_code == 422
+
+
+def test_one_prediction_with_all_that_is_kept(gateway, fraudulent) -> None:
+    sent = fraudulent | {"transaction_id": "page-1"}
+    answer = gateway.client.post("/predict", json=sent, headers={"X-Request-ID": "req-page"}).json()
+    kept = gateway.client.get(f"/predictions/{answer['prediction_id']}").json()
+    assert kept["inputs"] == fraudulent
+    for name in ("prediction_id", "transaction_id", "hybrid_score", "fraud_probability", "model_version", "reasons"):
+        assert kept[name] == answer[name]
+    assert (kept["request_id"], kept["decision"], kept["labels"]) == ("req-page", answer["decision"], [])
+    assert (kept["label"], kept["segment_id"], kept["spooled"]) == (None, None, False)
+
+
+def test_a_row_of_a_batch(gateway, legitimate, fraudulent) -> None:
+    answers = gateway.client.post("/predict-batch", json=[legitimate, fraudulent]).json()
+    for sent, answer in zip((legitimate, fraudulent), answers, strict=True):
+        kept = gateway.client.get(f"/predictions/{answer['prediction_id']}").json()
+        assert (kept["inputs"], kept["hybrid_score"]) == (sent, answer["hybrid_score"])
+        assert kept["segment_id"] == answers[0]["prediction_id"]
+
+
+def test_unknown_predictions_are_404(gateway) -> None:
+    for name in ("nothing", "0190a5f2-0000-7000-8000-000000000000", "%00", "é"):
+        missing = gateway.client.get(f"/predictions/{name}")
+        assert missing.status_code == 404
+        assert "No such prediction" in missing.json()["detail"]
