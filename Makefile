@@ -31,7 +31,7 @@ soak: $(VENV)/dev.stamp ## fault loops in full numbers, by hand
 	@$(BIN)/python -m pytest -m soak
 
 bench: $(VENV)/dev.stamp ## measurements; each prints its figures
-	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	@for file in benchmarks/bench_*.py; do PYTHONPATH=. $(BIN)/python $$file || exit 1; done
 
 lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .

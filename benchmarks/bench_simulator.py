@@ -1,6 +1,6 @@
 """Rows per second of the simulator on one core.
 
-OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 taskset -c 0 python benchmarks/bench_simulator.py
+OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 taskset -c 0 env PYTHONPATH=. python benchmarks/bench_simulator.py
 """
 
 import argparse
