@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.schema import FEATURES, RAW_FEATURES, SECONDS_PER_DAY
+from ml_project.schema import FEATURES, PCA_COMPONENTS, RAW_FEATURES, SECONDS_PER_DAY
 
 RATIO_GUARD = 1e-3
 """``v1_v2_ratio`` divides by V2 held at least this far from 0 (keeping its sign, 0 counts as positive)."""
@@ -22,6 +22,7 @@ CONSTANT = 1e-12
 _LAST_HOUR = np.nextafter(np.float32(24), np.float32(0))
 """The last float32 of a day: rounding must not turn a moment before midnight into hour 24."""
 
+_COMPONENTS = len(PCA_COMPONENTS)
 _TIME, _V1, _V2, _V28, _AMOUNT = (RAW_FEATURES.index(name) for name in ("Time", "V1", "V2", "V28", "Amount"))
 
 
@@ -60,8 +61,10 @@ def compute_features(raw: NDArray[np.float64], amount: AmountStatistics) -> NDAr
     components = np.ascontiguousarray(raw[:, _V1 : _V28 + 1])
     amounts = raw[:, _AMOUNT]
     divisor = raw[:, _V2]
-    guarded = np.where(np.abs(divisor) < RATIO_GUARD, np.copysign(RATIO_GUARD, divisor + 0.0), divisor)
+    guarded = np.copysign(np.maximum(np.abs(divisor), RATIO_GUARD), divisor + 0.0)
     magnitude = np.abs(components)
+    # By ufuncs: on the one row of a request, ndarray.var and mean take longer to begin than to finish.
+    centred = components - np.add.reduce(components, axis=1, keepdims=True) / _COMPONENTS
 
     features[:, : len(RAW_FEATURES)] = raw
     hours = np.mod(raw[:, _TIME], SECONDS_PER_DAY) / 3600
@@ -71,7 +74,7 @@ def compute_features(raw: NDArray[np.float64], amount: AmountStatistics) -> NDAr
     engineered[:, 1] = np.log1p(amounts)
     engineered[:, 2] = raw[:, _V1] / guarded
     engineered[:, 3] = amounts > HIGH_VALUE_AMOUNT
-    engineered[:, 4] = components.var(axis=1)
-    engineered[:, 5] = magnitude.max(axis=1)
-    engineered[:, 6] = magnitude.mean(axis=1)
+    engineered[:, 4] = np.add.reduce(centred * centred, axis=1) / _COMPONENTS
+    engineered[:, 5] = np.maximum.reduce(magnitude, axis=1)
+    engineered[:, 6] = np.add.reduce(magnitude, axis=1) / _COMPONENTS
     return features

@@ -21,6 +21,8 @@ from ml_project.calibration import log_odds
 from ml_project.errors import InvalidBundle
 from ml_project.features import compute_features
 from ml_project.schema import FEATURES, OUTPUTS, RAW_FEATURES
+from ml_project.tree_paths import read_paths
+from ml_project.tree_shap import TreeShap
 
 TOP: Final = 5
 PARITY_TOLERANCE: Final = 1e-4
@@ -74,7 +76,7 @@ class Explanation:
 
 
 class Explainer:
-    """Explains one bundle's scores. Immutable; safe to share between threads, as XGBoost's tree prediction is.
+    """Explains one bundle's scores. Immutable; safe to share between threads.
 
     Parameters
     ----------
@@ -87,21 +89,13 @@ class Explainer:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        # Takes a second, which only those who explain should pay.
-        import xgboost
-
-        manifest = bundle.manifest
-        if not bundle.booster:
-            # XGBoost would end the whole process.
-            raise InvalidBundle("The bundle's booster is empty.", "Publish it again.")
-        try:
-            self._weight = float(manifest.settings["blend_weight"])
-            self._booster = xgboost.Booster(model_file=bytearray(bundle.booster))
-        except (KeyError, xgboost.core.XGBoostError) as error:
-            raise InvalidBundle(f"The bundle cannot explain its scores: {error}", "Publish it again.") from error
-        # Waking a second thread costs one row more than its trees do.
-        self._booster.set_param({"nthread": 1})
-        self._matrix = xgboost.DMatrix
+        manifest, paths = bundle.manifest, read_paths(bundle.booster)
+        if paths.features != len(FEATURES):
+            raise InvalidBundle("The bundle's booster takes other features than its ensemble.", "Publish it again.")
+        if "blend_weight" not in manifest.settings:
+            raise InvalidBundle("The bundle's settings have no blend_weight.", "Publish it again.")
+        self._weight = float(manifest.settings["blend_weight"])
+        self._shap = TreeShap(paths)
         self._amount = manifest.amount
         self._low = np.array(manifest.statistics.minimum[: len(RAW_FEATURES)])
         self._high = np.array(manifest.statistics.maximum[: len(RAW_FEATURES)])
@@ -109,9 +103,7 @@ class Explainer:
 
     def contributions(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Shapley values of features (n, 37) in the boosted margin, and its bias last: shape (n, 38)."""
-        matrix = self._matrix(features, nthread=1)
-        found = self._booster.predict(matrix, pred_contribs=True, validate_features=False)
-        return np.asarray(found, dtype=np.float64)
+        return self._shap.contributions(features)
 
     def explain(self, raw: NDArray[np.float64], isolation: NDArray[np.float64], top: int = TOP) -> list[Explanation]:
         """Explanations of raw transactions (n, 30) with isolation scores (n,): the ``top`` strongest terms of each."""
@@ -145,8 +137,6 @@ class Explainer:
         return {"feature": RAW_FEATURES[column], "value": _short(value), "minimum": low, "maximum": high}
 
     def _check(self, bundle: Bundle) -> None:
-        if self._booster.num_features() != len(FEATURES):
-            raise InvalidBundle("The bundle's booster takes other features than its ensemble.", "Publish it again.")
         golden = bundle.manifest.golden_rows
         if not golden:
             return

@@ -111,7 +111,7 @@ def test_threads_do_not_disturb_each_other(explainer: Explainer, features: np.nd
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_a_booster_that_is_cut_off_is_refused(bundle: Bundle, share: float):
     booster = bundle.booster[: int(share * len(bundle.booster))]
-    with pytest.raises(InvalidBundle, match=r"cannot explain|is empty"):
+    with pytest.raises(InvalidBundle, match="cannot be read"):
         Explainer(Bundle(bundle.manifest, bundle.onnx, booster))
 
 
