@@ -47,9 +47,8 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = {name.lower() for name, _value in message["headers"]}
-                extra = [header for header in self._headers if header[0] not in own]
-                message = {**message, "headers": [*message["headers"], *extra]}
+                own = {name for name, _value in message["headers"]}
+                message["headers"] += [header for header in self._headers if header[0] not in own]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

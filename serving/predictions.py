@@ -167,7 +167,7 @@ def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) 
     """
     with stage("score"):
         scores = model.scorer.score(transactions.raw)
-    if not (np.isfinite(scores.hybrid).all() and np.isfinite(scores.probability).all()):
+    if not np.isfinite(scores.hybrid.sum() + scores.probability.sum()):
         raise ScoringFailed(
             f"Version {model.version} gave a score that is no number.", "Roll back to the version before."
         )
@@ -190,8 +190,8 @@ def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) 
 
 def _decide_all(hybrid: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:
     """`ml_project.scorer.decide` for many at once."""
-    decided = np.where(hybrid >= thresholds.decline, 2, np.where(hybrid >= thresholds.alert, 1, 0))
-    return decided.astype(np.int8)
+    declined = hybrid >= thresholds.decline
+    return np.add(declined, declined | (hybrid >= thresholds.alert), dtype=np.int8)
 
 
 def _rows_to_explain(decisions: NDArray[np.int8], explain: Explain) -> NDArray[np.intp]:

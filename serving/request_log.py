@@ -7,7 +7,6 @@ import logging
 import time
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +17,7 @@ from serving.request_record import HEADER, RequestRecord, open_record
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that went away; it is logged, nobody receives it."""
 
+_HEADER = HEADER.lower().encode()
 _log = logging.getLogger("serving.requests")
 
 
@@ -40,7 +40,7 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = record.request_id
+                message["headers"].append((_HEADER, record.request_id.encode()))
             await send(message)
 
         try:

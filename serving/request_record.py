@@ -3,8 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -62,16 +61,22 @@ def record_of(scope: Scope) -> RequestRecord:
     return record
 
 
-@contextmanager
-def stage(name: str) -> Iterator[None]:
+class stage:  # noqa: N801 - read as a statement: with stage("score")
     """Add the time spent inside to a stage of the request in progress; without a request it does nothing."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
+
+    __slots__ = ("_name", "_started")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_error: object) -> None:
         record = _current.get()
         if record is not None:
-            record.stages[name] = record.stages.get(name, 0.0) + time.perf_counter() - started
+            spent = time.perf_counter() - self._started
+            record.stages[self._name] = record.stages.get(self._name, 0.0) + spent
 
 
 def count_decisions(counts: Iterable[int]) -> None:

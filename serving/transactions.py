@@ -13,7 +13,6 @@ from pydantic_core import from_json
 
 from ml_project.schema import ENGINEERED_FEATURES, PCA_COMPONENTS, RAW_FEATURES
 from serving.errors import BodyTooLarge, FieldError, InvalidFields, MalformedJson
-from serving.request_record import stage
 
 MAX_MAGNITUDE: Final = 1e15
 """Largest value of a raw field: features hold squares of them in float32, which ends at 3.4e38."""
@@ -83,7 +82,6 @@ class Chunk:
     errors: list[FieldError]
 
 
-@stage("parse")
 def parse_transaction(body: bytes) -> Transactions:
     """One JSON object.
 
@@ -101,7 +99,6 @@ def parse_transaction(body: bytes) -> Transactions:
         raise InvalidFields(_faults(error)) from None
 
 
-@stage("parse")
 def parse_batch(body: bytes, max_rows: int) -> Chunk:
     """A JSON array of objects, as one chunk.
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from serving.bodies import too_large
+from serving.request_record import stage
 from serving.transactions import Chunk, parse_batch
 
 
@@ -18,4 +19,6 @@ def read_json(file: BinaryIO, max_bytes: int, max_rows: int) -> Iterator[Chunk]:
     body = file.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise too_large(max_bytes)
-    yield parse_batch(body, max_rows)
+    with stage("parse"):
+        chunk = parse_batch(body, max_rows)
+    yield chunk

@@ -10,7 +10,7 @@ from serving.dependencies import GatewayDep
 from serving.examples import PREDICTION, TRANSACTION, answer
 from serving.predictions import Explain, Prediction, predict_all
 from serving.problems import problem_responses
-from serving.request_record import record_of
+from serving.request_record import record_of, stage
 from serving.transactions import Transaction, parse_transaction
 
 MAX_TRANSACTION_BYTES: Final = 64 * 1024
@@ -41,7 +41,9 @@ async def predict(
     body = await read_json_body(request, min(gateway.settings.max_body_bytes, MAX_TRANSACTION_BYTES))
     wanted = Explain.ALL if explain else Explain.ALERTS
     record = record_of(request.scope)
-    predictions = predict_all(model, parse_transaction(body), wanted)
+    with stage("parse"):
+        transactions = parse_transaction(body)
+    predictions = predict_all(model, transactions, wanted)
     [prediction] = (await gateway.decisions.keep(predictions, record)).answers()
     record.message = "Prediction successful"
     record.fields.update(
