@@ -1,16 +1,12 @@
 """A batch from upload to answer: a chunk at a time, so that memory does not grow with its rows."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from anyio import CapacityLimiter, to_thread
-from fastapi import Response
-from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
-
+from serving.ahead import ahead
 from serving.errors import ConflictingRows, FieldError, InvalidFields
 from serving.formats import ARROW, CSV, JSON, PARQUET
 from serving.formats.answers import AnswerWriter, JsonAnswer, TableAnswer
@@ -27,9 +23,6 @@ from serving.uploads import Upload
 
 if TYPE_CHECKING:
     from serving.decisions import Decisions
-
-_WHOLE_BYTES: Final = 256 * 1024
-"""Answers up to this size go out in one piece, with their length."""
 
 
 class OnError(StrEnum):
@@ -74,12 +67,9 @@ class Batch:
         # A JSON array is one chunk, so that looking at it once is enough.
         if self.on_error is OnError.FAIL and self.upload.media_type != JSON:
             yield from _refuse_bad_rows(read())
-        writer, explain = self._writer(), self._explain()
+        writer = self._writer()
         rows = alerts = skipped = 0
-        for chunk in read():
-            if chunk.errors and self.on_error is OnError.FAIL:
-                raise InvalidFields(chunk.errors[:MAX_ERRORS])
-            predictions = predict_all(self.model, chunk.transactions, explain)
+        for chunk, predictions in ahead(self._scored(read())):
             predictions, conflicts = self.decisions.keep_chunk(predictions, record)
             if conflicts:
                 chunk, predictions = self._without(conflicts, chunk, predictions)
@@ -89,6 +79,13 @@ class Batch:
             record.fields.update(rows=rows, alerts=alerts, skipped=skipped)
             yield piece
         yield writer.end()
+
+    def _scored(self, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Predictions]]:
+        explain = self._explain()
+        for chunk in chunks:
+            if chunk.errors and self.on_error is OnError.FAIL:
+                raise InvalidFields(chunk.errors[:MAX_ERRORS])
+            yield chunk, predict_all(self.model, chunk.transactions, explain)
 
     def _without(
         self, conflicts: Mapping[int, str], chunk: Chunk, predictions: Predictions
@@ -148,55 +145,3 @@ def _refuse_bad_rows(chunks: Iterator[Chunk]) -> Iterator[bytes]:
         yield b""
     if errors:
         raise InvalidFields(errors[:MAX_ERRORS])
-
-
-async def answer_batch(
-    batch: Batch, settings: GatewaySettings, record: RequestRecord, limiter: CapacityLimiter
-) -> Response:
-    """Answer off the event loop; what fails before the answer has begun is raised, and the upload closed.
-
-    Later failures cut the answer off, which every HTTP client notices.
-    """
-    pieces = _pull(batch.pieces(settings, record), limiter)
-    head: list[bytes] = []
-    options: dict[str, Any] = {
-        "headers": {"X-Model-Version": batch.model.version},
-        "media_type": batch.media_type,
-    }
-    try:
-        async for piece in pieces:
-            head.append(piece)
-            if sum(map(len, head)) > _WHOLE_BYTES:
-                return _BatchResponse(batch.upload, _chained(head, pieces), **options)
-    except BaseException:
-        batch.upload.close()
-        raise
-    batch.upload.close()
-    return Response(b"".join(head), **options)
-
-
-async def _pull(pieces: Iterator[bytes], limiter: CapacityLimiter) -> AsyncIterator[bytes]:
-    while (piece := await to_thread.run_sync(next, pieces, None, limiter=limiter)) is not None:
-        if piece:
-            yield piece
-
-
-async def _chained(head: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    for piece in head:
-        yield piece
-    async for piece in rest:
-        yield piece
-
-
-class _BatchResponse(StreamingResponse):
-    """Closes the upload when the answer has gone out, or its reader has gone away."""
-
-    def __init__(self, upload: Upload, content: AsyncIterator[bytes], **options: Any) -> None:
-        super().__init__(content, **options)
-        self._upload = upload
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._upload.close()

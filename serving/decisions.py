@@ -88,8 +88,8 @@ class Decisions:
         """
         with stage("keep"):
             stored = await asyncio.wrap_future(self.writer.submit(record_of_one(predictions, request)))
-        firsts = {0: stored.record} if stored.repeated else {}
-        return replace(with_firsts(predictions, firsts), kept=stored.kept)
+        named = replace(predictions, prediction_ids=[stored.record.prediction_id], kept=stored.kept)
+        return with_firsts(named, {0: stored.record} if stored.repeated else {})
 
     def keep_chunk(self, predictions: Predictions, request: RequestRecord) -> tuple[Predictions, Mapping[int, str]]:
         """Keep a chunk of a batch; what to answer, and the rows whose transaction_id was used with other values.

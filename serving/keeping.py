@@ -9,15 +9,16 @@ import numpy as np
 
 from ml_project.reasons import Explanation, Reason
 from ml_project.scorer import Decision, Scores
+from serving.prediction_ids import new_prediction_id
 from serving.predictions import DECISIONS, First, Predictions
 from serving.request_record import RequestRecord
 from stores.decisions import Chunk, DecisionRecord
 
 
 def record_of_one(predictions: Predictions, request: RequestRecord) -> DecisionRecord:
-    """What is kept of a single prediction."""
+    """What is kept of a single prediction; it brings the prediction's id."""
     return DecisionRecord(
-        prediction_id=predictions.prediction_ids[0],
+        prediction_id=new_prediction_id(),
         inputs=tuple(predictions.transactions.raw[0].tolist()),
         isolation_score=float(predictions.scores.isolation[0]),
         boosted_score=float(predictions.scores.boosted[0]),

@@ -1,4 +1,4 @@
-"""From validated transactions to answers: scores, decisions, reasons, and names to find them again by."""
+"""From validated transactions to answers: scores, decisions and reasons."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,6 @@ from ml_project.reasons import Explanation, RangeWarning, Reason
 from ml_project.scorer import Decision, Scores
 from serving.errors import ScoringFailed
 from serving.live_model import LiveModel
-from serving.prediction_ids import new_prediction_ids
 from serving.request_record import count_decisions, stage
 from serving.transactions import Transactions
 
@@ -70,6 +69,8 @@ class Predictions:
         Places in ``DECISIONS``.
     explanations : mapping
         Row to explanation, for the rows that have one.
+    prediction_ids : list of str
+        Names to find them again by; none before they are kept.
     kept : {'database', 'spool'} or None
         None before they are kept.
     firsts : mapping
@@ -80,13 +81,13 @@ class Predictions:
     transactions: Transactions
     scores: Scores
     decisions: NDArray[np.int8]
-    prediction_ids: list[str]
     explanations: Mapping[int, Explanation]
+    prediction_ids: list[str] = field(default_factory=list)
     kept: Literal["database", "spool"] | None = None
     firsts: Mapping[int, First] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.prediction_ids)
+        return len(self.decisions)
 
     @property
     def alerts(self) -> int:
@@ -158,7 +159,7 @@ class Predictions:
 
 
 def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) -> Predictions:
-    """Score, decide, name and explain: every prediction that the gateway ever makes comes out of here.
+    """Score, decide and explain: every prediction that the gateway ever makes comes out of here.
 
     Raises
     ------
@@ -178,14 +179,7 @@ def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) 
     if len(rows):
         with stage("explain"):
             explained = model.explainer.explain(transactions.raw[rows], scores.isolation[rows])
-    return Predictions(
-        model,
-        transactions,
-        scores,
-        decisions,
-        new_prediction_ids(len(decisions)),
-        dict(zip(rows.tolist(), explained, strict=True)),
-    )
+    return Predictions(model, transactions, scores, decisions, dict(zip(rows.tolist(), explained, strict=True)))
 
 
 def _decide_all(hybrid: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:

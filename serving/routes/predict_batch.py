@@ -5,7 +5,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from serving.accept import negotiate
-from serving.batches import Batch, OnError, answer_batch
+from serving.batch_response import answer_batch
+from serving.batches import Batch, OnError
 from serving.dependencies import GatewayDep
 from serving.examples import PREDICTION, TRANSACTION, csv_of
 from serving.formats import CSV, JSON, MEDIA_TYPES, MULTIPART

@@ -9,7 +9,7 @@ from stores.decisions.adding import Replayed
 from stores.decisions.lookup import first_predictions
 from stores.decisions.rows import to_row
 from stores.decisions.schema import predictions, segments, transactions
-from stores.decisions.segments import Chunk, checksum, read_content, record_at
+from stores.decisions.segments import Chunk, checksum
 
 APPROVE = "APPROVE"
 
@@ -103,10 +103,9 @@ def _insert(
     listed = {row for row, decision in enumerate(chunk.decisions) if decision != APPROVE} | chunk.listed
     shown = sorted(listed - firsts.keys() - (set() if spooled else conflicts.keys()))
     if shown:
-        table = read_content(chunk.segment_id, content, checksum(content))
         rows = [
             to_row(
-                record_at(chunk.segment_id, row, chunk.shared, table),
+                chunk.record(row),
                 segment_id=chunk.segment_id,
                 spooled=spooled,
                 conflicts_with=conflicts.get(row),

@@ -88,6 +88,20 @@ class Chunk:
             if transaction_id is not None
         }
 
+    def record(self, row: int) -> DecisionRecord:
+        """One row as a record of its own."""
+        ids, times = self.transaction_ids, self.event_times
+        return DecisionRecord(
+            prediction_id=prediction_id_at(self.segment_id, row),
+            inputs=tuple(self.raw[row].tolist()),
+            decision=self.decisions[row],
+            reasons=self.reasons.get(row),
+            transaction_id=ids[row] if ids else None,
+            event_time=times[row] if times else None,
+            **dict(zip(OUTPUTS, self.scores[:, row].tolist(), strict=True)),
+            **self.shared,
+        )
+
     @cached_property
     def content(self) -> bytes:
         """The rows as an Arrow stream."""

@@ -3,12 +3,12 @@
 import time
 import uuid
 
-from serving.prediction_ids import new_prediction_ids
+from serving.prediction_ids import new_prediction_id
 
 
 def test_ids_are_uuids_of_version_7() -> None:
     before = time.time_ns() // 1_000_000
-    texts = new_prediction_ids(5_000)
+    texts = [new_prediction_id() for _ in range(5_000)]
     ids = [uuid.UUID(text) for text in texts]
     assert [str(made) for made in ids] == texts
     assert len(set(ids)) == 5_000
@@ -17,6 +17,6 @@ def test_ids_are_uuids_of_version_7() -> None:
 
 
 def test_later_ids_sort_behind_earlier_ones() -> None:
-    first = new_prediction_ids(1)
+    first = new_prediction_id()
     time.sleep(0.002)
-    assert first < new_prediction_ids(1)
+    assert first < new_prediction_id()

@@ -1,5 +1,6 @@
 """From scores to answers."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -27,7 +28,8 @@ class FixedScorer:
 def answers(thresholds, *hybrid: float, ids=None):
     model = LiveModel(FixedScorer(thresholds, *hybrid), None, LiveVersion(7, "digest", "registry"), datetime.now(UTC))
     ids = ids if ids is not None else [None] * len(hybrid)
-    return predict_all(model, Transactions(np.zeros((len(hybrid), 30)), ids), Explain.NONE).answers()
+    predictions = predict_all(model, Transactions(np.zeros((len(hybrid), 30)), ids), Explain.NONE)
+    return replace(predictions, prediction_ids=[str(row) for row in range(len(hybrid))]).answers()
 
 
 def test_thresholds_belong_to_the_stricter_side(scorer) -> None:
