@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pandas as pd
 
@@ -18,12 +19,11 @@ _ROOT = Path(__file__).parent.parent
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pydantic")
 
 
-def log_model(run: Run, bundle: Bundle, tracking_uri: str) -> str:
-    """Log a bundle as a pyfunc in a run; the model's URI.
+def model_parts(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    """What MLflow is told to save of a bundle, whose files are written into a folder.
 
     The requirements are given, not inferred: inference would import everything and find what training used.
     """
-    import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
@@ -34,25 +34,29 @@ def log_model(run: Run, bundle: Bundle, tracking_uri: str) -> str:
         "fraud_probability": DataType.double,
         "decision": DataType.string,
     }
-    signature = ModelSignature(
-        inputs=Schema([ColSpec(DataType.double, name) for name in RAW_FEATURES]),
-        outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
-    )
-    example = pd.DataFrame([row.raw for row in bundle.manifest.golden_rows[-2:]], columns=list(RAW_FEATURES))
+    bundle.write(folder)
+    return {
+        "python_model": str(_ROOT / "pipelines" / "pyfunc_model.py"),
+        "artifacts": {"bundle": str(folder)},
+        "code_paths": [str(_ROOT / "ml_project")],
+        "signature": ModelSignature(
+            inputs=Schema([ColSpec(DataType.double, name) for name in RAW_FEATURES]),
+            outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
+        ),
+        "input_example": pd.DataFrame(
+            [row.raw for row in bundle.manifest.golden_rows[-2:]], columns=list(RAW_FEATURES)
+        ),
+        "pip_requirements": [f"{name}=={version(name)}" for name in _REQUIREMENTS],
+    }
+
+
+def log_model(run: Run, bundle: Bundle, tracking_uri: str) -> str:
+    """Log a bundle as a pyfunc in a run; the model's URI."""
+    import mlflow
+
     mlflow.set_tracking_uri(tracking_uri)
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "bundle"
-        bundle.write(folder)
-        with mlflow.start_run(run_id=run.id):
-            logged = mlflow.pyfunc.log_model(
-                name=MODEL_NAME,
-                python_model=str(_ROOT / "pipelines" / "pyfunc_model.py"),
-                artifacts={"bundle": str(folder)},
-                code_paths=[str(_ROOT / "ml_project")],
-                signature=signature,
-                input_example=example,
-                pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
-            )
+    with TemporaryDirectory() as scratch, mlflow.start_run(run_id=run.id):
+        logged = mlflow.pyfunc.log_model(name=MODEL_NAME, **model_parts(bundle, Path(scratch) / "bundle"))
     return str(logged.model_uri)
 
 

@@ -62,6 +62,13 @@ class Service:
             self._process.wait()
             self._pid_file.unlink(missing_ok=True)
 
+    @property
+    def pid(self) -> int:
+        """Its process, once it was started."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was not started.")
+        return self._process.pid
+
     def require_running(self) -> None:
         """Raise `Unavailable` when the server has ended."""
         if self._process is not None and self._process.poll() is not None:

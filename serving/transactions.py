@@ -33,7 +33,11 @@ _Money = Annotated[
     float,
     Field(strict=True, allow_inf_nan=False, ge=0, le=MAX_MAGNITUDE, description="In the account's currency."),
 ]
-_Identifier = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_NAME_LENGTH)]
+_Identifier = Annotated[
+    str,
+    # PostgreSQL holds no NUL.
+    Field(strict=True, min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[^\x00]+$"),
+]
 
 _FIELDS: dict[str, Any] = {
     "Time": (_Seconds, ...),

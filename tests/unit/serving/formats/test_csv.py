@@ -133,10 +133,11 @@ def test_text_that_is_not_utf8() -> None:
     assert errors == [(3, None, "Not UTF-8")]
 
 
-def test_names_have_an_end() -> None:
-    _, ids, _, errors = read(f"transaction_id,{HEADER}\n{'x' * 65},{GOOD}\n{'ä' * 64},{GOOD}")
+@pytest.mark.parametrize("name", ["x" * 65, "a\0b"])
+def test_names_that_no_database_holds_are_refused(name: str) -> None:
+    _, ids, _, errors = read(f"transaction_id,{HEADER}\n{name},{GOOD}\n{'ä' * 64},{GOOD}")
     assert ids == ["ä" * 64]
-    assert errors == [(2, "transaction_id", "Name should have at most 64 characters")]
+    assert errors == [(2, "transaction_id", "Name should have at most 64 characters, none of them NUL")]
 
 
 def test_a_header_names_what_is_wrong_with_it() -> None:

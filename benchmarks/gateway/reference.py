@@ -1,0 +1,76 @@
+"""The reference bundle of 100 + 100 trees, and transactions to score: simulated, seeded, the same on every machine."""
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_project.bundle import FORMAT_VERSION, Bundle, Manifest
+from ml_project.calibration import Calibrator
+from ml_project.ensemble import BoosterSettings, Ensemble, EnsembleSettings, ForestSettings, fit_ensemble
+from ml_project.features import AmountStatistics, compute_features
+from ml_project.onnx_graph import ensemble_to_onnx
+from ml_project.policies import Thresholds
+from ml_project.schema import FEATURES, RAW_FEATURES
+from ml_project.scorer import Scorer, golden_rows
+from ml_project.simulator import simulate
+from ml_project.statistics import FeatureStatistics, Histogram
+
+ROWS = 60_000
+SETTINGS = EnsembleSettings(
+    0.1,
+    ForestSettings(trees=100, max_samples=256),
+    BoosterSettings(rounds=100, num_parallel_tree=1, max_depth=5),
+    excluded=(),
+)
+ALERT_RATE, DECLINE_RATE = 0.004, 0.001
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A fitted ensemble with the rows that it was fitted on."""
+
+    raw: NDArray[np.float64]
+    ensemble: Ensemble
+    amount: AmountStatistics
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """As the gateway serves it; about 4 in 1,000 rows are alerts."""
+        features, weight = compute_features(self.raw, self.amount), np.ones(len(self.raw))
+        hybrid = self.ensemble.hybrid(features)
+        alert, decline = np.quantile(hybrid, [1 - ALERT_RATE, 1 - DECLINE_RATE]).tolist()
+        manifest = Manifest(
+            format_version=FORMAT_VERSION,
+            features=FEATURES,
+            settings={"blend_weight": self.ensemble.blend_weight},
+            amount=self.amount,
+            statistics=FeatureStatistics.fit(features, weight),
+            score_baseline=Histogram.fit(hybrid, weight),
+            policy="recall_at_fpr",
+            policies={"recall_at_fpr": Thresholds(alert, decline)},
+            data={"source": "simulated"},
+            libraries={},
+            golden_rows=(),
+        )
+        booster = bytes(self.ensemble.booster.save_raw("ubj"))
+        bundle = Bundle(manifest, ensemble_to_onnx(self.ensemble, Calibrator()), booster)
+        return replace(
+            bundle, manifest=manifest.model_copy(update={"golden_rows": golden_rows(Scorer(bundle, 1), self.raw[:20])})
+        )
+
+    @cached_property
+    def transactions(self) -> list[bytes]:
+        """Rows as JSON objects."""
+        return [json.dumps(dict(zip(RAW_FEATURES, row, strict=True))).encode() for row in self.raw[:5_000].tolist()]
+
+
+def reference() -> Reference:
+    """Fit it; about ten seconds."""
+    [rows] = simulate(ROWS, seed=0, chunk_rows=ROWS)
+    weight = np.ones(ROWS)
+    amount = AmountStatistics.fit(rows.raw[:, -1], weight)
+    features = compute_features(rows.raw, amount)
+    return Reference(rows.raw, fit_ensemble(features, rows.label, weight, SETTINGS, threads=2), amount)
