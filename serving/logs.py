@@ -26,6 +26,9 @@ class JsonLines(logging.Formatter):
 
 def configure_logging(level: str) -> None:
     """Send everything, warnings of libraries included, through one handler."""
+    # What no line shows need not be found out for each (the switches of Python's logging HOWTO, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
