@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from stores.live import LiveVersion
 
 POLL_WITHOUT_MODEL_SECONDS: Final = 1.0
-RETRY_BAD_BUNDLE_SECONDS: Final = 60.0
-"""A bundle that failed its checks is fetched again after this long; another version is tried at once."""
+RETRY_BAD_BUNDLE_POLLS: Final = 6
+"""A bundle that failed its checks is fetched again after so many looks; another version is tried at once."""
 
 _JOIN_SECONDS, _JITTER = 2.0, 0.2
 _NOISE = re.compile(r"(?<=://)[^/@\s]+(?=@)|\b0x[0-9a-f]+\b")
@@ -160,7 +160,8 @@ class Watcher:
             warm_up(scorer)
         except InvalidBundle as error:
             message = f"Version {live.version} cannot go live: {error}"
-            self._bad = _BadBundle(live.digest, message, time.monotonic() + RETRY_BAD_BUNDLE_SECONDS)
+            retry_seconds = RETRY_BAD_BUNDLE_POLLS * self._poll_seconds
+            self._bad = _BadBundle(live.digest, message, time.monotonic() + retry_seconds)
             self._slot.swaps["refused"] += 1
             raise InvalidBundle(message) from error
         except Exception:

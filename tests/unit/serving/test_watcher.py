@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ml_project.errors import InvalidBundle, Unavailable
-from serving import watcher as watching
 from serving.live_model import ModelSlot
 from serving.watcher import Watcher
 from stores.releases import Release
@@ -83,9 +82,8 @@ def test_a_bad_bundle_is_not_fetched_at_every_look(watcher, slot, source, scorer
     assert slot.trouble is None
 
 
-def test_a_repaired_bundle_goes_live_after_a_while(slot, source, scorer, monkeypatch) -> None:
-    monkeypatch.setattr(watching, "RETRY_BAD_BUNDLE_SECONDS", 0.0)
-    watcher = Watcher(lambda: source, slot, poll_seconds=10, threads=1)
+def test_a_repaired_bundle_goes_live_after_a_while(slot, source, scorer) -> None:
+    watcher = Watcher(lambda: source, slot, poll_seconds=1e-9, threads=1)
     source.promote(1, InvalidBundle("Wrong digest."))
     watcher.check()
     source.scorers["digest-of-1"] = scorer
