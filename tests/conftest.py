@@ -1,6 +1,7 @@
 """What tests of several folders share."""
 
 import importlib.util
+import itertools
 import os
 import pwd
 import shutil
@@ -13,12 +14,15 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import create_engine, make_url
 
 from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
 
 REAL_SAMPLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "creditcard_sample.parquet"
 REAL_HEAD = REAL_SAMPLE.with_name("creditcard_head.csv")
+
+_databases = itertools.count()
 
 
 def missing(part: str) -> NoReturn:
@@ -64,8 +68,8 @@ class PostgresServer:
         log = str(self._data.with_name("log"))
         self._run(self._pg_ctl, "-D", str(self._data), "-o", self._options, "-l", log, "-w", "start")
 
-    def stop(self) -> None:
-        self._run(self._pg_ctl, "-D", str(self._data), "-m", "fast", "-w", "stop")
+    def stop(self, mode: str = "fast") -> None:
+        self._run(self._pg_ctl, "-D", str(self._data), "-m", mode, "-w", "stop")
 
     def _run(self, *command: str) -> None:
         user = self._user if os.geteuid() == 0 else None
@@ -107,3 +111,23 @@ def postgres_server() -> Iterator[PostgresServer]:
 def postgres_url(postgres_server: PostgresServer) -> str:
     """The server's database ``postgres``, whose user may make others."""
     return postgres_server.url
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> str:
+    """The URL of an empty PostgreSQL database."""
+    server = make_url(postgres_url)
+    name = f"test_{next(_databases)}"
+    administrator = create_engine(server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with administrator.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    administrator.dispose()
+    return server.set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/decisions.db"
+    return str(request.getfixturevalue("postgres_database"))
