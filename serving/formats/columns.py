@@ -85,16 +85,15 @@ def checked(raw: NDArray[np.float64], ids: list[str | None], rows: NDArray[np.in
     """What can be scored of raw transactions (n, 30), names (empty ones count as none) and places."""
     bad = ~(np.abs(raw) <= MAX_MAGNITUDE) | ((raw < 0) & _NOT_NEGATIVE)
     names = [name or None for name in ids]
-    unusable = [
-        place for place, name in enumerate(names) if name is not None and (len(name) > MAX_NAME_LENGTH or "\0" in name)
-    ]
+    # PostgreSQL holds no NUL.
+    unusable = [place for place, name in enumerate(names) if name and (len(name) > MAX_NAME_LENGTH or "\0" in name)]
     if not unusable and not bad.any():
         return Chunk(Transactions(raw, names), rows, [])
     errors: list[FieldError] = [
         {"row": int(rows[place]), "field": RAW_FEATURES[column], "message": _fault(raw[place, column])}
         for place, column in np.argwhere(bad).tolist()
     ]
-    message = f"Name should have at most {MAX_NAME_LENGTH} characters, none of them NUL"
+    message = f"Name should have at most {MAX_NAME_LENGTH} characters, and no NUL"
     errors += [{"row": int(rows[place]), "field": TRANSACTION_ID, "message": message} for place in unusable]
     good = ~bad.any(axis=1)
     kept = np.setdiff1d(np.flatnonzero(good), unusable)
