@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from serving.dependencies import Gateway
+from serving.description import describe_keys
 from serving.direct import DirectPredict
 from serving.emf import EmfLines
 from serving.guard import Guard
@@ -67,6 +68,7 @@ def create_app(
     # Routes are tried in this order, at about 10 microseconds each: the busiest stands first.
     for routes in (predict, predict_batch, feedback, predictions, health, features, metrics, docs):
         app.include_router(routes.router)
+    describe_keys(app)
     app.add_middleware(DirectPredict, gateway=gateway)
     limit = RateLimit(settings.rate_limit, settings.rate_limit_url) if settings.rate_limit else None
     app.add_middleware(Guard, gateway=gateway, limit=limit)

@@ -113,6 +113,28 @@ def test_examples_of_errors_are_what_clients_get(gateway) -> None:
             assert set(body["example"]) >= {"type", "title", "status", "detail", "request_id"}
 
 
+def test_guarded_routes_name_their_keys_and_refusals(gateway) -> None:
+    description = gateway.client.get("/openapi.json").json()
+    assert set(description["components"]["securitySchemes"]) == {"ApiKey", "Bearer"}
+    guarded = {path for path in description["paths"] if not path.startswith("/health")}
+    assert guarded == {"/predict", "/predict-batch", "/feedback", "/predictions", "/predictions/{prediction_id}"} | {
+        "/features",
+        "/metrics",
+    }
+    for path, operations in description["paths"].items():
+        for operation in operations.values():
+            assert operation.get("security") == ([{"ApiKey": []}, {"Bearer": []}] if path in guarded else None)
+            assert ({"401", "403", "429"} <= set(operation["responses"])) == (path in guarded)
+
+
+def test_skipped_rows_are_described(gateway) -> None:
+    description = gateway.client.get("/openapi.json").json()
+    answers = description["paths"]["/predict-batch"]["post"]["responses"]["200"]["content"]["application/json"]
+    names = {kind["$ref"].rpartition("/")[2] for kind in answers["schema"]["items"]["anyOf"]}
+    assert names == {"RowPrediction", "SkippedRow"}
+    assert set(description["components"]["schemas"]["SkippedRow"]["properties"]) == {"row", "error"}
+
+
 def test_the_example_transaction_can_be_scored(gateway) -> None:
     bodies = contents(gateway.client.get("/openapi.json").json())
     for path in ("/predict", "/predict-batch"):
