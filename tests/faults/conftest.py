@@ -69,17 +69,24 @@ class Model:
         self.registry = Registry(server.url, name)
         self.bundles = dict(enumerate(bundles, start=1))
         self.folders: dict[int, Path] = {}
-        client = MlflowClient(server.url, server.url)
-        client.create_registered_model(name)
-        experiment = client.create_experiment(name)
+        self._client = MlflowClient(server.url, server.url)
+        self._client.create_registered_model(name)
+        self._experiment = self._client.create_experiment(name)
+        self._artifacts = server.artifacts
         for number, bundle in self.bundles.items():
-            run = client.create_run(experiment)
-            bundle.write(folder / f"bundle-{number}")
-            client.log_artifacts(run.info.run_id, str(folder / f"bundle-{number}"), f"model/{BUNDLE_PATH}")
-            source, tags = f"{run.info.artifact_uri}/model", {DIGEST_TAG: bundle.digest}
-            client.create_model_version(name, source, run_id=run.info.run_id, tags=tags)
-            self.folders[number] = server.artifacts / experiment / run.info.run_id / "artifacts/model" / BUNDLE_PATH
-            assert self.folders[number].is_dir()
+            bundle.write(folder / f"model-{number}" / BUNDLE_PATH)
+            assert self.add(folder / f"model-{number}", bundle.digest) == number
+
+    def add(self, files: Path, digest: str) -> int:
+        """A further version: a folder's files as its model, and what the registry says of their digest."""
+        run = self._client.create_run(self._experiment).info
+        self._client.log_artifacts(run.run_id, str(files), "model")
+        created = self._client.create_model_version(
+            self.registry.model_name, f"{run.artifact_uri}/model", run_id=run.run_id, tags={DIGEST_TAG: digest}
+        )
+        stored = self._artifacts / self._experiment / run.run_id / "artifacts/model" / BUNDLE_PATH
+        self.folders[int(created.version)] = stored
+        return int(created.version)
 
     def promote(self, number: int) -> None:
         self.registry.move(PRODUCTION, number)
