@@ -116,15 +116,14 @@ def test_examples_of_errors_are_what_clients_get(gateway) -> None:
 def test_guarded_routes_name_their_keys_and_refusals(gateway) -> None:
     description = gateway.client.get("/openapi.json").json()
     assert set(description["components"]["securitySchemes"]) == {"ApiKey", "Bearer"}
-    guarded = {path for path in description["paths"] if not path.startswith("/health")}
-    assert guarded == {"/predict", "/predict-batch", "/feedback", "/predictions", "/predictions/{prediction_id}"} | {
-        "/features",
-        "/metrics",
-    }
-    for path, operations in description["paths"].items():
-        for operation in operations.values():
-            assert operation.get("security") == ([{"ApiKey": []}, {"Bearer": []}] if path in guarded else None)
-            assert ({"401", "403", "429"} <= set(operation["responses"])) == (path in guarded)
+    guarded = ("/predict", "/predict-batch", "/feedback", "/predictions", "/predictions/{prediction_id}", "/features")
+    for path in (*guarded, "/metrics"):
+        for operation in description["paths"][path].values():
+            assert operation["security"] == [{"ApiKey": []}, {"Bearer": []}]
+            assert {"401", "403", "429"} <= set(operation["responses"])
+    for path in ("/health", "/health/live", "/health/ready"):
+        assert "security" not in description["paths"][path]["get"]
+        assert "401" not in description["paths"][path]["get"]["responses"]
 
 
 def test_skipped_rows_are_described(gateway) -> None:
