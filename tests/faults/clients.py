@@ -20,6 +20,9 @@ from tests.faults.processes import KEY
 
 CLIENTS = 16
 BATCH_ROWS = 24
+_PAUSE = 0.05
+"""Seconds after a request that came to nothing."""
+
 _ULPS = 1e-6
 """Float32 sums and powers differ in their last digits by a row's place in a batch."""
 
@@ -113,7 +116,7 @@ class Clients:
                 connection.close()
                 with self._lock:
                     self.unanswered.append(repr(error))
-                time.sleep(0.05)
+                time.sleep(_PAUSE)
         connection.close()
 
     def _ask(self, connection: http.client.HTTPConnection, number: int, rows: list[int]) -> None:
@@ -127,14 +130,14 @@ class Clients:
         connection.request("POST", path, body, headers)
         response = connection.getresponse()
         content = response.read()
+        answers = json.loads(content)
         with self._lock:
             self.requests += 1
-            if response.status != 200:
-                self.refused[response.status] += 1
-                time.sleep(0.01)
+            if response.status == 200:
+                self._take(rows, answers if isinstance(answers, list) else [answers])
                 return
-            answers = json.loads(content)
-            self._take(rows, answers if isinstance(answers, list) else [answers])
+            self.refused[response.status] += 1
+        time.sleep(_PAUSE)
 
     def _take(self, rows: list[int], answers: list[Mapping[str, Any]]) -> None:
         versions = {answer["model_version"] for answer in answers}
