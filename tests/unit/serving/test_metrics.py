@@ -154,7 +154,7 @@ def test_without_a_model_requests_are_errors(serve, source, legitimate) -> None:
 
 def test_what_became_of_swaps(serve, source, scorer) -> None:
     source.promote(1, scorer)
-    with serve(source) as gateway:
+    with serve(source, poll_seconds=0.5) as gateway:  # a bad bundle is tried again after six of them
         gateway.wait_for(1)
         source.promote(2, InvalidBundle("Wrong digest."))
         found = settled(gateway.client, ("fraud_model_swaps_total", "refused"), 1)
