@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test test-slow soak bench lint format lock clean
+.PHONY: help run smoke test test-slow soak bench lint audit format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+audit: $(VENV)/dev.stamp ## compare the locked requirements with the known vulnerabilities, where pypi.org can be reached
+	@$(BIN)/python requirements/audit.py
 
 format: $(VENV)/dev.stamp ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .

@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -31,13 +32,18 @@ def test_mlflow_finds_the_project_file_and_no_folder_of_that_name() -> None:
     assert [name for name in sorted(folders_and_files()) if name.lower() == "mlproject"] == ["MLproject"]
 
 
-def lock_module():  # type: ignore[no-untyped-def]
-    specification = importlib.util.spec_from_file_location("lock", ROOT / "requirements" / "lock.py")
+def load_module(path: Path) -> ModuleType:
+    """A script that belongs to no package."""
+    specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+def lock_module() -> ModuleType:
+    return load_module(ROOT / "requirements" / "lock.py")
 
 
 def test_conda_yaml_holds_the_pins_of_the_lock() -> None:
