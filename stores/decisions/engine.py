@@ -1,5 +1,7 @@
 """The way to the database: durable settings for SQLite and PostgreSQL, and one error for all that keeps it away."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,9 @@ _REMEDY: Final = "Check FRAUD_DATABASE_URL and that the database runs."
 _BUSY_SECONDS: Final = 2
 """How long to wait for another process's write before giving up."""
 
+_SQLITE: Final = b"SQLite format 3\0"
+"""What every database begins with that is not empty."""
+
 _POSTGRES_OPTIONS: Final = "-c statement_timeout=10000 -c synchronous_commit=on"
 _POSTGRES_DRIVER: Final = "postgresql+psycopg"
 
@@ -32,21 +37,20 @@ def open_engine(url: str) -> Engine:
     Raises
     ------
     InvalidInput
-        When the URL is of another kind.
+        When the URL is of another kind, or names a file that is no SQLite database.
     Unavailable
         When SQLite's folder cannot be written. PostgreSQL is not asked before the first statement.
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:  # the message would hold the URL, and with it the password
+    except (ArgumentError, ValueError):  # the message would hold the URL, and with it the password
         raise InvalidInput("FRAUD_DATABASE_URL is not a URL.", "Write sqlite:///path or postgresql://...") from None
     if parsed.drivername in ("postgres", "postgresql", _POSTGRES_DRIVER):
         return _postgres(parsed.set(drivername=_POSTGRES_DRIVER))
     if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:"):
         return _sqlite(Path(str(parsed.database)))
     raise InvalidInput(
-        f"FRAUD_DATABASE_URL cannot be {parsed.render_as_string()}.",
-        "Write sqlite:///path (a file) or postgresql://...",
+        f"FRAUD_DATABASE_URL cannot be {masked(parsed)}.", "Write sqlite:///path (a file) or postgresql://..."
     )
 
 
@@ -70,8 +74,12 @@ def translated(engine: Engine) -> Iterator[None]:
 
 
 def _unavailable(url: URL, error: BaseException | None) -> FraudError:
-    where = url.render_as_string(hide_password=True)
-    return Unavailable(f"The decision database {where} does not answer as it should: {_reason(error)}.", _REMEDY)
+    return Unavailable(f"The decision database {masked(url)} does not answer as it should: {_reason(error)}.", _REMEDY)
+
+
+def masked(url: URL) -> str:
+    """A URL that may be shown: without its password and its query, which may hold one too."""
+    return url.set(query={}).render_as_string()
 
 
 def _reason(error: BaseException | None) -> str:
@@ -79,6 +87,14 @@ def _reason(error: BaseException | None) -> str:
 
 
 def _postgres(url: URL) -> Engine:
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+
+    try:
+        make_conninfo("", **{name: str(value) for name, value in url.query.items()})
+    except ProgrammingError as error:
+        cause = f"FRAUD_DATABASE_URL {masked(url)} has an {_reason(error)}"
+        raise InvalidInput(f"{cause}.", "Write postgresql://user:password@host/name.") from None
     return create_engine(
         url,
         pool_pre_ping=True,
@@ -101,8 +117,14 @@ def _sqlite(path: Path) -> Engine:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
+        with path.open("r+b") as file:
+            begins = file.read(len(_SQLITE))
+        if not os.access(path.parent, os.W_OK):  # SQLite keeps files of its own beside it
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise Unavailable(f"Cannot write {path}: {error.strerror}.", _REMEDY) from error
+    if begins not in (b"", _SQLITE):
+        raise InvalidInput(f"FRAUD_DATABASE_URL names {path}, which is no SQLite database.", "Name another file.")
 
     def connect() -> sqlite3.Connection:
         # Mode rw: a file that vanished must not be replaced by an empty one.
