@@ -1,21 +1,18 @@
 """The gateway's settings: environment variables ``FRAUD_*``, read once at the composition root."""
 
-from ipaddress import ip_address
+import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal
 
-from limits import parse
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+
+from serving.access_settings import AccessSettings
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(AccessSettings):
     """What an operator can choose; every field is an environment variable ``FRAUD_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix="FRAUD_", frozen=True, validate_by_name=True)
-
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=1, le=65_535, description="Port to listen on.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that answer; each has its own model.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least level that is logged; DEBUG adds a line for every request that is no prediction."
     )
@@ -35,20 +32,14 @@ class GatewaySettings(BaseSettings):
     poll_seconds: float = Field(
         10.0, gt=0, description="Mean time between two looks at Production; without a model at most one second."
     )
-    batch_threads: int = Field(0, ge=0, description="Cores that score one batch; 0 takes all.")
+    batch_threads: int = Field(
+        0, ge=0, description="Cores that score one batch; 0 takes all, shared out among the workers."
+    )
     batch_workers: int = Field(2, ge=1, description="Batches worked on at the same time; further ones wait.")
     max_batch_rows: int = Field(10_000, ge=1, description="Most transactions in one JSON batch.")
     max_body_bytes: int = Field(16 * 1024**2, ge=1024, description="Largest JSON body, in bytes.")
     max_upload_bytes: int = Field(
         2 * 1024**3, ge=1024, description="Largest CSV, Parquet or Arrow upload, in bytes; it is spooled to the disk."
-    )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Web origins, separated by commas, whose pages may call the gateway; none by default."
-    )
-    hsts_seconds: int = Field(
-        0,
-        ge=0,
-        description="How long browsers shall insist on HTTPS (Strict-Transport-Security); 0 says nothing of it.",
     )
     emf_namespace: str = Field(
         "",
@@ -63,48 +54,11 @@ class GatewaySettings(BaseSettings):
         description="Decision database: sqlite:///path or postgresql://user:password@host/name; by default "
         "decisions.db in the state folder.",
     )
-    require_keys: Literal["auto", "true", "false"] = Field(
-        "auto",
-        description="Whether requests need an API key. auto: unless the address is a loopback one and no key was ever "
-        "made; false is refused on any other address.",
-    )
-    bootstrap_key: SecretStr | None = Field(
-        None,
-        min_length=32,
-        description="Secret that becomes the first API key, with every scope; at least 32 random characters. Take it "
-        "away once other keys exist.",
-    )
-    rate_limit: str = Field(
-        "", description="Most requests of one key, or in open mode of one address, such as 600/minute; empty: no limit."
-    )
-    rate_limit_store: SecretStr | None = Field(
-        None,
-        description="redis://host:6379/0 shares the counts between processes (needs the package redis or coredis); "
-        "empty: each process counts for itself.",
-    )
 
-    @model_validator(mode="after")
-    def _closed_to_others(self) -> Self:
-        if self.require_keys == "false" and not self.on_loopback:
-            raise ValueError("require_keys=false is for loopback addresses only: anybody could read and label")
-        return self
-
-    @field_validator("rate_limit")
-    @classmethod
-    def _understood(cls, value: str) -> str:
-        if value:
-            parse(value)
-        return value
-
-    @field_validator("database_url", "bootstrap_key", "rate_limit_store", mode="before")
+    @field_validator("database_url", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
-
-    @field_validator("cors_origins", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("releases_uri")
     @classmethod
@@ -125,16 +79,6 @@ class GatewaySettings(BaseSettings):
         return self.state_dir / "uploads"
 
     @property
-    def on_loopback(self) -> bool:
-        """Only this machine can reach the gateway."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-    @property
     def decisions_url(self) -> str:
         """The decision database's URL, with its password."""
         if self.database_url is None:
@@ -142,11 +86,13 @@ class GatewaySettings(BaseSettings):
         return self.database_url.get_secret_value()
 
     @property
-    def rate_limit_url(self) -> str:
-        """Where requests are counted, with its password; empty: in this process."""
-        return "" if self.rate_limit_store is None else self.rate_limit_store.get_secret_value()
-
-    @property
     def decision_spool(self) -> Path:
         """Folder where decisions wait while the database is away."""
         return self.state_dir / "spool"
+
+    @property
+    def threads(self) -> int:
+        """Cores that score one batch; 0 takes all."""
+        if self.batch_threads or self.workers == 1:
+            return self.batch_threads
+        return max(1, (os.cpu_count() or 1) // self.workers)

@@ -1,6 +1,7 @@
 """Following the registry: what makes the watcher swap, and what does not."""
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -170,3 +171,19 @@ def test_what_the_registry_said_last_may_come_from_the_releases(watcher, slot, s
     source.promote(6, scorer, release(6, timedelta(days=1)))
     watcher.check()
     assert slot.current.version == "6"
+
+
+def test_who_wants_a_look_does_not_wait_for_the_next(slot, source, scorer) -> None:
+    watcher = Watcher(lambda: source, slot, poll_seconds=3600, threads=1)
+    source.promote(1, scorer)
+    watcher.start()
+    try:
+        for version in (1, 2, 3):
+            source.promote(version, scorer)
+            watcher.look_now()
+            deadline = time.monotonic() + 5
+            while slot.current is None or slot.current.live.version != version:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+    finally:
+        watcher.stop()
