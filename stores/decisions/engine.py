@@ -3,6 +3,7 @@
 import errno
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from ml_project.errors import FraudError, InvalidInput, Unavailable
 _REMEDY: Final = "Check FRAUD_DATABASE_URL and that the database runs."
 _BUSY_SECONDS: Final = 2
 """How long to wait for another process's write before giving up."""
+
+_LOOK_SECONDS: Final = 0.001
 
 _SQLITE: Final = b"SQLite format 3\0"
 """What every database begins with that is not empty."""
@@ -153,6 +156,28 @@ def _sqlite(path: Path) -> Engine:
     def _begin(connection: Connection) -> None:
         # Who will write says so at once: a reader cannot become the writer once another has written.
         immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        if not immediate or not _begun_at_once(connection.connection.driver_connection):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _begun_at_once(connection: Any) -> bool:
+    """Begin to write as soon as no other process does, if that is within `_BUSY_SECONDS`.
+
+    SQLite itself soon looks every 100 ms only, and whoever commits all the time would not let the others through.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    return False  # tried once more by SQLAlchemy, which makes the error its own
+                time.sleep(_LOOK_SECONDS)
+            else:
+                return True
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
