@@ -55,7 +55,7 @@ class SharedMetrics:
 
     def all_latencies(self) -> list[Path]:
         """Those of all workers."""
-        return sorted(self.folder.glob("latencies_*"))
+        return sorted(self.folder.glob("latencies_*[0-9]"))
 
     def prepare(self) -> None:
         """Fill the worker's files, before it starts; what a predecessor counted stays, what it was goes."""
@@ -63,7 +63,9 @@ class SharedMetrics:
         sizes = {f"{kind}_{self.worker}.db": size for kind, size in _BYTES.items()}
         for name, size in (sizes | {self.latencies.name: LATENCIES_BYTES}).items():
             if not (self.folder / name).exists():
-                (self.folder / name).write_bytes(bytes(size))
+                scratch = self.folder / f"{name}.new"  # a worker that is asked meanwhile must not read half a file
+                scratch.write_bytes(bytes(size))
+                scratch.replace(self.folder / name)
 
     def join(self) -> None:
         """Let the metrics that this process makes from now on be written there."""
