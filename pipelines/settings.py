@@ -27,6 +27,11 @@ class PipelineSettings(BaseSettings):
     model_name: str = Field("fraud-ensemble", description="Registered model.")
     releases_uri: str = Field("", description="Folder for promoted bundles; empty: `releases` under the state folder.")
 
+    user: str = Field("", description="Name that the history of moves writes; empty: the operating system's user.")
+    require_approval: bool = Field(
+        False, description="Promotions wait until another person than the one who asked approves them."
+    )
+
     data: str = Field("auto", description="auto, kaggle, simulated, or a file or folder.")
     missing: Literal["reject", "impute"] = Field("reject", description="What to do with missing values.")
     simulated_rows: int = Field(284_807, ge=5_000, description="Rows that the simulator makes.")

@@ -8,12 +8,13 @@ from ml_project.errors import Refused
 from pipelines.evaluation import Measured
 from pipelines.ingest import Ingested, IngestedMeta, ingest, read_ingested
 from pipelines.progress import console, step
-from pipelines.promote import Promotion, promote
+from pipelines.promote import Order, Promotion, promote
 from pipelines.settings import PipelineSettings
 from pipelines.threshold import threshold
 from pipelines.tracking import DONE_TAG, Run, Tracker
 from pipelines.train import train
 from pipelines.validation.run import validate
+from stores.registry import Registry
 
 LATEST = "latest"
 
@@ -62,10 +63,15 @@ def run_threshold(settings: PipelineSettings, run_id: str = LATEST) -> Measured:
     return threshold(settings, _find(Tracker(settings), run_id, "train"))
 
 
-def run_promote(settings: PipelineSettings, run_id: str = LATEST) -> Promotion:
-    """Put a finished run's model through the gate."""
+def run_promote(
+    settings: PipelineSettings, run_id: str = LATEST, version: int | None = None, order: Order | None = None
+) -> Promotion:
+    """Put a finished run's model, or a registered version, through the gate."""
     tracker = Tracker(settings)
-    return promote(settings, tracker, _find(tracker, run_id, "threshold"))
+    if version is None:
+        return promote(settings, tracker, _find(tracker, run_id, "threshold"), order=order or Order())
+    candidate = Registry(settings.mlflow_uri, settings.model_name).version(version)
+    return promote(settings, tracker, tracker.run(candidate.run_id), candidate, order or Order())
 
 
 def run_main(settings: PipelineSettings) -> tuple[Run, Measured, Promotion]:

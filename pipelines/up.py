@@ -19,7 +19,7 @@ import httpx
 from ml_project.errors import InvalidInput, LostRace, Unavailable
 from pipelines.processes import Service
 from pipelines.progress import console, step
-from pipelines.promote import Outcome, Promotion
+from pipelines.promote import Promotion
 from pipelines.report import show_figures
 from pipelines.sample import sample_transactions
 from pipelines.settings import PipelineSettings
@@ -124,7 +124,7 @@ def _gateway(state: Path, settings: PipelineSettings, mlflow_url: str, port: int
 
 def _show_sample(gateway_url: str, promotion: Promotion) -> None:
     """Wait until the gateway serves the champion, ask it for one prediction and one batch, and show the first."""
-    champion = promotion.version if promotion.outcome is not Outcome.REFUSED else promotion.champion
+    champion = promotion.production
     if champion is None:
         raise Unavailable(
             "No version was promoted, so the gateway has nothing to serve.", "See the gate's table above."
