@@ -22,10 +22,12 @@ class ModelSource(Protocol):
 
 def released(settings: GatewaySettings) -> ModelSource:
     """The release pointer alone, which is there at once."""
+    from stores.gated import Gated, released_gate
     from stores.live import ReleasedProduction
     from stores.releases import LocalReleases
 
-    return ReleasedProduction(LocalReleases(Path(settings.releases_uri)), settings.bundle_cache)
+    source = ReleasedProduction(LocalReleases(Path(settings.releases_uri)), settings.bundle_cache)
+    return Gated(source, released_gate) if settings.require_gate else source
 
 
 def connect(settings: GatewaySettings) -> ModelSource:
@@ -37,9 +39,11 @@ def connect(settings: GatewaySettings) -> ModelSource:
     from stores.mlflow_environment import quiet_mlflow
 
     quiet_mlflow()
+    from stores.gated import Gated
     from stores.production import Production
     from stores.registry import Registry
     from stores.releases import LocalReleases
 
     registry = Registry(settings.tracking_uri, settings.model_name)
-    return Production(registry, LocalReleases(Path(settings.releases_uri)), settings.bundle_cache)
+    source = Production(registry, LocalReleases(Path(settings.releases_uri)), settings.bundle_cache)
+    return Gated(source, source.gate_of) if settings.require_gate else source

@@ -29,6 +29,11 @@ class GatewaySettings(AccessSettings):
     releases_uri: str = Field(
         "var/releases", description="Folder of promoted bundles, for a start while the MLflow server is down."
     )
+    require_gate: bool = Field(
+        False,
+        description="Refuse a version that our gate did not let pass and that nobody forced past it, as one moved in "
+        "MLflow's own page; the old one stays.",
+    )
     poll_seconds: float = Field(
         10.0, gt=0, description="Mean time between two looks at Production; without a model at most one second."
     )
