@@ -1,6 +1,6 @@
 """``approve``: a second person lets a promotion happen that the gate has let pass."""
 
-from ml_project.errors import Refused
+from ml_project.errors import InvalidInput, Refused
 from pipelines.moves.mover import Mover
 from stores.aliases import PRODUCTION
 from stores.moves import Kind
@@ -11,11 +11,15 @@ def approve(mover: Mover, version: int, reason: str) -> str:
 
     Raises
     ------
+    InvalidInput
+        Without a reason.
     Refused
         When nothing waits for this version, Production moved since, or the same person asked.
     LostRace, InvalidBundle, NotPublished
         As `Mover.move` does.
     """
+    if not reason:
+        raise InvalidInput("An approval needs a reason.", "Give --reason TEXT.")
     standing = mover.settle()
     wanted = mover.registry.version(version)
     if standing.aliases.get(PRODUCTION) == version:

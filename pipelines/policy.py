@@ -14,7 +14,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from ml_project.bundle import Bundle
 from ml_project.errors import InvalidInput
 from pipelines.model_logging import MODEL_URI_TAG, TWIN, log_bundle, log_model, read_run_bundle
-from pipelines.moves.opening import open_mover
+from pipelines.moves.opening import open_stores
 from pipelines.moves.publication import checked_bundle
 from pipelines.progress import step
 from pipelines.promote import Order, Promotion, promote
@@ -41,7 +41,7 @@ def set_policy(settings: PipelineSettings, policy: str, reason: str = "") -> Pro
         When nothing is Production, or its bundle has no such policy.
     """
     tracker = Tracker(settings)
-    registry = open_mover(settings).registry
+    registry = open_stores(settings).registry
     champion = registry.resolve(PRODUCTION)
     if champion is None:
         raise InvalidInput("There is no Production version.", "Promote one first.")

@@ -7,6 +7,7 @@ from ml_project.dataset import Dataset
 from ml_project.errors import Refused
 from pipelines.evaluation import Measured
 from pipelines.ingest import Ingested, IngestedMeta, ingest, read_ingested
+from pipelines.moves.opening import open_stores
 from pipelines.progress import console, step
 from pipelines.promote import Order, Promotion, promote
 from pipelines.settings import PipelineSettings
@@ -14,7 +15,6 @@ from pipelines.threshold import threshold
 from pipelines.tracking import DONE_TAG, Run, Tracker
 from pipelines.train import train
 from pipelines.validation.run import validate
-from stores.registry import Registry
 
 LATEST = "latest"
 
@@ -70,7 +70,7 @@ def run_promote(
     tracker = Tracker(settings)
     if version is None:
         return promote(settings, tracker, _find(tracker, run_id, "threshold"), order=order or Order())
-    candidate = Registry(settings.mlflow_uri, settings.model_name).version(version)
+    candidate = open_stores(settings).registry.version(version)
     return promote(settings, tracker, tracker.run(candidate.run_id), candidate, order or Order())
 
 

@@ -68,13 +68,11 @@ def set_policy(
 def history(as_json: Json = False) -> None:
     """Show every move of an alias: who, when, why, from, to and with which gate result."""
     from pipelines.history_table import history_dict, history_table
+    from pipelines.moves.opening import open_stores
     from pipelines.progress import console
-    from stores.history import History
-    from stores.registry import Registry
 
-    settings = settings_with()
-    record = History(settings.mlflow_uri, settings.model_name).read()
-    aliases = Registry(settings.mlflow_uri, settings.model_name).aliases()
+    stores = open_stores(settings_with())
+    record, aliases = stores.history.read(), stores.registry.aliases()
     if as_json:
         console.print_json(data=history_dict(record, aliases))
     else:
@@ -83,16 +81,12 @@ def history(as_json: Json = False) -> None:
 
 def verify(as_json: Json = False) -> None:
     """Check files against digests, aliases against history, release pointer against alias; exit 1 if anything fails."""
+    from pipelines.moves.opening import open_stores
     from pipelines.progress import console
     from pipelines.verify import verify as check
-    from stores.history import History
-    from stores.registry import Registry
-    from stores.releases import LocalReleases
 
-    settings = settings_with()
-    registry = Registry(settings.mlflow_uri, settings.model_name)
-    history = History(settings.mlflow_uri, settings.model_name)
-    verification = check(registry, history, LocalReleases(settings.releases))
+    stores = open_stores(settings_with())
+    verification = check(stores.registry, stores.history, stores.releases)
     if as_json:
         console.print_json(data=verification.to_dict())
     else:

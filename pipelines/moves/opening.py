@@ -1,6 +1,7 @@
 """The mover that the settings describe, and in whose name it moves."""
 
 import getpass
+from dataclasses import dataclass
 
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
@@ -9,16 +10,33 @@ import ml_project
 from ml_project.errors import InvalidInput
 from pipelines.moves.mover import Mover
 from pipelines.settings import PipelineSettings
+from pipelines.tracking import create_database
 from stores.history import History
 from stores.registry import Registry
 from stores.releases import LocalReleases
 
 
+@dataclass(frozen=True)
+class Stores:
+    """Where moves are made and kept."""
+
+    registry: Registry
+    history: History
+    releases: LocalReleases
+
+
+def open_stores(settings: PipelineSettings) -> Stores:
+    """Registry, history and releases of the settings."""
+    if not settings.tracking_uri:
+        create_database(settings.mlflow_database)
+    uri, model = settings.mlflow_uri, settings.model_name
+    return Stores(Registry(uri, model), History(uri, model), LocalReleases(settings.releases))
+
+
 def open_mover(settings: PipelineSettings) -> Mover:
-    """A mover on the tracking server of the settings."""
-    registry = Registry(settings.mlflow_uri, settings.model_name)
-    history = History(settings.mlflow_uri, settings.model_name)
-    return Mover(registry, history, LocalReleases(settings.releases), user_name(settings), tool_version())
+    """A mover on these stores."""
+    stores = open_stores(settings)
+    return Mover(stores.registry, stores.history, stores.releases, user_name(settings), tool_version())
 
 
 def user_name(settings: PipelineSettings) -> str:

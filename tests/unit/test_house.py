@@ -3,12 +3,15 @@
 import importlib.util
 import re
 import subprocess
+import tomllib
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
+
+import ml_project
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,6 +94,11 @@ def test_entry_points_of_the_project_are_commands() -> None:
         assert f"\ndef {name}(" in main
         for option in re.findall(r"--([a-z-]+)", entry["command"]):
             assert f"{option.replace('-', '_')}:" in main
+
+
+def test_the_history_names_the_version_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert ml_project.__version__ == project["version"]
 
 
 def test_make_targets_in_the_documents_exist() -> None:

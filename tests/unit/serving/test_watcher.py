@@ -9,6 +9,7 @@ import pytest
 from ml_project.errors import InvalidBundle, Unavailable
 from serving.live_model import ModelSlot
 from serving.watcher import Watcher
+from stores.gated import Gated
 from stores.releases import Release
 
 
@@ -187,3 +188,20 @@ def test_who_wants_a_look_does_not_wait_for_the_next(slot, source, scorer) -> No
                 time.sleep(0.01)
     finally:
         watcher.stop()
+
+
+def test_a_version_past_the_gate_does_not_go_live(slot, source, scorer) -> None:
+    gates = {1: {"passed": True}, 2: {}, 3: {"passed": False, "judged": True, "forced": "anna: no time"}}
+    watcher = Watcher(lambda: Gated(source, lambda live: gates[live.version]), slot, poll_seconds=10, threads=1)
+    source.promote(1, scorer)
+    watcher.check()
+    source.promote(2, scorer)
+    watcher.check()
+    assert slot.current.version == "1"
+    assert slot.trouble.message.startswith(
+        "Version 2 cannot go live: FRAUD_REQUIRE_GATE is on, and no gate of ours ran"
+    )
+    assert slot.swaps == {"live": 1, "refused": 1, "failed": 0}
+    source.promote(3, scorer)
+    watcher.check()
+    assert (slot.current.version, slot.trouble) == ("3", None)

@@ -147,15 +147,15 @@ def test_a_real_process_that_exits_before_every_write(
     assert check().ok, check().to_dict()
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("turns", [pytest.param(4, marks=pytest.mark.slow), pytest.param(40, marks=pytest.mark.soak)])
 def test_kill_9_at_any_moment(
-    prepared, mover: Mover, registry: Registry, releases: LocalReleases, history: History, check
+    turns: int, prepared, mover: Mover, registry: Registry, releases: LocalReleases, history: History, check
 ) -> None:
     """Rollback and promotion in turn, each killed at a random moment of its life; the next one finds a sound state."""
     prepared("go_back")
     draw = random.Random(5)
     killed = 0
-    for turn in range(12):
+    for turn in range(turns):
         command = "go_back" if turn % 2 else "promote"
         running = process(command, registry, releases, 1_000)
         deadline = time.monotonic() + 60
@@ -166,7 +166,7 @@ def test_kill_9_at_any_moment(
         running.send_signal(signal.SIGKILL)
         running.communicate()
         killed += running.returncode == -signal.SIGKILL
-    assert killed >= 4
+    assert killed >= turns // 4
     try:
         promoted(mover, 4)
     except FraudError as error:
