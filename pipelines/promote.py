@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ml_project.dataset import Dataset
-from ml_project.errors import InvalidInput, LostRace
+from ml_project.errors import InvalidInput, LostRace, Refused
 from pipelines.gate import GateLimits, GateReport, judge
 from pipelines.model_logging import MODEL_URI_TAG, TWIN, read_run_bundle
 from pipelines.moves.mover import Mover, Standing
@@ -13,7 +13,7 @@ from pipelines.progress import console, step
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
 from pipelines.train import TEST_ROWS
-from stores.gate_result import FAILURES_TAG, GATE_TAG, Verdict
+from stores.gate_result import FAILURES_TAG, GATE_TAG, Verdict, cleared, gate_result
 from stores.moves import Entry, Kind
 from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, ModelVersion, Registry
 
@@ -111,6 +111,8 @@ def promote(
     ------
     InvalidInput
         When the run has no finished model, or force has no reason.
+    Refused
+        When it is Production already and no gate let it pass.
     LostRace
         When Production is not what was expected, or was moved while the gate judged.
     """
@@ -130,6 +132,7 @@ def promote(
             )
         champion = None if current is None else mover.registry.version(current)
         if champion is not None and champion.digest == tags[DIGEST_TAG]:
+            _require_cleared(champion)
             mover.publish(champion)
             return Promotion(Outcome.UNCHANGED, champion, champion)
         candidate = version or mover.registry.find(run.id) or _register(mover.registry, run, tags)
@@ -144,6 +147,14 @@ def promote(
         promotion = _decided(settings, mover, standing, candidate, champion, report, order)
     run.log(tags={f"{DONE_TAG}promote": "true", "fraud.version": candidate.version})
     return promotion
+
+
+def _require_cleared(champion: ModelVersion) -> None:
+    if not cleared(gate_result(champion.tags)):
+        raise Refused(
+            f"Version {champion.version} is Production already, but was moved there past the gate.",
+            "Roll back, then promote it: the gate compares it with what was Production before.",
+        )
 
 
 def _decided(

@@ -13,7 +13,7 @@ from ml_project.errors import FraudError
 from pipelines.moves.finisher import HISTORY_TAG
 from pipelines.moves.publication import checked_bundle
 from stores.aliases import ALIASES, PRODUCTION
-from stores.gate_result import gate_result, verdict
+from stores.gate_result import cleared, gate_result, verdict
 from stores.history import History
 from stores.moves import Record
 from stores.registry import ModelVersion, Registry
@@ -131,8 +131,7 @@ def _gate(version: ModelVersion) -> Finding:
         "refused": f"refused: {gate.get('failures')}",
         "none": "no gate ran",
     }
-    said = verdict(gate)
-    return Finding(f"gate of Production (version {version.version})", words[said], said in ("passed", "forced"))
+    return Finding(f"gate of Production (version {version.version})", words[verdict(gate)], cleared(gate))
 
 
 def _release(releases: LocalReleases, version: ModelVersion) -> Iterator[Finding]:

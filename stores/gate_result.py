@@ -27,3 +27,8 @@ def verdict(gate: Mapping[str, object]) -> Verdict:
     if gate.get("forced"):
         return "forced"
     return "refused" if gate.get("judged") else "none"
+
+
+def cleared(gate: Mapping[str, object]) -> bool:
+    """Whether a version with this gate result may go live: it passed, or one of us forced it past."""
+    return verdict(gate) in ("passed", "forced")

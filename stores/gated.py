@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ml_project.errors import InvalidBundle
 from ml_project.scorer import Scorer
-from stores.gate_result import verdict
+from stores.gate_result import cleared, verdict
 from stores.live import LiveVersion
 
 
@@ -45,11 +45,11 @@ class Gated:
         InvalidBundle
             When no gate let it pass and nobody forced it.
         """
-        said = verdict(self._gate_of(live))
-        if said not in ("passed", "forced"):
-            reason = "no gate of ours ran on it" if said == "none" else "the gate refused it"
+        gate = self._gate_of(live)
+        if not cleared(gate):
+            reason = "no gate of ours ran on it" if verdict(gate) == "none" else "the gate refused it"
             raise InvalidBundle(
-                f"FRAUD_REQUIRE_GATE is on, and {reason}.", "Use `python -m pipelines promote --version` or `rollback`."
+                f"FRAUD_REQUIRE_GATE is on, and {reason}.", "Roll back, then promote it with `python -m pipelines`."
             )
         return self._source.load(live, threads)
 

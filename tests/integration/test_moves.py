@@ -19,6 +19,7 @@ from pipelines.moves.opening import open_mover, open_stores
 from pipelines.policy import set_policy
 from pipelines.processes import Service
 from pipelines.promote import Order, Outcome
+from pipelines.rollback import rollback
 from pipelines.settings import PipelineSettings
 from pipelines.steps import run_promote
 from pipelines.verify import verify
@@ -146,6 +147,20 @@ def test_a_second_person_approves(careful: PipelineSettings, client: MlflowClien
     approve(open_mover(careful.model_copy(update={"user": "bob"})), 2, "report read")
     assert aliases(client) == {"Production": 2, "Previous": 1}
     assert (moves(client)[-1]["who"], moves(client)[-1]["asked_by"]) == ("bob", "anna")
+    assert verified()
+
+
+def test_what_was_moved_past_the_gate_is_judged_after_a_rollback(
+    settings: PipelineSettings, careful: PipelineSettings, client: MlflowClient, verified
+) -> None:
+    set_policy(careful, "f1")
+    client.delete_model_version_tag("fraud-ensemble", "2", "gate.passed")
+    client.set_registered_model_alias("fraud-ensemble", "production", "2")
+    with pytest.raises(Refused, match="Version 2 is Production already, but was moved there past the gate"):
+        run_promote(settings, version=2)
+    rollback(open_mover(settings), "nobody judged it")
+    assert run_promote(settings, version=2).outcome is Outcome.PROMOTED
+    assert [move["kind"] for move in moves(client)] == ["promote", "request", "outside", "rollback", "promote"]
     assert verified()
 
 

@@ -51,7 +51,7 @@ def test_by_the_release_pointer(bundle: Bundle, tmp_path: Path, said: str):
     if said in ("passed", "forced"):
         assert gated.load(gated.current(), threads=1).bundle.digest == bundle.digest
     else:
-        with pytest.raises(InvalidBundle, match="promote --version"):
+        with pytest.raises(InvalidBundle, match="Roll back, then promote"):
             gated.load(gated.current(), threads=1)
 
 
