@@ -115,15 +115,8 @@ class Mover:
         if kind is not Kind.CHALLENGE:
             checked_bundle(self.registry, version)
         change = planned(kind, standing.record, standing.aliases, version.version)
-        move = self._drafted(
-            kind,
-            CHALLENGER if kind is Kind.CHALLENGE else PRODUCTION,
-            version,
-            why,
-            before={alias: standing.aliases.get(alias) for alias in change},
-            after=change,
-            origin=standing.aliases,
-        )
+        alias = CHALLENGER if kind is Kind.CHALLENGE else PRODUCTION
+        move = self._drafted(kind, alias, version, why, standing.aliases, change)
         update: dict[str, object] = {"gate": gate} if gate else {}
         if granted is not None:
             update = {"gate": granted.move.gate, "request": granted.number, "asked_by": granted.move.who}
@@ -143,10 +136,10 @@ class Mover:
             _log.warning("the release pointer does not follow Production to version %d: %s", number, error)
 
     def _claim(self, last: int, move: Move) -> Entry:
-        number = last + 1
+        number, touched = last + 1, {move.alias, *move.after}
         while not self._history.claim(number, move):
             for other in self._history.read().entries:
-                if other.number > last and not other.undone and other.move.after.keys() & move.after.keys():
+                if other.number > last and not other.undone and touched.intersection(other.move.after):
                     raise LostRace(
                         f"{other.move.who} was first: {other.move.alias} went from version {other.move.origin} to "
                         f"{other.move.to} meanwhile (move {other.number}, {other.move.kind}).",
@@ -158,10 +151,7 @@ class Mover:
     def _outside(self, record: Record, alias: str, change: Change) -> Move:
         number = change[alias]
         version = None if number is None else self.registry.version(number)
-        before = {name: record.aliases.get(name) for name in change}
-        move = self._drafted(
-            Kind.OUTSIDE, alias, version, f"noticed by {self.who}", before=before, after=change, origin=record.aliases
-        )
+        move = self._drafted(Kind.OUTSIDE, alias, version, f"noticed by {self.who}", record.aliases, change)
         return move.model_copy(update={"who": OUTSIDE})
 
     def _drafted(
@@ -170,23 +160,21 @@ class Mover:
         alias: str,
         version: ModelVersion | None,
         why: str,
-        *,
-        before: Change,
-        after: Change,
-        origin: dict[str, int],
+        aliases: dict[str, int],
+        change: Change,
     ) -> Move:
         return Move(
             kind=kind,
             alias=alias,
-            origin=origin.get(alias),
+            origin=aliases.get(alias),
             to=version.version if version else None,
             who=self.who,
             when=datetime.now(UTC).replace(microsecond=0),
             why=why,
             gate=verdict(gate_result(version.tags)) if version else "none",
             digest=version.digest if version else None,
-            before=before,
-            after=after,
+            before={name: aliases.get(name) for name in change},
+            after=change,
             tool=self._tool,
             token=uuid4().hex,
         )

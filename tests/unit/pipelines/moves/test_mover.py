@@ -68,12 +68,15 @@ def test_a_person_with_mlflow_alone_reads_the_whole_story(
     }
 
 
-def test_who_decided_on_an_older_standing_has_lost(mover: Mover, other: Mover, versions: list[int], check) -> None:
+@pytest.mark.parametrize("kind", [Kind.PROMOTE, Kind.ROLLBACK, Kind.REQUEST])
+def test_who_decided_on_an_older_standing_has_lost(
+    mover: Mover, other: Mover, versions: list[int], check, kind: Kind
+) -> None:
     promoted(mover, 1)
     mine, theirs = mover.settle(), other.settle()
     other.move(theirs, Kind.PROMOTE, other.registry.version(2), "mine is better")
     with pytest.raises(LostRace, match="bob was first: Production went from version 1 to 2 meanwhile"):
-        mover.move(mine, Kind.PROMOTE, mover.registry.version(3), "no, mine")
+        mover.move(mine, kind, mover.registry.version(3), "no, mine")
     assert mover.registry.aliases() == {"Production": 2, "Previous": 1}
     assert check().ok
 
