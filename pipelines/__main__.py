@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from ml_project.errors import FraudError
 from pipelines.commands import moves, steps
+from pipelines.compare.command import compare
+from pipelines.prequential.command import prequential
 from stores.mlflow_environment import quiet_mlflow
 
 EXIT_CODES = (
@@ -37,6 +39,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         steps.main,
         steps.up,
     ),
+    "How good it is": (compare, prequential),
     "What is Production": (moves.rollback, moves.approve, moves.history, moves.verify),
 }
 for panel, commands in PANELS.items():

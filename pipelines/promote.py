@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput, LostRace, Refused
 from pipelines.gate import GateLimits, GateReport, judge
-from pipelines.model_logging import MODEL_URI_TAG, TWIN, read_run_bundle
+from pipelines.gate.gather import gather
+from pipelines.gate.publishing import log_report
+from pipelines.model_logging import MODEL_URI_TAG
 from pipelines.moves.mover import Mover, Standing
 from pipelines.moves.opening import open_mover
 from pipelines.progress import console, step
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
-from pipelines.train import TEST_ROWS
 from stores.gate_result import FAILURES_TAG, GATE_TAG, Verdict, cleared, gate_result
 from stores.moves import Entry, Kind
 from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, ModelVersion, Registry
@@ -140,7 +140,7 @@ def promote(
         if waiting is not None:
             return Promotion(Outcome.WAITING, candidate, champion, request=waiting)
         report = _judge(tracker, run, champion)
-        run.log_json(report.to_dict(), "gate.json")
+        log_report(settings, run, candidate.version, report)
         console.print(report.to_table())
         mover.registry.tag(candidate.version, GATE_TAG, str(report.passed).lower())
         mover.registry.tag(candidate.version, FAILURES_TAG, report.failures or "none")
@@ -193,11 +193,5 @@ def _register(registry: Registry, run: Run, tags: dict[str, str]) -> ModelVersio
 
 
 def _judge(tracker: Tracker, run: Run, champion: ModelVersion | None) -> GateReport:
-    return judge(
-        GateLimits.load(),
-        run.data.data.metrics,
-        read_run_bundle(run, TWIN),
-        Dataset.from_frame(run.frame(TEST_ROWS)),
-        read_run_bundle(tracker.run(champion.run_id), TWIN) if champion else None,
-        champion.version if champion else None,
-    )
+    limits = GateLimits.load()
+    return judge(limits, gather(tracker, run, champion, limits))

@@ -42,6 +42,7 @@ class Run:
         params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float | Estimate] | None = None,
         tags: Mapping[str, object] | None = None,
+        step: int = 0,
     ) -> None:
         """Write parameters, metrics and tags; an estimate becomes three metrics: itself, ``_low`` and ``_high``."""
         now = int(time.time() * 1000)
@@ -51,7 +52,7 @@ class Run:
                 flat |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
             else:
                 flat[name] = value
-        entries = [Metric(name, float(value), now, 0) for name, value in flat.items()]
+        entries = [Metric(name, float(value), now, step) for name, value in flat.items()]
         self.client.log_batch(
             self.id,
             metrics=entries,
@@ -70,9 +71,13 @@ class Run:
             frame.to_parquet(file)
             self.client.log_artifact(self.id, str(file), str(Path(path).parent))
 
+    def log_text(self, text: str, path: str) -> None:
+        """Store a text artifact."""
+        self.client.log_text(self.id, text, path)
+
     def log_json(self, content: Any, path: str) -> None:
         """Store a JSON artifact."""
-        self.client.log_text(self.id, json.dumps(content, indent=1, sort_keys=True), path)
+        self.log_text(json.dumps(content, indent=1, sort_keys=True), path)
 
     def log_dataset(self, frame: pd.DataFrame, name: str, digest: str) -> None:
         """Say which data the run was trained on, by name and content digest."""
@@ -106,9 +111,18 @@ class Run:
     @contextmanager
     def child(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator["Run"]:
         """A nested run, ended with the block."""
-        run = _start(self.client, self.experiment_id, name, {MLFLOW_PARENT_RUN_ID: self.id, **(tags or {})})
-        with _ended(run):
+        run = start(self.client, self.experiment_id, name, {MLFLOW_PARENT_RUN_ID: self.id, **(tags or {})})
+        with ended(run):
             yield run
+
+    def children(self, kind: str) -> list[MlflowRun]:
+        """What MLflow holds of the nested runs of a kind."""
+        found = self.client.search_runs(
+            [self.experiment_id],
+            filter_string=f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.id}' and tags.kind = '{kind}'",
+            max_results=1000,
+        )
+        return list(found)
 
     @property
     def data(self) -> MlflowRun:
@@ -168,10 +182,10 @@ class Tracker:
             launched.log(tags={STEP_TAG: step})
             yield launched
             return
-        run = _start(self.client, self.experiment_id, f"{step} {time.strftime('%Y-%m-%d %H:%M')}", {STEP_TAG: step})
+        run = start(self.client, self.experiment_id, f"{step} {time.strftime('%Y-%m-%d %H:%M')}", {STEP_TAG: step})
         if launched is not None:
             launched.log(tags={LAUNCHED_TAG: run.id})
-        with _ended(run):
+        with ended(run):
             yield run
 
     def run(self, run_id: str) -> Run:
@@ -207,13 +221,14 @@ class Tracker:
         return Run(self.client, found[0].info.run_id, found[0].info.experiment_id)
 
 
-def _start(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> Run:
+def start(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> Run:
+    """A new run."""
     run = client.create_run(experiment_id, tags=resolve_tags({MLFLOW_RUN_NAME: name, **tags}))
     return Run(client, run.info.run_id, experiment_id)
 
 
 @contextmanager
-def _ended(run: Run) -> Iterator[None]:
+def ended(run: Run) -> Iterator[None]:
     """Set a run's final status whatever happens inside the block."""
     status = RunStatus.FAILED
     try:

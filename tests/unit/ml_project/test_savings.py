@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from ml_project.dataset import Dataset
+from ml_project.savings import losses, paired_savings
+
+
+def rows(amounts: list[float], labels: list[int], weights: list[float] | None = None) -> Dataset:
+    raw = np.zeros((len(amounts), 30))
+    raw[:, -1] = amounts
+    weight = np.ones(len(amounts)) if weights is None else np.array(weights)
+    return Dataset(raw, np.array(labels, dtype=np.int8), weight, np.arange(len(amounts), dtype=float))
+
+
+def test_a_review_costs_its_price_and_a_missed_fraud_its_amount() -> None:
+    data = rows([10, 20, 30, 40], [0, 0, 1, 1])
+    found = losses(data, np.array([0.1, 0.5, 0.4, 0.9]), 0.5, review_cost=5.0)
+    np.testing.assert_array_equal(found, [0, 5, 30, 5])
+
+
+def test_savings_are_a_share_of_all_fraud_by_weight() -> None:
+    data = rows([10, 100, 300], [0, 1, 1], [50, 1, 2])
+    champion = losses(data, np.array([0.0, 0.9, 0.0]), 0.5, 5.0)
+    challenger = losses(data, np.array([0.0, 0.9, 0.9]), 0.5, 5.0)
+    gain = paired_savings(data, challenger, champion, replicates=200)
+    assert gain.value == pytest.approx(2 * (300 - 5) / (100 + 2 * 300))
+    assert gain.low >= 0
+    assert paired_savings(data, champion, challenger, replicates=200).value == pytest.approx(-gain.value)
+
+
+def test_equal_decisions_differ_by_nothing() -> None:
+    data = rows([10, 100, 300], [0, 1, 1])
+    lost = losses(data, np.array([0.0, 0.9, 0.0]), 0.5, 5.0)
+    gain = paired_savings(data, lost, lost, replicates=200)
+    assert (gain.value, gain.low, gain.high, gain.detectable) == (0, 0, 0, 0)
