@@ -64,18 +64,20 @@ def log_model(run: Run, bundle: Bundle, tracking_uri: str) -> str:
     return str(logged.model_uri)
 
 
-def read_logged_model(client: MlflowClient, uri: str) -> tuple[Bundle, str]:
+def read_logged_model(client: MlflowClient, uri: str, digest: str | None = None) -> tuple[Bundle, str]:
     """A logged model's bundle and its signature as JSON, as a gateway or a caller of the pyfunc would fetch them.
 
     Parameters
     ----------
     uri : str
         ``models:/m-...``, as `log_model` gives it.
+    digest : str or None
+        What the bundle's files must hash to.
 
     Raises
     ------
     InvalidBundle
-        When its files are not a bundle.
+        When its files are not a bundle, or not the one of this digest.
     InvalidInput
         When there is no such model.
     """
@@ -94,7 +96,7 @@ def read_logged_model(client: MlflowClient, uri: str) -> tuple[Bundle, str]:
                 for part in ("MLmodel", BUNDLE_PATH)
             )
             signature = Model.load(file).signature
-            bundle = read_bundle(Path(folder))
+            bundle = read_bundle(Path(folder), digest)
     except (MlflowException, OSError) as error:
         raise InvalidInput(f"The model {uri} cannot be read: {error}", "Run the step threshold again.") from error
     return bundle, json.dumps(signature.to_dict() if signature else {}, sort_keys=True)

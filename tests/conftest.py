@@ -25,6 +25,12 @@ REAL_HEAD = REAL_SAMPLE.with_name("creditcard_head.csv")
 _databases = itertools.count()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    # here, not beside the suites: pytest reads options only from what it loads first (and --version is its own)
+    parser.addoption("--model-version", type=int, help="tests/model: registered version instead of a small bundle")
+    parser.addoption("--ingested", action="store_true", help="tests/data: the ingested data instead of samples")
+
+
 def missing(part: str) -> NoReturn:
     """Skip the test for a part that this machine lacks, or fail it where FRAUD_TEST_REQUIRE=all wants every part."""
     if os.environ.get("FRAUD_TEST_REQUIRE") == "all":

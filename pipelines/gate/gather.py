@@ -35,7 +35,7 @@ def _parameter(params: dict[str, str], name: str) -> float:
 def _shipped(tracker: Tracker, tags: dict[str, str], limits: GateLimits) -> Shipped:
     expected = tags.get(DIGEST_TAG, "")
     try:
-        bundle, signature = read_logged_model(tracker.client, tags[MODEL_URI_TAG])
+        bundle, signature = read_logged_model(tracker.client, tags[MODEL_URI_TAG], expected)
         difference = Scorer(bundle, threads=1).replay_golden_rows()
     except (InvalidBundle, InvalidInput) as error:
         return Shipped(expected, "", None, error.cause)
@@ -61,8 +61,9 @@ def _champion(tracker: Tracker, version: ModelVersion) -> Champion:
         twin = read_run_bundle(run, TWIN)
     except (InvalidInput, InvalidBundle):
         return Champion(version.version, None, source, None)
+    source = str(twin.manifest.data["source"])
     try:
         _, signature = read_logged_model(tracker.client, run.data.data.tags[MODEL_URI_TAG])
     except (InvalidInput, InvalidBundle, KeyError):
         return Champion(version.version, twin, source, None)
-    return Champion(version.version, twin, str(twin.manifest.data["source"]), signature)
+    return Champion(version.version, twin, source, signature)
