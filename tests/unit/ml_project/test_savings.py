@@ -33,3 +33,12 @@ def test_equal_decisions_differ_by_nothing() -> None:
     lost = losses(data, np.array([0.0, 0.9, 0.0]), 0.5, 5.0)
     gain = paired_savings(data, lost, lost, replicates=200)
     assert (gain.value, gain.low, gain.high, gain.detectable) == (0, 0, 0, 0)
+
+
+def test_a_difference_of_the_detectable_size_is_seen_four_times_in_five() -> None:
+    rng = np.random.default_rng(5)
+    data = rows([1.0] * 150, [1] * 149 + [0])
+    noise = rng.normal(0, 1, (120, 150)) * (data.label == 1)
+    size = float(np.mean([paired_savings(data, -n, 0 * n, replicates=200).detectable for n in noise[:20]]))
+    found = [paired_savings(data, -(n + size * data.label), 0 * n, replicates=200, seed=k) for k, n in enumerate(noise)]
+    assert 0.68 < np.mean([gain.low > 0 for gain in found]) < 0.92

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     *("ingest", "validate", "train", "threshold", "promote", "main", "up"),
+    *("compare", "prequential"),
     *("rollback", "approve", "policy", "history", "verify"),
 )
 
