@@ -127,7 +127,7 @@ class Estimate:
 _DETECTABLE: Final = (1.959964 + 0.841621) / (2 * 1.959964)
 
 
-def bootstrap_weights(data: Labelled, replicates: int, seed: int) -> Iterator[NDArray[np.float64]]:
+def _replicates(data: Labelled, replicates: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Row weights of stratified bootstrap replicates: frauds and legitimate rows are drawn apart."""
     rng = np.random.default_rng(seed)
     strata = [np.flatnonzero(data.label == value) for value in (0, 1)]
@@ -150,7 +150,7 @@ def estimate(
     ranker = Ranker(score, data.label, data.amount)
     point = ranker.curve(data.weight)
     draws: dict[str, list[float]] = {name: [] for name in metrics}
-    for weight in bootstrap_weights(data, replicates, seed):
+    for weight in _replicates(data, replicates, seed):
         curve = ranker.curve(weight)
         for name, metric in metrics.items():
             draws[name].append(metric(curve))
@@ -178,7 +178,7 @@ def paired_difference(
         return [metric(curves[0]) - metric(curves[1]) for metric in chosen.values()]
 
     point = differences(data.weight)
-    draws = np.array([differences(weight) for weight in bootstrap_weights(data, replicates, seed)])
+    draws = np.array([differences(weight) for weight in _replicates(data, replicates, seed)])
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     return {name: Estimate(point[i], float(low[i]), float(high[i])) for i, name in enumerate(chosen)}
 

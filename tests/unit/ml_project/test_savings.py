@@ -42,3 +42,19 @@ def test_a_difference_of_the_detectable_size_is_seen_four_times_in_five() -> Non
     size = float(np.mean([paired_savings(data, -n, 0 * n, replicates=200).detectable for n in noise[:20]]))
     found = [paired_savings(data, -(n + size * data.label), 0 * n, replicates=200, seed=k) for k, n in enumerate(noise)]
     assert 0.68 < np.mean([gain.low > 0 for gain in found]) < 0.92
+
+
+def test_the_interval_is_that_of_drawing_every_row() -> None:
+    rng = np.random.default_rng(2)
+    label = rng.random(2_000) < 0.05
+    data = rows(rng.lognormal(4, 1, 2_000).tolist(), label.astype(int).tolist(), rng.uniform(1, 3, 2_000).tolist())
+    first, second = (losses(data, 0.5 * label + rng.normal(0, 0.3, 2_000), 0.5, 5.0) for _ in range(2))
+    found = paired_savings(data, first, second, replicates=4_000)
+    strata = [np.flatnonzero(data.label == value) for value in (0, 1)]
+    draws = []
+    for _ in range(4_000):
+        drawn = np.concatenate([stratum[rng.integers(0, len(stratum), len(stratum))] for stratum in strata])
+        weight = data.weight[drawn]
+        stake = weight @ (data.amount[drawn] * data.label[drawn])
+        draws.append(weight @ (second[drawn] - first[drawn]) / stake)
+    assert [found.low, found.high] == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.03)
