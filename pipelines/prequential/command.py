@@ -18,8 +18,9 @@ RunId = Annotated[
 def prequential(blocks: Blocks = 6, label_delay: Delay = 0.1, start: Start = 0.4, run_id: RunId = "") -> None:
     """Replay the ingested history: learn from what was known, score the next block, move on.
 
-    Logs average precision, precision at the alert budget and cost of every block in a run of its own, with a page. Cut
-    off, the same command goes on with the first block that is missing.
+    Average precision, precision at the alert budget and cost of every block go into a run, with a page.
+
+    Cut off, the same command goes on with the first block that is missing.
     """
     from pipelines.prequential.replay import Plan, run_prequential
     from pipelines.settings import PipelineSettings
