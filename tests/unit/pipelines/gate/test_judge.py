@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -51,7 +52,9 @@ def test_each_limit_can_refuse(limits: GateLimits, evidence: Evidence, limit: st
 def test_what_was_not_shown_counts_as_failed(
     limits: GateLimits, evidence: Evidence, fault: dict[str, object], name: str
 ) -> None:
-    assert failed(judge(limits, replace(evidence, **fault))) == [name]  # type: ignore[arg-type]
+    report = judge(limits, replace(evidence, **fault))  # type: ignore[arg-type]
+    assert failed(report) == [name]
+    assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["passed"] is False
 
 
 def test_a_bundle_that_is_not_what_its_tag_says_is_refused(limits: GateLimits, evidence: Evidence) -> None:
