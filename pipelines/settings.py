@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_project.policies import PolicySettings
+from stores.objects import checked_endpoint, checked_location
 
 
 class PipelineSettings(BaseSettings):
@@ -25,14 +26,19 @@ class PipelineSettings(BaseSettings):
     )
     experiment: str = Field("fraud-detection", description="MLflow experiment of pipeline runs.")
     model_name: str = Field("fraud-ensemble", description="Registered model.")
-    releases_uri: str = Field("", description="Folder for promoted bundles; empty: `releases` under the state folder.")
+    releases_uri: str = Field(
+        "", description="Folder or s3://bucket/prefix for promoted bundles; empty: `releases` under the state folder."
+    )
+    s3_endpoint_url: str = Field(
+        "", description="S3 endpoint, such as http://127.0.0.1:9000; empty: AWS's own. Credentials are AWS's own, too."
+    )
 
     user: str = Field("", description="Name that the history of moves writes; empty: the operating system's user.")
     require_approval: bool = Field(
         False, description="Promotions wait until another person than the one who asked approves them."
     )
 
-    data: str = Field("auto", description="auto, kaggle, simulated, or a file or folder.")
+    data: str = Field("auto", description="auto, kaggle, simulated, or a file or folder, local or s3://.")
     missing: Literal["reject", "impute"] = Field("reject", description="What to do with missing values.")
     simulated_rows: int = Field(284_807, ge=5_000, description="Rows that the simulator makes.")
 
@@ -57,6 +63,9 @@ class PipelineSettings(BaseSettings):
     fpr: float = Field(0.001, gt=0, lt=1, description="False-positive rate of the policy recall_at_fpr.")
     decline_precision: float = Field(0.95, gt=0, le=1, description="Precision on validation that declines must have.")
 
+    _location = field_validator("releases_uri")(checked_location)
+    _endpoint = field_validator("s3_endpoint_url")(checked_endpoint)
+
     @property
     def mlflow_uri(self) -> str:
         """Tracking server, or the file that stands in for it."""
@@ -73,9 +82,9 @@ class PipelineSettings(BaseSettings):
         return self.study_url or f"sqlite:///{(self.state_dir / 'optuna.db').resolve()}"
 
     @property
-    def releases(self) -> Path:
-        """Folder of the releases."""
-        return Path(self.releases_uri) if self.releases_uri else self.state_dir / "releases"
+    def releases(self) -> str:
+        """Folder or ``s3://bucket/prefix`` of the releases."""
+        return self.releases_uri or str(self.state_dir / "releases")
 
     @property
     def dataset_path(self) -> Path:

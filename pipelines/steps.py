@@ -29,6 +29,7 @@ def run_ingest(settings: PipelineSettings) -> Ingested:
             missing=settings.missing,
             simulated_rows=settings.simulated_rows,
             seed=settings.seed,
+            s3_endpoint_url=settings.s3_endpoint_url,
             on_notice=lambda text: console.print(f"[bold yellow]{text}[/bold yellow]"),
         )
         report = ingested.meta.cleaning

@@ -114,7 +114,7 @@ def _gateway(state: Path, settings: PipelineSettings, mlflow_url: str, port: int
     environment = {
         "MLFLOW_TRACKING_URI": mlflow_url,
         "FRAUD_STATE_DIR": str(state / "gateway"),
-        "FRAUD_RELEASES_URI": str(settings.releases.resolve()),
+        "FRAUD_RELEASES_URI": str(Path(settings.releases).resolve()),
         "FRAUD_MODEL_NAME": settings.model_name,
         "FRAUD_HOST": HOST,
         "FRAUD_PORT": str(port),

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 
 from serving.access_settings import AccessSettings
+from stores.objects import checked_endpoint, checked_location
 
 
 class GatewaySettings(AccessSettings):
@@ -27,7 +28,11 @@ class GatewaySettings(AccessSettings):
     )
     model_name: str = Field("fraud-ensemble", min_length=1, description="Registered model whose Production answers.")
     releases_uri: str = Field(
-        "var/releases", description="Folder of promoted bundles, for a start while the MLflow server is down."
+        "var/releases",
+        description="Folder or s3://bucket/prefix of promoted bundles, for a start while the MLflow server is down.",
+    )
+    s3_endpoint_url: str = Field(
+        "", description="S3 endpoint, such as http://127.0.0.1:9000; empty: AWS's own. Credentials are AWS's own, too."
     )
     require_gate: bool = Field(
         False,
@@ -65,13 +70,8 @@ class GatewaySettings(AccessSettings):
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
 
-    @field_validator("releases_uri")
-    @classmethod
-    def _folder(cls, value: str) -> str:
-        path = value.removeprefix("file://")
-        if "://" in path:
-            raise ValueError("only a local folder is understood")
-        return path
+    _location = field_validator("releases_uri")(checked_location)
+    _endpoint = field_validator("s3_endpoint_url")(checked_endpoint)
 
     @property
     def bundle_cache(self) -> Path:

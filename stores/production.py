@@ -10,7 +10,7 @@ from stores.gate_result import gate_result
 from stores.gated import released_gate
 from stores.live import LiveVersion, ReleasedProduction, load_cached
 from stores.registry import PRODUCTION, Registry
-from stores.releases import LocalReleases
+from stores.releases import Releases
 
 __all__ = ["LiveVersion", "Production"]
 
@@ -24,12 +24,12 @@ class Production:
     Parameters
     ----------
     registry : Registry
-    releases : LocalReleases
+    releases : Releases
     cache : Path
         Folder for bundles; one subfolder per digest.
     """
 
-    def __init__(self, registry: Registry, releases: LocalReleases, cache: Path) -> None:
+    def __init__(self, registry: Registry, releases: Releases, cache: Path) -> None:
         self._registry = registry
         self._released = ReleasedProduction(releases, cache)
         self._cache = cache

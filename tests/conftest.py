@@ -1,5 +1,6 @@
 """What tests of several folders share."""
 
+import hashlib
 import importlib.util
 import itertools
 import os
@@ -18,6 +19,7 @@ from sqlalchemy import create_engine, make_url
 
 from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
+from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server, find_program
 
 REAL_SAMPLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "creditcard_sample.parquet"
 REAL_HEAD = REAL_SAMPLE.with_name("creditcard_head.csv")
@@ -137,3 +139,35 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/decisions.db"
     return str(request.getfixturevalue("postgres_database"))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A running S3 server; who stops it starts it again."""
+    rclone = find_program("rclone")
+    if rclone is None:
+        missing("rclone")
+    server = S3Server(rclone, tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The test server's keys in the environment, and nothing of the machine's own."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+
+
+@pytest.fixture
+def s3_bucket(s3_server: S3Server, s3_credentials: None, tmp_path: Path) -> str:
+    """An empty bucket's name."""
+    name = f"bucket-{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
+    s3_server.client().create_bucket(Bucket=name)
+    return name

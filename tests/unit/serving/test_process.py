@@ -13,7 +13,7 @@ import pytest
 
 from serving.__main__ import main
 from serving.settings import GatewaySettings
-from stores.releases import LocalReleases
+from stores.releases import open_releases
 from tests.unit.serving.processes import ROOT, Process, environment
 
 
@@ -53,7 +53,7 @@ def test_ctrl_c_is_130(started) -> None:
 
 
 def test_starts_from_the_release_pointer_while_mlflow_is_down(tmp_path, scorer, legitimate) -> None:
-    LocalReleases(tmp_path / "releases").publish(scorer.bundle, "fraud-ensemble", 12, {}, datetime.now(UTC))
+    open_releases(str(tmp_path / "releases")).publish(scorer.bundle, "fraud-ensemble", 12, {}, datetime.now(UTC))
     running = Process(tmp_path)
     try:
         running.wait_until(lambda: running.client.get("/health/ready").status_code == 200)
@@ -95,16 +95,11 @@ def test_a_port_in_use_is_one_clear_message_and_no_traceback(tmp_path) -> None:
 
 def test_unusable_settings_are_named(monkeypatch, capsys) -> None:
     monkeypatch.setenv("FRAUD_POLL_SECONDS", "0")
-    monkeypatch.setenv("FRAUD_RELEASES_URI", "s3://bucket")
+    monkeypatch.setenv("FRAUD_RELEASES_URI", "gs://bucket")
+    monkeypatch.setenv("FRAUD_S3_ENDPOINT_URL", "http://key:sesame@host")
     monkeypatch.setenv("FRAUD_BOOTSTRAP_KEY", "too-short-a-secret")
-    assert sorted(refused(capsys).splitlines()) == [
-        f"FRAUD_{fault}. See python -m serving --help."
-        for fault in (
-            "BOOTSTRAP_KEY cannot be ***: it needs at least 32 random characters, such as `openssl rand -hex 32` gives",
-            "POLL_SECONDS cannot be '0': Input should be greater than 0",
-            "RELEASES_URI cannot be 's3://bucket': only a local folder is understood",
-        )
-    ]
+    message = refused(capsys)
+    assert sorted(message.splitlines()) == ["?"]
 
 
 def test_a_state_folder_that_cannot_be_made(tmp_path, monkeypatch, capsys) -> None:

@@ -15,7 +15,7 @@ from serving.live_model import ModelSlot
 from serving.model_source import released
 from serving.settings import GatewaySettings
 from serving.watcher import Watcher
-from stores.releases import POINTER, LocalReleases, Release
+from stores.releases import POINTER, Release, open_releases
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> GatewaySettings:
 @pytest.fixture
 def release(settings, scorer) -> Release:
     """Version 7, published."""
-    releases = LocalReleases(Path(settings.releases_uri))
+    releases = open_releases(settings.releases_uri)
     return releases.publish(scorer.bundle, "fraud-ensemble", 7, {}, datetime.now(UTC))
 
 
