@@ -14,6 +14,7 @@ from ml_project.errors import FraudError
 from pipelines.commands import moves, steps
 from pipelines.compare.command import compare
 from pipelines.prequential.command import prequential
+from stores.masking import masked
 from stores.mlflow_environment import quiet_mlflow
 
 EXIT_CODES = (
@@ -59,7 +60,7 @@ def run() -> NoReturn:
     """Run the command line and turn every expected failure into one message and its exit code."""
     # a scheduler's SIGTERM stops the work as cleanly as Ctrl-C does
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    quiet_mlflow()
+    quiet_mlflow(patient=True)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
@@ -70,7 +71,7 @@ def run() -> NoReturn:
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"])
-        _exit(f"Setting {name}: {first['msg']} (got {first['input']!r}).", 2)
+        _exit(f"Setting {name}: {first['msg']} (got {masked(repr(first['input']))}).", 2)
     except typer.TyperException as error:
         _exit(f"{error.format_message().rstrip('.')}. See `python -m pipelines --help`.", error.exit_code)
     # the library turns Ctrl-C into this value, and --help into 0

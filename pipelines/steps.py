@@ -8,6 +8,7 @@ from ml_project.errors import Refused
 from pipelines.evaluation import Measured
 from pipelines.ingest import Ingested, IngestedMeta, ingest, read_ingested
 from pipelines.moves.opening import open_stores
+from pipelines.preflight import require_stores
 from pipelines.progress import console, step
 from pipelines.promote import Order, Promotion, promote
 from pipelines.settings import PipelineSettings
@@ -83,8 +84,9 @@ def run_main(settings: PipelineSettings) -> tuple[Run, Measured, Promotion]:
     Refused
         When validation fails: nothing is trained then.
     """
-    run_ingest(settings)
     tracker = Tracker(settings)
+    require_stores(settings)
+    run_ingest(settings)
     with tracker.pipeline_run("main") as run:
         _validate(settings, run)
         _train(settings, run)

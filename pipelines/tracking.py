@@ -17,9 +17,10 @@ from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
-from ml_project.errors import InvalidInput, Unavailable
+from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate
 from pipelines.settings import PipelineSettings
+from stores.mlflow_errors import SERVER_ERRORS, require_server, unavailable
 
 STEP_TAG = "fraud.step"
 DONE_TAG = "fraud.done."
@@ -144,10 +145,17 @@ def create_database(path: Path) -> None:
 
 
 class Tracker:
-    """The experiment of pipeline runs on one tracking server."""
+    """The experiment of pipeline runs on one tracking server.
+
+    Raises
+    ------
+    Unavailable
+        When the server cannot be reached or refuses us, within seconds.
+    """
 
     def __init__(self, settings: PipelineSettings) -> None:
         self._uri = settings.mlflow_uri
+        require_server(self._uri)
         if not settings.tracking_uri:
             create_database(settings.mlflow_database)
         self._name = settings.experiment
@@ -166,17 +174,27 @@ class Tracker:
             kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's page opens its view for agents
             return str(self.client.create_experiment(self._name, artifact_location=local, tags=kind))
         except MlflowException as error:
-            raise Unavailable(
-                f"The MLflow server at {self._uri} does not answer as it should: {str(error).splitlines()[0][:300]}",
-                "Check MLFLOW_TRACKING_URI and that the server runs.",
-            ) from error
+            raise unavailable(self._uri, error) from error
 
     @contextmanager
     def pipeline_run(self, step: str) -> Iterator[Run]:
         """The parent run of a pipeline execution.
 
         ``mlflow run`` has made a run already: it is taken when it is in our experiment, else it only points to ours.
+
+        Raises
+        ------
+        Unavailable
+            When the server goes away for longer than its client tries again.
         """
+        try:
+            with self._parent_run(step) as run:
+                yield run
+        except SERVER_ERRORS as error:
+            raise unavailable(self._uri, error) from error
+
+    @contextmanager
+    def _parent_run(self, step: str) -> Iterator[Run]:
         launched = self.run(os.environ["MLFLOW_RUN_ID"]) if os.environ.get("MLFLOW_RUN_ID") else None
         if launched is not None and launched.experiment_id == self.experiment_id:
             launched.log(tags={STEP_TAG: step})

@@ -22,6 +22,7 @@ from pipelines.evaluation import Measured, measure
 from pipelines.ingest import IngestedMeta
 from pipelines.progress import console, progress, step
 from pipelines.settings import PipelineSettings
+from pipelines.study_storage import storage_errors
 from pipelines.tracking import DONE_TAG, Run
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def _tune(settings: PipelineSettings, run: Run, train_part: Dataset, digest: str
             )
             advance(value)
 
-        chosen = tuning.tune(study, folds, settings.trials, settings.timeout, on_trial)
+        with storage_errors(settings.study):
+            chosen = tuning.tune(study, folds, settings.trials, settings.timeout, on_trial)
     run.log(
         params={f"best_{key}": value for key, value in study.best_trial.params.items()},
         metrics={"tuning_average_precision": study.best_value},

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionEr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ml_project.errors import FraudError, InvalidInput, Unavailable
+from stores.postgres import ENGINE_OPTIONS, is_postgres, with_driver
 
 _REMEDY: Final = "Check FRAUD_DATABASE_URL and that the database runs."
 _BUSY_SECONDS: Final = 2
@@ -24,9 +25,6 @@ _LOOK_SECONDS: Final = 0.001
 
 _SQLITE: Final = b"SQLite format 3\0"
 """What every database begins with that is not empty."""
-
-_POSTGRES_OPTIONS: Final = "-c statement_timeout=10000 -c synchronous_commit=on"
-_POSTGRES_DRIVER: Final = "postgresql+psycopg"
 
 
 def open_engine(url: str) -> Engine:
@@ -48,8 +46,8 @@ def open_engine(url: str) -> Engine:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # the message would hold the URL, and with it the password
         raise InvalidInput("FRAUD_DATABASE_URL is not a URL.", "Write sqlite:///path or postgresql://...") from None
-    if parsed.drivername in ("postgres", "postgresql", _POSTGRES_DRIVER):
-        return _postgres(parsed.set(drivername=_POSTGRES_DRIVER))
+    if is_postgres(parsed):
+        return _postgres(parsed)
     if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:"):
         return _sqlite(Path(str(parsed.database)))
     raise InvalidInput(
@@ -98,22 +96,7 @@ def _postgres(url: URL) -> Engine:
     except ProgrammingError as error:
         cause = f"FRAUD_DATABASE_URL {masked(url)} has an {_reason(error)}"
         raise InvalidInput(f"{cause}.", "Write postgresql://user:password@host/name.") from None
-    return create_engine(
-        url,
-        pool_pre_ping=True,
-        pool_size=5,
-        max_overflow=5,
-        pool_timeout=3,
-        # A host that vanishes without a word is noticed in seconds, not in the kernel's 15 minutes.
-        connect_args={
-            "connect_timeout": 3,
-            "options": _POSTGRES_OPTIONS,
-            "tcp_user_timeout": 5000,
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 3,
-        },
-    )
+    return create_engine(with_driver(url), **ENGINE_OPTIONS)
 
 
 def _sqlite(path: Path) -> Engine:

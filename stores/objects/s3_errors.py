@@ -11,6 +11,7 @@ from boto3.exceptions import Boto3Error
 from botocore import exceptions as aws
 
 from ml_project.errors import FraudError, InvalidInput, Unavailable
+from stores.connections import connection_fault
 from stores.masking import masked
 from stores.objects.errors import MissingObject
 
@@ -131,17 +132,7 @@ def _skew(error: Any) -> str:
 def _connection(error: Any) -> str:
     """Why there is no connection; the reason hides in the text of an error inside."""
     text = str(getattr(error, "kwargs", {}).get("error", error))
-    for sign, words in {
-        "refused": "the connection is refused",
-        "Name or service not known": "the host is unknown",
-        "resolution": "the host is unknown",
-        "No address associated": "the host is unknown",
-        "timed out": "no connection in time",
-        "CERTIFICATE": "its certificate cannot be trusted",
-    }.items():
-        if sign in text:
-            return words
-    return f"the connection broke ({type(error).__name__})"
+    return connection_fault(text) or f"the connection broke ({type(error).__name__})"
 
 
 def _line(error: BaseException) -> str:
