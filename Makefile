@@ -4,10 +4,11 @@ DATA ?= auto
 TRIALS ?= 30
 PORT ?= 8000
 MLFLOW_PORT ?= 5000
+BACKEND ?= embedded
 
 VENV := .venv
 BIN := $(VENV)/bin
-UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT)
+UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT) --backend $(BACKEND)
 
 .DEFAULT_GOAL := help
 .PHONY: help run smoke test test-slow soak bench lint audit format lock clean
@@ -15,7 +16,7 @@ UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(P
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-run: $(VENV)/run.stamp ## train, promote and serve on this machine until Ctrl-C (DATA= TRIALS= PORT= MLFLOW_PORT=)
+run: $(VENV)/run.stamp ## train, promote and serve on this machine until Ctrl-C (DATA= TRIALS= PORT= MLFLOW_PORT= BACKEND=servers)
 	@$(UP)
 
 smoke: $(VENV)/run.stamp ## the same, ended after one /predict and one /predict-batch were answered

@@ -79,6 +79,10 @@ class PostgresServer:
     def stop(self, mode: str = "fast") -> None:
         self._run(self._pg_ctl, "-D", str(self._data), "-m", mode, "-w", "stop")
 
+    def program(self, name: str) -> str:
+        """One of the programs beside the server."""
+        return str(Path(self._pg_ctl).resolve().with_name(name))
+
     def _run(self, *command: str) -> None:
         user = self._user if os.geteuid() == 0 else None
         done = subprocess.run(command, user=user, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True)

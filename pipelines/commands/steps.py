@@ -1,6 +1,6 @@
 """The steps from data to a finished model, and all of them at once."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -59,8 +59,13 @@ def up(
     port: Annotated[int, typer.Option(help="Port of the gateway.")] = 8000,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
     smoke: Annotated[bool, typer.Option("--smoke", help="Stop after one single and one batch prediction.")] = False,
+    backend: Annotated[
+        Literal["embedded", "servers"], typer.Option(help="SQLite and folders, or PostgreSQL and S3 started here.")
+    ] = "embedded",
 ) -> None:
     """Start MLflow and the gateway on this machine, run `main`, show a sample answer, and serve until Ctrl-C."""
+    from pipelines.up import BackendName
     from pipelines.up import up as start
 
-    start(settings_with(data=data, trials=trials), port=port, mlflow_port=mlflow_port, smoke=smoke)
+    settings = settings_with(data=data, trials=trials)
+    start(settings, port=port, mlflow_port=mlflow_port, smoke=smoke, backend=BackendName(backend))
