@@ -32,7 +32,8 @@ class ServerSecrets:
 
     def write_auth_config(self, path: Path, database_url: str) -> Path:
         """The file from which alone MLflow takes the address of its users' database."""
-        lines = ("[mlflow]", "default_permission = READ", f"database_uri = {database_url}", "admin_username = admin")
+        address = database_url.replace("%", "%%")  # MLflow reads it with interpolation
+        lines = ("[mlflow]", "default_permission = READ", f"database_uri = {address}", "admin_username = admin")
         write_private(path, "\n".join(lines) + "\n")
         return path
 

@@ -66,6 +66,9 @@ class Platform:
             "FRAUD_DATABASE_URL": self.database("decided", "postgresql"),
             "FRAUD_STATE_DIR": str(self.folder / "state"),
             "FRAUD_REPLICATES": "100",
+            "FRAUD_FOLDS": "2",
+            "FRAUD_TUNING_ROWS": "2000",
+            "FRAUD_THREADS": "1",
             **extra,
         }
 
@@ -76,7 +79,7 @@ class Platform:
             env=self.environment(**extra),
             capture_output=True,
             text=True,
-            timeout=400,
+            timeout=600,
             check=False,
         )
 
@@ -102,7 +105,7 @@ class Platform:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_for(f"{self.mlflow_url}/health", 200)
+        wait_for(f"{self.mlflow_url}/health", 200, seconds=240)
 
     def stop_mlflow(self) -> None:
         if self.mlflow is not None:
@@ -140,18 +143,20 @@ def platform(tmp_path_factory, postgres_server: PostgresServer, s3_server: S3Ser
     made = Platform(tmp_path_factory.mktemp("platform"), postgres_server, s3_server, free_port())
     made.administer(*(f"CREATE DATABASE {name}" for name in DATABASES))
     s3_server.client().create_bucket(Bucket=BUCKET)
-    made.start_mlflow()
-    yield made
-    made.stop_mlflow()
+    try:
+        made.start_mlflow()
+        yield made
+    finally:
+        made.stop_mlflow()
 
 
 @pytest.fixture(scope="module")
 def trained(platform: Platform) -> subprocess.CompletedProcess[str]:
     """`main` on data from S3."""
     client = platform.s3.client()
-    content = transactions(12_000, seed=4).to_csv(index=False).encode()
+    content = transactions(8_000, seed=4).to_csv(index=False).encode()
     client.put_object(Bucket=BUCKET, Key="data/bank.csv", Body=content)
-    return platform.pipelines("main", "--data", f"s3://{BUCKET}/data/bank.csv", "--trials", "2")
+    return platform.pipelines("main", "--data", f"s3://{BUCKET}/data/bank.csv", "--trials", "1")
 
 
 @pytest.fixture
