@@ -33,7 +33,13 @@ class ServerSecrets:
     def write_auth_config(self, path: Path, database_url: str) -> Path:
         """The file from which alone MLflow takes the address of its users' database."""
         address = database_url.replace("%", "%%")  # MLflow reads it with interpolation
-        lines = ("[mlflow]", "default_permission = READ", f"database_uri = {address}", "admin_username = admin")
+        lines = (
+            "[mlflow]",
+            "default_permission = READ",
+            f"database_uri = {address}",
+            "admin_username = admin",
+            "auth_cache_ttl_seconds = 60",  # else the slow password hash is computed for every request
+        )
         write_private(path, "\n".join(lines) + "\n")
         return path
 
