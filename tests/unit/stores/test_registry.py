@@ -184,5 +184,5 @@ def test_the_client_is_made_quick_to_give_up_unless_told_otherwise(monkeypatch: 
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     quiet_mlflow()
-    assert [os.environ[f"MLFLOW_HTTP_REQUEST_{name}"] for name in names] == ["3", "2"]
+    assert [os.environ[f"MLFLOW_HTTP_REQUEST_{name}"] for name in names] == ["3", "1"]
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "kept"
