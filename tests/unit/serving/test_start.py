@@ -141,3 +141,14 @@ def test_the_first_start_does_without_mlflow(settings, release, caplog) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "7False"
+
+
+def test_the_pointer_may_lie_in_s3(slot, tmp_path, scorer, s3_server, s3_bucket) -> None:
+    settings = GatewaySettings(
+        releases_uri=f"s3://{s3_bucket}/releases", s3_endpoint_url=s3_server.url, state_dir=tmp_path / "state"
+    )
+    open_releases(settings.releases_uri, settings.s3_endpoint_url).publish(
+        scorer.bundle, "fraud-ensemble", 7, {}, datetime.now(UTC)
+    )
+    Watcher(None, slot, 10, 1, lambda: released(settings)).start_at_once()
+    assert (slot.current.version, slot.current.live.digest) == ("7", scorer.bundle.digest)
