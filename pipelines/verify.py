@@ -17,7 +17,7 @@ from stores.gate_result import cleared, gate_result, verdict
 from stores.history import History
 from stores.moves import Record
 from stores.registry import ModelVersion, Registry
-from stores.releases import LocalReleases
+from stores.releases import Releases
 
 _SHORT = 12
 
@@ -54,7 +54,7 @@ class Verification:
         return table
 
 
-def verify(registry: Registry, history: History, releases: LocalReleases) -> Verification:
+def verify(registry: Registry, history: History, releases: Releases) -> Verification:
     """Check every file of Production, Previous and Challenger, the aliases, the history and the release pointer.
 
     Raises
@@ -134,7 +134,7 @@ def _gate(version: ModelVersion) -> Finding:
     return Finding(f"gate of Production (version {version.version})", words[verdict(gate)], cleared(gate))
 
 
-def _release(releases: LocalReleases, version: ModelVersion) -> Iterator[Finding]:
+def _release(releases: Releases, version: ModelVersion) -> Iterator[Finding]:
     try:
         release = releases.current()
         if release is None:

@@ -6,7 +6,9 @@ import typer
 
 from pipelines.settings import PipelineSettings
 
-Data = Annotated[str | None, typer.Option(help="auto, kaggle, simulated, or a CSV or Parquet file or folder, also s3://.")]
+Data = Annotated[
+    str | None, typer.Option(help="auto, kaggle, simulated, or a CSV or Parquet file or folder, also s3://.")
+]
 Trials = Annotated[int | None, typer.Option(help="Trials of the whole study, earlier executions included.")]
 Timeout = Annotated[float | None, typer.Option(help="Seconds after which no further trial starts.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything drawn at random.")]

@@ -15,7 +15,7 @@ from stores.gate_result import FORCED_TAG
 from stores.history import History
 from stores.moves import Ending, Entry, Kind, Record
 from stores.registry import Registry
-from stores.releases import LocalReleases
+from stores.releases import Releases
 
 HISTORY_TAG: Final = "fraud.history"
 """Registered-model tag: the history run's id, for readers of MLflow's page."""
@@ -28,7 +28,7 @@ class NotPublished(Unavailable):
 class Finisher:
     """Carries out claims in the name of ``who``."""
 
-    def __init__(self, registry: Registry, history: History, releases: LocalReleases, who: str) -> None:
+    def __init__(self, registry: Registry, history: History, releases: Releases, who: str) -> None:
         self._registry = registry
         self._history = history
         self._releases = releases

@@ -15,7 +15,7 @@ from stores.gate_result import Verdict, gate_result, verdict
 from stores.history import History
 from stores.moves import Entry, Kind, Move, Record
 from stores.registry import ModelVersion, Registry
-from stores.releases import LocalReleases
+from stores.releases import Releases
 
 OUTSIDE: Final = "outside the tool"
 
@@ -48,7 +48,7 @@ class Mover:
         Version of this software, for the history.
     """
 
-    def __init__(self, registry: Registry, history: History, releases: LocalReleases, who: str, tool: str) -> None:
+    def __init__(self, registry: Registry, history: History, releases: Releases, who: str, tool: str) -> None:
         self.registry = registry
         self.who = who
         self._history = history

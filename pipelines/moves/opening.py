@@ -13,7 +13,7 @@ from pipelines.settings import PipelineSettings
 from pipelines.tracking import create_database
 from stores.history import History
 from stores.registry import Registry
-from stores.releases import LocalReleases
+from stores.releases import Releases, open_releases
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Stores:
 
     registry: Registry
     history: History
-    releases: LocalReleases
+    releases: Releases
 
 
 def open_stores(settings: PipelineSettings) -> Stores:
@@ -30,7 +30,7 @@ def open_stores(settings: PipelineSettings) -> Stores:
     if not settings.tracking_uri:
         create_database(settings.mlflow_database)
     uri, model = settings.mlflow_uri, settings.model_name
-    return Stores(Registry(uri, model), History(uri, model), LocalReleases(settings.releases))
+    return Stores(Registry(uri, model), History(uri, model), open_releases(settings.releases, settings.s3_endpoint_url))
 
 
 def open_mover(settings: PipelineSettings) -> Mover:

@@ -8,7 +8,7 @@ from ml_project.bundle import Bundle, read_bundle
 from ml_project.errors import InvalidBundle
 from stores.gate_result import gate_result
 from stores.registry import ModelVersion, Registry
-from stores.releases import LocalReleases
+from stores.releases import Release, Releases
 
 
 def checked_bundle(registry: Registry, version: ModelVersion) -> Bundle:
@@ -27,10 +27,18 @@ def checked_bundle(registry: Registry, version: ModelVersion) -> Bundle:
         return read_bundle(folder, version.digest)
 
 
-def publish(registry: Registry, releases: LocalReleases, version: ModelVersion) -> None:
+def publish(registry: Registry, releases: Releases, version: ModelVersion) -> None:
     """Publish a version's bundle unless the pointer says all of it already."""
-    gate, current = gate_result(version.tags), releases.current()
+    gate, current = gate_result(version.tags), _pointer(releases)
     if current and (current.version, current.digest, current.gate) == (version.version, version.digest, gate):
         return
     bundle = checked_bundle(registry, version)
     releases.publish(bundle, registry.model_name, version.version, gate, datetime.now(UTC))
+
+
+def _pointer(releases: Releases) -> Release | None:
+    """What the pointer says; one that is spoiled says nothing, so that it is written anew."""
+    try:
+        return releases.current()
+    except InvalidBundle:
+        return None

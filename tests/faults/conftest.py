@@ -20,7 +20,7 @@ from ml_project.split import split_by_time
 from stores.decisions import DecisionStore, open_engine
 from stores.mlflow_environment import quiet_mlflow
 from stores.registry import BUNDLE_PATH, DIGEST_TAG, PRODUCTION, Registry
-from stores.releases import LocalReleases
+from stores.releases import open_releases
 from tests.faults.clients import Acknowledged, Transactions
 from tests.faults.figures import FIGURES, Figures, table
 from tests.faults.processes import Gateway, MlflowServer
@@ -93,7 +93,7 @@ class Model:
 
     def publish(self, number: int, releases: Path) -> None:
         """Write the release pointer, as a promotion by our own command does."""
-        LocalReleases(releases).publish(
+        open_releases(str(releases)).publish(
             self.bundles[number], self.registry.model_name, number, {"passed": True}, datetime.now(UTC)
         )
 

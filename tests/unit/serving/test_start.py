@@ -44,7 +44,7 @@ def watcher(slot, source, settings) -> Watcher:
 
 @pytest.mark.parametrize(("gate", "version"), [({"passed": True}, "7"), ({"passed": False}, None)])
 def test_the_pointer_past_the_gate_does_not_answer(slot, source, settings, scorer, gate, version) -> None:
-    LocalReleases(Path(settings.releases_uri)).publish(scorer.bundle, "fraud-ensemble", 7, gate, datetime.now(UTC))
+    open_releases(settings.releases_uri).publish(scorer.bundle, "fraud-ensemble", 7, gate, datetime.now(UTC))
     strict = settings.model_copy(update={"require_gate": True})
     Watcher(lambda: source, slot, 10, 1, lambda: released(strict)).start_at_once()
     assert (slot.current.version if slot.current else None) == version

@@ -17,7 +17,7 @@ import pytest
 
 from serving.shared_metrics import metrics_folder
 from serving.webhook import signature
-from stores.releases import LocalReleases
+from stores.releases import open_releases
 from tests.unit.serving.processes import Process
 
 SECRET = "a-secret-of-at-least-32-characters"
@@ -28,7 +28,7 @@ Started = Callable[..., Process]
 @pytest.fixture(scope="module")
 def publish(scorer: Any) -> Callable[[Path, int], None]:
     def publish(folder: Path, version: int) -> None:
-        releases = LocalReleases(folder / "releases")
+        releases = open_releases(str(folder / "releases"))
         releases.publish(scorer.bundle, "fraud-ensemble", version, {}, datetime.now(UTC))
 
     return publish

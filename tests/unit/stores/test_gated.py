@@ -10,7 +10,7 @@ from stores.gated import Gated, released_gate
 from stores.live import ReleasedProduction
 from stores.production import Production
 from stores.registry import PRODUCTION, Registry
-from stores.releases import LocalReleases
+from stores.releases import open_releases
 
 TAGS = {
     "passed": {"gate.passed": "true", "gate.failures": "none"},
@@ -31,7 +31,7 @@ def test_by_the_registry(registry: Registry, add_version, bundle: Bundle, tmp_pa
     for name, value in TAGS[said].items():
         registry.tag(number, name, value)
     registry.move(PRODUCTION, number)
-    production = Production(registry, LocalReleases(tmp_path / "releases"), tmp_path / "cache")
+    production = Production(registry, open_releases(str(tmp_path / "releases")), tmp_path / "cache")
     gated = Gated(production, production.gate_of)
     live = gated.current()
     assert live.version == number
@@ -45,7 +45,7 @@ def test_by_the_registry(registry: Registry, add_version, bundle: Bundle, tmp_pa
 
 @pytest.mark.parametrize("said", TAGS)
 def test_by_the_release_pointer(bundle: Bundle, tmp_path: Path, said: str):
-    releases = LocalReleases(tmp_path / "releases")
+    releases = open_releases(str(tmp_path / "releases"))
     releases.publish(bundle, "fraud-ensemble", 5, gate_result(TAGS[said]), datetime(2026, 1, 2, tzinfo=UTC))
     gated = Gated(ReleasedProduction(releases, tmp_path / "cache"), released_gate)
     if said in ("passed", "forced"):
@@ -56,7 +56,7 @@ def test_by_the_release_pointer(bundle: Bundle, tmp_path: Path, said: str):
 
 
 def test_an_outage_of_the_registry_is_told_as_one(bundle: Bundle, tmp_path: Path):
-    gated = Gated(ReleasedProduction(LocalReleases(tmp_path), tmp_path / "cache"), released_gate)
+    gated = Gated(ReleasedProduction(open_releases(str(tmp_path)), tmp_path / "cache"), released_gate)
     assert gated.current() is None
     (tmp_path / "Production.json").mkdir()
     with pytest.raises(Unavailable):

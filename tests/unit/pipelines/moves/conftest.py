@@ -14,7 +14,7 @@ from stores.gate_result import GATE_TAG
 from stores.history import History
 from stores.moves import Kind
 from stores.registry import Registry
-from stores.releases import LocalReleases
+from stores.releases import Releases, open_releases
 from tests.unit.stores.conftest import AddVersion, add_version, mlflow_store, model, registry
 
 __all__ = ["add_version", "mlflow_store", "model", "registry"]
@@ -48,23 +48,29 @@ def history(registry: Registry) -> History:
 
 
 @pytest.fixture
-def releases(tmp_path: Path) -> LocalReleases:
-    return LocalReleases(tmp_path / "releases")
+def released(tmp_path: Path) -> Path:
+    """Where releases are published."""
+    return tmp_path / "releases"
 
 
 @pytest.fixture
-def mover(registry: Registry, history: History, releases: LocalReleases) -> Mover:
+def releases(released: Path) -> Releases:
+    return open_releases(str(released))
+
+
+@pytest.fixture
+def mover(registry: Registry, history: History, releases: Releases) -> Mover:
     return Mover(registry, history, releases, "anna", "1.0")
 
 
 @pytest.fixture
-def other(registry: Registry, history: History, releases: LocalReleases) -> Mover:
+def other(registry: Registry, history: History, releases: Releases) -> Mover:
     """A second person's."""
     return Mover(registry, history, releases, "bob", "1.0")
 
 
 @pytest.fixture
-def check(registry: Registry, history: History, releases: LocalReleases) -> Callable[[], Verification]:
+def check(registry: Registry, history: History, releases: Releases) -> Callable[[], Verification]:
     """What `verify` says now."""
     return lambda: verify(registry, history, releases)
 

@@ -13,7 +13,7 @@ from pipelines.rollback import rollback
 from stores.history import History
 from stores.moves import Kind
 from stores.registry import Registry
-from stores.releases import LocalReleases
+from stores.releases import open_releases
 
 WRITES = {"claim", "end", "move", "tag", "tag_model", "publish"}
 DIED = 86
@@ -52,7 +52,7 @@ class Mortal:
 
 
 def mortal_mover(uri: str, model: str, releases: Path, life: Life, who: str = "anna") -> Mover:
-    stores = Registry(uri, model), History(uri, model), LocalReleases(releases)
+    stores = Registry(uri, model), History(uri, model), open_releases(str(releases))
     return Mover(*(Mortal(store, life) for store in stores), who, "1.0")
 
 

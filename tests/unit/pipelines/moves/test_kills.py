@@ -17,7 +17,7 @@ from pipelines.moves.mover import Mover
 from stores.history import History
 from stores.moves import Kind
 from stores.registry import Registry
-from stores.releases import LocalReleases
+from stores.releases import Releases
 from tests.unit.pipelines.moves import mortal
 from tests.unit.pipelines.moves.conftest import promoted
 from tests.unit.pipelines.moves.mortal import COMMANDS, DIED, Life, mortal_mover
@@ -70,14 +70,21 @@ def deaths(act: Callable[[int], bool]) -> Iterator[int]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_again_finishes_what_was_cut_short(
-    command: str, prepared, mover: Mover, registry: Registry, releases: LocalReleases, history: History, check
+    command: str,
+    prepared,
+    mover: Mover,
+    registry: Registry,
+    releases: Releases,
+    released: Path,
+    history: History,
+    check,
 ) -> None:
     prepared(command)
 
     def act(writes: int) -> bool:
         life = Life(writes, die)
         try:
-            COMMANDS[command](mortal_mover(registry.tracking_uri, registry.model_name, releases.folder, life))
+            COMMANDS[command](mortal_mover(registry.tracking_uri, registry.model_name, released, life))
         except Killed:
             return True
         return False
@@ -94,12 +101,12 @@ def test_the_command_again_finishes_what_was_cut_short(
     ("command", "writes"), [*(("promote", n) for n in range(11)), *(("go_back", n) for n in range(14))]
 )
 def test_any_other_mover_finishes_it_too(
-    command: str, writes: int, prepared, other: Mover, registry: Registry, releases: LocalReleases, history, check
+    command: str, writes: int, prepared, other: Mover, registry: Registry, released: Path, history, check
 ) -> None:
     prepared(command)
     before, last = registry.aliases(), history.read().last
     with pytest.raises(Killed):
-        COMMANDS[command](mortal_mover(registry.tracking_uri, registry.model_name, releases.folder, Life(writes, die)))
+        COMMANDS[command](mortal_mover(registry.tracking_uri, registry.model_name, released, Life(writes, die)))
     finished = other.settle().finished
     if writes == 0:  # not even claimed
         assert (registry.aliases(), finished) == (before, ())
@@ -110,12 +117,14 @@ def test_any_other_mover_finishes_it_too(
     assert history.read().last == last + (writes > 0)
 
 
-def test_a_forced_promotion_is_told_for_ever(prepared, mover, registry: Registry, releases, history: History) -> None:
+def test_a_forced_promotion_is_told_for_ever(
+    prepared, mover, registry: Registry, releases, released, history: History
+) -> None:
     prepared("force")
     registry.tag(3, "gate.passed", "false")
     registry.tag(3, "gate.failures", "recall: 0.5 (limit 0.7)")
     with pytest.raises(Killed):
-        COMMANDS["force"](mortal_mover(registry.tracking_uri, registry.model_name, releases.folder, Life(2, die)))
+        COMMANDS["force"](mortal_mover(registry.tracking_uri, registry.model_name, released, Life(2, die)))
     mover.settle()
     assert history.read().entries[-1].move.gate == "forced"
     assert registry.version(3).tags["gate.forced"] == "anna: no time"
@@ -123,8 +132,8 @@ def test_a_forced_promotion_is_told_for_ever(prepared, mover, registry: Registry
     assert releases.current().gate == gate
 
 
-def process(command: str, registry: Registry, releases: LocalReleases, writes: int) -> subprocess.Popen[bytes]:
-    arguments = [command, registry.tracking_uri, registry.model_name, str(releases.folder), str(writes)]
+def process(command: str, registry: Registry, released: Path, writes: int) -> subprocess.Popen[bytes]:
+    arguments = [command, registry.tracking_uri, registry.model_name, str(released), str(writes)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([sys.executable, mortal.__file__, *arguments], env=environment, stderr=subprocess.PIPE)
 
@@ -132,12 +141,12 @@ def process(command: str, registry: Registry, releases: LocalReleases, writes: i
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["promote", "go_back"])
 def test_a_real_process_that_exits_before_every_write(
-    command: str, prepared, registry: Registry, releases: LocalReleases, check
+    command: str, prepared, registry: Registry, released: Path, check
 ) -> None:
     prepared(command)
 
     def act(writes: int) -> bool:
-        mover = process(command, registry, releases, writes)
+        mover = process(command, registry, released, writes)
         _, complaint = mover.communicate(timeout=120)
         assert mover.returncode in (0, DIED), complaint
         return mover.returncode == DIED
@@ -149,7 +158,7 @@ def test_a_real_process_that_exits_before_every_write(
 
 @pytest.mark.parametrize("turns", [pytest.param(4, marks=pytest.mark.slow), pytest.param(40, marks=pytest.mark.soak)])
 def test_kill_9_at_any_moment(
-    turns: int, prepared, mover: Mover, registry: Registry, releases: LocalReleases, history: History, check
+    turns: int, prepared, mover: Mover, registry: Registry, released: Path, history: History, check
 ) -> None:
     """Rollback and promotion in turn, each killed at a random moment of its life; the next one finds a sound state."""
     prepared("go_back")
@@ -157,7 +166,7 @@ def test_kill_9_at_any_moment(
     killed = 0
     for turn in range(turns):
         command = "go_back" if turn % 2 else "promote"
-        running = process(command, registry, releases, 1_000)
+        running = process(command, registry, released, 1_000)
         deadline = time.monotonic() + 60
         grown = history.read().last
         while running.poll() is None and history.read().last == grown and time.monotonic() < deadline:

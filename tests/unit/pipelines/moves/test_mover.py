@@ -15,13 +15,14 @@ from pipelines.moves.mover import OUTSIDE, Mover
 from pipelines.verify import Verification
 from stores.history import History
 from stores.moves import Kind, Move
+from stores.objects import LocalObjects
 from stores.registry import Registry
-from stores.releases import LocalReleases
+from stores.releases import Releases
 from tests.unit.pipelines.moves.conftest import promoted, variant
 
 
 def test_a_promotion_moves_everything(
-    mover: Mover, versions: list[int], registry: Registry, releases: LocalReleases, history: History, check
+    mover: Mover, versions: list[int], registry: Registry, releases: Releases, history: History, check
 ) -> None:
     promoted(mover, 1)
     assert registry.aliases() == {"Production": 1}
@@ -181,7 +182,7 @@ def test_spoiled_files_are_refused_before_anything_is_claimed(
     assert (registry.aliases(), history.read().last) == ({"Production": 1}, 1)
 
 
-class Away(LocalReleases):
+class Away(Releases):
     """Storage that takes nothing."""
 
     def publish(self, *_arguments: object) -> NoReturn:
@@ -189,10 +190,10 @@ class Away(LocalReleases):
 
 
 def test_a_rollback_does_not_wait_for_the_storage_of_releases(
-    mover: Mover, versions, registry: Registry, history: History, releases: LocalReleases, check, caplog
+    mover: Mover, versions, registry: Registry, history: History, releases, released: Path, check, caplog
 ) -> None:
     promoted(mover, 1, 2)
-    unlucky = Mover(registry, history, Away(releases.folder), "anna", "1.0")
+    unlucky = Mover(registry, history, Away(LocalObjects(released, setting="FRAUD_RELEASES_URI")), "anna", "1.0")
     with pytest.raises(NotPublished, match="names version 3, but its release could not be published: the disk is full"):
         promoted(unlucky, 3)
     unlucky.move(unlucky.settle(), Kind.ROLLBACK, registry.version(2), "in a hurry")
@@ -217,7 +218,7 @@ class Sleepy(Registry):
 
 
 def test_a_mover_that_slept_gives_way_to_what_came_later(
-    mover: Mover, versions, registry: Registry, history: History, releases: LocalReleases, check
+    mover: Mover, versions, registry: Registry, history: History, releases: Releases, check
 ) -> None:
     promoted(mover, 1)
     sleepy = Sleepy(registry.tracking_uri, registry.model_name)
@@ -265,12 +266,18 @@ def test_a_deleted_version_is_not_brought_back_by_its_claim(
 
 
 def test_verify_names_what_is_amiss(
-    mover: Mover, versions, registry: Registry, releases: LocalReleases, check: Callable[[], Verification], mlflow_store
+    mover: Mover,
+    versions,
+    registry: Registry,
+    releases: Releases,
+    released: Path,
+    check: Callable[[], Verification],
+    mlflow_store,
 ) -> None:
     promoted(mover, 1, 2)
     registry.tag(1, "bundle.sha256", registry.version(3).digest)
     release = releases.current()
-    path: Path = releases.folder / release.location / BOOSTER_FILE
+    path: Path = released / release.location / BOOSTER_FILE
     path.write_bytes(path.read_bytes() + b" ")
     mlflow_store.set_registered_model_alias(registry.model_name, "challenger", "4")
     registry.tag_model("fraud.history", "elsewhere")

@@ -5,12 +5,12 @@ from pipelines.moves.mover import Mover
 from pipelines.rollback import rollback
 from stores.moves import Kind
 from stores.registry import Registry
-from stores.releases import LocalReleases
+from stores.releases import Releases
 from tests.unit.pipelines.moves.conftest import promoted
 
 
 def test_two_rollbacks_go_back_twice_and_never_forward(
-    mover: Mover, versions, registry: Registry, releases: LocalReleases, check
+    mover: Mover, versions, registry: Registry, releases: Releases, check
 ) -> None:
     promoted(mover, 1, 2, 3)
     assert rollback(mover, "too many alerts") == "Production is version 2 again (before: version 3)."
