@@ -7,6 +7,7 @@ from ml_project.errors import Unavailable
 from serving.access_settings import SHORTEST_SECRET
 from serving.rate_limits import RateLimit
 from serving.settings import GatewaySettings
+from stores.masking import masked
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -50,7 +51,7 @@ def _fault(fault: dict[str, Any]) -> str:
         return f"{message}. See python -m serving --help.\n"
     name = str(fault["loc"][0])
     setting = name if name.isupper() else f"FRAUD_{name.upper()}"
-    value = "***" if name in _SECRET else repr(fault["input"])
+    value = "***" if name in _SECRET else masked(repr(fault["input"]))
     if fault["type"] == "too_short" and name in _SECRET:
         message = f"it needs at least {SHORTEST_SECRET} random characters, such as `openssl rand -hex 32` gives"
     return f"{setting} cannot be {value}: {message}. See python -m serving --help.\n"

@@ -116,10 +116,10 @@ def test_force_needs_a_reason_and_is_told_for_ever(
     settings: PipelineSettings, careful: PipelineSettings, client: MlflowClient, verified
 ) -> None:
     candidate = set_policy(careful, "cost").version
-    client.log_metric(candidate.run_id, "test_recall_at_fpr_0.01", 0.1)
+    client.log_metric(candidate.run_id, "parity_max_difference", 0.1)
     refused = run_promote(settings, version=2)
     assert (refused.outcome, refused.production.version) == (Outcome.REFUSED, 1)
-    assert "recall at 1 % false positives" in refused.sentence
+    assert "parity" in refused.sentence
     assert aliases(client) == {"Production": 1, "Challenger": 2}
     assert run_promote(settings, version=2).outcome is Outcome.REFUSED
     with pytest.raises(InvalidInput, match="needs a reason"):
@@ -131,7 +131,7 @@ def test_force_needs_a_reason_and_is_told_for_ever(
     assert [move["gate"] for move in moves(client)] == ["passed", "passed", "refused", "forced"]
     tags = client.get_model_version("fraud-ensemble", "2").tags
     assert tags["gate.forced"] == "anna: the fraud wave cannot wait"
-    pointer = json.loads((settings.releases / "Production.json").read_text())
+    pointer = json.loads((Path(settings.releases) / "Production.json").read_text())
     assert (pointer["version"], pointer["gate"]["forced"]) == (2, tags["gate.forced"])
     assert verified()
 

@@ -39,7 +39,7 @@ def refusal(tmp_path: Path, **settings: Any) -> str:
         ),
         (
             "postgresql://u:s3cret@host/name?nonsense=s3cret",
-            "FRAUD_DATABASE_URL postgresql+psycopg://u:***@host/name has an invalid connection option "
+            "FRAUD_DATABASE_URL postgresql://u:***@host/name has an invalid connection option "
             '"nonsense". Write postgresql://user:password@host/name.',
         ),
     ],
