@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import CapacityLimiter, move_on_after, sleep, to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.telemetry import TelemetryConfig
 
 from serving.dependencies import Gateway
 from serving.description import describe_keys
@@ -73,8 +74,10 @@ def create_app(
         await to_thread.run_sync(gateway.opened.close)
         await to_thread.run_sync(watcher.stop)
 
-    # No docs_url: FastAPI's page would load scripts from a CDN; serving.routes.docs does not.
-    app = FastAPI(title="Card-fraud gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
+    # No docs_url: FastAPI's page would load scripts from a CDN; serving.routes.docs does not. Its telemetry looks for
+    # OpenTelemetry's providers with every request; ours is in serving.metrics.
+    quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+    app = FastAPI(title="Card-fraud gateway", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=quiet)
     app.state.gateway = gateway = Gateway(settings, slot, CapacityLimiter(settings.batch_workers), watcher.look_now)
     app.state.metrics = GatewayMetrics(slot, emf, shared)
     install_error_handlers(app)
