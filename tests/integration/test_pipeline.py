@@ -104,7 +104,7 @@ def test_the_alias_names_the_version_and_its_digest(executed: Execution, client:
         for name in (ONNX_FILE, BOOSTER_FILE, MANIFEST_FILE)
     }
     assert version.tags["bundle.sha256"] == combined_digest(files)
-    pointer = json.loads((executed.settings.releases / "Production.json").read_text())
+    pointer = json.loads((Path(executed.settings.releases) / "Production.json").read_text())
     assert pointer["files"] == files
     assert (pointer["version"], pointer["gate"]["passed"]) == (1, True)
 
@@ -144,18 +144,21 @@ def test_twin_and_refit_are_told_apart(executed: Execution) -> None:
     assert json.loads(json.dumps(twin.settings)) == refit["settings"]
 
 
+@pytest.mark.slow
 def test_the_same_candidate_again_changes_nothing(executed: Execution) -> None:
     _, _, promotion = run_main(executed.settings)
     assert promotion.outcome is Outcome.UNCHANGED
     assert "nothing to do" in promotion.sentence
 
 
+@pytest.mark.slow
 def test_from_an_empty_study_the_digest_is_the_same(executed: Execution, tmp_path: Path) -> None:
     elsewhere = executed.settings.model_copy(update={"state_dir": tmp_path})
     run, _, _ = run_main(elsewhere)
     assert run.data.data.tags["bundle.sha256"] == executed.run.data.data.tags["bundle.sha256"]
 
 
+@pytest.mark.slow
 def test_step_by_step_refuses_simulated_after_real(executed: Execution, client: MlflowClient) -> None:
     settings = executed.settings.model_copy(update={"data": "simulated", "simulated_rows": 60_000, "trials": 1})
     run_ingest(settings)
