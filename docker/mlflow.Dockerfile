@@ -12,13 +12,6 @@ COPY docker/health.py docker/mlflow/serve.py docker/mlflow/users.py ./
 RUN rm requirements.txt && python -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM ${BASE_IMAGE}
-ARG BASE_IMAGE
-ARG COMMIT=unknown
-LABEL org.opencontainers.image.title="fraud MLflow" \
-      org.opencontainers.image.description="MLflow's server with users, for PostgreSQL and S3" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.base.name="${BASE_IMAGE}" \
-      org.opencontainers.image.revision="${COMMIT}"
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -37,6 +30,14 @@ COPY --from=packages /opt/venv /opt/venv
 COPY --from=packages /app /app
 # any other user writes there as well if it is in group 0, as OpenShift's are
 RUN install -d -m 0770 -o 10001 -g 0 /state
+# after the large layers: a new commit alone leaves them as they are
+ARG BASE_IMAGE
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="fraud MLflow" \
+      org.opencontainers.image.description="MLflow's server with users, for PostgreSQL and S3" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}" \
+      org.opencontainers.image.revision="${COMMIT}"
 WORKDIR /app
 USER 10001:0
 EXPOSE 5000

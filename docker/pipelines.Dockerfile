@@ -14,6 +14,19 @@ COPY pipelines pipelines
 RUN rm requirements.txt && python -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM ${BASE_IMAGE}
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp \
+    TMPDIR=/tmp \
+    GIT_PYTHON_REFRESH=quiet \
+    FRAUD_STATE_DIR=/state \
+    FRAUD_USER=pipelines
+COPY --from=packages /opt/venv /opt/venv
+COPY --from=packages /app /app
+# any other user writes there as well if it is in group 0, as OpenShift's are
+RUN install -d -m 0770 -o 10001 -g 0 /state
+# after the large layers: a new commit alone leaves them as they are
 ARG BASE_IMAGE
 ARG COMMIT=unknown
 LABEL org.opencontainers.image.title="fraud pipelines" \
@@ -21,20 +34,8 @@ LABEL org.opencontainers.image.title="fraud pipelines" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="${BASE_IMAGE}" \
       org.opencontainers.image.revision="${COMMIT}"
-# MLFLOW_RUN_CONTEXT: there is no git checkout here from which runs could take the commit
-ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    HOME=/tmp \
-    TMPDIR=/tmp \
-    GIT_PYTHON_REFRESH=quiet \
-    MLFLOW_RUN_CONTEXT="{\"mlflow.source.git.commit\": \"${COMMIT}\"}" \
-    FRAUD_STATE_DIR=/state \
-    FRAUD_USER=pipelines
-COPY --from=packages /opt/venv /opt/venv
-COPY --from=packages /app /app
-# any other user writes there as well if it is in group 0, as OpenShift's are
-RUN install -d -m 0770 -o 10001 -g 0 /state
+# there is no git checkout here from which runs could take the commit
+ENV MLFLOW_RUN_CONTEXT="{\"mlflow.source.git.commit\": \"${COMMIT}\"}"
 WORKDIR /app
 USER 10001:0
 HEALTHCHECK NONE

@@ -1,6 +1,5 @@
 """docker/compose.yaml: the order of things, nothing secret in it, and scripts that do what it counts on."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from serving.settings import GatewaySettings
-from tests.compose import FOLDER, ROOT, compose, secret_names, variables
+from tests.compose import FOLDER, OWNERS, ROOT, compose, databases, secret_names, variables
 from tests.conftest import PostgresServer, missing
 from tests.servers import find_program
 
@@ -115,29 +114,17 @@ def test_the_secrets_are_never_committed() -> None:
 
 
 def test_databases_belong_to_their_users_alone(postgres_server: PostgresServer) -> None:
-    url = make_url(postgres_server.url)
-    names = ("MLFLOW_PASSWORD", "GATEWAY_PASSWORD", "PIPELINES_PASSWORD")
-    programs = Path(postgres_server.program("psql")).parent
-    environment = {
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "PGHOST": str(url.query["host"]),
-        "PGDATABASE": "postgres",
-        "POSTGRES_USER": str(url.username),
-        **dict.fromkeys(names, "it's secret"),
-    }
-    done = subprocess.run(["sh", str(FOLDER / "postgres" / "databases.sh")], env=environment, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    owners = {"mlflow": "mlflow", "mlflow_users": "mlflow", "decisions": "gateway", "study": "pipelines"}
-    for database, owner in owners.items():
-        for user in set(owners.values()):
-            engine = create_engine(url.set(drivername="postgresql+psycopg", username=user, database=database))
-            if user != owner:
-                with pytest.raises(OperationalError, match="permission denied for database"):
-                    engine.connect()
-            else:
-                with engine.connect() as connection:
-                    assert connection.scalar(text("SELECT has_schema_privilege('public', 'CREATE')"))
-            engine.dispose()
+    with databases(postgres_server, dict.fromkeys(secret_names(), "not 'hexadecimal'")) as url:
+        for database, owner in OWNERS.items():
+            for user in set(OWNERS.values()):
+                engine = create_engine(url.set(username=user, database=database))
+                if user != owner:
+                    with pytest.raises(OperationalError, match="permission denied for database"):
+                        engine.connect()
+                else:
+                    with engine.connect() as connection:
+                        assert connection.scalar(text("SELECT has_schema_privilege('public', 'CREATE')"))
+                engine.dispose()
 
 
 def test_mlflow_does_not_start_without_its_secrets() -> None:
