@@ -1,0 +1,42 @@
+# The gateway. Build from the repository's root; docs/containers.md says how, and how to pin BASE_IMAGE by its digest.
+ARG BASE_IMAGE=python:3.11-slim
+
+FROM ${BASE_IMAGE} AS packages
+WORKDIR /app
+COPY requirements/gateway.txt requirements.txt
+# wheels only: the image that this runs in has no compiler either
+RUN python -m venv --without-pip /opt/venv \
+ && python -m pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: --require-hashes -r requirements.txt
+COPY docker/health.py health.py
+COPY ml_project ml_project
+COPY stores stores
+COPY serving serving
+# nothing can be compiled where the file system is read-only
+RUN rm requirements.txt && python -m compileall -q --invalidation-mode unchecked-hash .
+
+FROM ${BASE_IMAGE}
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp \
+    TMPDIR=/tmp \
+    FRAUD_HOST=0.0.0.0 \
+    FRAUD_PORT=8000 \
+    FRAUD_STATE_DIR=/state
+COPY --from=packages /opt/venv /opt/venv
+COPY --from=packages /app /app
+# any other user writes there as well if it is in group 0, as OpenShift's are
+RUN install -d -m 0770 -o 10001 -g 0 /state
+# after the large layers: a new commit alone leaves them as they are
+ARG BASE_IMAGE
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="fraud gateway" \
+      org.opencontainers.image.description="Answers with the card-fraud model that the registry names Production" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}" \
+      org.opencontainers.image.revision="${COMMIT}"
+WORKDIR /app
+USER 10001:0
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-I", "health.py", "FRAUD_PORT"]
+ENTRYPOINT ["python", "-m", "serving"]
