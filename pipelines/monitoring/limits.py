@@ -53,7 +53,7 @@ class Figure:
         """For people."""
         bounds = [f"≥ {self.low:.4g}"] if self.low is not None else []
         bounds += [f"≤ {self.high:.4g}"] if self.high is not None else []
-        return " and ".join(bounds) or "–"
+        return " and ".join(bounds) or "none"
 
     @property
     def verdict(self) -> str:
