@@ -38,6 +38,30 @@ def recall_at_fpr(limit: float = 0.01) -> Metric:
     return metric
 
 
+def _within(curve: RankingCurve, alerts: float) -> int:
+    return int(np.searchsorted(curve.alerts, alerts, side="right")) - 1
+
+
+def recall_within(alerts: float) -> Metric:
+    """Recall of the highest-scored rows that a budget of so many alerts pays for."""
+    return lambda curve: float(curve.recall[_within(curve, alerts)]) if _within(curve, alerts) >= 0 else 0.0
+
+
+def precision_within(alerts: float) -> Metric:
+    """Precision of the highest-scored rows that a budget of so many alerts pays for; 0 where it pays for none."""
+    return lambda curve: float(curve.precision[_within(curve, alerts)]) if _within(curve, alerts) >= 0 else 0.0
+
+
+def cost_within(alerts: float, review_cost: float, days: float) -> Metric:
+    """Currency lost per day where the highest-scored rows within a budget of so many alerts are reviewed."""
+
+    def metric(curve: RankingCurve) -> float:
+        point = _within(curve, alerts)
+        return float(curve.cost(review_cost)[point] if point >= 0 else curve.fraud_amount) / days
+
+    return metric
+
+
 def precision_at(threshold: float) -> Metric:
     """Precision at a threshold; 0 where nothing raises an alert."""
     return lambda curve: float(curve.precision[curve.at(threshold)]) if curve.at(threshold) >= 0 else 0.0

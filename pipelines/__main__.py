@@ -10,7 +10,9 @@ import typer
 from pydantic import ValidationError
 
 from ml_project.errors import FraudError, Refused
+from pipelines.monitoring.command import monitor
 from pipelines.settings import PipelineSettings
+from pipelines.traffic.command import simulate_traffic
 from stores.mlflow_environment import quiet_mlflow
 
 EXIT_CODES = (
@@ -101,6 +103,10 @@ def main(
     run, measured, promotion = run_main(settings)
     show_figures(measured, settings.policy)
     console.print(f"run {run.id}\n[bold]{promotion.sentence}[/bold]")
+
+
+app.command()(monitor)
+app.command("simulate-traffic")(simulate_traffic)
 
 
 @app.command()

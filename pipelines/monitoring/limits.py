@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ml_project.drift import Drift, Shift
 from ml_project.errors import InvalidInput
-
-LIMITS_FILE: Final = Path(__file__).parents[1] / "monitor.yaml"
+from pipelines.settings import LIMITS_FILE
 
 _DRIFT_FIGURES: Final = 3
 """PSI, KS and the share out of range have noise; what is missing has none."""

@@ -79,7 +79,8 @@ def test_the_gateway_stays_small() -> None:
 def test_entry_points_of_the_project_are_commands() -> None:
     project = yaml.safe_load((ROOT / "MLproject").read_text())
     assert set(project["entry_points"]) >= {"ingest", "validate", "train", "threshold", "promote", "main"}
-    main = (ROOT / "pipelines" / "__main__.py").read_text()
+    modules = [ROOT / "pipelines" / "__main__.py", *(ROOT / "pipelines").glob("*/command.py")]
+    main = "".join(module.read_text() for module in modules)
     for name, entry in project["entry_points"].items():
         assert entry["command"].startswith(f"python -m pipelines {name}")
         assert f"\ndef {name}(" in main

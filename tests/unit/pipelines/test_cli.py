@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ("ingest", "validate", "train", "threshold", "promote", "main", "up")
+COMMANDS = ("ingest", "validate", "train", "threshold", "promote", "main", "monitor", "simulate-traffic", "up")
 
 
 def pipelines(*arguments: str, state: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,6 +39,11 @@ def test_help_lists_every_step_and_the_exit_codes(tmp_path: Path) -> None:
         (("validate",), "Run ingest first"),
         (("threshold",), "No run has completed the step 'train'"),
         (("promote", "--run-id", "abc"), "There is no run 'abc'"),
+        (("monitor", "--window", "soon"), "'soon' is no span of time"),
+        (("monitor",), "There is no decision database"),
+        (("simulate-traffic", "--drift", "V99=1"), "no feature 'V99'"),
+        (("simulate-traffic", "--fraud-wave", "6h"), "START,LENGTH,FACTOR"),
+        (("simulate-traffic", "--url", "http://127.0.0.1:9", "--patience", "0"), "http://127.0.0.1:9"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_2(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
