@@ -2,7 +2,7 @@
 
 Every figure comes with its ``noise``: the value that traffic without drift exceeds with a given, small probability. A
 limit that is the larger of a noise and of an effect worth acting on neither cries wolf in small windows nor calls
-every trifle of a large one significant. docs/adr/0009-drift.md gives the reasons.
+every trifle of a large one significant. docs/adr/0011-drift.md gives the reasons.
 """
 
 import math

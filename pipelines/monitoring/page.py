@@ -32,6 +32,8 @@ def page(report: Report, rows: Decided | None, run_id: str) -> str:
     """HTML, with nothing that another server would have to give."""
     figures = [_bars(report, "psi", "PSI"), _bars(report, "ks", "KS")]
     figures += [_shares(drift) for drift in _worth_a_picture(report)]
+    if report.labelled.estimates:
+        figures.append(_estimates(report))
     if rows is not None and len(rows):
         figures += _over_time(report, rows)
     drifts = [figure for figure in report.figures if figure.of]
@@ -79,6 +81,22 @@ def _shares(drift: Drift) -> Picture:
     most = max(*drift.expected, *drift.observed)
     svg = chart(drift.name, Axis("bin of the baseline"), Axis("share of rows", limits=(0, most * 1.25)), lines)
     return Picture(drift.name, svg, "Shares per bin, the baseline's in this window's mix of hours.")
+
+
+def _estimates(report: Report) -> Picture:
+    found = {name: each for name, each in report.labelled.estimates.items() if not name.endswith("_per_day")}
+    lows = {figure.name: figure.low for figure in report.labelled.figures}
+    highs = {figure.name: figure.high for figure in report.labelled.figures}
+    lines = []
+    for place, (name, each) in enumerate(reversed(found.items())):
+        lines.append(Line("", [each.low, each.high], [place, place], "first"))
+        lines.append(Line("", [each.value], [place], "first", style="", marker="o"))
+        for limit in (lows.get(name), highs.get(name)):
+            if limit is not None:
+                lines.append(Line("", [limit, limit], [place - 0.3, place + 0.3], "third"))
+    ticks = tuple(name.replace("_", " ") for name in reversed(found))
+    svg = chart("By label", Axis("value"), Axis("", ticks=ticks), lines)
+    return Picture("By label", svg, "With their 95 % intervals; upright strokes are limits.")
 
 
 def _over_time(report: Report, rows: Decided) -> list[Picture]:

@@ -108,10 +108,10 @@ def test_sns_hears_of_it_or_a_warning_says_why(breached: Report, monkeypatch, ca
 
 def test_the_page_is_whole_by_itself(breached: Report, decide: Callable[..., Decided]) -> None:
     html = page(breached, decide(seed=5, drift={"V14": 0.5}), "run-1")
-    assert html.count("<svg") == 7
+    assert html.count("<svg") == 8
     assert "✗ breach" in html
     assert not re.search(r'(src|href)="(?!#)', html)
     assert "prefers-color-scheme: dark" in html
     assert "psi of V14" in html
     assert "run-1" in html
-    assert page(breached, None, "run-1").count("<svg") == 4
+    assert page(breached, None, "run-1").count("<svg") == 5
