@@ -91,9 +91,8 @@ def _estimates(report: Report) -> Picture:
     for place, (name, each) in enumerate(reversed(found.items())):
         lines.append(Line("", [each.low, each.high], [place, place], "first"))
         lines.append(Line("", [each.value], [place], "first", style="", marker="o"))
-        for limit in (lows.get(name), highs.get(name)):
-            if limit is not None:
-                lines.append(Line("", [limit, limit], [place - 0.3, place + 0.3], "third"))
+        limits = [limit for limit in (lows.get(name), highs.get(name)) if limit is not None]
+        lines += [Line("", [limit, limit], [place - 0.3, place + 0.3], "third") for limit in limits]
     ticks = tuple(name.replace("_", " ") for name in reversed(found))
     svg = chart("By label", Axis("value"), Axis("", ticks=ticks), lines)
     return Picture("By label", svg, "With their 95 % intervals; upright strokes are limits.")
