@@ -4,18 +4,19 @@ DATA ?= auto
 TRIALS ?= 30
 PORT ?= 8000
 MLFLOW_PORT ?= 5000
+BACKEND ?= embedded
 
 VENV := .venv
 BIN := $(VENV)/bin
-UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT)
+UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT) --backend $(BACKEND)
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test test-slow soak bench lint format lock clean
+.PHONY: help run smoke test test-slow soak bench lint audit format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-run: $(VENV)/run.stamp ## train, promote and serve on this machine until Ctrl-C (DATA= TRIALS= PORT= MLFLOW_PORT=)
+run: $(VENV)/run.stamp ## train, promote and serve on this machine until Ctrl-C (DATA= TRIALS= PORT= MLFLOW_PORT= BACKEND=servers)
 	@$(UP)
 
 smoke: $(VENV)/run.stamp ## the same, ended after one /predict and one /predict-batch were answered
@@ -38,6 +39,9 @@ lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+audit: $(VENV)/dev.stamp ## compare the locked requirements with the known vulnerabilities, where pypi.org can be reached
+	@$(BIN)/python requirements/audit.py
 
 format: $(VENV)/dev.stamp ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .

@@ -63,3 +63,34 @@ def fit_calibrator(score: NDArray[np.floating], label: NDArray[np.int8], weight:
         if float(np.abs(step).max()) < 1e-9:
             break
     return Calibrator(max(float(parameters[0]), MIN_SLOPE), float(parameters[1]))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Predicted against observed fraud per bin, each of shape (k,).
+
+    Attributes
+    ----------
+    predicted, observed : ndarray
+        Mean probability and share of frauds.
+    rows : ndarray
+        Weighted rows.
+    """
+
+    predicted: NDArray[np.float64]
+    observed: NDArray[np.float64]
+    rows: NDArray[np.float64]
+
+
+def reliability(
+    probability: NDArray[np.float64], label: NDArray[np.int8], weight: NDArray[np.float64], bins: int = 8
+) -> Reliability:
+    """Bins of equal predicted fraud, so that the rare high probabilities have most of them; empty ones are left out."""
+    order = np.argsort(probability, kind="stable")
+    weights, labels, predicted = weight[order], label[order], probability[order]
+    mass = np.cumsum(predicted * weights)
+    groups = np.minimum((mass / mass[-1] * bins).astype(int), bins - 1)
+    sums = (weights, weights * predicted, weights * labels)
+    totals, mean, observed = (np.bincount(groups, weights=values, minlength=bins).astype(np.float64) for values in sums)
+    filled = np.flatnonzero(totals)
+    return Reliability(mean[filled] / totals[filled], observed[filled] / totals[filled], totals[filled])

@@ -4,7 +4,9 @@ The isolation forest never sees labels and flags what is unlike the rest; XGBoos
 hybrid score: ``hybrid = w * iso + (1 - w) * xgb``.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import xgboost as xgb
@@ -64,6 +66,16 @@ class EnsembleSettings:
     forest: ForestSettings = field(default_factory=ForestSettings)
     booster: BoosterSettings = field(default_factory=BoosterSettings)
     excluded: tuple[str, ...] = AGEING_FEATURES
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "EnsembleSettings":
+        """The inverse of ``dataclasses.asdict``, as a bundle's manifest keeps it."""
+        return cls(
+            values["blend_weight"],
+            ForestSettings(**values["forest"]),
+            BoosterSettings(**values["booster"]),
+            tuple(values["excluded"]),
+        )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ml_project.onnx_graph import ensemble_to_onnx
 from ml_project.schema import FEATURES
 from ml_project.scored import ScoredRows
 from ml_project.scorer import Scorer, golden_rows
-from ml_project.split import TimeSplit, forward_folds
+from ml_project.split import Fold, TimeSplit, forward_folds
 from ml_project.statistics import FeatureStatistics, Histogram
 
 GOLDEN_ROWS = 8
@@ -133,6 +133,12 @@ def fit_twin(split: TimeSplit, settings: EnsembleSettings, options: FitOptions, 
     return _finish(split.train, ensemble, amount, unseen, settings, origin | {"role": "twin"})
 
 
+def score_forward(fold: Fold, settings: EnsembleSettings, options: FitOptions) -> ScoredRows:
+    """The future's scores by an ensemble fitted on the past."""
+    ensemble, amount = _fit(fold.past, settings, options)
+    return ScoredRows.of(fold.future, compute_features(fold.future.raw, amount), ensemble)
+
+
 def fit_refit(
     data: Dataset,
     settings: EnsembleSettings,
@@ -143,8 +149,7 @@ def fit_refit(
     """The refit: fitted on all rows, calibrated on forward scores. ``on_fold`` hears of each finished fold."""
     parts = []
     for number, fold in enumerate(forward_folds(data, options.folds)):
-        ensemble, amount = _fit(fold.past, settings, options)
-        parts.append(ScoredRows.of(fold.future, compute_features(fold.future.raw, amount), ensemble))
+        parts.append(score_forward(fold, settings, options))
         on_fold(number)
     ensemble, amount = _fit(data, settings, options)
     return _finish(data, ensemble, amount, ScoredRows.concatenate(parts), settings, origin | {"role": "refit"})

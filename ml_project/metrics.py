@@ -5,6 +5,7 @@ One fraud among 75 is 1.3 points of recall, so no figure goes without an interva
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +114,18 @@ class Estimate:
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
+    @property
+    def detectable(self) -> float:
+        """Of a difference: how large it would have to be for such data to show it in four cases out of five.
+
+        2.8 standard errors (two-sided 5 %, power 80 %), the error taken from the interval's width. Source: Bloom,
+        "Minimum detectable effects", Evaluation Review 19 (1995).
+        """
+        return _DETECTABLE * (self.high - self.low)
+
+
+_DETECTABLE: Final = (1.959964 + 0.841621) / (2 * 1.959964)
+
 
 def _replicates(data: Labelled, replicates: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Row weights of stratified bootstrap replicates: frauds and legitimate rows are drawn apart."""
@@ -154,6 +167,7 @@ def paired_difference(
     metrics: Mapping[str, Metric] | None = None,
     replicates: int = 1000,
     seed: int = 0,
+    confidence: float = 0.95,
 ) -> dict[str, Estimate]:
     """Challenger minus champion on the same rows, both scored on the same bootstrap replicates."""
     chosen = {"average_precision": average_precision} if metrics is None else metrics
@@ -165,7 +179,7 @@ def paired_difference(
 
     point = differences(data.weight)
     draws = np.array([differences(weight) for weight in _replicates(data, replicates, seed)])
-    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     return {name: Estimate(point[i], float(low[i]), float(high[i])) for i, name in enumerate(chosen)}
 
 

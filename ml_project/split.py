@@ -86,3 +86,20 @@ def forward_folds(data: Dataset, folds: int = 3, start: float = 0.4) -> list[Fol
         _require_frauds(fold.past, f"past of fold {number}")
         _require_frauds(fold.future, f"future of fold {number}")
     return chain
+
+
+def with_label_delay(fold: Fold, seconds: float) -> Fold:
+    """The fold as it could have been lived: labels of the last ``seconds`` before the future had not come in yet.
+
+    Source: Le Borgne et al., "Reproducible Machine Learning for Credit Card Fraud Detection: Practical Handbook"
+    (2022), chapter 5, prequential validation.
+
+    Raises
+    ------
+    InvalidInput
+        When fewer than ``MIN_FRAUDS`` frauds are left to learn from.
+    """
+    known = int(np.searchsorted(fold.past.moment, fold.future.moment[0] - seconds, side="left"))
+    past = fold.past.take(slice(0, known))
+    _require_frauds(past, "labelled past (before the label delay)")
+    return Fold(past, fold.future)

@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +15,7 @@ import pyarrow.parquet
 from ml_project.cleaning import CleaningReport, clean
 from ml_project.errors import InvalidInput
 from pipelines.sources import Source, read_source
+from stores.files import replacing
 
 _KEY: Final = b"fraud.ingest"
 _FORMAT: Final = 1
@@ -61,13 +60,14 @@ def ingest(
     simulated_rows: int = 284_807,
     seed: int = 0,
     kaggle_timeout: float = 10.0,
+    s3_endpoint_url: str = "",
     on_notice: Callable[[str], None],
 ) -> Ingested:
     """Read the data that was asked for, clean them, and write them as one Parquet file, whole or not at all.
 
     Parameters
     ----------
-    data, cache, simulated_rows, seed, kaggle_timeout, on_notice
+    data, cache, simulated_rows, seed, kaggle_timeout, s3_endpoint_url, on_notice
         See ``sources.read_source``.
     output : Path
         The file to write; it replaces an earlier one only when all is well.
@@ -79,7 +79,7 @@ def ingest(
     InvalidInput
         If the data cannot be used or the file cannot be written.
     Unavailable
-        If Kaggle was asked for and cannot be reached.
+        If Kaggle or S3 was asked for and cannot be reached.
     """
     raw = read_source(
         data,
@@ -87,6 +87,7 @@ def ingest(
         simulated_rows=simulated_rows,
         seed=seed,
         kaggle_timeout=kaggle_timeout,
+        s3_endpoint_url=s3_endpoint_url,
         on_notice=on_notice,
     )
     frame, report = clean(raw.frame, missing, name=raw.name, header_lines=raw.header_lines)
@@ -100,8 +101,11 @@ def write_ingested(frame: pd.DataFrame, meta: IngestedMeta, output: Path) -> Non
     table = pa.Table.from_pandas(frame, preserve_index=False)
     note = json.dumps({"format": _FORMAT, **asdict(meta)}, sort_keys=True).encode()
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: note})
-    with _replacing(output) as file:
-        pa.parquet.write_table(table, file, compression="zstd")
+    try:
+        with replacing(output) as file:
+            pa.parquet.write_table(table, file, compression="zstd")
+    except OSError as error:
+        raise InvalidInput(f"{output}: cannot be written ({error.strerror or error}).", "Check the folder.") from error
 
 
 def read_ingested(path: Path) -> tuple[pd.DataFrame, IngestedMeta]:
@@ -146,33 +150,3 @@ def content_digest(frame: pd.DataFrame) -> str:
         sha.update(f"{column}:{values.dtype.str}:{len(values)}\n".encode())
         sha.update(values.data)
     return sha.hexdigest()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of ``path`` when the block ends well, and leaves nothing when it does not."""
-    # The process's number keeps two that write at once apart; the name begins with a dot so that folders of Parquet
-    # are never read with it.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise InvalidInput(f"{path}: cannot be written ({error.strerror or error}).", "Check the folder.") from error
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename in this folder last through a loss of power."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,15 +1,19 @@
 """Logging a bundle as an MLflow model, and reading bundles back from runs."""
 
+import json
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
+from mlflow.tracking import MlflowClient
 
 from ml_project.bundle import Bundle, read_bundle
+from ml_project.errors import InvalidInput
 from ml_project.schema import RAW_FEATURES
 from pipelines.tracking import Run
+from stores.registry import BUNDLE_PATH
 
 MODEL_NAME = "ensemble"
 TWIN = "twin"
@@ -58,6 +62,44 @@ def log_model(run: Run, bundle: Bundle, tracking_uri: str) -> str:
     with TemporaryDirectory() as scratch, mlflow.start_run(run_id=run.id):
         logged = mlflow.pyfunc.log_model(name=MODEL_NAME, **model_parts(bundle, Path(scratch) / "bundle"))
     return str(logged.model_uri)
+
+
+def read_logged_model(client: MlflowClient, uri: str, digest: str | None = None) -> tuple[Bundle, str]:
+    """A logged model's bundle and its signature as JSON, as a gateway or a caller of the pyfunc would fetch them.
+
+    Parameters
+    ----------
+    uri : str
+        ``models:/m-...``, as `log_model` gives it.
+    digest : str or None
+        What the bundle's files must hash to.
+
+    Raises
+    ------
+    InvalidBundle
+        When its files are not a bundle, or not the one of this digest.
+    InvalidInput
+        When there is no such model.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    try:
+        # Not the "models:/" address: MLflow resolves that by the process's global server, whatever it is told.
+        location = client.get_logged_model(uri.rsplit("/", 1)[-1]).artifact_location
+        with TemporaryDirectory() as scratch:
+            file, folder = (
+                download_artifacts(
+                    artifact_uri=f"{location}/{part}", dst_path=scratch, tracking_uri=client.tracking_uri
+                )
+                for part in ("MLmodel", BUNDLE_PATH)
+            )
+            signature = Model.load(file).signature
+            bundle = read_bundle(Path(folder), digest)
+    except (MlflowException, OSError) as error:
+        raise InvalidInput(f"The model {uri} cannot be read: {error}", "Run the step threshold again.") from error
+    return bundle, json.dumps(signature.to_dict() if signature else {}, sort_keys=True)
 
 
 def read_run_bundle(run: Run, path: str) -> Bundle:

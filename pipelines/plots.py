@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_project.calibration import reliability
 from ml_project.curve import RankingCurve
 from ml_project.metrics import average_precision
 from ml_project.policies import NEVER, Thresholds
@@ -97,19 +98,12 @@ def score_histogram(path: Path, rows: ScoredRows, thresholds: Thresholds) -> Non
         axis.legend(frameon=False)
 
 
-def calibration(path: Path, rows: ScoredRows, probability: NDArray[np.float64], bins: int = 8) -> None:
+def calibration(path: Path, rows: ScoredRows, probability: NDArray[np.float64]) -> None:
     """Observed against predicted fraud, in bins of equal predicted mass."""
-    order = np.argsort(probability, kind="stable")
-    weight, label, predicted = rows.weight[order], rows.label[order], probability[order]
-    mass = np.cumsum(predicted * weight)
-    groups = np.minimum((mass / mass[-1] * bins).astype(int), bins - 1)
-    totals = np.bincount(groups, weights=weight, minlength=bins)
-    filled = totals > 0
-    mean = np.bincount(groups, weights=weight * predicted, minlength=bins)[filled] / totals[filled]
-    observed = np.bincount(groups, weights=weight * label, minlength=bins)[filled] / totals[filled]
+    bins = reliability(probability, rows.label, rows.weight)
     with _figure(path) as axis:
         axis.plot([1e-4, 1], [1e-4, 1], color="grey", linestyle=":", label="perfect")
-        axis.plot(mean, np.maximum(observed, 1e-4), "o-", color=LINE, label="test")
+        axis.plot(bins.predicted, np.maximum(bins.observed, 1e-4), "o-", color=LINE, label="test")
         axis.set(xscale="log", yscale="log", xlabel="predicted fraud probability", ylabel="observed share of fraud")
         axis.set_title("Calibration on test, bins of equal predicted fraud")
         axis.legend(frameon=False)

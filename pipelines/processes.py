@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -28,13 +28,18 @@ class Service:
         Added to this process's environment.
     log : Path
         File that takes its output.
+    user : str, optional
+        Account to run as, where this process may choose.
     """
 
-    def __init__(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, command: list[str], environment: Mapping[str, str], log: Path, user: str | None = None
+    ) -> None:
         self.name = name
         self._command = command
         self._environment = {**os.environ, **environment}
         self._log = log
+        self._user = user
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Service":
@@ -42,7 +47,13 @@ class Service:
         with self._log.open("ab") as log:
             # a group of its own: Ctrl-C reaches only us, and we stop the server's children with it
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                user=self._user,
             )
         self._pid_file.write_text(str(self._process.pid))
         return self
@@ -78,23 +89,31 @@ class Service:
             )
 
     def wait_for(self, url: str, seconds: float) -> None:
-        """Wait until a URL answers 200.
+        """Wait until a URL answers 200; see `wait_until`."""
+
+        def answers() -> bool:
+            try:
+                return httpx.get(url, timeout=2).status_code == httpx.codes.OK
+            except httpx.TransportError:
+                return False
+
+        self.wait_until(answers, seconds)
+
+    def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Wait until the server is ready.
 
         Raises
         ------
         Unavailable
-            When the server ends first, or takes longer.
+            When it ends first, or takes longer.
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.require_running()
-            try:
-                if httpx.get(url, timeout=2).status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError:
-                pass
+            if ready():
+                return
             time.sleep(0.25)
-        raise Unavailable(f"{self.name} did not answer at {url} within {seconds:.0f} s.", f"See {self._log}.")
+        raise Unavailable(f"{self.name} did not answer within {seconds:.0f} s.", f"See {self._log}.")
 
     @property
     def _pid_file(self) -> Path:

@@ -1,23 +1,21 @@
-"""The step ``promote``: register a candidate, pass it through the gate, move ``Production`` and publish the release."""
+"""The step ``promote``: register a candidate, pass it through the gate, and move ``Production`` to it."""
 
-import getpass
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from ml_project.bundle import read_bundle
-from ml_project.dataset import Dataset
-from ml_project.errors import InvalidInput
+from ml_project.errors import InvalidInput, LostRace, Refused
 from pipelines.gate import GateLimits, GateReport, judge
-from pipelines.model_logging import MODEL_URI_TAG, TWIN, read_run_bundle
+from pipelines.gate.gather import gather
+from pipelines.gate.publishing import log_report
+from pipelines.model_logging import MODEL_URI_TAG
+from pipelines.moves.mover import Mover, Standing
+from pipelines.moves.opening import open_mover
 from pipelines.progress import console, step
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
-from pipelines.train import TEST_ROWS
-from stores.registry import CHALLENGER, DIGEST_TAG, PREVIOUS, PRODUCTION, ModelVersion, Registry
-from stores.releases import LocalReleases
+from stores.gate_result import FAILURES_TAG, GATE_TAG, Verdict, cleared, gate_result
+from stores.moves import Entry, Kind
+from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, ModelVersion, Registry
 
 
 class Outcome(StrEnum):
@@ -25,7 +23,28 @@ class Outcome(StrEnum):
 
     PROMOTED = "promoted"
     REFUSED = "refused"
+    WAITING = "waiting"
     UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person asks of a promotion beside the candidate.
+
+    Attributes
+    ----------
+    expect_current : int or None
+        The version that must be Production; 0 for none yet.
+    force : bool
+        Pass a failed gate; needs a reason.
+    kind : Kind
+        Promotion of a model, or of another policy for one.
+    """
+
+    reason: str = ""
+    force: bool = False
+    expect_current: int | None = None
+    kind: Kind = Kind.PROMOTE
 
 
 @dataclass(frozen=True)
@@ -36,55 +55,128 @@ class Promotion:
     ----------
     version : ModelVersion
         The candidate's version; the champion's own where the candidate is that very bundle.
+    champion : ModelVersion or None
+        What was Production before.
+    request : Entry or None
+        What waits for a second person.
     """
 
     outcome: Outcome
     version: ModelVersion
     champion: ModelVersion | None
-    report: GateReport | None
+    report: GateReport | None = None
+    request: Entry | None = None
+
+    @property
+    def production(self) -> ModelVersion | None:
+        """What is Production now."""
+        return self.version if self.outcome in (Outcome.PROMOTED, Outcome.UNCHANGED) else self.champion
 
     @property
     def sentence(self) -> str:
         """For the screen."""
+        number, stays = self.version.version, "There is still no Production"
+        if self.champion is not None:
+            stays = f"Version {self.champion.version} stays Production"
         if self.outcome is Outcome.PROMOTED:
             before = f" (before: version {self.champion.version})" if self.champion else ""
-            return f"Production is now version {self.version.version}{before}."
+            forced = f", forced past the gate: {self.report.failures}" if self.report and not self.report.passed else ""
+            return f"Production is now version {number}{before}{forced}."
         if self.outcome is Outcome.UNCHANGED:
-            return f"The candidate is version {self.version.version}, which is Production already; nothing to do."
+            return f"The candidate is version {number}, which is Production already; nothing to do."
+        if self.request is not None:
+            return (
+                f"{stays}; version {number} waits for approval (asked by {self.request.move.who}). Another person: "
+                f"python -m pipelines approve {number} --reason TEXT"
+            )
         reason = self.report.failures if self.report else ""
-        stays = f"Version {self.champion.version} stays Production" if self.champion else "There is still no Production"
-        return f"{stays}; version {self.version.version} is Challenger. The gate refused it: {reason}"
+        return f"{stays}; version {number} is Challenger. The gate refused it: {reason}"
 
 
-def promote(settings: PipelineSettings, tracker: Tracker, run: Run) -> Promotion:
+def promote(
+    settings: PipelineSettings,
+    tracker: Tracker,
+    run: Run,
+    version: ModelVersion | None = None,
+    order: Order = Order(),
+) -> Promotion:
     """Promote a run's model if the gate lets it pass.
+
+    Parameters
+    ----------
+    version : ModelVersion, optional
+        The version to promote; by default the newest that the run registered, or a new one.
 
     Raises
     ------
     InvalidInput
-        When the run has no finished model.
+        When the run has no finished model, or force has no reason.
+    Refused
+        When it is Production already and no gate let it pass.
+    LostRace
+        When Production is not what was expected, or was moved while the gate judged.
     """
     tags = run.data.data.tags
     if DIGEST_TAG not in tags or MODEL_URI_TAG not in tags:
         raise InvalidInput(f"Run {run.id} has no finished model.", "Run the steps train and threshold first.")
-    registry = Registry(settings.mlflow_uri, settings.model_name)
-    champion = registry.resolve(PRODUCTION)
+    if order.force and not order.reason:
+        raise InvalidInput("A forced promotion needs a reason.", "Give --reason TEXT.")
+    mover = open_mover(settings)
     with step("promote"):
+        standing = mover.settle()
+        current = standing.aliases.get(PRODUCTION)
+        if order.expect_current is not None and order.expect_current != (current or 0):
+            raise LostRace(
+                f"Production is {f'version {current}' if current else 'not set'}, not version {order.expect_current}.",
+                "See `python -m pipelines history`, then decide again.",
+            )
+        champion = None if current is None else mover.registry.version(current)
         if champion is not None and champion.digest == tags[DIGEST_TAG]:
-            _publish(settings, registry, champion, {"passed": True, "checks": []})
-            return Promotion(Outcome.UNCHANGED, champion, champion, None)
-        candidate = registry.find(run.id) or _register(registry, run, tags)
+            _require_cleared(champion)
+            mover.publish(champion)
+            return Promotion(Outcome.UNCHANGED, champion, champion)
+        candidate = version or mover.registry.find(run.id) or _register(mover.registry, run, tags)
+        waiting = standing.record.waiting(candidate.version) if settings.require_approval else None
+        if waiting is not None:
+            return Promotion(Outcome.WAITING, candidate, champion, request=waiting)
         report = _judge(tracker, run, champion)
-        run.log_json(report.to_dict(), "gate.json")
+        log_report(settings, run, candidate.version, report)
         console.print(report.to_table())
-        registry.tag(candidate.version, "gate.passed", str(report.passed).lower())
-        if report.passed:
-            _move(registry, candidate, champion)
-            _publish(settings, registry, candidate, report.to_dict())
-        else:
-            registry.move(CHALLENGER, candidate.version)
+        mover.registry.tag(candidate.version, GATE_TAG, str(report.passed).lower())
+        mover.registry.tag(candidate.version, FAILURES_TAG, report.failures or "none")
+        promotion = _decided(settings, mover, standing, candidate, champion, report, order)
     run.log(tags={f"{DONE_TAG}promote": "true", "fraud.version": candidate.version})
-    return Promotion(Outcome.PROMOTED if report.passed else Outcome.REFUSED, candidate, champion, report)
+    return promotion
+
+
+def _require_cleared(champion: ModelVersion) -> None:
+    if not cleared(gate_result(champion.tags)):
+        raise Refused(
+            f"Version {champion.version} is Production already, but was moved there past the gate.",
+            "Roll back, then promote it: the gate compares it with what was Production before.",
+        )
+
+
+def _decided(
+    settings: PipelineSettings,
+    mover: Mover,
+    standing: Standing,
+    candidate: ModelVersion,
+    champion: ModelVersion | None,
+    report: GateReport,
+    order: Order,
+) -> Promotion:
+    if not report.passed and not order.force:
+        if standing.aliases.get(CHALLENGER) != candidate.version:
+            mover.move(standing, Kind.CHALLENGE, candidate, f"the gate refused it: {report.failures}"[:1000], "refused")
+        return Promotion(Outcome.REFUSED, candidate, champion, report)
+    gate: Verdict = "passed" if report.passed else "forced"
+    reason = order.reason or "the gate let it pass"
+    if settings.require_approval:
+        request = mover.move(standing, Kind.REQUEST, candidate, reason, gate)
+        return Promotion(Outcome.WAITING, candidate, champion, report, request)
+    mover.move(standing, order.kind, candidate, reason, gate)
+    return Promotion(Outcome.PROMOTED, candidate, champion, report)
 
 
 def _register(registry: Registry, run: Run, tags: dict[str, str]) -> ModelVersion:
@@ -101,32 +193,5 @@ def _register(registry: Registry, run: Run, tags: dict[str, str]) -> ModelVersio
 
 
 def _judge(tracker: Tracker, run: Run, champion: ModelVersion | None) -> GateReport:
-    return judge(
-        GateLimits.load(),
-        run.data.data.metrics,
-        read_run_bundle(run, TWIN),
-        Dataset.from_frame(run.frame(TEST_ROWS)),
-        read_run_bundle(tracker.run(champion.run_id), TWIN) if champion else None,
-        champion.version if champion else None,
-    )
-
-
-def _move(registry: Registry, candidate: ModelVersion, champion: ModelVersion | None) -> None:
-    if champion is not None:
-        registry.move(PREVIOUS, champion.version)
-    registry.tag(candidate.version, "promoted.by", getpass.getuser())
-    registry.tag(candidate.version, "promoted.at", datetime.now(UTC).isoformat(timespec="seconds"))
-    registry.move(PRODUCTION, candidate.version)
-
-
-def _publish(settings: PipelineSettings, registry: Registry, version: ModelVersion, gate: dict[str, object]) -> None:
-    """Publish a version's bundle unless the pointer names it already."""
-    releases = LocalReleases(settings.releases)
-    current = releases.current()
-    if current is not None and (current.version, current.digest) == (version.version, version.digest):
-        return
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "bundle"
-        registry.download_bundle(version.version, folder)
-        bundle = read_bundle(folder, version.digest)
-    releases.publish(bundle, settings.model_name, version.version, gate, datetime.now(UTC))
+    limits = GateLimits.load()
+    return judge(limits, gather(tracker, run, champion, limits))

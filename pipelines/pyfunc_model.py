@@ -8,6 +8,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from ml_project.errors import InvalidInput
 from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Decision, decide, load_scorer
 
@@ -25,8 +26,21 @@ class FraudEnsemble(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        """Scores and decisions, one row per transaction, columns as in the gateway's answer."""
-        scores = self._scorer.score(model_input[list(RAW_FEATURES)].to_numpy(dtype=np.float64))
+        """Scores and decisions, one row per transaction, columns as in the gateway's answer.
+
+        Raises
+        ------
+        InvalidInput
+            When a value is missing or not finite.
+        """
+        raw = model_input[list(RAW_FEATURES)].to_numpy(dtype=np.float64)
+        if not np.isfinite(raw).all():
+            row, column = np.argwhere(~np.isfinite(raw))[0].tolist()
+            raise InvalidInput(
+                f"Row {row} has {raw[row, column]} in {RAW_FEATURES[column]}.",
+                "Mend or leave out the row: trees would score it silently.",
+            )
+        scores = self._scorer.score(raw)
         thresholds = self._scorer.thresholds
         decisions = [decide(hybrid, thresholds) for hybrid in scores.hybrid.tolist()]
         return pd.DataFrame(

@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_project.policies import PolicySettings
+from stores.objects import checked_endpoint, checked_location
 
 LIMITS_FILE: Final = Path(__file__).with_name("monitor.yaml")
 
@@ -27,9 +28,19 @@ class PipelineSettings(BaseSettings):
     )
     experiment: str = Field("fraud-detection", description="MLflow experiment of pipeline runs.")
     model_name: str = Field("fraud-ensemble", description="Registered model.")
-    releases_uri: str = Field("", description="Folder for promoted bundles; empty: `releases` under the state folder.")
+    releases_uri: str = Field(
+        "", description="Folder or s3://bucket/prefix for promoted bundles; empty: `releases` under the state folder."
+    )
+    s3_endpoint_url: str = Field(
+        "", description="S3 endpoint, such as http://127.0.0.1:9000; empty: AWS's own. Credentials are AWS's own, too."
+    )
 
-    data: str = Field("auto", description="auto, kaggle, simulated, or a file or folder.")
+    user: str = Field("", description="Name that the history of moves writes; empty: the operating system's user.")
+    require_approval: bool = Field(
+        False, description="Promotions wait until another person than the one who asked approves them."
+    )
+
+    data: str = Field("auto", description="auto, kaggle, simulated, or a file or folder, local or s3://.")
     missing: Literal["reject", "impute"] = Field("reject", description="What to do with missing values.")
     simulated_rows: int = Field(284_807, ge=5_000, description="Rows that the simulator makes.")
 
@@ -73,6 +84,9 @@ class PipelineSettings(BaseSettings):
         "", description="CloudWatch namespace of `monitor`'s figures, as one EMF line on the output; empty: none."
     )
 
+    _location = field_validator("releases_uri")(checked_location)
+    _endpoint = field_validator("s3_endpoint_url")(checked_endpoint)
+
     @property
     def decisions_url(self) -> str:
         """Where the gateway's decisions lie."""
@@ -94,9 +108,9 @@ class PipelineSettings(BaseSettings):
         return self.study_url or f"sqlite:///{(self.state_dir / 'optuna.db').resolve()}"
 
     @property
-    def releases(self) -> Path:
-        """Folder of the releases."""
-        return Path(self.releases_uri) if self.releases_uri else self.state_dir / "releases"
+    def releases(self) -> str:
+        """Folder or ``s3://bucket/prefix`` of the releases."""
+        return self.releases_uri or str(self.state_dir / "releases")
 
     @property
     def dataset_path(self) -> Path:

@@ -51,6 +51,7 @@ def read_source(
     kaggle_timeout: float = 10.0,
     kaggle_command: Sequence[str] = kaggle_source.COMMAND,
     kaggle_sha256: str = kaggle_source.SHA256,
+    s3_endpoint_url: str = "",
     on_notice: Callable[[str], None],
 ) -> RawData:
     """Read the data that was asked for.
@@ -58,7 +59,7 @@ def read_source(
     Parameters
     ----------
     data : str
-        ``auto`` (the cached Kaggle file, else Kaggle, else the simulator), ``kaggle``, ``simulated`` or a path.
+        ``auto`` (the cached Kaggle file, else Kaggle, else the simulator), ``kaggle``, ``simulated``, a path or ``s3://bucket/key``.
     cache : Path
         Folder that keeps Kaggle's file.
     simulated_rows, seed : int
@@ -67,6 +68,8 @@ def read_source(
         Seconds without progress after which Kaggle counts as unreachable.
     kaggle_command, kaggle_sha256
         The client and the digest of what it brings.
+    s3_endpoint_url : str
+        S3 endpoint; empty: AWS's own.
     on_notice : callable
         Told what people must know: a download, and simulated data in the place of real ones.
 
@@ -75,12 +78,12 @@ def read_source(
     InvalidInput
         If the file cannot be read, or Kaggle's file is not the one we know.
     Unavailable
-        If Kaggle was asked for and cannot be reached.
+        If Kaggle or S3 was asked for and cannot be reached.
     """
     if data == "simulated":
         return _simulated(simulated_rows, seed)
     if data not in ("auto", "kaggle"):
-        table = read_table(data)
+        table = read_table(data, s3_endpoint_url)
         return RawData(table.frame, "file", data, table.header_lines)
     path = kaggle_source.cached(cache, sha256=kaggle_sha256)
     if path is None:

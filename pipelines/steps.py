@@ -7,8 +7,10 @@ from ml_project.dataset import Dataset
 from ml_project.errors import Refused
 from pipelines.evaluation import Measured
 from pipelines.ingest import Ingested, IngestedMeta, ingest, read_ingested
+from pipelines.moves.opening import open_stores
+from pipelines.preflight import require_stores
 from pipelines.progress import console, step
-from pipelines.promote import Promotion, promote
+from pipelines.promote import Order, Promotion, promote
 from pipelines.settings import PipelineSettings
 from pipelines.threshold import threshold
 from pipelines.tracking import DONE_TAG, Run, Tracker
@@ -28,6 +30,7 @@ def run_ingest(settings: PipelineSettings) -> Ingested:
             missing=settings.missing,
             simulated_rows=settings.simulated_rows,
             seed=settings.seed,
+            s3_endpoint_url=settings.s3_endpoint_url,
             on_notice=lambda text: console.print(f"[bold yellow]{text}[/bold yellow]"),
         )
         report = ingested.meta.cleaning
@@ -62,10 +65,15 @@ def run_threshold(settings: PipelineSettings, run_id: str = LATEST) -> Measured:
     return threshold(settings, _find(Tracker(settings), run_id, "train"))
 
 
-def run_promote(settings: PipelineSettings, run_id: str = LATEST) -> Promotion:
-    """Put a finished run's model through the gate."""
+def run_promote(
+    settings: PipelineSettings, run_id: str = LATEST, version: int | None = None, order: Order | None = None
+) -> Promotion:
+    """Put a finished run's model, or a registered version, through the gate."""
     tracker = Tracker(settings)
-    return promote(settings, tracker, _find(tracker, run_id, "threshold"))
+    if version is None:
+        return promote(settings, tracker, _find(tracker, run_id, "threshold"), order=order or Order())
+    candidate = open_stores(settings).registry.version(version)
+    return promote(settings, tracker, tracker.run(candidate.run_id), candidate, order or Order())
 
 
 def run_main(settings: PipelineSettings) -> tuple[Run, Measured, Promotion]:
@@ -76,8 +84,9 @@ def run_main(settings: PipelineSettings) -> tuple[Run, Measured, Promotion]:
     Refused
         When validation fails: nothing is trained then.
     """
-    run_ingest(settings)
     tracker = Tracker(settings)
+    require_stores(settings)
+    run_ingest(settings)
     with tracker.pipeline_run("main") as run:
         _validate(settings, run)
         _train(settings, run)

@@ -17,9 +17,10 @@ from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
-from ml_project.errors import InvalidInput, Unavailable
+from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate
 from pipelines.settings import PipelineSettings
+from stores.mlflow_errors import SERVER_ERRORS, require_server, unavailable
 
 STEP_TAG = "fraud.step"
 DONE_TAG = "fraud.done."
@@ -42,6 +43,7 @@ class Run:
         params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float | Estimate] | None = None,
         tags: Mapping[str, object] | None = None,
+        step: int = 0,
     ) -> None:
         """Write parameters, metrics and tags; an estimate becomes three metrics: itself, ``_low`` and ``_high``."""
         now = int(time.time() * 1000)
@@ -51,7 +53,7 @@ class Run:
                 flat |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
             else:
                 flat[name] = value
-        entries = [Metric(name, float(value), now, 0) for name, value in flat.items()]
+        entries = [Metric(name, float(value), now, step) for name, value in flat.items()]
         self.client.log_batch(
             self.id,
             metrics=entries,
@@ -70,9 +72,13 @@ class Run:
             frame.to_parquet(file)
             self.client.log_artifact(self.id, str(file), str(Path(path).parent))
 
+    def log_text(self, text: str, path: str) -> None:
+        """Store a text artifact."""
+        self.client.log_text(self.id, text, path)
+
     def log_json(self, content: Any, path: str) -> None:
         """Store a JSON artifact."""
-        self.client.log_text(self.id, json.dumps(content, indent=1, sort_keys=True), path)
+        self.log_text(json.dumps(content, indent=1, sort_keys=True), path)
 
     def log_dataset(self, frame: pd.DataFrame, name: str, digest: str) -> None:
         """Say which data the run was trained on, by name and content digest."""
@@ -106,9 +112,18 @@ class Run:
     @contextmanager
     def child(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator["Run"]:
         """A nested run, ended with the block."""
-        run = _start(self.client, self.experiment_id, name, {MLFLOW_PARENT_RUN_ID: self.id, **(tags or {})})
-        with _ended(run):
+        run = start(self.client, self.experiment_id, name, {MLFLOW_PARENT_RUN_ID: self.id, **(tags or {})})
+        with ended(run):
             yield run
+
+    def children(self, kind: str) -> list[MlflowRun]:
+        """What MLflow holds of the nested runs of a kind."""
+        found = self.client.search_runs(
+            [self.experiment_id],
+            filter_string=f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.id}' and tags.kind = '{kind}'",
+            max_results=1000,
+        )
+        return list(found)
 
     @property
     def data(self) -> MlflowRun:
@@ -130,10 +145,17 @@ def create_database(path: Path) -> None:
 
 
 class Tracker:
-    """The experiment of pipeline runs on one tracking server."""
+    """The experiment of pipeline runs on one tracking server.
+
+    Raises
+    ------
+    Unavailable
+        When the server cannot be reached or refuses us, within seconds.
+    """
 
     def __init__(self, settings: PipelineSettings) -> None:
         self._uri = settings.mlflow_uri
+        require_server(self._uri)
         if not settings.tracking_uri:
             create_database(settings.mlflow_database)
         self._name = settings.experiment
@@ -152,26 +174,36 @@ class Tracker:
             kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's page opens its view for agents
             return str(self.client.create_experiment(self._name, artifact_location=local, tags=kind))
         except MlflowException as error:
-            raise Unavailable(
-                f"The MLflow server at {self._uri} does not answer as it should: {str(error).splitlines()[0][:300]}",
-                "Check MLFLOW_TRACKING_URI and that the server runs.",
-            ) from error
+            raise unavailable(self._uri, error) from error
 
     @contextmanager
     def pipeline_run(self, step: str) -> Iterator[Run]:
         """The parent run of a pipeline execution.
 
         ``mlflow run`` has made a run already: it is taken when it is in our experiment, else it only points to ours.
+
+        Raises
+        ------
+        Unavailable
+            When the server goes away for longer than its client tries again.
         """
+        try:
+            with self._parent_run(step) as run:
+                yield run
+        except SERVER_ERRORS as error:
+            raise unavailable(self._uri, error) from error
+
+    @contextmanager
+    def _parent_run(self, step: str) -> Iterator[Run]:
         launched = self.run(os.environ["MLFLOW_RUN_ID"]) if os.environ.get("MLFLOW_RUN_ID") else None
         if launched is not None and launched.experiment_id == self.experiment_id:
             launched.log(tags={STEP_TAG: step})
             yield launched
             return
-        run = _start(self.client, self.experiment_id, f"{step} {time.strftime('%Y-%m-%d %H:%M')}", {STEP_TAG: step})
+        run = start(self.client, self.experiment_id, f"{step} {time.strftime('%Y-%m-%d %H:%M')}", {STEP_TAG: step})
         if launched is not None:
             launched.log(tags={LAUNCHED_TAG: run.id})
-        with _ended(run):
+        with ended(run):
             yield run
 
     def run(self, run_id: str) -> Run:
@@ -207,13 +239,14 @@ class Tracker:
         return Run(self.client, found[0].info.run_id, found[0].info.experiment_id)
 
 
-def _start(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> Run:
+def start(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> Run:
+    """A new run."""
     run = client.create_run(experiment_id, tags=resolve_tags({MLFLOW_RUN_NAME: name, **tags}))
     return Run(client, run.info.run_id, experiment_id)
 
 
 @contextmanager
-def _ended(run: Run) -> Iterator[None]:
+def ended(run: Run) -> Iterator[None]:
     """Set a run's final status whatever happens inside the block."""
     status = RunStatus.FAILED
     try:

@@ -22,6 +22,7 @@ from pipelines.evaluation import Measured, measure
 from pipelines.ingest import IngestedMeta
 from pipelines.progress import console, progress, step
 from pipelines.settings import PipelineSettings
+from pipelines.study_storage import storage_errors
 from pipelines.tracking import DONE_TAG, Run
 
 if TYPE_CHECKING:
@@ -83,8 +84,10 @@ def _parameters(settings: PipelineSettings, split: TimeSplit) -> dict[str, objec
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     rows = {f"{name}_rows": len(part) for name, part in parts.items()}
     frauds = {f"{name}_frauds": part.frauds for name, part in parts.items()}
+    days = {f"{name}_days": f"{part.days:.4f}" for name, part in parts.items()}
+    moments = {"first_moment": split.train.moment[0], "last_moment": split.test.moment[-1]}
     chosen = ("seed", "threads", "folds", "trials", "tuning_rows", "policy", "review_cost", "alerts_per_day", "fpr")
-    return {**rows, **frauds, **{name: getattr(settings, name) for name in chosen}}
+    return {**rows, **frauds, **days, **moments, **{name: getattr(settings, name) for name in chosen}}
 
 
 def _tune(settings: PipelineSettings, run: Run, train_part: Dataset, digest: str) -> EnsembleSettings:
@@ -109,7 +112,8 @@ def _tune(settings: PipelineSettings, run: Run, train_part: Dataset, digest: str
             )
             advance(value)
 
-        chosen = tuning.tune(study, folds, settings.trials, settings.timeout, on_trial)
+        with storage_errors(settings.study):
+            chosen = tuning.tune(study, folds, settings.trials, settings.timeout, on_trial)
     run.log(
         params={f"best_{key}": value for key, value in study.best_trial.params.items()},
         metrics={"tuning_average_precision": study.best_value},

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
-from ml_project.errors import Unavailable
 from ml_project.folds import PreparedFold
+from pipelines.study_storage import connection, storage_errors
 
 if TYPE_CHECKING:
     import optuna
@@ -70,22 +70,20 @@ def open_study(name: str, storage_url: str, seed: int) -> "optuna.Study":
         When the storage cannot be opened.
     """
     import optuna
-    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    with storage_errors(storage_url):
+        url, options = connection(storage_url)
         with warnings.catch_warnings():
             # heartbeats, which free the trials of a killed worker, are marked experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             storage = optuna.storages.RDBStorage(
-                storage_url, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=4 * HEARTBEAT_SECONDS
+                url.render_as_string(hide_password=False),
+                engine_kwargs=options,
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=4 * HEARTBEAT_SECONDS,
             )
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
-    except (SQLAlchemyError, ImportError, ValueError) as error:
-        raise Unavailable(
-            f"Cannot open the Optuna study in {storage_url.split('@')[-1]}: {str(error).splitlines()[0]}",
-            "Check FRAUD_STUDY_URL.",
-        ) from error
     done = len(finished_trials(study))
     # a resumed sampler must not draw the points of its first start again
     study.sampler = optuna.samplers.TPESampler(seed=seed + 1000 * done, n_startup_trials=STARTUP_TRIALS)

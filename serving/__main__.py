@@ -1,24 +1,23 @@
-"""``python -m serving``: the gateway as a process, and the commands beside it."""
+"""``python -m serving``: the gateway as a process or as several, and the commands beside it.
+
+What serves is imported only by the process that does: the parent of several workers stays small.
+"""
 
 import argparse
 import logging
-import signal
+import socket
 import sys
-from types import FrameType
 
-import uvicorn
 from pydantic import ValidationError
 
-from serving.app import create_app
+from ml_project.errors import FraudError, InvalidInput
 from serving.commands import add_commands, run
+from serving.exits import BAD_INPUT, stop_on_signals
 from serving.listener import listen
 from serving.logs import configure_logging
+from serving.preflight import faults
 from serving.settings import GatewaySettings
-
-DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
-
-_GRACE_SECONDS = 20
-"""Requests in progress get this long after SIGTERM."""
+from serving.workers import Workers
 
 _log = logging.getLogger("serving")
 
@@ -28,11 +27,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
-        given = {"host": arguments.host, "port": arguments.port}
+        given = {name: getattr(arguments, name) for name in ("host", "port", "workers")}
         settings = GatewaySettings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        faults = "".join(f"\n  {''.join(map(str, fault['loc'][:1]))}: {fault['msg']}" for fault in error.errors())
-        parser.exit(BAD_INPUT, f"Settings that cannot be used:{faults}\nSee python -m serving --help.\n")
+        parser.exit(BAD_INPUT, faults(error))
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -40,28 +38,33 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.command is not None:
         return run(arguments.command, arguments, settings)
     try:
+        return _serve(settings)
+    except FraudError as error:
+        parser.exit(error.exit_code, f"{error}\n")
+
+
+def _serve(settings: GatewaySettings) -> int:
+    configure_logging(settings.log_level)
+    stop_on_signals()
+    if settings.workers == 1:
+        from serving.process import serve
+
+        return serve(settings, lambda: _listen(settings))
+    if settings.rate_limit and not settings.rate_limit_url:
+        _log.warning("each worker counts rate limits for itself: set FRAUD_RATE_LIMIT_STORE to share the counts")
+    return Workers(settings, _listen(settings)).run()
+
+
+def _listen(settings: GatewaySettings) -> socket.socket:
+    where = f"{settings.host}:{settings.port}"
+    try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        parser.exit(BAD_INPUT, f"Cannot listen on {where}: {error.strerror}. Choose another --host or --port.\n")
-    # uvicorn finishes its requests and then raises the signal again, for whoever stood here before it.
-    signal.signal(signal.SIGTERM, _exit_cleanly)
-    configure_logging(settings.log_level)
-    _log.info("gateway listens on http://%s:%d", settings.host, settings.port)
-    config = uvicorn.Config(
-        create_app(settings),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-    server = uvicorn.Server(config)
-    try:
-        server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return DONE if server.started else BAD_INPUT
+        raise InvalidInput(
+            f"Cannot listen on {where}: {error.strerror}.", "Choose another --host or --port."
+        ) from error
+    _log.info("gateway listens on http://%s", where)
+    return listener
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", help="address to listen on (FRAUD_HOST)")
     parser.add_argument("--port", type=int, help="port to listen on (FRAUD_PORT)")
+    parser.add_argument("--workers", type=int, help="processes that answer (FRAUD_WORKERS)")
     parser.set_defaults(command=None)
     add_commands(parser)
     return parser
@@ -86,10 +90,6 @@ def _settings_help() -> str:
         default = "" if field.default in ((), None, "") else f" [{field.default}]"
         lines.append(f"  {names}{default}\n      {field.description}\n")
     return "".join(lines)
-
-
-def _exit_cleanly(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(DONE)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ from serving.settings import GatewaySettings
 if TYPE_CHECKING:
     from stores.decisions import Keys
 
-_PUBLIC: Final = frozenset({"/", "/ui", "/docs", "/health", "/openapi.json"})
+_PUBLIC: Final = frozenset({"/", "/ui", "/docs", "/health", "/openapi.json", "/hooks/registry"})
+"""The last one asks for a signature instead of a key."""
+
 _PUBLIC_FOLDERS: Final = ("/ui/", "/docs/", "/health/")
 _SCOPES: Final = {"/predict": "predict", "/predict-batch": "predict", "/feedback": "feedback"}
 _LOOK_SECONDS: Final = 2.0

@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, move_on_after, sleep, to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from serving.dependencies import Gateway
+from serving.description import describe_keys
 from serving.direct import DirectPredict
 from serving.emf import EmfLines
 from serving.guard import Guard
@@ -21,17 +22,24 @@ from serving.problems import install_error_handlers
 from serving.rate_limits import RateLimit
 from serving.request_log import RequestLog
 from serving.request_record import HEADER
-from serving.routes import docs, features, feedback, health, metrics, predict, predict_batch, predictions
+from serving.routes import docs, features, feedback, health, hooks, metrics, predict, predict_batch, predictions
 from serving.settings import GatewaySettings
+from serving.shared_metrics import SharedMetrics
 from serving.watcher import Watcher
 
 if TYPE_CHECKING:
     from serving.decisions import Decisions
     from stores.decisions import DecisionStore
 
+_MODEL_SECONDS: Final = 15.0
+"""How long a worker waits for its model while others answer; without one it would refuse what they can answer."""
+
 
 def create_app(
-    settings: GatewaySettings, source: ModelSource | None = None, store: "DecisionStore | None" = None
+    settings: GatewaySettings,
+    source: ModelSource | None = None,
+    store: "DecisionStore | None" = None,
+    shared: SharedMetrics | None = None,
 ) -> FastAPI:
     """The gateway as an ASGI application; its lifespan runs the watcher and holds the decision store open.
 
@@ -42,31 +50,38 @@ def create_app(
         Where live models come from; by default the registry that the settings name.
     store : DecisionStore, optional
         Where decisions are kept; by default the database that the settings name.
+    shared : SharedMetrics, optional
+        Where one of several workers finds the metrics of all.
     """
     slot = ModelSlot()
     emf = EmfLines(settings.emf_namespace, settings.model_name) if settings.emf_namespace else None
     connected = partial(connect, settings) if source is None else lambda: source
     at_once = partial(released, settings) if source is None else None
-    watcher = Watcher(connected, slot, settings.poll_seconds, settings.batch_threads, at_once)
+    watcher = Watcher(connected, slot, settings.poll_seconds, settings.threads, at_once)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         watcher.start()
         gateway.opened = await to_thread.run_sync(_open_decisions, settings, store)
         gateway.opened.report_to(app.state.metrics)
-        async with emf.flushed_every(settings.emf_seconds) if emf else nullcontext():
+        if shared is not None and shared.others:
+            await _model_or_trouble(slot)
+        async with app.state.metrics.refreshed(), emf.flushed_every(settings.emf_seconds) if emf else nullcontext():
             yield
+        if limit is not None:
+            await limit.close()
         await to_thread.run_sync(gateway.opened.close)
         await to_thread.run_sync(watcher.stop)
 
     # No docs_url: FastAPI's page would load scripts from a CDN; serving.routes.docs does not.
     app = FastAPI(title="Card-fraud gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.gateway = gateway = Gateway(settings, slot, CapacityLimiter(settings.batch_workers))
-    app.state.metrics = GatewayMetrics(slot, emf)
+    app.state.gateway = gateway = Gateway(settings, slot, CapacityLimiter(settings.batch_workers), watcher.look_now)
+    app.state.metrics = GatewayMetrics(slot, emf, shared)
     install_error_handlers(app)
     # Routes are tried in this order, at about 10 microseconds each: the busiest stands first.
-    for routes in (predict, predict_batch, feedback, predictions, health, features, metrics, docs):
+    for routes in (predict, predict_batch, feedback, predictions, health, features, metrics, hooks, docs):
         app.include_router(routes.router)
+    describe_keys(app)
     app.add_middleware(DirectPredict, gateway=gateway)
     limit = RateLimit(settings.rate_limit, settings.rate_limit_url) if settings.rate_limit else None
     app.add_middleware(Guard, gateway=gateway, limit=limit)
@@ -88,3 +103,9 @@ def _open_decisions(settings: GatewaySettings, store: "DecisionStore | None") ->
     from serving.decisions import Decisions  # SQLAlchemy and Alembic: most of a second, not at import
 
     return Decisions(settings, store)
+
+
+async def _model_or_trouble(slot: ModelSlot) -> None:
+    with move_on_after(_MODEL_SECONDS):
+        while slot.current is None and slot.trouble is None:
+            await sleep(0.02)

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from ml_project.errors import FraudError
 from serving.settings import GatewaySettings
+from stores.objects import is_s3
 
 if TYPE_CHECKING:
     from stores.decisions import DecisionStore, Keys
@@ -43,7 +45,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     replay.set_defaults(command=_replay)
     purge = commands.add_parser("purge", help="export old predictions to Parquet, then delete them")
     purge.add_argument("--older-than", required=True, type=_days, metavar="DAYS", help="such as 400d")
-    purge.add_argument("--to", required=True, type=Path, metavar="FOLDER", help="where the Parquet files go")
+    purge.add_argument("--to", required=True, metavar="FOLDER", help="where the Parquet files go; also s3://bucket/x")
     purge.set_defaults(command=_purge)
 
 
@@ -93,11 +95,26 @@ def _replay(arguments: argparse.Namespace, settings: GatewaySettings) -> int:
 
 
 def _purge(arguments: argparse.Namespace, settings: GatewaySettings) -> int:
-    with _opened(settings) as (store, _keys):
-        exported = store.purge(datetime.now(UTC) - arguments.older_than, arguments.to)
-    where = f", kept in {exported.decisions}" if exported.decisions else ""
+    older_than = datetime.now(UTC) - arguments.older_than
+    with _opened(settings) as (store, _keys), _export_folder(arguments.to, settings) as (folder, keep):
+        exported = store.purge(older_than, folder, keep)
+    where = f", kept in {arguments.to.rstrip('/')}/{exported.decisions.name}" if exported.decisions else ""
     sys.stdout.write(f"{exported.rows} predictions deleted{where}\n")
     return DONE
+
+
+@contextmanager
+def _export_folder(to: str, settings: GatewaySettings) -> Iterator[tuple[Path, Callable[[Path], object] | None]]:
+    """Where to write an export's files, and what brings them to S3 where that is wanted."""
+    if not is_s3(to):
+        yield Path(to), None
+        return
+    from stores.objects.s3 import S3Objects  # imports boto3: 0.3 s
+
+    objects = S3Objects(to, settings.s3_endpoint_url, setting="--to")
+    # not /tmp: an export can be large, and the state folder is where a gateway may write
+    with TemporaryDirectory(dir=settings.state_dir, prefix="export-") as scratch:
+        yield Path(scratch), lambda path: objects.upload(path, path.name)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ class Decisions:
 
     def report_to(self, metrics: GatewayMetrics) -> None:
         """Let the metrics say how the store is."""
-        metrics.watch_store(lambda: self.writer.waiting, lambda: self.writer.database_away, self._spool.size)
+        metrics.live.watch_store(lambda: (self.writer.waiting, self.writer.database_away, self._spool.size()))
 
     async def keep(self, predictions: Predictions, request: RequestRecord) -> Predictions:
         """Keep a single prediction; returns, when it is on disk, what to answer.

@@ -3,6 +3,7 @@
 One, and a coroutine: FastAPI spends about 30 microseconds on each, and runs plain functions on a thread.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -23,6 +24,8 @@ class Gateway:
 
     Attributes
     ----------
+    look_now : callable
+        Has the registry asked at once, in all workers.
     opened : Decisions or None
         The decision store, between start-up and shutdown.
     """
@@ -30,6 +33,7 @@ class Gateway:
     settings: GatewaySettings
     slot: ModelSlot
     batches: CapacityLimiter
+    look_now: Callable[[], None]
     opened: "Decisions | None" = None
 
     @property

@@ -36,6 +36,12 @@ class NoKey(FraudError):
     status = 401
 
 
+class BadSignature(FraudError):
+    """A webhook that its sender did not sign, or long ago."""
+
+    status = 401
+
+
 class TooManyRequests(FraudError):
     """A key, or in open mode an address, above its limit."""
 

@@ -1,6 +1,5 @@
 """Where the live model comes from: the contract that the watcher relies on, and the real thing behind it."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ml_project.scorer import Scorer
@@ -22,10 +21,13 @@ class ModelSource(Protocol):
 
 def released(settings: GatewaySettings) -> ModelSource:
     """The release pointer alone, which is there at once."""
+    from stores.gated import Gated, released_gate
     from stores.live import ReleasedProduction
-    from stores.releases import LocalReleases
+    from stores.releases import open_releases
 
-    return ReleasedProduction(LocalReleases(Path(settings.releases_uri)), settings.bundle_cache)
+    releases = open_releases(settings.releases_uri, settings.s3_endpoint_url)
+    source = ReleasedProduction(releases, settings.bundle_cache)
+    return Gated(source, released_gate) if settings.require_gate else source
 
 
 def connect(settings: GatewaySettings) -> ModelSource:
@@ -37,9 +39,12 @@ def connect(settings: GatewaySettings) -> ModelSource:
     from stores.mlflow_environment import quiet_mlflow
 
     quiet_mlflow()
+    from stores.gated import Gated
     from stores.production import Production
     from stores.registry import Registry
-    from stores.releases import LocalReleases
+    from stores.releases import open_releases
 
     registry = Registry(settings.tracking_uri, settings.model_name)
-    return Production(registry, LocalReleases(Path(settings.releases_uri)), settings.bundle_cache)
+    releases = open_releases(settings.releases_uri, settings.s3_endpoint_url)
+    source = Production(registry, releases, settings.bundle_cache)
+    return Gated(source, source.gate_of) if settings.require_gate else source

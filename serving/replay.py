@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -47,9 +46,9 @@ def replay(record: DecisionRecord, settings: GatewaySettings) -> Replay:
     quiet_mlflow()  # before what imports MLflow
     from stores.production import LiveVersion, Production
     from stores.registry import Registry
-    from stores.releases import LocalReleases
+    from stores.releases import open_releases
 
-    releases = LocalReleases(Path(settings.releases_uri))
+    releases = open_releases(settings.releases_uri, settings.s3_endpoint_url)
     release = releases.current()
     if release is not None and release.digest != record.bundle_digest:
         release = None

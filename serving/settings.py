@@ -1,21 +1,19 @@
 """The gateway's settings: environment variables ``FRAUD_*``, read once at the composition root."""
 
-from ipaddress import ip_address
+import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal
 
-from limits import parse
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+
+from serving.access_settings import AccessSettings
+from stores.objects import checked_endpoint, checked_location
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(AccessSettings):
     """What an operator can choose; every field is an environment variable ``FRAUD_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix="FRAUD_", frozen=True, validate_by_name=True)
-
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=1, le=65_535, description="Port to listen on.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that answer; each has its own model.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least level that is logged; DEBUG adds a line for every request that is no prediction."
     )
@@ -30,25 +28,28 @@ class GatewaySettings(BaseSettings):
     )
     model_name: str = Field("fraud-ensemble", min_length=1, description="Registered model whose Production answers.")
     releases_uri: str = Field(
-        "var/releases", description="Folder of promoted bundles, for a start while the MLflow server is down."
+        "var/releases",
+        description="Folder or s3://bucket/prefix of promoted bundles, for a start while the MLflow server is down.",
+    )
+    s3_endpoint_url: str = Field(
+        "", description="S3 endpoint, such as http://127.0.0.1:9000; empty: AWS's own. Credentials are AWS's own, too."
+    )
+    require_gate: bool = Field(
+        False,
+        description="Refuse a version that our gate did not let pass and that nobody forced past it, as one moved in "
+        "MLflow's own page; the old one stays.",
     )
     poll_seconds: float = Field(
         10.0, gt=0, description="Mean time between two looks at Production; without a model at most one second."
     )
-    batch_threads: int = Field(0, ge=0, description="Cores that score one batch; 0 takes all.")
+    batch_threads: int = Field(
+        0, ge=0, description="Cores that score one batch; 0 takes all, shared out among the workers."
+    )
     batch_workers: int = Field(2, ge=1, description="Batches worked on at the same time; further ones wait.")
     max_batch_rows: int = Field(10_000, ge=1, description="Most transactions in one JSON batch.")
     max_body_bytes: int = Field(16 * 1024**2, ge=1024, description="Largest JSON body, in bytes.")
     max_upload_bytes: int = Field(
         2 * 1024**3, ge=1024, description="Largest CSV, Parquet or Arrow upload, in bytes; it is spooled to the disk."
-    )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Web origins, separated by commas, whose pages may call the gateway; none by default."
-    )
-    hsts_seconds: int = Field(
-        0,
-        ge=0,
-        description="How long browsers shall insist on HTTPS (Strict-Transport-Security); 0 says nothing of it.",
     )
     emf_namespace: str = Field(
         "",
@@ -63,56 +64,14 @@ class GatewaySettings(BaseSettings):
         description="Decision database: sqlite:///path or postgresql://user:password@host/name; by default "
         "decisions.db in the state folder.",
     )
-    require_keys: Literal["auto", "true", "false"] = Field(
-        "auto",
-        description="Whether requests need an API key. auto: unless the address is a loopback one and no key was ever "
-        "made; false is refused on any other address.",
-    )
-    bootstrap_key: SecretStr | None = Field(
-        None,
-        min_length=32,
-        description="Secret that becomes the first API key, with every scope; at least 32 random characters. Take it "
-        "away once other keys exist.",
-    )
-    rate_limit: str = Field(
-        "", description="Most requests of one key, or in open mode of one address, such as 600/minute; empty: no limit."
-    )
-    rate_limit_store: SecretStr | None = Field(
-        None,
-        description="redis://host:6379/0 shares the counts between processes (needs the package redis or coredis); "
-        "empty: each process counts for itself.",
-    )
 
-    @model_validator(mode="after")
-    def _closed_to_others(self) -> Self:
-        if self.require_keys == "false" and not self.on_loopback:
-            raise ValueError("require_keys=false is for loopback addresses only: anybody could read and label")
-        return self
-
-    @field_validator("rate_limit")
-    @classmethod
-    def _understood(cls, value: str) -> str:
-        if value:
-            parse(value)
-        return value
-
-    @field_validator("database_url", "bootstrap_key", "rate_limit_store", mode="before")
+    @field_validator("database_url", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
 
-    @field_validator("cors_origins", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-    @field_validator("releases_uri")
-    @classmethod
-    def _folder(cls, value: str) -> str:
-        path = value.removeprefix("file://")
-        if "://" in path:
-            raise ValueError("only a local folder is understood")
-        return path
+    _location = field_validator("releases_uri")(checked_location)
+    _endpoint = field_validator("s3_endpoint_url")(checked_endpoint)
 
     @property
     def bundle_cache(self) -> Path:
@@ -125,16 +84,6 @@ class GatewaySettings(BaseSettings):
         return self.state_dir / "uploads"
 
     @property
-    def on_loopback(self) -> bool:
-        """Only this machine can reach the gateway."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-    @property
     def decisions_url(self) -> str:
         """The decision database's URL, with its password."""
         if self.database_url is None:
@@ -142,11 +91,13 @@ class GatewaySettings(BaseSettings):
         return self.database_url.get_secret_value()
 
     @property
-    def rate_limit_url(self) -> str:
-        """Where requests are counted, with its password; empty: in this process."""
-        return "" if self.rate_limit_store is None else self.rate_limit_store.get_secret_value()
-
-    @property
     def decision_spool(self) -> Path:
         """Folder where decisions wait while the database is away."""
         return self.state_dir / "spool"
+
+    @property
+    def threads(self) -> int:
+        """Cores that score one batch; 0 takes all."""
+        if self.batch_threads or self.workers == 1:
+            return self.batch_threads
+        return max(1, (os.cpu_count() or 1) // self.workers)

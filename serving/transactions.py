@@ -24,7 +24,11 @@ MAX_ERRORS: Final = 100
 
 MAX_NAME_LENGTH: Final = 64
 
-_MESSAGES: Final = {"extra_forbidden": "Unknown field", "model_type": "A transaction is a JSON object"}
+_MESSAGES: Final = {
+    "extra_forbidden": "Unknown field",
+    "model_type": "A transaction is a JSON object",
+    "string_pattern_mismatch": "Name should have no NUL character",
+}
 """Where pydantic speaks of itself rather than of the client's data."""
 
 _Component = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-MAX_MAGNITUDE, le=MAX_MAGNITUDE)]
@@ -36,11 +40,7 @@ _Money = Annotated[
     Field(strict=True, allow_inf_nan=False, ge=0, le=MAX_MAGNITUDE, description="In the account's currency."),
 ]
 _Moment = Annotated[datetime, BeforeValidator(parse_event_time)]
-_Identifier = Annotated[
-    str,
-    # PostgreSQL holds no NUL.
-    Field(strict=True, min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[^\x00]+$"),
-]
+_Identifier = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[^\x00]*$")]
 
 _FIELDS: dict[str, Any] = {
     "Time": (_Seconds, ...),

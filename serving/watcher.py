@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from stores.live import LiveVersion
 
 POLL_WITHOUT_MODEL_SECONDS: Final = 1.0
-RETRY_BAD_BUNDLE_SECONDS: Final = 60.0
-"""A bundle that failed its checks is fetched again after this long; another version is tried at once."""
+RETRY_BAD_BUNDLE_POLLS: Final = 6
+"""A bundle that failed its checks is fetched again after so many looks; another version is tried at once."""
 
 _JOIN_SECONDS, _JITTER = 2.0, 0.2
+_LEAST_SECONDS: Final = 0.2
+"""However often somebody wants a look, they are this far apart."""
+
 _NOISE = re.compile(r"(?<=://)[^/@\s]+(?=@)|\b0x[0-9a-f]+\b")
 """Credentials in addresses, which nobody may read, and object addresses, which make equal messages differ."""
 
@@ -73,7 +76,7 @@ class Watcher:
         self._threads = threads
         self._bad: _BadBundle | None = None
         self._registry_said: tuple[str, datetime] | None = None
-        self._stopping = threading.Event()
+        self._stopping, self._wanted = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="model-watcher", daemon=True)
 
     def start(self) -> None:
@@ -83,7 +86,12 @@ class Watcher:
     def stop(self) -> None:
         """Stop after the look in progress; one that hangs in the network is left behind."""
         self._stopping.set()
+        self._wanted.set()
         self._thread.join(_JOIN_SECONDS)
+
+    def look_now(self) -> None:
+        """Do not wait for the next look; returns at once."""
+        self._wanted.set()
 
     def check(self) -> None:
         """One look at the registry. Whatever fails, the old model stays and `ModelSlot.trouble` says why."""
@@ -111,11 +119,14 @@ class Watcher:
     def _run(self) -> None:
         self.start_at_once()
         while not self._stopping.is_set():
+            self._wanted.clear()  # before the look: what is wanted during it may come too late for it
             self.check()
             most = POLL_WITHOUT_MODEL_SECONDS if self._slot.current is None else self._poll_seconds
             seconds = min(most, self._poll_seconds)
             # Jitter keeps a fleet of gateways from asking in step; nothing secret about it.
-            self._stopping.wait(seconds * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+            seconds *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+            if not self._stopping.wait(min(_LEAST_SECONDS, seconds)):
+                self._wanted.wait(max(0.0, seconds - _LEAST_SECONDS))
 
     def _follow(self) -> None:
         if self._source is None:
@@ -160,7 +171,8 @@ class Watcher:
             warm_up(scorer)
         except InvalidBundle as error:
             message = f"Version {live.version} cannot go live: {error}"
-            self._bad = _BadBundle(live.digest, message, time.monotonic() + RETRY_BAD_BUNDLE_SECONDS)
+            retry_seconds = RETRY_BAD_BUNDLE_POLLS * self._poll_seconds
+            self._bad = _BadBundle(live.digest, message, time.monotonic() + retry_seconds)
             self._slot.swaps["refused"] += 1
             raise InvalidBundle(message) from error
         except Exception:

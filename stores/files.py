@@ -1,24 +1,43 @@
 """Files and folders that appear whole or not at all."""
 
 import os
-import tempfile
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that durably takes the place of ``path`` when the block ends well, and leaves nothing when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own keeps two writers apart; it begins with a dot, so that folders of Parquet are not read with it.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file at once and durably: temporary file, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    """Replace a file at once and durably."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the renames in a folder last through a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(scratch).chmod(0o644)  # a gateway may run as another user than the pipelines
-        Path(scratch).replace(path)
-    except BaseException:
-        Path(scratch).unlink()
-        raise
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def take_place(built: Path, folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from ml_project.errors import InvalidBundle, Unavailable
 from ml_project.scorer import Scorer, load_scorer
-from stores.releases import LocalReleases, Release
+from stores.releases import Release, Releases
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class ReleasedProduction:
 
     Parameters
     ----------
-    releases : LocalReleases
+    releases : Releases
     cache : Path
         Folder for bundles; one subfolder per digest.
     """
 
-    def __init__(self, releases: LocalReleases, cache: Path) -> None:
+    def __init__(self, releases: Releases, cache: Path) -> None:
         self._releases = releases
         self._cache = cache
 

@@ -2,10 +2,11 @@
 
 import os
 
+# Its own defaults retry an absent server for minutes. Twice six seconds are told before a gateway looks again; a
+# pipeline has tried the server once before it begins, and shall survive a restart and a slow upload after that.
+_QUICK = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "6", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+_PATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "60", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
 _DEFAULTS = {
-    # its own defaults retry an absent server for minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -14,10 +15,10 @@ _DEFAULTS = {
 }
 
 
-def quiet_mlflow() -> None:
-    """Make MLflow's client quiet, private and quick to give up.
+def quiet_mlflow(*, patient: bool = False) -> None:
+    """Make MLflow's client quiet, private and, unless ``patient``, quick to give up.
 
     Called where a process is put together, before MLflow is imported. Values that are set already are kept.
     """
-    for name, value in _DEFAULTS.items():
+    for name, value in {**_DEFAULTS, **(_PATIENT if patient else _QUICK)}.items():
         os.environ.setdefault(name, value)

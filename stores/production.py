@@ -1,13 +1,16 @@
 """Where a gateway gets the live bundle from: the registry, or the release pointer while MLflow is down."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from ml_project.errors import InvalidBundle, Unavailable
 from ml_project.scorer import Scorer
+from stores.gate_result import gate_result
+from stores.gated import released_gate
 from stores.live import LiveVersion, ReleasedProduction, load_cached
 from stores.registry import PRODUCTION, Registry
-from stores.releases import LocalReleases
+from stores.releases import Releases
 
 __all__ = ["LiveVersion", "Production"]
 
@@ -21,12 +24,12 @@ class Production:
     Parameters
     ----------
     registry : Registry
-    releases : LocalReleases
+    releases : Releases
     cache : Path
         Folder for bundles; one subfolder per digest.
     """
 
-    def __init__(self, registry: Registry, releases: LocalReleases, cache: Path) -> None:
+    def __init__(self, registry: Registry, releases: Releases, cache: Path) -> None:
         self._registry = registry
         self._released = ReleasedProduction(releases, cache)
         self._cache = cache
@@ -56,6 +59,10 @@ class Production:
                 "Register it with `python -m pipelines promote`.",
             )
         return LiveVersion(champion.version, champion.digest, "registry")
+
+    def gate_of(self, live: LiveVersion) -> Mapping[str, object]:
+        """What the gate said of a version, from the same place that named it."""
+        return released_gate(live) if live.release else gate_result(self._registry.version(live.version).tags)
 
     def load(self, live: LiveVersion, threads: int = 0) -> Scorer:
         """A checked scorer of a version, downloaded when the cache does not hold it.

@@ -1,13 +1,11 @@
 """The model registry: which version an alias names, its bundle, and how an alias is moved.
 
 MLflow's own page writes aliases in lower case while its store compares them case-sensitively, so ``Production`` and
-``production`` can both exist. Every look-up here goes without case; see `Registry.resolve` for such twins.
+``production`` can both exist. Every look-up here goes without case; see `stores.aliases.followed` for such twins.
 """
 
 import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,19 +15,16 @@ from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from ml_project.errors import FraudError, Unavailable
+from ml_project.errors import InvalidInput
+from stores.aliases import ALIASES, CHALLENGER, MOVED_TAG, PREVIOUS, PRODUCTION, followed, spellings
 from stores.files import take_place
+from stores.mlflow_errors import NOT_FOUND, translated
 
-PRODUCTION: Final = "Production"
-CHALLENGER: Final = "Challenger"
-PREVIOUS: Final = "Previous"
+__all__ = ["CHALLENGER", "PREVIOUS", "PRODUCTION", "ModelVersion", "Registry"]
 
 DIGEST_TAG: Final = "bundle.sha256"
 BUNDLE_PATH: Final = "artifacts/bundle"
 """Where a bundle lies inside a logged pyfunc model."""
-
-_MOVED_TAG: Final = "fraud.moved."
-"""Registered-model tag, followed by an alias: the version that our own last move gave it."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,21 +37,6 @@ class ModelVersion:
     run_id: str
     digest: str | None
     tags: dict[str, str]
-
-
-@contextmanager
-def _translated(tracking_uri: str) -> Iterator[None]:
-    """Turn whatever the client raises for an absent or unwilling server into one clear error."""
-    try:
-        yield
-    except FraudError:
-        raise
-    except (MlflowException, OSError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:300]
-        raise Unavailable(
-            f"The MLflow server at {tracking_uri} does not answer as it should: {reason}",
-            "Check MLFLOW_TRACKING_URI and that the server runs.",
-        ) from error
 
 
 class Registry:
@@ -73,38 +53,59 @@ class Registry:
     def resolve(self, alias: str) -> ModelVersion | None:
         """The version that an alias names, without regard to case; None where nothing does.
 
-        Where two aliases differ only in case, the one that differs from our own last move is somebody's newer move in
-        MLflow's page, and is followed with a warning.
+        Where spellings disagree, a warning says which is followed; see `stores.aliases.followed`.
         """
-        with _translated(self.tracking_uri):
+        with translated(self.tracking_uri):
             model = self._registered_model()
-            if model is None:
+            number = None if model is None else followed(_aliases(model), model.tags, alias)
+            if model is None or number is None:
                 return None
-            named = {name: int(version) for name, version in model.aliases.items() if name.lower() == alias.lower()}
-            if not named:
-                return None
-            versions = set(named.values())
-            if len(versions) > 1:
-                moved = model.tags.get(_MOVED_TAG + alias)
-                newer = {version for version in versions if str(version) != moved} or versions
-                _log.warning("aliases %s differ only in case; following version %s", sorted(named), max(newer))
-                versions = newer
-            return self.version(max(versions))
+            named = spellings(_aliases(model), alias)
+            if len(set(named.values())) > 1:
+                _log.warning("aliases %s differ only in case; following version %s", sorted(named), number)
+            return self.version(number)
+
+    def aliases(self) -> dict[str, int]:
+        """The versions that Production, Previous and Challenger name, without regard to case; those that are set."""
+        with translated(self.tracking_uri):
+            model = self._registered_model()
+            found = {alias: followed(_aliases(model), model.tags, alias) for alias in ALIASES} if model else {}
+        return {alias: number for alias, number in found.items() if number is not None}
+
+    def twins(self) -> dict[str, list[str]]:
+        """Aliases that stand there in several spellings; a move folds them into one."""
+        with translated(self.tracking_uri):
+            model = self._registered_model()
+            found = {alias: sorted(spellings(_aliases(model), alias)) for alias in ALIASES} if model else {}
+        return {alias: names for alias, names in found.items() if len(names) > 1}
 
     def version(self, number: int) -> ModelVersion:
-        """One version by its number."""
-        with _translated(self.tracking_uri):
-            return _described(self._client.get_model_version(self.model_name, str(number)))
+        """One version by its number.
+
+        Raises
+        ------
+        InvalidInput
+            When there is none.
+        """
+        with translated(self.tracking_uri):
+            try:
+                return _described(self._client.get_model_version(self.model_name, str(number)))
+            except MlflowException as error:
+                if error.error_code != NOT_FOUND:
+                    raise
+                raise InvalidInput(
+                    f"There is no version {number} of {self.model_name}.", "See `python -m pipelines history`."
+                ) from error
 
     def find(self, run_id: str) -> ModelVersion | None:
         """The newest version that a run registered."""
-        with _translated(self.tracking_uri):
+        with translated(self.tracking_uri):
             found = self._client.search_model_versions(f"name = '{self.model_name}' and run_id = '{run_id}'")
             return max(map(_described, found), key=lambda v: v.version, default=None)
 
     def register(self, model_uri: str, run_id: str, tags: dict[str, str], description: str) -> ModelVersion:
         """A new version of a logged model; the registered model is made when it does not exist."""
-        with _translated(self.tracking_uri):
+        with translated(self.tracking_uri):
             if self._registered_model() is None:
                 self._client.create_registered_model(
                     self.model_name, description="Card-fraud ensemble: isolation forest and XGBoost as ONNX."
@@ -121,17 +122,29 @@ class Registry:
 
     def tag(self, number: int, key: str, value: str) -> None:
         """Set a tag of a version."""
-        with _translated(self.tracking_uri):
+        with translated(self.tracking_uri):
             self._client.set_model_version_tag(self.model_name, str(number), key, value)
 
-    def move(self, alias: str, number: int) -> None:
-        """Point an alias at a version, and fold spellings that differ only in case into this one."""
-        with _translated(self.tracking_uri):
-            self._client.set_registered_model_tag(self.model_name, _MOVED_TAG + alias, str(number))
-            self._client.set_registered_model_alias(self.model_name, alias, str(number))
+    def model_tag(self, key: str) -> str | None:
+        """A tag of the registered model; None where it is not set."""
+        with translated(self.tracking_uri):
             model = self._registered_model()
-            for other in model.aliases if model else {}:
-                if other != alias and other.lower() == alias.lower():
+            return model.tags.get(key) if model else None
+
+    def tag_model(self, key: str, value: str) -> None:
+        """Set a tag of the registered model."""
+        with translated(self.tracking_uri):
+            self._client.set_registered_model_tag(self.model_name, key, value)
+
+    def move(self, alias: str, number: int | None) -> None:
+        """Point an alias at a version, or at none, and fold spellings that differ only in case into this one."""
+        with translated(self.tracking_uri):
+            self._client.set_registered_model_tag(self.model_name, MOVED_TAG + alias, str(number))
+            if number is not None:
+                self._client.set_registered_model_alias(self.model_name, alias, str(number))
+            model = self._registered_model()
+            for other in spellings(_aliases(model), alias) if model else {}:
+                if other != alias or number is None:
                     self._client.delete_registered_model_alias(self.model_name, other)
 
     def download_bundle(self, number: int, folder: Path) -> None:
@@ -139,7 +152,7 @@ class Registry:
         from mlflow.artifacts import download_artifacts
 
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _translated(self.tracking_uri), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        with translated(self.tracking_uri), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             # Not "models:/name/version": MLflow resolves that by the process's global registry, whatever it is told.
             model = self._client.get_model_version_download_uri(self.model_name, str(number))
             path = download_artifacts(
@@ -151,9 +164,13 @@ class Registry:
         try:
             return self._client.get_registered_model(self.model_name)
         except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code == NOT_FOUND:
                 return None
             raise
+
+
+def _aliases(model: RegisteredModel) -> dict[str, int]:
+    return {name: int(version) for name, version in model.aliases.items()}
 
 
 def _described(version: MlflowVersion) -> ModelVersion:

@@ -1,20 +1,21 @@
 """Releases: promoted bundles beside their pointer ``Production.json``, so that a gateway starts without MLflow.
 
-Layout below the releases folder: ``Production.json`` and ``bundles/<digest>/<file>``. Bundles are written first and the
-pointer last, so that the pointer never names something half-written.
+Layout below the releases' folder or prefix: ``Production.json`` and ``bundles/<digest>/<file>``. Bundles are written
+first and the pointer last, so that the pointer never names something half-written.
 """
 
+import hashlib
 import json
-import shutil
 import tempfile
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from ml_project.bundle import Bundle, combined_digest, read_bundle
-from ml_project.errors import InvalidBundle, Unavailable
-from stores.files import take_place, write_atomically
+from ml_project.bundle import FILES, Bundle, combined_digest
+from ml_project.errors import InvalidBundle
+from stores.files import take_place
+from stores.objects import MissingObject, Objects, open_objects
 
 POINTER = "Production.json"
 
@@ -37,34 +38,31 @@ class Release(BaseModel):
         return combined_digest(self.files)
 
 
-class LocalReleases:
-    """Releases in a folder that gateway and pipelines share."""
+class Releases:
+    """Releases in a folder or bucket that gateway and pipelines share.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Every method raises `Unavailable` when it cannot be reached.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
 
     def publish(
         self, bundle: Bundle, model_name: str, version: int, gate: dict[str, object], published_at: datetime
     ) -> Release:
-        """Write the bundle, then the pointer; each appears whole or not at all."""
-        location = f"bundles/{bundle.digest}"
-        target = self.folder / location
-        if not _intact(target, bundle.digest):
-            shutil.rmtree(target, ignore_errors=True)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-                written = Path(scratch) / "bundle"  # unlike scratch itself readable for the gateway's user
-                bundle.write(written)
-                take_place(written, target)
+        """Write the bundle, then the pointer; each file appears whole or not at all."""
         release = Release(
             model_name=model_name,
             version=version,
-            location=location,
+            location=f"bundles/{bundle.digest}",
             files=bundle.file_digests,
             gate=gate,
             published_at=published_at,
         )
-        write_atomically(self.folder / POINTER, release.model_dump_json(indent=1).encode())
+        pointer = release.model_dump_json(indent=1).encode()
+        for name, content in bundle.files.items():
+            self._objects.write(f"{release.location}/{name}", content)
+        self._objects.write(POINTER, pointer)
         return release
 
     def current(self) -> Release | None:
@@ -75,34 +73,49 @@ class LocalReleases:
         InvalidBundle
             When the pointer is not valid.
         """
-        path = self.folder / POINTER
         try:
-            return Release.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
+            return Release.model_validate_json(self._objects.read(POINTER))
+        except MissingObject:
             return None
-        except OSError as error:
-            raise Unavailable(f"Cannot read {path}: {error}", "Check FRAUD_RELEASES_URI.") from error
         except (ValidationError, json.JSONDecodeError) as error:
-            raise InvalidBundle(f"The release pointer {path} is not valid.", "Run promote again.") from error
+            raise InvalidBundle(
+                f"The release pointer {self._objects.address(POINTER)} is not valid.", "Run promote again."
+            ) from error
 
     def download_bundle(self, release: Release, folder: Path) -> None:
-        """Copy a release's files into a folder, which must not exist yet; it appears whole or not at all."""
+        """Copy a release's files into a folder, which must not exist yet; it appears whole or not at all.
+
+        Raises
+        ------
+        InvalidBundle
+            When a file is missing, or is not the one that was published.
+        """
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             copied = Path(scratch) / "bundle"
-            try:
-                shutil.copytree(self.folder / release.location, copied)
-            except OSError as error:
-                raise Unavailable(
-                    f"Cannot read {self.folder / release.location}: {error}", "Check FRAUD_RELEASES_URI."
-                ) from error
+            copied.mkdir()
+            for name in FILES:
+                (copied / name).write_bytes(self._published(release, name))
             take_place(copied, folder)
 
+    def _published(self, release: Release, name: str) -> bytes:
+        path = f"{release.location}/{name}"
+        try:
+            content = self._objects.read(path)
+        except MissingObject as error:
+            raise InvalidBundle(
+                f"The release of version {release.version} lacks {name}: {error.cause}", "Run promote again."
+            ) from error
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != release.files.get(name):
+            raise InvalidBundle(
+                f"{self._objects.address(path)} has the digest {digest}, the release pointer says "
+                f"{release.files.get(name)}.",
+                "Somebody changed a file after promotion; promote an intact version.",
+            )
+        return content
 
-def _intact(folder: Path, digest: str) -> bool:
-    """Whether a bundle was published before and nobody has spoiled it since."""
-    try:
-        read_bundle(folder, digest)
-    except InvalidBundle:
-        return False
-    return True
+
+def open_releases(location: str, s3_endpoint_url: str = "") -> Releases:
+    """The releases that ``FRAUD_RELEASES_URI`` names."""
+    return Releases(open_objects(location, s3_endpoint_url, setting="FRAUD_RELEASES_URI"))

@@ -1,6 +1,8 @@
 """What tests of several folders share."""
 
+import hashlib
 import importlib.util
+import itertools
 import os
 import pwd
 import shutil
@@ -13,12 +15,22 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import create_engine, make_url
 
 from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
+from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server, find_program
 
 REAL_SAMPLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "creditcard_sample.parquet"
 REAL_HEAD = REAL_SAMPLE.with_name("creditcard_head.csv")
+
+_databases = itertools.count()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    # here, not beside the suites: pytest reads options only from what it loads first (and --version is its own)
+    parser.addoption("--model-version", type=int, help="tests/model: registered version instead of a small bundle")
+    parser.addoption("--ingested", action="store_true", help="tests/data: the ingested data instead of samples")
 
 
 def missing(part: str) -> NoReturn:
@@ -64,8 +76,12 @@ class PostgresServer:
         log = str(self._data.with_name("log"))
         self._run(self._pg_ctl, "-D", str(self._data), "-o", self._options, "-l", log, "-w", "start")
 
-    def stop(self) -> None:
-        self._run(self._pg_ctl, "-D", str(self._data), "-m", "fast", "-w", "stop")
+    def stop(self, mode: str = "fast") -> None:
+        self._run(self._pg_ctl, "-D", str(self._data), "-m", mode, "-w", "stop")
+
+    def program(self, name: str) -> str:
+        """One of the programs beside the server."""
+        return str(Path(self._pg_ctl).resolve().with_name(name))
 
     def _run(self, *command: str) -> None:
         user = self._user if os.geteuid() == 0 else None
@@ -107,3 +123,55 @@ def postgres_server() -> Iterator[PostgresServer]:
 def postgres_url(postgres_server: PostgresServer) -> str:
     """The server's database ``postgres``, whose user may make others."""
     return postgres_server.url
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> str:
+    """The URL of an empty PostgreSQL database."""
+    server = make_url(postgres_url)
+    name = f"test_{next(_databases)}"
+    administrator = create_engine(server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with administrator.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    administrator.dispose()
+    return server.set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/decisions.db"
+    return str(request.getfixturevalue("postgres_database"))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A running S3 server; who stops it starts it again."""
+    rclone = find_program("rclone")
+    if rclone is None:
+        missing("rclone")
+    server = S3Server(rclone, tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The test server's keys in the environment, and nothing of the machine's own."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+
+
+@pytest.fixture
+def s3_bucket(s3_server: S3Server, s3_credentials: None, tmp_path: Path) -> str:
+    """An empty bucket's name."""
+    name = f"bucket-{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
+    s3_server.client().create_bucket(Bucket=name)
+    return name

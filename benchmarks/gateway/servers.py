@@ -16,7 +16,7 @@ import psutil
 from benchmarks.gateway.load import Target
 from ml_project.bundle import Bundle
 from pipelines.processes import Service
-from stores.releases import LocalReleases
+from stores.releases import Releases, open_releases
 
 NOBODY = "http://127.0.0.1:9"
 """No MLflow server: the gateway starts from the release pointer, and follows it."""
@@ -28,7 +28,7 @@ class RunningGateway:
 
     port: int
     key: str
-    releases: LocalReleases
+    releases: Releases
     pid: int
 
     def target(self, path: str, content_type: str = "application/json") -> Target:
@@ -51,14 +51,14 @@ class RunningGateway:
 @contextmanager
 def gateway(folder: Path, bundle: Bundle, python: str = sys.executable, **settings: str) -> Iterator[RunningGateway]:
     """The gateway on a bundle, in the environment of some Python; ends with the block."""
-    releases = LocalReleases(folder / "releases")
+    releases = open_releases(str(folder / "releases"))
     publish(releases, bundle, 1)
     port, key = free_port(), secrets.token_urlsafe(32)
     environment = {
         "MLFLOW_TRACKING_URI": NOBODY,
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "FRAUD_STATE_DIR": str(folder / "gateway"),
-        "FRAUD_RELEASES_URI": str(releases.folder),
+        "FRAUD_RELEASES_URI": str(folder / "releases"),
         "FRAUD_PORT": str(port),
         "FRAUD_REQUIRE_KEYS": "true",
         "FRAUD_BOOTSTRAP_KEY": key,
@@ -84,7 +84,7 @@ def mlflow_model(folder: Path, model: Path, name: str) -> Iterator[Target]:
         yield Target(port, "/invocations")
 
 
-def publish(releases: LocalReleases, bundle: Bundle, version: int) -> None:
+def publish(releases: Releases, bundle: Bundle, version: int) -> None:
     """Let a bundle go live."""
     releases.publish(bundle, "fraud-ensemble", version, {"passed": True, "checks": []}, datetime.now(UTC))
 

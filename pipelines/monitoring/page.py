@@ -1,10 +1,8 @@
 """The summary of a window as one page: what breached first, then the pictures, then every figure."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from markupsafe import Markup
 
 from ml_project.baseline import SCORE
 from ml_project.drift import Drift
@@ -13,19 +11,11 @@ from pipelines.monitoring.limits import Figure
 from pipelines.monitoring.reading import Decided
 from pipelines.monitoring.report import Report
 from pipelines.pages.charts import Axis, Line, chart
+from pipelines.pages.model_curves import Picture
 from pipelines.pages.render import render
 
 _BARS: Final = 12
 _BUCKETS: Final = 24
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A chart with its words."""
-
-    title: str
-    svg: Markup
-    caption: str
 
 
 def page(report: Report, rows: Decided | None, run_id: str) -> str:

@@ -83,8 +83,8 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
 def _read(settings: PipelineSettings, window: Window) -> dict[str, Decided]:
     try:
         url = make_url(settings.decisions_url)
-    except ArgumentError:
-        url = None
+    except (ArgumentError, ValueError):
+        url = None  # open_engine says what is wrong with it
     # Opening it would make an empty one, and say that there was no traffic.
     if url is not None and url.drivername.startswith("sqlite") and not Path(str(url.database)).is_file():
         raise InvalidInput(f"There is no decision database {url.database}.", "Set FRAUD_DATABASE_URL as the gateway's.")

@@ -99,9 +99,8 @@ def checked(
     """What can be scored of raw transactions (n, 30), names (empty ones count as none), places and event times."""
     bad = ~(np.abs(raw) <= MAX_MAGNITUDE) | ((raw < 0) & _NOT_NEGATIVE)
     names = [name or None for name in ids]
-    unusable = [
-        place for place, name in enumerate(names) if name is not None and (len(name) > MAX_NAME_LENGTH or "\0" in name)
-    ]
+    # PostgreSQL holds no NUL.
+    unusable = [place for place, name in enumerate(names) if name and (len(name) > MAX_NAME_LENGTH or "\0" in name)]
     timeless = {place: str(when) for place, when in enumerate(times) if isinstance(when, ValueError)}
     moments = [None if isinstance(when, ValueError) else when for when in times] if any(times) else []
     transactions = Transactions(raw, names, moments)
@@ -111,7 +110,7 @@ def checked(
         {"row": int(rows[place]), "field": RAW_FEATURES[column], "message": _fault(raw[place, column])}
         for place, column in np.argwhere(bad).tolist()
     ]
-    message = f"Name should have at most {MAX_NAME_LENGTH} characters, none of them NUL"
+    message = f"Name should have at most {MAX_NAME_LENGTH} characters, and no NUL"
     errors += [{"row": int(rows[place]), "field": TRANSACTION_ID, "message": message} for place in unusable]
     errors += [{"row": int(rows[place]), "field": EVENT_TIME, "message": said} for place, said in timeless.items()]
     good = ~bad.any(axis=1)

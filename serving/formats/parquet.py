@@ -33,5 +33,5 @@ def read_parquet(file: BinaryIO) -> Iterator[Chunk]:
         for batch in source.iter_batches(CHUNK_ROWS, columns=wanted):
             yield chunk_of(batch, np.arange(start, start + len(batch)))
             start += len(batch)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: Arrow does not look into strings
         raise MalformedFile("The Parquet file cannot be read.", "It is damaged or cut off; send it again.") from error

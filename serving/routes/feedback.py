@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
@@ -21,17 +21,29 @@ ANONYMOUS: Final = "anonymous"
 
 router = APIRouter(tags=["feedback"], responses=problem_responses(400, 401, 403, 413, 415, 422, 429, 500, 503))
 
+_EITHER: Final[list[Any]] = [
+    {"required": [one], "properties": {one: {"type": "string"}, other: {"type": "null"}}}
+    for one, other in (("prediction_id", "transaction_id"), ("transaction_id", "prediction_id"))
+]
+
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[^\x00]*$")]
+
+
+def _no_truth(value: object) -> object:
+    """To Python, true is 1; as an answer to "legitimate?" it would be labelled as fraud."""
+    if isinstance(value, bool):
+        raise ValueError("say fraud or legitimate, 1 or 0")
+    return value
 
 
 class Feedback(BaseModel):
     """One label, for a prediction or for the first prediction of a transaction."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"oneOf": _EITHER})
 
     prediction_id: _Name | None = None
     transaction_id: _Name | None = None
-    label: Literal["fraud", "legitimate", 1, 0]
+    label: Annotated[Literal["fraud", "legitimate", 1, 0], BeforeValidator(_no_truth)]
 
     @model_validator(mode="after")
     def _one_name(self) -> "Feedback":

@@ -2,8 +2,9 @@
 
 from typing import Any, Final, cast
 
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
 
 from serving.accept import media_type_of, negotiate
@@ -38,8 +39,11 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 
 @router.get("/metrics", response_model=Summary, responses=_ANSWERS)
 async def metrics(request: Request) -> Response:
-    """Prometheus text; with `Accept: application/json` a summary of the prediction requests since the start."""
+    """Prometheus text; with `Accept: application/json` a summary of the prediction requests since the start.
+
+    The figures of all workers, whichever of them answers.
+    """
     measured = cast(GatewayMetrics, request.app.state.metrics)
     if negotiate(request.headers.get("accept", ""), (_TEXT, _JSON)) == _JSON:
-        return Response(to_json(measured.summary()), media_type=_JSON)
-    return Response(generate_latest(measured.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(to_json(await to_thread.run_sync(measured.summary)), media_type=_JSON)
+    return Response(await to_thread.run_sync(measured.text), headers={"Content-Type": CONTENT_TYPE_LATEST})

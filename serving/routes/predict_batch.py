@@ -1,8 +1,9 @@
 """The answers to many transactions, in any of the formats."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NotRequired
 
 from fastapi import APIRouter, Query, Request, Response
+from typing_extensions import TypedDict
 
 from serving.accept import negotiate
 from serving.batch_response import answer_batch
@@ -50,7 +51,20 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-@router.post("/predict-batch", response_model=list[Prediction], openapi_extra=_BODY, responses=_ANSWERS)
+class RowPrediction(Prediction):
+    """A row's answer; ``row`` is where the transaction stood, when it came in a file."""
+
+    row: NotRequired[int]
+
+
+class SkippedRow(TypedDict):
+    """With on_error=skip, the answer to a row that cannot be scored."""
+
+    row: int
+    error: str
+
+
+@router.post("/predict-batch", response_model=list[RowPrediction | SkippedRow], openapi_extra=_BODY, responses=_ANSWERS)
 async def predict_batch(
     request: Request,
     gateway: GatewayDep,

@@ -1,11 +1,12 @@
 """Kept predictions: the review queue in pages, and all that is known about one."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import to_json
 
 from serving.dependencies import GatewayDep
@@ -14,6 +15,7 @@ from serving.examples import KEPT, answer
 from serving.problems import problem_responses
 
 MAX_PAGE: Final = 500
+_NUMBER: Final = re.compile(r"[-+.\deE_]+")
 
 router = APIRouter(tags=["predictions"], responses=problem_responses(401, 403, 422, 429, 500, 503))
 
@@ -25,7 +27,14 @@ def _utc(moment: datetime) -> datetime:
         raise ValueError("outside of the calendar") from None
 
 
-_Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+def _written_out(value: object) -> object:
+    """Pydantic takes numbers for seconds or milliseconds since 1970, as it sees fit."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        raise ValueError("a number is no moment; write 2026-01-02T03:04:05Z")
+    return value
+
+
+_Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_utc)]
 _Score = Annotated[float, Field(allow_inf_nan=False)]
 
 

@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from stores.decisions.errors import Conflict
 from stores.decisions.lookup import existing, find_records, first_predictions
+from stores.decisions.quick_insert import QuickInsert
 from stores.decisions.records import DecisionRecord, Stored
 from stores.decisions.rows import to_row
 from stores.decisions.schema import predictions, transactions
 
-_ADD_PREDICTIONS = insert(predictions)
-_ADD_TRANSACTIONS = insert(transactions)
+_add_predictions = QuickInsert(predictions)
+_add_transactions = QuickInsert(transactions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,8 @@ def add(connection: Connection, records: Sequence[DecisionRecord]) -> list[Store
             del new[record.prediction_id]
             same = first[1] == record.payload_digest
             outcome[record.prediction_id] = first[0] if same else conflict(record, first[0])
-    if new:
-        connection.execute(_ADD_PREDICTIONS, [to_row(record) for record in new.values()])
-    if taken:
-        connection.execute(_ADD_TRANSACTIONS, taken)
+    _add_predictions(connection, [to_row(record) for record in new.values()])
+    _add_transactions(connection, taken)
     repeated = sorted({first for first in outcome.values() if isinstance(first, str)})
     answers = find_records(connection, repeated) if repeated else {}
     return [_answer(record, outcome.get(record.prediction_id), answers) for record in records]
@@ -87,10 +86,8 @@ def replay(connection: Connection, records: Sequence[DecisionRecord]) -> Replaye
             else:
                 marks, conflicts = {"conflicts_with": first[0]}, conflicts + 1
         rows.append(to_row(record, spooled=True, **marks))
-    if rows:
-        connection.execute(_ADD_PREDICTIONS, rows)
-    if taken:
-        connection.execute(_ADD_TRANSACTIONS, taken)
+    _add_predictions(connection, rows)
+    _add_transactions(connection, taken)
     return Replayed(len(rows), len(records) - len(rows), duplicates, conflicts)
 
 

@@ -1,6 +1,9 @@
 """The way to the database: durable settings for SQLite and PostgreSQL, and one error for all that keeps it away."""
 
+import errno
+import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +15,16 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionEr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ml_project.errors import FraudError, InvalidInput, Unavailable
+from stores.postgres import ENGINE_OPTIONS, is_postgres, with_driver
 
 _REMEDY: Final = "Check FRAUD_DATABASE_URL and that the database runs."
 _BUSY_SECONDS: Final = 2
 """How long to wait for another process's write before giving up."""
 
-_POSTGRES_OPTIONS: Final = "-c statement_timeout=10000 -c synchronous_commit=on"
-_POSTGRES_DRIVER: Final = "postgresql+psycopg"
+_LOOK_SECONDS: Final = 0.001
+
+_SQLITE: Final = b"SQLite format 3\0"
+"""What every database begins with that is not empty."""
 
 
 def open_engine(url: str) -> Engine:
@@ -32,21 +38,20 @@ def open_engine(url: str) -> Engine:
     Raises
     ------
     InvalidInput
-        When the URL is of another kind.
+        When the URL is of another kind, or names a file that is no SQLite database.
     Unavailable
         When SQLite's folder cannot be written. PostgreSQL is not asked before the first statement.
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:  # the message would hold the URL, and with it the password
+    except (ArgumentError, ValueError):  # the message would hold the URL, and with it the password
         raise InvalidInput("FRAUD_DATABASE_URL is not a URL.", "Write sqlite:///path or postgresql://...") from None
-    if parsed.drivername in ("postgres", "postgresql", _POSTGRES_DRIVER):
-        return _postgres(parsed.set(drivername=_POSTGRES_DRIVER))
+    if is_postgres(parsed):
+        return _postgres(parsed)
     if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:"):
         return _sqlite(Path(str(parsed.database)))
     raise InvalidInput(
-        f"FRAUD_DATABASE_URL cannot be {parsed.render_as_string()}.",
-        "Write sqlite:///path (a file) or postgresql://...",
+        f"FRAUD_DATABASE_URL cannot be {masked(parsed)}.", "Write sqlite:///path (a file) or postgresql://..."
     )
 
 
@@ -70,8 +75,12 @@ def translated(engine: Engine) -> Iterator[None]:
 
 
 def _unavailable(url: URL, error: BaseException | None) -> FraudError:
-    where = url.render_as_string(hide_password=True)
-    return Unavailable(f"The decision database {where} does not answer as it should: {_reason(error)}.", _REMEDY)
+    return Unavailable(f"The decision database {masked(url)} does not answer as it should: {_reason(error)}.", _REMEDY)
+
+
+def masked(url: URL) -> str:
+    """A URL that may be shown: without its password and its query, which may hold one too."""
+    return url.set(query={}).render_as_string()
 
 
 def _reason(error: BaseException | None) -> str:
@@ -79,30 +88,29 @@ def _reason(error: BaseException | None) -> str:
 
 
 def _postgres(url: URL) -> Engine:
-    return create_engine(
-        url,
-        pool_pre_ping=True,
-        pool_size=5,
-        max_overflow=5,
-        pool_timeout=3,
-        # A host that vanishes without a word is noticed in seconds, not in the kernel's 15 minutes.
-        connect_args={
-            "connect_timeout": 3,
-            "options": _POSTGRES_OPTIONS,
-            "tcp_user_timeout": 5000,
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 3,
-        },
-    )
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+
+    try:
+        make_conninfo("", **{name: str(value) for name, value in url.query.items()})
+    except ProgrammingError as error:
+        cause = f"FRAUD_DATABASE_URL {masked(url)} has an {_reason(error)}"
+        raise InvalidInput(f"{cause}.", "Write postgresql://user:password@host/name.") from None
+    return create_engine(with_driver(url), **ENGINE_OPTIONS)
 
 
 def _sqlite(path: Path) -> Engine:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
+        with path.open("r+b") as file:
+            begins = file.read(len(_SQLITE))
+        if not os.access(path.parent, os.W_OK):  # SQLite keeps files of its own beside it
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise Unavailable(f"Cannot write {path}: {error.strerror}.", _REMEDY) from error
+    if begins not in (b"", _SQLITE):
+        raise InvalidInput(f"FRAUD_DATABASE_URL names {path}, which is no SQLite database.", "Name another file.")
 
     def connect() -> sqlite3.Connection:
         # Mode rw: a file that vanished must not be replaced by an empty one.
@@ -131,6 +139,28 @@ def _sqlite(path: Path) -> Engine:
     def _begin(connection: Connection) -> None:
         # Who will write says so at once: a reader cannot become the writer once another has written.
         immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        if not immediate or not _begun_at_once(connection.connection.driver_connection):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _begun_at_once(connection: Any) -> bool:
+    """Begin to write as soon as no other process does, if that is within `_BUSY_SECONDS`.
+
+    SQLite itself soon looks every 100 ms only, and whoever commits all the time would not let the others through.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    return False  # tried once more by SQLAlchemy, which makes the error its own
+                time.sleep(_LOOK_SECONDS)
+            else:
+                return True
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")

@@ -1,5 +1,9 @@
 """Brings a database to the schema of this software."""
 
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -8,12 +12,15 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from ml_project.errors import InvalidInput
-from stores.decisions.engine import translated
+from stores.decisions.engine import masked, translated
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK: Final = 0x66726175  # "frau"; any number that nobody else uses will do
+_ALEMBIC: Final = threading.Lock()
+"""Its operations are globals: two threads' migrations would run in one database."""
 
 
 def migrate(engine: Engine) -> None:
@@ -24,7 +31,7 @@ def migrate(engine: Engine) -> None:
     Raises
     ------
     InvalidInput
-        When the database is newer than this software.
+        When the database is newer than this software, or holds something else.
     Unavailable
         When it cannot be reached.
     """
@@ -37,7 +44,24 @@ def migrate(engine: Engine) -> None:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
         if not _up_to_date(connection, scripts):
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            with _ALEMBIC, _blamed_on_schema(engine):
+                command.upgrade(config, "head")
+
+
+@contextmanager
+def _blamed_on_schema(engine: Engine) -> Iterator[None]:
+    """What the database refuses to run will not run later either; all else may be a database that is away."""
+    try:
+        yield
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        if not isinstance(error, ProgrammingError) and code != sqlite3.SQLITE_ERROR:
+            raise
+        reason = str(error.orig).splitlines()[0]
+        raise InvalidInput(
+            f"The decision database {masked(engine.url)} cannot be brought to this software's schema: {reason}.",
+            "Point FRAUD_DATABASE_URL at an empty database that the gateway owns, or at one that it made.",
+        ) from error
 
 
 def _up_to_date(connection: Connection, scripts: ScriptDirectory) -> bool:

@@ -1,6 +1,5 @@
 """Retention: old decisions go into Parquet first, and only what the files hold is deleted."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from stores.decisions.rows import one_of
 from stores.decisions.schema import labels, predictions, segments, transactions
 from stores.decisions.segment_ids import MAX_ROWS
 from stores.decisions.tables import SCHEMA, tables
+from stores.files import replacing
 
 _LABELS: Final = pa.schema(
     [
@@ -49,7 +49,6 @@ def export(connection: Connection, older_than: datetime, folder: Path) -> Export
     first = next(found, None)
     if first is None:
         return Exported()
-    folder.mkdir(parents=True, exist_ok=True)
     now = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     decided, labelled = folder / f"decisions-{now}.parquet", folder / f"labels-{now}.parquet"
     rows = 0
@@ -100,12 +99,5 @@ def _history(connection: Connection, prediction_ids: list[str], last_label: int)
 @contextmanager
 def _whole(path: Path, schema: Any) -> Iterator[Any]:
     """A Parquet writer whose file appears under its name when all is written and on disk."""
-    scratch = path.with_name(f".{path.name}.part")
-    try:
-        with pq.ParquetWriter(scratch, schema, compression="zstd") as writer:
-            yield writer
-        with scratch.open("rb") as file:
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with replacing(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        yield writer

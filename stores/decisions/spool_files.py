@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
+from stores.files import sync_folder
+
 _SUFFIX: Final = ".spool"
 
 
@@ -24,7 +26,7 @@ def begin_file(folder: Path) -> BinaryIO:
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
         scratch.rename(path)
-        _sync_folder(folder)
+        sync_folder(folder)
     except OSError:
         file.close()
         raise
@@ -69,11 +71,3 @@ def abandoned(path: Path) -> Iterator[BinaryIO | None]:
             yield None
             return
         yield file
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -115,9 +115,23 @@ class DecisionStore:
         with self._reading() as connection:
             return retention.export(connection, older_than, folder)
 
-    def purge(self, older_than: datetime, folder: Path) -> retention.Exported:
-        """Export older decisions, then delete exactly what the files hold."""
+    def purge(
+        self, older_than: datetime, folder: Path, keep: Callable[[Path], object] | None = None
+    ) -> retention.Exported:
+        """Export older decisions, then delete exactly what the files hold.
+
+        Parameters
+        ----------
+        older_than : datetime
+        folder : Path
+            Where the files are written.
+        keep : callable, optional
+            Brings each file to where it shall stay; nothing is deleted unless it returns.
+        """
         exported = self.export(older_than, folder)
+        for path in (exported.decisions, exported.labels):
+            if keep is not None and path is not None:
+                keep(path)
         for step in retention.deletions(exported):
             self._write(step)
         return exported

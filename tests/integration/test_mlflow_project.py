@@ -61,3 +61,6 @@ def test_main_and_then_every_step_alone(tmp_path: Path) -> None:
     mlflow_run(tmp_path, "promote", f"run_id={trained.info.run_id}")
     assert str(client.get_model_version_by_alias("fraud-ensemble", "Production").version) == "2"
     assert str(client.get_model_version_by_alias("fraud-ensemble", "Previous").version) == "1"
+
+    mlflow_run(tmp_path, "rollback", "reason=two alerts too many")
+    assert str(client.get_model_version_by_alias("fraud-ensemble", "Production").version) == "1"

@@ -1,27 +1,24 @@
 """`python -m pipelines up` as a newcomer meets it: real servers, real processes, the real sample."""
 
+import importlib.util
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import REAL_SAMPLE, missing
+from tests.conftest import REAL_SAMPLE, _pg_ctl, missing
 from tests.integration.conftest import transactions
+from tests.servers import find_program, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start(state: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -156,3 +153,24 @@ def test_a_port_in_use_is_said_at_once(tmp_path: Path, option: str) -> None:
     assert process.returncode == 2
     assert f"Port {port} on 127.0.0.1 is in use" in output
     assert "Traceback" not in output
+
+
+def test_smoke_on_postgresql_and_s3(tmp_path: Path) -> None:
+    if _pg_ctl() is None or find_program("rclone") is None or importlib.util.find_spec("flask_wtf") is None:
+        missing("PostgreSQL, rclone or Flask-WTF")
+    transactions(12_000, seed=4).to_csv(tmp_path / "bank.csv", index=False)
+    ports = free_port(), free_port()
+    arguments = ("--data", str(tmp_path / "bank.csv"), "--trials", "1", "--backend", "servers", "--smoke")
+    with tempfile.TemporaryDirectory(prefix="up") as name:
+        Path(name).chmod(0o755)  # PostgreSQL's account must reach it where this runs as root
+        process = start(Path(name), *arguments, "--port", str(ports[0]), "--mlflow-port", str(ports[1]))
+        output, _ = process.communicate(timeout=400)
+        assert process.returncode == 0, output
+        assert "Production is now version 1." in output
+        assert "/predict-batch answered 3 transactions" in output
+        assert all(closed(port) for port in ports)
+        servers = Path(name) / "servers"
+        assert (servers / "s3" / "fraud" / "releases" / "Production.json").is_file()
+        assert (servers / "secrets.json").stat().st_mode & 0o777 == 0o600
+        assert sorted(path.name for path in (Path(name) / "logs").glob("*.pid")) == []
+        assert not (Path(name) / "mlflow.db").exists()

@@ -3,11 +3,15 @@
 import importlib.util
 import re
 import subprocess
+import tomllib
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
+
+import ml_project
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,13 +35,18 @@ def test_mlflow_finds_the_project_file_and_no_folder_of_that_name() -> None:
     assert [name for name in sorted(folders_and_files()) if name.lower() == "mlproject"] == ["MLproject"]
 
 
-def lock_module():  # type: ignore[no-untyped-def]
-    specification = importlib.util.spec_from_file_location("lock", ROOT / "requirements" / "lock.py")
+def load_module(path: Path) -> ModuleType:
+    """A script that belongs to no package."""
+    specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+def lock_module() -> ModuleType:
+    return load_module(ROOT / "requirements" / "lock.py")
 
 
 def test_conda_yaml_holds_the_pins_of_the_lock() -> None:
@@ -79,13 +88,18 @@ def test_the_gateway_stays_small() -> None:
 def test_entry_points_of_the_project_are_commands() -> None:
     project = yaml.safe_load((ROOT / "MLproject").read_text())
     assert set(project["entry_points"]) >= {"ingest", "validate", "train", "threshold", "promote", "main"}
-    modules = [ROOT / "pipelines" / "__main__.py", *(ROOT / "pipelines").glob("*/command.py")]
-    main = "".join(module.read_text() for module in modules)
+    modules = [path for kind in ("commands/*.py", "*/command.py") for path in (ROOT / "pipelines").glob(kind)]
+    main = "".join(path.read_text() for path in modules)
     for name, entry in project["entry_points"].items():
         assert entry["command"].startswith(f"python -m pipelines {name}")
         assert f"\ndef {name}(" in main
         for option in re.findall(r"--([a-z-]+)", entry["command"]):
             assert f"{option.replace('-', '_')}:" in main
+
+
+def test_the_history_names_the_version_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert ml_project.__version__ == project["version"]
 
 
 def test_make_targets_in_the_documents_exist() -> None:

@@ -1,3 +1,6 @@
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -169,3 +172,8 @@ def test_isolation_map_by_hand():
     mapping = IsolationMap.fit(np.array([0.2, 0.4, 0.8]), np.array([1.0, 5.0, 1.0]))
     assert mapping == IsolationMap(0.4, 0.8)
     np.testing.assert_allclose(mapping(np.array([0.3, 0.4, 0.5, 0.8, 0.9])), [0, 0, 0.25, 1, 1])
+
+
+def test_settings_survive_a_manifest(small_settings: EnsembleSettings):
+    kept = json.loads(json.dumps(asdict(small_settings)))
+    assert EnsembleSettings.from_dict(kept) == small_settings

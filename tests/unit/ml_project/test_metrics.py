@@ -8,16 +8,20 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ml_project.curve import RankingCurve, ranking_curve
 from ml_project.metrics import (
+    Estimate,
     alerts_per_day_at,
     average_precision,
     calibration_error,
     cost_at,
+    cost_within,
     estimate,
     paired_difference,
     precision_at,
+    precision_within,
     ranking_metrics,
     recall_at,
     recall_at_fpr,
+    recall_within,
     roc_auc,
     threshold_metrics,
 )
@@ -175,3 +179,27 @@ def test_bad_probabilities_have_a_large_error():
     assert calibration_error(data, np.zeros(1000)) == 1.0
     assert calibration_error(data, np.ones(1000)) == pytest.approx(99)
     assert calibration_error(data, 1.0 - label) == pytest.approx(100)
+
+
+def test_figures_of_a_budget_equal_a_count_by_hand():
+    label = np.array([1, 0, 1, 0, 1], dtype=np.int8)
+    curve = ranking_curve(np.array([0.9, 0.8, 0.7, 0.6, 0.5]), label, np.ones(5), np.full(5, 100.0))
+    assert (recall_within(3.5)(curve), precision_within(3.5)(curve)) == (2 / 3, 2 / 3)
+    assert cost_within(3.5, review_cost=5.0, days=2.0)(curve) == (100 + 3 * 5) / 2
+    assert (recall_within(0.5)(curve), precision_within(0.5)(curve)) == (0, 0)
+    assert cost_within(0.5, review_cost=5.0, days=2.0)(curve) == 300 / 2
+
+
+def test_a_detectable_difference_is_2_8_standard_errors():
+    assert Estimate(0.0, -1.96, 1.96).detectable == pytest.approx(2.80, abs=0.005)
+    assert Estimate(0.3, 0.3, 0.3).detectable == 0
+
+
+def test_more_confidence_makes_a_wider_interval():
+    rng = np.random.default_rng(0)
+    label = (rng.random(500) < 0.2).astype(np.int8)
+    data = Rows(label, np.ones(500), np.ones(500), label + rng.normal(0, 1, 500))
+    other = label + rng.normal(0, 1, 500)
+    (plain,) = paired_difference(data, data.score, other).values()
+    (sure,) = paired_difference(data, data.score, other, confidence=0.99).values()
+    assert sure.low < plain.low < plain.high < sure.high

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -6,7 +7,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ("ingest", "validate", "train", "threshold", "promote", "main", "monitor", "simulate-traffic", "up")
+COMMANDS = (
+    *("ingest", "validate", "train", "threshold", "promote", "main", "up"),
+    *("compare", "prequential"),
+    *("monitor", "simulate-traffic"),
+    *("rollback", "approve", "policy", "history", "verify"),
+)
 
 
 def pipelines(*arguments: str, state: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,6 +45,10 @@ def test_help_lists_every_step_and_the_exit_codes(tmp_path: Path) -> None:
         (("validate",), "Run ingest first"),
         (("threshold",), "No run has completed the step 'train'"),
         (("promote", "--run-id", "abc"), "There is no run 'abc'"),
+        (("promote", "--version", "3"), "There is no version 3"),
+        (("promote", "--run-id", "abc", "--version", "3"), "two candidates"),
+        (("rollback",), "--reason"),
+        (("policy", "set", "f1"), "There is no Production version"),
         (("monitor", "--window", "soon"), "'soon' is no span of time"),
         (("monitor",), "There is no decision database"),
         (("simulate-traffic", "--drift", "V99=1"), "no feature 'V99'"),
@@ -65,3 +75,16 @@ def test_a_bad_setting_in_the_environment_is_named(tmp_path: Path) -> None:
     answer = pipelines("validate", state=tmp_path, FRAUD_TRIALS="-3")
     assert answer.returncode == 2
     assert "trials" in answer.stderr
+
+
+def test_rolling_back_from_nothing_is_refused(tmp_path: Path) -> None:
+    answer = pipelines("rollback", "--reason", "bad", state=tmp_path)
+    assert answer.returncode == 1, answer.stderr
+    assert "no Previous version" in answer.stderr
+
+
+def test_history_and_verify_of_nothing_as_json(tmp_path: Path) -> None:
+    shown = pipelines("history", "--json", state=tmp_path)
+    assert json.loads(shown.stdout) == {"moves": [], "unrecorded": None, "problems": []}
+    checked = pipelines("verify", "--json", state=tmp_path)
+    assert (checked.returncode, json.loads(checked.stdout)["ok"]) == (0, True)

@@ -103,22 +103,16 @@ def test_missing_values_as_configured(tmp_path, simulated_frame):
 
 
 def test_ctrl_c_while_writing_leaves_nothing(tmp_path):
-    # A pipe in the place of the temporary file holds the writer exactly in the middle of its work.
     script = (
-        "import os, sys; from pathlib import Path; from pipelines.ingest import ingest\n"
-        "output = Path(sys.argv[1]); os.mkfifo(output.with_name(f'.{output.name}.{os.getpid()}.partial'))\n"
-        "print(os.getpid(), flush=True)\n"
-        "ingest('simulated', output, cache=output.parent, simulated_rows=5000, on_notice=print)\n"
+        "import sys, time; from pathlib import Path; from stores.files import replacing\n"
+        "with replacing(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'), file.flush(), print('written', flush=True), time.sleep(60)\n"
     )
-    output = tmp_path / "out.parquet"
-    command = [sys.executable, "-c", script, str(output)]
+    command = [sys.executable, "-c", script, str(tmp_path / "out.parquet")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as writer:
-        number = int(writer.stdout.readline())
-        pipe = tmp_path / f".out.parquet.{number}.partial"
-        with pipe.open("rb") as reader:
-            reader.read(4)
-            writer.send_signal(signal.SIGINT)
-            reader.read()
+        writer.stdout.readline()
+        assert [name for name in names(tmp_path) if not name.endswith(".partial")] == []
+        writer.send_signal(signal.SIGINT)
         assert "KeyboardInterrupt" in writer.communicate(timeout=20)[1]
     assert names(tmp_path) == []
 

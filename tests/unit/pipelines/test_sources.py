@@ -156,7 +156,7 @@ def test_archives_must_hold_one_csv(tmp_path, names):
 def test_other_kinds_are_named(tmp_path):
     (tmp_path / "a.xlsx").write_bytes(b"PK")
     assert "not a kind of file that is understood" in refused(tmp_path / "a.xlsx")
-    assert "not supported" in refused("s3://bucket/a.parquet")
+    assert "not supported" in refused("gs://bucket/a.parquet")
 
 
 def test_download_reaches_the_cache_and_is_found_there(tmp_path, client):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from pyarrow import parquet
 
 from serving.__main__ import main
 from stores.decisions import DecisionStore, Keys, migrate, open_engine
-from stores.releases import LocalReleases
+from stores.objects.s3 import S3Objects
+from stores.releases import open_releases
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_usage(state, capsys, arguments) -> None:
 @pytest.fixture
 def kept(serve, source, scorer, state, legitimate, fraudulent) -> list[str]:
     """Ids of a single prediction and two of a batch, by a released version."""
-    LocalReleases(state / "releases").publish(scorer.bundle, "fraud-ensemble", 3, {}, datetime.now(UTC))
+    open_releases(str(state / "releases")).publish(scorer.bundle, "fraud-ensemble", 3, {}, datetime.now(UTC))
     source.promote(3, scorer)
     source.live = replace(source.live, digest=scorer.bundle.digest)
     source.scorers[scorer.bundle.digest] = scorer
@@ -111,3 +113,33 @@ def test_purge_exports_first(kept, state, engine, capsys) -> None:
     [path] = folder.glob("decisions-*.parquet")
     assert sorted(parquet.read_table(path)["prediction_id"].to_pylist()) == sorted(kept)
     assert DecisionStore(engine).find_all(kept) == {}
+
+
+@pytest.fixture
+def aged(kept, engine) -> list[str]:
+    """The same predictions, two days old."""
+    with engine.begin() as connection:
+        for table in ("predictions", "segments"):
+            connection.exec_driver_sql(
+                f"UPDATE {table} SET received_at = ?",
+                (str(datetime.now(UTC).replace(tzinfo=None) - timedelta(days=2)),),
+            )
+    return kept
+
+
+def test_purge_exports_to_s3(aged, state, engine, capsys, monkeypatch, s3_server, s3_bucket) -> None:
+    monkeypatch.setenv("FRAUD_S3_ENDPOINT_URL", s3_server.url)
+    said = output(capsys, 0, "purge", "--older-than", "1d", "--to", f"s3://{s3_bucket}/old/")
+    decisions, _labels = S3Objects(f"s3://{s3_bucket}/old", s3_server.url, setting="--to").names()
+    assert said == f"3 predictions deleted, kept in s3://{s3_bucket}/old/{decisions}\n"
+    content = S3Objects(f"s3://{s3_bucket}/old", s3_server.url, setting="--to").read(decisions)
+    assert sorted(parquet.read_table(BytesIO(content))["prediction_id"].to_pylist()) == sorted(aged)
+    assert DecisionStore(engine).find_all(aged) == {}
+    assert [path.name for path in state.iterdir() if path.name.startswith("export-")] == []
+
+
+def test_what_cannot_be_exported_is_not_deleted(aged, state, engine, capsys, monkeypatch, s3_server, s3_bucket) -> None:
+    monkeypatch.setenv("FRAUD_S3_ENDPOINT_URL", s3_server.url)
+    assert main(["purge", "--older-than", "1d", "--to", "s3://no-such-bucket/old"]) == 2
+    assert "there is no such bucket. Check --to" in capsys.readouterr().err
+    assert DecisionStore(engine).find_all(aged).keys() == set(aged)

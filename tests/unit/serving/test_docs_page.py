@@ -113,6 +113,27 @@ def test_examples_of_errors_are_what_clients_get(gateway) -> None:
             assert set(body["example"]) >= {"type", "title", "status", "detail", "request_id"}
 
 
+def test_guarded_routes_name_their_keys_and_refusals(gateway) -> None:
+    description = gateway.client.get("/openapi.json").json()
+    assert set(description["components"]["securitySchemes"]) == {"ApiKey", "Bearer"}
+    guarded = ("/predict", "/predict-batch", "/feedback", "/predictions", "/predictions/{prediction_id}", "/features")
+    for path in (*guarded, "/metrics"):
+        for operation in description["paths"][path].values():
+            assert operation["security"] == [{"ApiKey": []}, {"Bearer": []}]
+            assert {"401", "403", "429"} <= set(operation["responses"])
+    for path in ("/health", "/health/live", "/health/ready"):
+        assert "security" not in description["paths"][path]["get"]
+        assert "401" not in description["paths"][path]["get"]["responses"]
+
+
+def test_skipped_rows_are_described(gateway) -> None:
+    description = gateway.client.get("/openapi.json").json()
+    answers = description["paths"]["/predict-batch"]["post"]["responses"]["200"]["content"]["application/json"]
+    names = {kind["$ref"].rpartition("/")[2] for kind in answers["schema"]["items"]["anyOf"]}
+    assert names == {"RowPrediction", "SkippedRow"}
+    assert set(description["components"]["schemas"]["SkippedRow"]["properties"]) == {"row", "error"}
+
+
 def test_the_example_transaction_can_be_scored(gateway) -> None:
     bodies = contents(gateway.client.get("/openapi.json").json())
     for path in ("/predict", "/predict-batch"):

@@ -56,6 +56,7 @@ def test_rows_of_batches_are_labelled_too(gateway, legitimate) -> None:
     ("sent", "errors"),
     [
         ({"prediction_id": "x", "label": "maybe"}, [{"field": "label"}]),
+        ({"prediction_id": "x", "label": True}, [{"field": "label"}]),
         ({"prediction_id": "x", "label": 1, "why": "x"}, [{"field": "why"}]),
         ({"label": 1}, [{}]),
         ({"label": 1, "prediction_id": "x", "transaction_id": "y"}, [{}]),

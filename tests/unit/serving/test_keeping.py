@@ -24,7 +24,7 @@ from serving.app import create_app
 from serving.listener import listen
 from serving.settings import GatewaySettings
 from stores.decisions import DecisionStore, migrate, open_engine
-from stores.releases import LocalReleases
+from stores.releases import open_releases
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 
@@ -246,7 +246,7 @@ def test_conflicting_rows(client, store, raw_rows) -> None:
 def test_no_acknowledged_prediction_dies_with_the_process(tmp_path, scorer, legitimate) -> None:
     from tests.unit.serving.test_process import Process
 
-    LocalReleases(tmp_path / "releases").publish(scorer.bundle, "fraud-ensemble", 12, {}, datetime.now(UTC))
+    open_releases(str(tmp_path / "releases")).publish(scorer.bundle, "fraud-ensemble", 12, {}, datetime.now(UTC))
     running = Process(tmp_path)
     acknowledged: list[str] = []
     try:

@@ -11,8 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.parser import text_string_to_metric_families
 
 from ml_project.errors import InvalidBundle
+from serving.latencies import LATENCIES_BYTES, LATENCIES_KEPT, LatestLatencies, latencies_in
 from serving.live_model import ModelSlot
-from serving.metrics import LATENCIES_KEPT, GatewayMetrics
+from serving.metrics import GatewayMetrics
 from serving.problems import problem_response
 from serving.request_log import RequestLog
 from serving.request_record import RequestRecord, count_decisions, stage
@@ -74,6 +75,7 @@ def test_prometheus_text(client) -> None:
         ("fraud_stage_duration_seconds_count", "score"): 3,
         ("fraud_stage_duration_seconds_count", "explain"): 2,
         ("fraud_model_info", "digest-of-3", "3"): 1,
+        ("fraud_workers",): 1,
         ("fraud_model_loaded",): 1,
         ("fraud_model_swaps_total", "live"): 1,
         ("fraud_model_swaps_total", "refused"): 0,
@@ -125,7 +127,8 @@ def test_requests_refused_before_they_reach_a_route_count_under_its_name() -> No
 
 def test_how_the_store_is() -> None:
     metrics = GatewayMetrics(ModelSlot())
-    metrics.watch_store(lambda: 12, lambda: True, lambda: 4096)
+    metrics.live.watch_store(lambda: (12, True, 4096))
+    metrics.refresh()
     names = ("fraud_store_waiting", "fraud_store_away", "fraud_store_spool_bytes")
     assert [metrics.registry.get_sample_value(name) for name in names] == [12, 1, 4096]
 
@@ -154,12 +157,15 @@ def test_without_a_model_requests_are_errors(serve, source, legitimate) -> None:
 
 def test_what_became_of_swaps(serve, source, scorer) -> None:
     source.promote(1, scorer)
-    with serve(source) as gateway:
+    with serve(source, poll_seconds=0.5) as gateway:  # a bad bundle is tried again after six of them
         gateway.wait_for(1)
         source.promote(2, InvalidBundle("Wrong digest."))
         found = settled(gateway.client, ("fraud_model_swaps_total", "refused"), 1)
         assert found["fraud_model_swaps_total", "live"] == 1
         assert found["fraud_model_info", "digest-of-1", "1"] == 1
+        source.promote(3, scorer)
+        found = settled(gateway.client, ("fraud_model_info", "digest-of-3", "3"), 1)
+        assert found["fraud_model_info", "digest-of-1", "1"] == 0
 
 
 def test_the_p99_is_exact_over_the_latest_requests() -> None:
@@ -172,6 +178,17 @@ def test_the_p99_is_exact_over_the_latest_requests() -> None:
         metrics.count("/predict", 500, 0.001, RequestRecord("r"))
     assert metrics.summary()["p99_latency_ms"] == 1
     assert metrics.summary()["error_rate"] == LATENCIES_KEPT / (LATENCIES_KEPT + 200)
+
+
+def test_latencies_of_a_worker_that_died_count_on(tmp_path) -> None:
+    paths = [tmp_path / "latencies_0", tmp_path / "latencies_1"]
+    for path in paths:
+        path.write_bytes(bytes(LATENCIES_BYTES))
+    assert len(latencies_in(paths)) == 0
+    LatestLatencies(paths[0]).add(0.5)
+    LatestLatencies(paths[0]).add(0.25)
+    LatestLatencies(paths[1]).add(1.0)
+    assert sorted(latencies_in(paths)) == [0.25, 0.5, 1.0]
 
 
 def test_applications_do_not_share_counters() -> None:

@@ -62,6 +62,8 @@ def test_filters(client) -> None:
         {"after": "nonsense"},
         {"order": "oldest"},
         {"since": "2026-01-01T00:00:00"},
+        {"until": "0.5"},
+        {"until": "1767225600"},
         {"since": "0001-01-01T00:00:00+12:00"},
         {"score_from": "nan"},
         {"colour": "red"},

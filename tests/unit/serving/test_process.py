@@ -1,72 +1,20 @@
 """``python -m serving`` as operators meet it: start without a registry, stop, and refuse what cannot work."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
 
 from serving.__main__ import main
 from serving.settings import GatewaySettings
-from stores.releases import LocalReleases
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def environment(folder: Path, **extra: str) -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("FRAUD_", "MLFLOW_"))}
-    return ours | {
-        "FRAUD_STATE_DIR": str(folder / "state"),
-        "FRAUD_RELEASES_URI": str(folder / "releases"),
-        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        **extra,
-    }
-
-
-class Process:
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.output = folder / "log"
-        with self.output.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "serving", "--port", str(self.port)],
-                cwd=ROOT,
-                env=environment(folder),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=5)
-
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                if condition():
-                    return
-            except httpx.TransportError:
-                pass
-            assert self.process.poll() is None, self.output.read_text()
-            assert time.monotonic() < deadline, self.output.read_text()
-            time.sleep(0.05)
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
-        started = time.monotonic()
-        self.process.send_signal(how)
-        return self.process.wait(15), time.monotonic() - started
+from stores.releases import open_releases
+from tests.unit.serving.processes import ROOT, Process, environment
 
 
 @pytest.fixture
@@ -105,7 +53,7 @@ def test_ctrl_c_is_130(started) -> None:
 
 
 def test_starts_from_the_release_pointer_while_mlflow_is_down(tmp_path, scorer, legitimate) -> None:
-    LocalReleases(tmp_path / "releases").publish(scorer.bundle, "fraud-ensemble", 12, {}, datetime.now(UTC))
+    open_releases(str(tmp_path / "releases")).publish(scorer.bundle, "fraud-ensemble", 12, {}, datetime.now(UTC))
     running = Process(tmp_path)
     try:
         running.wait_until(lambda: running.client.get("/health/ready").status_code == 200)
@@ -147,10 +95,19 @@ def test_a_port_in_use_is_one_clear_message_and_no_traceback(tmp_path) -> None:
 
 def test_unusable_settings_are_named(monkeypatch, capsys) -> None:
     monkeypatch.setenv("FRAUD_POLL_SECONDS", "0")
-    monkeypatch.setenv("FRAUD_RELEASES_URI", "s3://bucket")
-    message = refused(capsys)
-    assert "poll_seconds: Input should be greater than 0" in message
-    assert "releases_uri: Value error, only a local folder is understood" in message
+    monkeypatch.setenv("FRAUD_RELEASES_URI", "gs://bucket")
+    monkeypatch.setenv("FRAUD_S3_ENDPOINT_URL", "http://key:sesame@host")
+    monkeypatch.setenv("FRAUD_BOOTSTRAP_KEY", "too-short-a-secret")
+    assert sorted(refused(capsys).splitlines()) == [
+        f"FRAUD_{fault}. See python -m serving --help."
+        for fault in (
+            "BOOTSTRAP_KEY cannot be ***: it needs at least 32 random characters, such as `openssl rand -hex 32` gives",
+            "POLL_SECONDS cannot be '0': Input should be greater than 0",
+            "RELEASES_URI cannot be 'gs://bucket': only a local folder or s3://bucket/prefix is understood",
+            "S3_ENDPOINT_URL cannot be 'http://***@host': keys do not belong into the address: give AWS_ACCESS_KEY_ID "
+            "and AWS_SECRET_ACCESS_KEY",
+        )
+    ]
 
 
 def test_a_state_folder_that_cannot_be_made(tmp_path, monkeypatch, capsys) -> None:

@@ -42,7 +42,7 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "0"), ("PORT", "70000"), ("POLL_SECONDS", "0"), ("RELEASES_URI", "s3://bucket/x"), ("LOG_LEVEL", "LOUD")],
+    [("PORT", "0"), ("PORT", "70000"), ("POLL_SECONDS", "0"), ("RELEASES_URI", "gs://bucket/x"), ("LOG_LEVEL", "LOUD")],
 )
 def test_unusable_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"FRAUD_{name}", value)

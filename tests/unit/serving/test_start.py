@@ -15,7 +15,7 @@ from serving.live_model import ModelSlot
 from serving.model_source import released
 from serving.settings import GatewaySettings
 from serving.watcher import Watcher
-from stores.releases import POINTER, LocalReleases, Release
+from stores.releases import POINTER, Release, open_releases
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -33,13 +33,21 @@ def settings(tmp_path: Path) -> GatewaySettings:
 @pytest.fixture
 def release(settings, scorer) -> Release:
     """Version 7, published."""
-    releases = LocalReleases(Path(settings.releases_uri))
+    releases = open_releases(settings.releases_uri)
     return releases.publish(scorer.bundle, "fraud-ensemble", 7, {}, datetime.now(UTC))
 
 
 @pytest.fixture
 def watcher(slot, source, settings) -> Watcher:
     return Watcher(lambda: source, slot, 10, 1, lambda: released(settings))
+
+
+@pytest.mark.parametrize(("gate", "version"), [({"passed": True}, "7"), ({"passed": False}, None)])
+def test_the_pointer_past_the_gate_does_not_answer(slot, source, settings, scorer, gate, version) -> None:
+    open_releases(settings.releases_uri).publish(scorer.bundle, "fraud-ensemble", 7, gate, datetime.now(UTC))
+    strict = settings.model_copy(update={"require_gate": True})
+    Watcher(lambda: source, slot, 10, 1, lambda: released(strict)).start_at_once()
+    assert (slot.current.version if slot.current else None) == version
 
 
 def test_the_pointer_answers_until_the_registry_has_confirmed(slot, source, settings, scorer, release) -> None:
@@ -133,3 +141,14 @@ def test_the_first_start_does_without_mlflow(settings, release, caplog) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "7False"
+
+
+def test_the_pointer_may_lie_in_s3(slot, tmp_path, scorer, s3_server, s3_bucket) -> None:
+    settings = GatewaySettings(
+        releases_uri=f"s3://{s3_bucket}/releases", s3_endpoint_url=s3_server.url, state_dir=tmp_path / "state"
+    )
+    open_releases(settings.releases_uri, settings.s3_endpoint_url).publish(
+        scorer.bundle, "fraud-ensemble", 7, {}, datetime.now(UTC)
+    )
+    Watcher(None, slot, 10, 1, lambda: released(settings)).start_at_once()
+    assert (slot.current.version, slot.current.live.digest) == ("7", scorer.bundle.digest)

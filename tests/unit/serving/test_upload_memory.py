@@ -17,7 +17,7 @@ import pytest
 
 from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Scorer
-from stores.releases import LocalReleases
+from stores.releases import open_releases
 
 ROOT = Path(__file__).resolve().parents[3]
 HEADER = ",".join(RAW_FEATURES).encode() + b"\n"
@@ -39,7 +39,7 @@ class Gateway:
 
 @pytest.fixture
 def own_process(tmp_path: Path, scorer: Scorer) -> Iterator[Gateway]:
-    LocalReleases(tmp_path / "releases").publish(scorer.bundle, "fraud-ensemble", 1, {}, datetime.now(UTC))
+    open_releases(str(tmp_path / "releases")).publish(scorer.bundle, "fraud-ensemble", 1, {}, datetime.now(UTC))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     settings = {

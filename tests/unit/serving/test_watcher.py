@@ -1,14 +1,15 @@
 """Following the registry: what makes the watcher swap, and what does not."""
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from ml_project.errors import InvalidBundle, Unavailable
-from serving import watcher as watching
 from serving.live_model import ModelSlot
 from serving.watcher import Watcher
+from stores.gated import Gated
 from stores.releases import Release
 
 
@@ -83,9 +84,8 @@ def test_a_bad_bundle_is_not_fetched_at_every_look(watcher, slot, source, scorer
     assert slot.trouble is None
 
 
-def test_a_repaired_bundle_goes_live_after_a_while(slot, source, scorer, monkeypatch) -> None:
-    monkeypatch.setattr(watching, "RETRY_BAD_BUNDLE_SECONDS", 0.0)
-    watcher = Watcher(lambda: source, slot, poll_seconds=10, threads=1)
+def test_a_repaired_bundle_goes_live_after_a_while(slot, source, scorer) -> None:
+    watcher = Watcher(lambda: source, slot, poll_seconds=1e-9, threads=1)
     source.promote(1, InvalidBundle("Wrong digest."))
     watcher.check()
     source.scorers["digest-of-1"] = scorer
@@ -172,3 +172,36 @@ def test_what_the_registry_said_last_may_come_from_the_releases(watcher, slot, s
     source.promote(6, scorer, release(6, timedelta(days=1)))
     watcher.check()
     assert slot.current.version == "6"
+
+
+def test_who_wants_a_look_does_not_wait_for_the_next(slot, source, scorer) -> None:
+    watcher = Watcher(lambda: source, slot, poll_seconds=3600, threads=1)
+    source.promote(1, scorer)
+    watcher.start()
+    try:
+        for version in (1, 2, 3):
+            source.promote(version, scorer)
+            watcher.look_now()
+            deadline = time.monotonic() + 5
+            while slot.current is None or slot.current.live.version != version:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+    finally:
+        watcher.stop()
+
+
+def test_a_version_past_the_gate_does_not_go_live(slot, source, scorer) -> None:
+    gates = {1: {"passed": True}, 2: {}, 3: {"passed": False, "judged": True, "forced": "anna: no time"}}
+    watcher = Watcher(lambda: Gated(source, lambda live: gates[live.version]), slot, poll_seconds=10, threads=1)
+    source.promote(1, scorer)
+    watcher.check()
+    source.promote(2, scorer)
+    watcher.check()
+    assert slot.current.version == "1"
+    assert slot.trouble.message.startswith(
+        "Version 2 cannot go live: FRAUD_REQUIRE_GATE is on, and no gate of ours ran"
+    )
+    assert slot.swaps == {"live": 1, "refused": 1, "failed": 0}
+    source.promote(3, scorer)
+    watcher.check()
+    assert (slot.current.version, slot.trouble) == ("3", None)

@@ -8,9 +8,10 @@ import pytest
 from ml_project.bundle import BOOSTER_FILE, FILES, ONNX_FILE, Bundle
 from ml_project.errors import InvalidBundle, Unavailable
 from ml_project.split import TimeSplit
+from stores.objects import LocalObjects
 from stores.production import LiveVersion, Production
 from stores.registry import PRODUCTION, Registry
-from stores.releases import POINTER, LocalReleases, Release
+from stores.releases import POINTER, Release, Releases
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -23,8 +24,8 @@ class AwayRegistry:
 
 
 @pytest.fixture
-def releases(tmp_path: Path) -> LocalReleases:
-    return LocalReleases(tmp_path / "releases")
+def releases(tmp_path: Path) -> Releases:
+    return Releases(LocalObjects(tmp_path / "releases", setting="FRAUD_RELEASES_URI"))
 
 
 @pytest.fixture
@@ -33,12 +34,12 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def production(registry: Registry, releases: LocalReleases, cache: Path) -> Production:
+def production(registry: Registry, releases: Releases, cache: Path) -> Production:
     return Production(registry, releases, cache)
 
 
 @pytest.fixture
-def away(releases: LocalReleases, cache: Path) -> Production:
+def away(releases: Releases, cache: Path) -> Production:
     """The same gateway while MLflow is down."""
     return Production(AwayRegistry(), releases, cache)
 
@@ -51,7 +52,7 @@ def promoted(registry: Registry, add_version, bundle: Bundle) -> int:
 
 
 @pytest.fixture
-def released(releases: LocalReleases, bundle: Bundle) -> Release:
+def released(releases: Releases, bundle: Bundle) -> Release:
     return releases.publish(bundle, "fraud-ensemble", 5, {}, NOW)
 
 
@@ -82,8 +83,8 @@ def test_without_registry_and_pointer_nothing_can_be_said(away: Production):
         away.current()
 
 
-def test_an_invalid_pointer_is_refused(away: Production, released: Release, releases: LocalReleases):
-    (releases.folder / POINTER).write_text("{}")
+def test_an_invalid_pointer_is_refused(away: Production, released: Release, tmp_path: Path):
+    (tmp_path / "releases" / POINTER).write_text("{}")
     with pytest.raises(InvalidBundle, match="release pointer"):
         away.current()
 
@@ -115,16 +116,16 @@ def test_a_bad_cache_entry_is_forgotten_and_fetched_anew(production: Production,
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_tampered_release_is_refused(away: Production, released: Release, releases, cache: Path, name: str):
-    path = releases.folder / released.location / name
+def test_a_tampered_release_is_refused(away: Production, released: Release, tmp_path: Path, cache: Path, name: str):
+    path = tmp_path / "releases" / released.location / name
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(InvalidBundle, match="has the digest"):
         away.load(away.current(), threads=1)
     assert list(cache.iterdir()) == []
 
 
-def test_a_lost_file_of_a_release_is_refused(away: Production, released: Release, releases: LocalReleases):
-    (releases.folder / released.location / BOOSTER_FILE).unlink()
+def test_a_lost_file_of_a_release_is_refused(away: Production, released: Release, tmp_path: Path):
+    (tmp_path / "releases" / released.location / BOOSTER_FILE).unlink()
     with pytest.raises(InvalidBundle, match=f"lacks {BOOSTER_FILE}"):
         away.load(away.current())
 

@@ -7,9 +7,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from ml_project.bundle import FILES, Bundle, read_bundle
-from ml_project.errors import Unavailable
+from ml_project.errors import InvalidInput, Unavailable
 from stores.mlflow_environment import quiet_mlflow
-from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, Registry, _translated
+from stores.mlflow_errors import translated
+from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, Registry
 
 
 def aliases(client: MlflowClient, model: str) -> dict[str, int]:
@@ -83,7 +84,7 @@ def test_a_version_without_a_digest(registry: Registry, add_version):
 
 def test_an_unknown_version(registry: Registry, add_version):
     add_version()
-    with pytest.raises(Unavailable, match="version"):
+    with pytest.raises(InvalidInput, match="There is no version 7"):
         registry.version(7)
 
 
@@ -168,7 +169,7 @@ def test_an_absent_server_is_told_within_seconds(closed_port: int, monkeypatch: 
 
 
 def test_an_error_without_words_is_translated_too():
-    with pytest.raises(Unavailable, match="as it should: OSError"), _translated("http://x"):
+    with pytest.raises(Unavailable, match="as it should: OSError"), translated("http://x"):
         raise OSError
 
 
@@ -183,5 +184,5 @@ def test_the_client_is_made_quick_to_give_up_unless_told_otherwise(monkeypatch: 
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     quiet_mlflow()
-    assert [os.environ[f"MLFLOW_HTTP_REQUEST_{name}"] for name in names] == ["3", "2"]
+    assert [os.environ[f"MLFLOW_HTTP_REQUEST_{name}"] for name in names] == ["3", "1"]
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "kept"

@@ -7,26 +7,37 @@ import pytest
 from ml_project.bundle import FILES, Bundle, read_bundle
 from ml_project.errors import InvalidBundle, Unavailable
 from stores.files import write_atomically
-from stores.releases import POINTER, LocalReleases, Release
+from stores.objects import LocalObjects, Objects, open_objects
+from stores.releases import POINTER, Release, Releases, open_releases
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 GATE: dict[str, object] = {"passed": True, "checks": []}
 
 
+@pytest.fixture(params=["folder", "s3"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+    """A place of each kind."""
+    if request.param == "folder":
+        return LocalObjects(tmp_path / "releases", setting="FRAUD_RELEASES_URI")
+    bucket = request.getfixturevalue("s3_bucket")
+    server = request.getfixturevalue("s3_server")
+    return open_objects(f"s3://{bucket}/releases", server.url, setting="FRAUD_RELEASES_URI")
+
+
 @pytest.fixture
-def releases(tmp_path: Path) -> LocalReleases:
-    return LocalReleases(tmp_path / "releases")
+def releases(objects: Objects) -> Releases:
+    return Releases(objects)
 
 
-def publish(releases: LocalReleases, bundle: Bundle, version: int = 1) -> Release:
+def publish(releases: Releases, bundle: Bundle, version: int = 1) -> Release:
     return releases.publish(bundle, "fraud-ensemble", version, GATE, NOW)
 
 
-def test_nothing_published(releases: LocalReleases):
+def test_nothing_published(releases: Releases):
     assert releases.current() is None
 
 
-def test_publish_and_read_back(releases: LocalReleases, bundle: Bundle):
+def test_publish_and_read_back(releases: Releases, objects: Objects, bundle: Bundle):
     release = publish(releases, bundle, 7)
     assert releases.current() == release
     assert release.digest == bundle.digest
@@ -38,87 +49,97 @@ def test_publish_and_read_back(releases: LocalReleases, bundle: Bundle):
         "gate": GATE,
         "published_at": NOW,
     }
-    assert read_bundle(releases.folder / release.location, bundle.digest).files == bundle.files
-    found = {str(path.relative_to(releases.folder)) for path in releases.folder.rglob("*") if path.is_file()}
-    assert found == {POINTER, *(f"bundles/{bundle.digest}/{name}" for name in FILES)}
+    assert {name: objects.read(f"{release.location}/{name}") for name in FILES} == bundle.files
 
 
 def test_the_newest_release_is_current_and_older_bundles_stay(
-    releases: LocalReleases, bundle: Bundle, other_bundle: Bundle
+    releases: Releases, bundle: Bundle, other_bundle: Bundle, tmp_path: Path
 ):
     first = publish(releases, bundle, 1)
     publish(releases, other_bundle, 2)
     publish(releases, other_bundle, 3)
     assert releases.current().version == 3
     assert releases.current().digest == other_bundle.digest
-    assert sorted(path.name for path in (releases.folder / "bundles").iterdir()) == sorted(
-        [bundle.digest, other_bundle.digest]
-    )
-    assert read_bundle(releases.folder / first.location, first.digest).files == bundle.files
+    releases.download_bundle(first, tmp_path / "first")
+    assert read_bundle(tmp_path / "first", first.digest).files == bundle.files
 
 
-class DiskFull(Bundle):
-    """Cannot be written beyond its first file."""
+class FullAfter(LocalObjects):
+    """Takes some files, then no more."""
 
-    def write(self, folder: Path) -> None:
-        folder.mkdir()
-        (folder / FILES[0]).write_bytes(self.onnx)
-        raise OSError(28, "No space left on device")
+    def __init__(self, folder: Path, files: int) -> None:
+        super().__init__(folder, setting="FRAUD_RELEASES_URI")
+        self.left = files
+
+    def write(self, name: str, content: bytes) -> None:
+        if self.left == 0:
+            raise Unavailable(f"Cannot write {name}: No space left on device.")
+        self.left -= 1
+        super().write(name, content)
 
 
+@pytest.mark.parametrize("files", [0, 1, 3])
 def test_a_crash_before_the_pointer_leaves_the_old_release(
-    releases: LocalReleases, bundle: Bundle, other_bundle: Bundle
+    tmp_path: Path, bundle: Bundle, other_bundle: Bundle, files: int
 ):
+    releases = open_releases(str(tmp_path))
     old = publish(releases, bundle)
-    full = DiskFull(other_bundle.manifest, other_bundle.onnx, other_bundle.booster)
-    with pytest.raises(OSError, match="No space left"):
-        publish(releases, full, 2)
-    assert releases.current() == old
-    assert [path.name for path in (releases.folder / "bundles").iterdir()] == [bundle.digest]
-    # between bundle and pointer: a gate that JSON cannot hold
+    with pytest.raises(Unavailable, match="No space left"):
+        publish(Releases(FullAfter(tmp_path, files)), other_bundle, 2)
     with pytest.raises(Exception, match="serialize"):
         releases.publish(other_bundle, "fraud-ensemble", 2, {"bad": object()}, NOW)
     assert releases.current() == old
     assert publish(releases, other_bundle, 2) == releases.current()
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {POINTER, *(f"bundles/{each.digest}/{name}" for each in (bundle, other_bundle) for name in FILES)}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"{}", b'{"version": 1}'])
-def test_an_invalid_pointer_is_refused(releases: LocalReleases, bundle: Bundle, content: bytes):
+def test_an_invalid_pointer_is_refused(releases: Releases, objects: Objects, bundle: Bundle, content: bytes):
     publish(releases, bundle)
-    (releases.folder / POINTER).write_bytes(content)
+    objects.write(POINTER, content)
     with pytest.raises(InvalidBundle, match=r"release pointer .* is not valid"):
         releases.current()
 
 
-def test_an_unreadable_pointer_is_told(releases: LocalReleases):
-    (releases.folder / POINTER).mkdir(parents=True)
+def test_an_unreadable_pointer_is_told(tmp_path: Path):
+    (tmp_path / POINTER).mkdir(parents=True)
     with pytest.raises(Unavailable, match=r"Cannot read .*FRAUD_RELEASES_URI"):
-        releases.current()
+        open_releases(str(tmp_path)).current()
 
 
-def test_download_copies_the_files(releases: LocalReleases, bundle: Bundle, tmp_path: Path):
+def test_download_copies_the_files(releases: Releases, bundle: Bundle, tmp_path: Path):
     folder = tmp_path / "cache" / "x"
     releases.download_bundle(publish(releases, bundle), folder)
     assert read_bundle(folder, bundle.digest).files == bundle.files
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_download_of_lost_files_leaves_nothing(releases: LocalReleases, bundle: Bundle, tmp_path: Path):
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_was_changed_after_promotion_is_refused(
+    releases: Releases, objects: Objects, bundle: Bundle, tmp_path: Path, name: str
+):
     release = publish(releases, bundle)
-    (releases.folder / release.location).rename(tmp_path / "lost")
-    with pytest.raises(Unavailable, match="Cannot read"):
+    objects.write(f"{release.location}/{name}", bundle.files[name] + b" ")
+    with pytest.raises(InvalidBundle, match=rf"{name} has the digest .* the release pointer says"):
         releases.download_bundle(release, tmp_path / "cache" / "x")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_others_may_read_what_is_published(releases: LocalReleases, bundle: Bundle):
+def test_lost_files_leave_nothing(releases: Releases, bundle: Bundle, tmp_path: Path):
+    release = publish(releases, bundle).model_copy(update={"location": "bundles/lost"})
+    with pytest.raises(InvalidBundle, match=rf"The release of version 1 lacks {FILES[0]}.*Run promote again"):
+        releases.download_bundle(release, tmp_path / "cache" / "x")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_others_may_read_what_is_published(bundle: Bundle, tmp_path: Path):
     before = os.umask(0o022)
     try:
-        release = publish(releases, bundle)
+        publish(open_releases(str(tmp_path)), bundle)
     finally:
         os.umask(before)
-    folder = releases.folder / release.location
-    for path in (releases.folder / POINTER, folder, *folder.iterdir()):
+    for path in tmp_path.rglob("*"):
         assert path.stat().st_mode & 0o044 == 0o044, path
 
 

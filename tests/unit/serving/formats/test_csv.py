@@ -133,11 +133,10 @@ def test_text_that_is_not_utf8() -> None:
     assert errors == [(3, None, "Not UTF-8")]
 
 
-@pytest.mark.parametrize("name", ["x" * 65, "a\0b"])
-def test_names_that_no_database_holds_are_refused(name: str) -> None:
-    _, ids, _, errors = read(f"transaction_id,{HEADER}\n{name},{GOOD}\n{'ä' * 64},{GOOD}")
+def test_names_have_an_end() -> None:
+    _, ids, _, errors = read(f"transaction_id,{HEADER}\n{'x' * 65},{GOOD}\n{'ä' * 64},{GOOD}")
     assert ids == ["ä" * 64]
-    assert errors == [(2, "transaction_id", "Name should have at most 64 characters, none of them NUL")]
+    assert errors == [(2, "transaction_id", "Name should have at most 64 characters, and no NUL")]
 
 
 def test_a_header_names_what_is_wrong_with_it() -> None:
@@ -148,6 +147,12 @@ def test_a_header_names_what_is_wrong_with_it() -> None:
         {"field": "v7", "message": "Unknown column"},
         {"field": "Amount", "message": "Column given more than once"},
     ]
+
+
+def test_a_name_that_no_database_holds_is_its_rows_error() -> None:
+    raw, _ids, rows, errors = read(f"transaction_id,{HEADER}\ntx-1,{GOOD}\nt\0x,{GOOD}\n")
+    assert (len(raw), rows) == (1, [2])
+    assert errors == [(3, "transaction_id", "Name should have at most 64 characters, and no NUL")]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\x00"])

@@ -8,27 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Engine
 
 from stores.decisions import Chunk, DecisionRecord, DecisionStore, migrate, open_engine
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-
-_databases = itertools.count()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/decisions.db"
-    server = make_url(request.getfixturevalue("postgres_url"))
-    name = f"test_{next(_databases)}"
-    administrator = create_engine(server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with administrator.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    administrator.dispose()
-    return server.set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture

@@ -1,0 +1,71 @@
+"""The steps from data to a finished model, and all of them at once."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from pipelines.commands.options import Data, Policy, RunId, Seed, Timeout, Trials, settings_with
+
+
+def ingest(data: Data = None, seed: Seed = None) -> None:
+    """Read, clean and store the transactions as one Parquet file with a content digest."""
+    from pipelines.steps import run_ingest
+
+    run_ingest(settings_with(data=data, seed=seed))
+
+
+def validate() -> None:
+    """Check the ingested data against the Great Expectations suite; exit 1 when it fails."""
+    from pipelines.steps import run_validate
+
+    run_validate(settings_with())
+
+
+def train(trials: Trials = None, timeout: Timeout = None, seed: Seed = None) -> None:
+    """Tune, fit the evaluation twin and the refit, and measure them beside the baselines."""
+    from pipelines.progress import console
+    from pipelines.steps import run_train
+
+    run = run_train(settings_with(trials=trials, timeout=timeout, seed=seed))
+    console.print(f"trained in run {run.id}")
+
+
+def threshold(run_id: RunId = "latest", policy: Policy = None) -> None:
+    """Compute every policy's thresholds on validation, finish the bundle and log the model."""
+    from pipelines.report import show_figures
+    from pipelines.steps import run_threshold
+
+    settings = settings_with(policy=policy)
+    show_figures(run_threshold(settings, run_id), settings.policy)
+
+
+def main(
+    data: Data = None, trials: Trials = None, timeout: Timeout = None, seed: Seed = None, policy: Policy = None
+) -> None:
+    """All steps: ingest, validate, train, threshold, promote. A candidate that the gate refuses is no failure here."""
+    from pipelines.progress import console
+    from pipelines.report import show_figures
+    from pipelines.steps import run_main
+
+    settings = settings_with(data=data, trials=trials, timeout=timeout, seed=seed, policy=policy)
+    run, measured, promotion = run_main(settings)
+    show_figures(measured, settings.policy)
+    console.print(f"run {run.id}\n[bold]{promotion.sentence}[/bold]")
+
+
+def up(
+    data: Data = None,
+    trials: Trials = None,
+    port: Annotated[int, typer.Option(help="Port of the gateway.")] = 8000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Stop after one single and one batch prediction.")] = False,
+    backend: Annotated[
+        Literal["embedded", "servers"], typer.Option(help="SQLite and folders, or PostgreSQL and S3 started here.")
+    ] = "embedded",
+) -> None:
+    """Start MLflow and the gateway on this machine, run `main`, show a sample answer, and serve until Ctrl-C."""
+    from pipelines.up import BackendName
+    from pipelines.up import up as start
+
+    settings = settings_with(data=data, trials=trials)
+    start(settings, port=port, mlflow_port=mlflow_port, smoke=smoke, backend=BackendName(backend))

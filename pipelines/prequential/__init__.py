@@ -1,0 +1,1 @@
+"""History replayed in time order with a label delay, as MLflow runs; goes on where it was cut off."""

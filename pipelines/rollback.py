@@ -1,0 +1,65 @@
+"""``rollback``: put a version back that was Production before."""
+
+from ml_project.errors import InvalidInput, Refused
+from pipelines.moves.finisher import NotPublished
+from pipelines.moves.mover import Mover, Standing
+from stores.aliases import PREVIOUS, PRODUCTION
+from stores.moves import Kind
+from stores.registry import ModelVersion
+
+PROMOTED_TAG = "promoted.at"
+"""Stands on every version that was Production, those from before the history began included."""
+
+
+def rollback(mover: Mover, reason: str, to: int | None = None) -> str:
+    """Make ``Previous``, or version ``to``, Production again; a sentence for the screen.
+
+    ``Previous`` then names what was Production before the version put back, so that a second rollback goes one further
+    back and never forward again. With ``to`` a second one does nothing.
+
+    Raises
+    ------
+    InvalidInput
+        Without a reason.
+    Refused
+        When there is nothing to go back to, or the version never was Production.
+    LostRace, InvalidBundle, NotPublished
+        As `Mover.move` does.
+    """
+    if not reason:
+        raise InvalidInput("A rollback needs a reason.", "Give --reason TEXT.")
+    standing = mover.settle()
+    if to is None and (cut_short := _cut_short(standing)):
+        return cut_short
+    version = mover.registry.version(_target(standing, to))
+    if standing.aliases.get(PRODUCTION) == version.version:
+        mover.publish(version)
+        return f"Version {version.version} is Production already; nothing to do."
+    if not _was_production(standing, version):
+        raise Refused(
+            f"Version {version.version} never was Production, no gate let it pass.", "Use `promote --version`."
+        )
+    mover.move(standing, Kind.ROLLBACK, version, reason)
+    return f"Production is version {version.version} again (before: version {standing.aliases.get(PRODUCTION)})."
+
+
+def _cut_short(standing: Standing) -> str:
+    """A rollback that was killed is what the person meant who runs it again: one step back, not two."""
+    if any(entry.move.kind is Kind.ROLLBACK for entry in standing.record.unfinished):
+        raise NotPublished("The last rollback is done but for its release, see above.", "Mend that, then run it again.")
+    finished = [entry for entry in standing.finished if entry.move.kind is Kind.ROLLBACK and not entry.undone]
+    if not finished:
+        return ""
+    return f"Finished a rollback that was cut short: Production is version {finished[-1].move.to} again."
+
+
+def _target(standing: Standing, to: int | None) -> int:
+    if to is not None:
+        return to
+    if PREVIOUS not in standing.aliases:
+        raise Refused("There is no Previous version to go back to.", "Name one: rollback --to VERSION.")
+    return standing.aliases[PREVIOUS]
+
+
+def _was_production(standing: Standing, version: ModelVersion) -> bool:
+    return version.version in standing.record.champions or PROMOTED_TAG in version.tags

@@ -1,0 +1,154 @@
+"""Several workers behind one listening socket: started, started again when they die, and stopped together.
+
+uvicorn's own supervisor starts a worker that dies again at once and for ever, waits without end for those that shall
+stop, and its workers outlive a parent that was killed.
+"""
+
+import logging
+import multiprocessing
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Final
+
+from serving.exits import DONE, END_SECONDS, FAILED, INTERRUPTED
+from serving.settings import GatewaySettings
+from serving.shared_metrics import SharedMetrics, metrics_folder
+from serving.worker import LOOK, SIGNALS, STARTED, run_worker
+
+STOP_SECONDS: Final = END_SECONDS + 0.5
+"""Workers cut themselves off a little earlier."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
+"""Seconds before a worker that died is started again; each time twice as long as before."""
+
+STEADY_SECONDS: Final = 60.0
+"""A worker that lived this long is not one that dies again and again."""
+
+_log = logging.getLogger("serving")
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    line: Connection
+    began: float
+
+
+class Workers:
+    """Keeps as many workers as the settings say.
+
+    The first one is started alone: if it cannot serve, the others could not either, and its message is said once.
+    """
+
+    def __init__(self, settings: GatewaySettings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._running: dict[int, _Worker] = {}
+        self._due = {0: 0.0}
+        self._pauses = dict.fromkeys(range(settings.workers), FIRST_PAUSE)
+        self._served = False
+
+    def run(self) -> int:
+        """Until SIGTERM (exit code 0), Ctrl-C (130) or a first worker that cannot start (its exit code)."""
+        code = DONE
+        with metrics_folder(self._settings.state_dir) as folder:
+            try:
+                code = self._keep(folder, time.monotonic())
+            except KeyboardInterrupt:
+                code = INTERRUPTED
+            except SystemExit:
+                code = DONE
+            finally:
+                all_ended = self._stop()
+        return code if all_ended else FAILED
+
+    def _keep(self, folder: Path, started: float) -> int:
+        while True:
+            for number in [number for number, due in self._due.items() if due <= time.monotonic()]:
+                self._start(SharedMetrics(folder, number, self._served, started))
+            pause = min(self._due.values()) - time.monotonic() if self._due else None
+            lines = [worker.line for worker in self._running.values()]
+            ready = wait([*lines, *(worker.process.sentinel for worker in self._running.values())], pause)
+            for number, worker in list(self._running.items()):
+                if worker.line in ready:
+                    self._hear(worker)
+                if worker.process.sentinel in ready:
+                    code = self._ended(number, worker)
+                    if not self._served:
+                        return code if code > 0 else FAILED
+
+    def _start(self, shared: SharedMetrics) -> None:
+        shared.prepare()
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("spawn").Process(
+            target=run_worker, args=(self._settings, self._listener, shared, theirs), name=f"worker-{shared.worker}"
+        )
+        resource_tracker.ensure_running()  # else its start would release the signals
+        with _signals_held():
+            process.start()
+            theirs.close()
+            self._running[shared.worker] = _Worker(process, ours, time.monotonic())
+            del self._due[shared.worker]
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            said = worker.line.recv()
+        except (EOFError, OSError):  # it has died; its sentinel says so too
+            return
+        if said == STARTED and not self._served:
+            self._served = True
+            self._due.update(dict.fromkeys(range(1, self._settings.workers), 0.0))
+        if said == LOOK:
+            for each in self._running.values():
+                try:
+                    each.line.send(LOOK)
+                except OSError:
+                    continue  # its successor will look anyway
+
+    def _ended(self, number: int, worker: _Worker) -> int:
+        worker.process.join()
+        worker.line.close()
+        with _signals_held():
+            del self._running[number]
+        code = worker.process.exitcode or 0
+        if self._served:
+            if time.monotonic() - worker.began >= STEADY_SECONDS:
+                self._pauses[number] = FIRST_PAUSE
+            pause = self._pauses[number]
+            self._due[number] = time.monotonic() + pause
+            self._pauses[number] = min(2 * pause, LONGEST_PAUSE)
+            _log.error("worker %d ended with %d; it is started again in %.1f s", number, code, pause)
+        return code
+
+    def _stop(self) -> bool:
+        """Whether all ended by themselves."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        end = time.monotonic() + STOP_SECONDS
+        processes = [worker.process for worker in self._running.values()]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(max(0.0, end - time.monotonic()))
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+        return all(process.exitcode in (DONE, INTERRUPTED) for process in processes)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """No signal comes in between; a process started in here begins without them too."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

@@ -1,0 +1,175 @@
+"""Objects in S3, or in whatever speaks its language at another endpoint.
+
+Credentials are AWS's own business (environment, profile, role of the machine or container): boto3 finds them.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+
+from ml_project.errors import InvalidInput, Unavailable
+from stores.objects.errors import MissingObject
+from stores.objects.locations import split_s3
+from stores.objects.s3_errors import S3Place, translated
+
+_CONNECT_SECONDS: Final = 3
+_SILENCE_SECONDS: Final = 5
+_REQUEST_SECONDS: Final = 13.0
+"""A whole request with its second attempt; addresses that all swallow packets, or a trickle, would take far longer."""
+
+_PART_BYTES: Final = 8 * 1024**2
+_TRANSFER: Final = TransferConfig(
+    multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4, num_download_attempts=2
+)
+_SHA256: Final = "sha256"
+"""Metadata of what we write; checked on reading wherever it is there."""
+
+T = TypeVar("T")
+
+
+class S3Objects:
+    """Objects below ``s3://bucket/prefix``; see `stores.objects.Objects`. Safe to share between threads.
+
+    Raises
+    ------
+    InvalidInput
+        When the location or the endpoint cannot be one.
+    """
+
+    def __init__(self, location: str, endpoint_url: str = "", *, setting: str) -> None:
+        try:
+            self._bucket, self._prefix = split_s3(location)
+        except ValueError as error:
+            raise InvalidInput(f"{location}: {error}.", f"Check {setting}.") from error
+        self._place = S3Place(f"s3://{self._bucket}", endpoint_url, setting)
+        self._session = boto3.Session()
+        self._client = self._connect(attempts=2)
+        with translated(self._place, ""):
+            credentials = self._session.get_credentials()
+            if credentials is not None:
+                self._place.access_key = credentials.access_key
+
+    def address(self, name: str) -> str:
+        """The object's URI."""
+        return f"s3://{self._bucket}/{self._key(name)}"
+
+    def read(self, name: str) -> bytes:
+        """An object's content, checked against the SHA-256 that it was written with."""
+
+        def get() -> tuple[bytes, str | None]:
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._key(name))
+            return answer["Body"].read(), _digest_of(answer)
+
+        content, expected = self._ask(name, get)
+        self._verify(name, hashlib.sha256(content).hexdigest(), expected)
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace an object; readers see the old content or the new one."""
+        digest = hashlib.sha256(content).hexdigest()
+        self._ask(
+            name,
+            lambda: self._client.put_object(
+                Bucket=self._bucket, Key=self._key(name), Body=content, Metadata={_SHA256: digest}
+            ),
+        )
+
+    def download(self, name: str, path: Path) -> None:
+        """Fetch an object into a new file, in parts; one that changes meanwhile is refused."""
+        if not self._key(name):
+            raise MissingObject(f"{self.address(name)} is a bucket, no object.", f"Check {self._place.setting}.")
+
+        def look() -> str | None:
+            # Not HEAD, whose errors have no reasons.
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._key(name))
+            answer["Body"].close()
+            return _digest_of(answer)
+
+        expected = self._ask(name, look)
+        with translated(self._place, self.address(name)):
+            # A transfer tries every part twice by itself; both together would be silent for too long.
+            once = self._connect(attempts=1)
+            once.download_file(self._bucket, self._key(name), str(path), Config=_TRANSFER)
+        if expected is not None:
+            self._verify(name, _file_digest(path), expected)
+
+    def upload(self, path: Path, name: str) -> None:
+        """Put a file in the place of an object, in parts when it is big; it appears whole or not at all."""
+        extra = {"Metadata": {_SHA256: _file_digest(path)}}
+        with translated(self._place, self.address(name)):
+            self._client.upload_file(str(path), self._bucket, self._key(name), ExtraArgs=extra, Config=_TRANSFER)
+
+    def names(self) -> list[str]:
+        """Names of everything below the prefix, sorted."""
+        below = f"{self._prefix}/" if self._prefix else ""
+        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=below))
+        found: list[str] = []
+        while (page := self._ask("", lambda: next(pages, None))) is not None:
+            found += [item["Key"].removeprefix(below) for item in page.get("Contents", ())]
+        return sorted(found)
+
+    def _connect(self, attempts: int) -> Any:
+        special: dict[str, Any] = {}
+        if self._place.endpoint_url:
+            # Other servers know neither buckets in host names nor all of AWS's checksums.
+            lenient = dict.fromkeys(("request_checksum_calculation", "response_checksum_validation"), "when_required")
+            special = {"s3": {"addressing_style": "path"}, **lenient}
+        config = Config(
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_SILENCE_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            **special,
+        )
+        with translated(self._place, ""):
+            return self._session.client("s3", endpoint_url=self._place.endpoint_url or None, config=config)
+
+    def _key(self, name: str) -> str:
+        return "/".join(part for part in (self._prefix, name) if part)
+
+    def _ask(self, name: str, request: Callable[[], T]) -> T:
+        with translated(self._place, self.address(name)):
+            try:
+                return _within(_REQUEST_SECONDS, request)
+            except TimeoutError as error:
+                raise Unavailable(
+                    f"{self.address(name)}{self._place.at}: not done within {_REQUEST_SECONDS:.0f} s.",
+                    self._place.remedy,
+                ) from error
+
+    def _verify(self, name: str, actual: str, expected: str | None) -> None:
+        if expected is not None and actual != expected:
+            raise Unavailable(
+                f"{self.address(name)}: the content has SHA-256 {actual}, it was written with {expected}.",
+                "Read it again; if that does not help, the object is damaged: write it again.",
+            )
+
+
+def _digest_of(answer: dict[str, Any]) -> str | None:
+    """Some servers change the case of metadata's names."""
+    return next((value for name, value in answer["Metadata"].items() if name.lower() == _SHA256), None)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """Run on a thread that nobody waits for any longer than this; raises TimeoutError."""
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="s3", daemon=True).start()
+    return outcome.result(seconds)

@@ -1,0 +1,29 @@
+"""Versions change under load, and nobody notices but by the version's number."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.clients import Clients, Transactions
+from tests.faults.conftest import Model, few_or_full
+from tests.faults.figures import Figures
+from tests.faults.processes import Gateway
+
+
+@pytest.mark.parametrize("swaps", few_or_full(8, 100))
+def test_no_swap_fails_or_mixes_an_answer(
+    swaps: int, model: Model, make_gateway: Callable[..., Gateway], transactions: Transactions, figures: Figures
+) -> None:
+    with make_gateway() as gateway:
+        gateway.wait_for_version(1)
+        with Clients(gateway.port, transactions) as clients:
+            for version in itertools.islice(itertools.cycle((2, 3, 1)), swaps):
+                model.promote(version)
+                gateway.wait_for_version(version)
+                clients.wait_for(20, lambda one, version=version: one.model_version == str(version))
+        figures.take(clients, swaps)
+        assert (clients.wrong, clients.refused, clients.unanswered) == ([], {}, [])
+        assert {one.model_version for one in clients.acknowledged} == {"1", "2", "3"}
+        assert gateway.metric('fraud_model_swaps_total{outcome="live"}') == swaps + 1
+        assert gateway.ready()["trouble"] is None

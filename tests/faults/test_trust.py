@@ -1,0 +1,95 @@
+"""A bundle is data: a gateway executes nothing that comes out of storage, whoever wrote it there."""
+
+import hashlib
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import cloudpickle
+import pytest
+
+from ml_project.bundle import FILES, Bundle, combined_digest
+from stores.registry import BUNDLE_PATH
+from tests.faults.conftest import Model
+from tests.faults.processes import Gateway
+
+PICKLED_MODEL = """flavors:
+  python_function:
+    loader_module: mlflow.pyfunc.model
+    python_model: python_model.pkl
+    code: code
+    python_version: 3.11.0
+model_uuid: 0123456789abcdef0123456789abcdef
+"""
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return (Path.touch, (self.target,))
+
+
+def forged_digest(folder: Path) -> str:
+    """What the registry would say if its tag had been changed together with the files."""
+    return combined_digest({name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES})
+
+
+def mined(folder: Path, bundle: Bundle, target: Path) -> None:
+    """A good bundle amidst everything that MLflow or Python would load and run."""
+    bundle.write(folder / BUNDLE_PATH)
+    code = f"from pathlib import Path\nPath({str(target)!r}).touch()\n"
+    places = (folder, folder / "code", folder / "artifacts", folder / BUNDLE_PATH)
+    for place in places:
+        place.mkdir(exist_ok=True)
+        for name in ("__init__.py", "sitecustomize.py", "python_model.py", "ml_project.py", "mined.pth"):
+            (place / name).write_text(code)
+        for name in ("python_model.pkl", "model.pkl", "booster.pkl", "model.joblib"):
+            (place / name).write_bytes(cloudpickle.dumps(Bomb(target)))
+    (folder / "MLmodel").write_text(PICKLED_MODEL)
+
+
+@pytest.mark.slow
+def test_nothing_from_storage_is_executed(
+    model: Model, bundles: list[Bundle], make_gateway: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    target = tmp_path / "executed"
+    bomb = pickle.dumps(Bomb(target))
+    pickle.loads(bomb)
+    assert target.exists(), "the bomb works"
+    target.unlink()
+    refused: dict[int, str] = {}
+    for name in FILES:
+        folder = tmp_path / f"bomb-as-{name}"
+        bundles[1].write(folder / BUNDLE_PATH)
+        (folder / BUNDLE_PATH / name).write_bytes(bomb)
+        refused[model.add(folder, bundles[1].digest)] = "the registry says"
+        refused[model.add(folder, forged_digest(folder / BUNDLE_PATH))] = "cannot go live"
+    pickled = tmp_path / "pickled"
+    mined(pickled, bundles[1], target)
+    for name in FILES:
+        (pickled / BUNDLE_PATH / name).unlink()
+    refused[model.add(pickled, bundles[1].digest)] = "lacks"
+    mined(tmp_path / "mined", bundles[2], target)
+    harmless = model.add(tmp_path / "mined", bundles[2].digest)
+    with make_gateway() as gateway:
+        gateway.wait_for_version(1)
+        for version, said in refused.items():
+            model.promote(version)
+            expected = f"Version {version} cannot go live"
+            gateway.wait_until(
+                lambda expected=expected, said=said: (
+                    expected in str(gateway.ready()["trouble"]) and said in str(gateway.ready()["trouble"])
+                )
+            )
+            assert gateway.ready()["model_version"] == "1"
+        assert gateway.metric('fraud_model_swaps_total{outcome="failed"}') == 0
+        model.promote(harmless)
+        gateway.wait_for_version(harmless)
+        gateway.kill()
+        gateway.start()
+        gateway.wait_for_version(harmless)
+    assert not target.exists()

@@ -1,0 +1,229 @@
+"""Promotions with the real gate: policies, force, approval, and two promoters at once."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from ml_project.bundle import read_bundle
+from ml_project.errors import InvalidInput, LostRace, Refused
+from pipelines.approve import approve
+from pipelines.moves.opening import open_mover, open_stores
+from pipelines.policy import set_policy
+from pipelines.processes import Service
+from pipelines.promote import Order, Outcome
+from pipelines.rollback import rollback
+from pipelines.settings import PipelineSettings
+from pipelines.steps import run_promote
+from pipelines.verify import verify
+from stores.registry import Registry
+from tests.integration.conftest import Execution
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def settings(executed: Execution, tmp_path: Path) -> PipelineSettings:
+    """A registry of one's own in which version 1 was promoted by `main`; anna works on it."""
+    shutil.copy(executed.settings.mlflow_database, tmp_path / "mlflow.db")
+    shutil.copytree(executed.settings.releases, tmp_path / "releases")
+    return executed.settings.model_copy(update={"state_dir": tmp_path, "user": "anna"})
+
+
+@pytest.fixture
+def careful(settings: PipelineSettings) -> PipelineSettings:
+    """Promotions wait for a second person."""
+    return settings.model_copy(update={"require_approval": True})
+
+
+@pytest.fixture
+def client(settings: PipelineSettings) -> MlflowClient:
+    return MlflowClient(settings.mlflow_uri)
+
+
+@pytest.fixture
+def verified(settings: PipelineSettings) -> Callable[[], bool]:
+    stores = open_stores(settings)
+    return lambda: verify(stores.registry, stores.history, stores.releases).ok
+
+
+def aliases(client: MlflowClient) -> dict[str, int]:
+    return {name: int(version) for name, version in client.get_registered_model("fraud-ensemble").aliases.items()}
+
+
+def moves(client: MlflowClient) -> list[dict[str, object]]:
+    """The history as somebody reads it who has MLflow alone."""
+    run = client.get_run(client.get_registered_model("fraud-ensemble").tags["fraud.history"])
+    return [json.loads(value) for key, value in sorted(run.data.params.items()) if key.startswith("move-")]
+
+
+def test_main_left_a_sound_registry(client: MlflowClient, settings: PipelineSettings, verified) -> None:
+    (move,) = moves(client)
+    assert {name: move[name] for name in ("kind", "alias", "from", "to", "gate")} == {
+        "kind": "promote",
+        "alias": "Production",
+        "from": None,
+        "to": 1,
+        "gate": "passed",
+    }
+    assert verified()
+
+
+def test_another_policy_is_another_version_of_the_same_model(
+    executed: Execution, settings: PipelineSettings, client: MlflowClient, verified, tmp_path: Path
+) -> None:
+    promotion = set_policy(settings, "f1", "fewer alerts")
+    assert promotion.outcome is Outcome.PROMOTED
+    assert aliases(client) == {"Production": 2, "Previous": 1}
+    registry = Registry(settings.mlflow_uri)
+    for number in (1, 2):
+        registry.download_bundle(number, tmp_path / str(number))
+    one, two = (read_bundle(tmp_path / str(n), registry.version(n).digest) for n in (1, 2))
+    assert (one.onnx, one.booster, one.manifest.policies) == (two.onnx, two.booster, two.manifest.policies)
+    assert (one.manifest.policy, two.manifest.policy) == ("recall_at_fpr", "f1")
+    run = client.get_run(promotion.version.run_id)
+    assert run.data.tags["fraud.policy_of"] == executed.run.id
+    assert run.data.params["policy"] == "f1"
+    assert run.data.metrics["test_average_precision"] == executed.run.data.data.metrics["test_average_precision"]
+    assert run.data.metrics["test_recall"] == executed_policy(client, executed, "f1")["test_recall"]
+    assert (moves(client)[-1]["kind"], moves(client)[-1]["why"]) == ("policy", "fewer alerts")
+
+    assert set_policy(settings, "f1").outcome is Outcome.UNCHANGED
+    back = set_policy(settings, "recall_at_fpr", "more alerts")
+    assert (back.outcome, back.version.version) == (Outcome.PROMOTED, 1)
+    assert set_policy(settings, "f1").version.version == 2
+    assert verified()
+    with pytest.raises(InvalidInput, match="no threshold policy 'lucky'"):
+        set_policy(settings, "lucky")
+
+
+def executed_policy(client: MlflowClient, executed: Execution, policy: str) -> dict[str, float]:
+    children = (
+        f"tags.`mlflow.parentRunId` = '{executed.run.id}' and params.policy = '{policy}' and tags.kind = 'policy'"
+    )
+    return dict(client.search_runs([executed.run.experiment_id], children)[0].data.metrics)
+
+
+def test_force_needs_a_reason_and_is_told_for_ever(
+    settings: PipelineSettings, careful: PipelineSettings, client: MlflowClient, verified
+) -> None:
+    candidate = set_policy(careful, "cost").version
+    client.log_metric(candidate.run_id, "parity_max_difference", 0.1)
+    refused = run_promote(settings, version=2)
+    assert (refused.outcome, refused.production.version) == (Outcome.REFUSED, 1)
+    assert "parity" in refused.sentence
+    assert aliases(client) == {"Production": 1, "Challenger": 2}
+    assert run_promote(settings, version=2).outcome is Outcome.REFUSED
+    with pytest.raises(InvalidInput, match="needs a reason"):
+        run_promote(settings, version=2, order=Order(force=True))
+    forced = run_promote(settings, version=2, order=Order("the fraud wave cannot wait", force=True))
+    assert forced.outcome is Outcome.PROMOTED
+    assert "forced past the gate" in forced.sentence
+    assert aliases(client) == {"Production": 2, "Previous": 1}
+    assert [move["gate"] for move in moves(client)] == ["passed", "passed", "refused", "forced"]
+    tags = client.get_model_version("fraud-ensemble", "2").tags
+    assert tags["gate.forced"] == "anna: the fraud wave cannot wait"
+    pointer = json.loads((Path(settings.releases) / "Production.json").read_text())
+    assert (pointer["version"], pointer["gate"]["forced"]) == (2, tags["gate.forced"])
+    assert verified()
+
+
+def test_a_second_person_approves(careful: PipelineSettings, client: MlflowClient, verified) -> None:
+    waiting = set_policy(careful, "f1", "fewer alerts")
+    assert (waiting.outcome, waiting.production.version) == (Outcome.WAITING, 1)
+    assert "version 2 waits for approval (asked by anna)" in waiting.sentence
+    assert run_promote(careful, version=2).outcome is Outcome.WAITING
+    assert [move["kind"] for move in moves(client)] == ["promote", "request"]
+    with pytest.raises(Refused, match="Another person must"):
+        approve(open_mover(careful), 2, "I know best")
+    approve(open_mover(careful.model_copy(update={"user": "bob"})), 2, "report read")
+    assert aliases(client) == {"Production": 2, "Previous": 1}
+    assert (moves(client)[-1]["who"], moves(client)[-1]["asked_by"]) == ("bob", "anna")
+    assert verified()
+
+
+def test_what_was_moved_past_the_gate_is_judged_after_a_rollback(
+    settings: PipelineSettings, careful: PipelineSettings, client: MlflowClient, verified
+) -> None:
+    set_policy(careful, "f1")
+    client.delete_model_version_tag("fraud-ensemble", "2", "gate.passed")
+    client.set_registered_model_alias("fraud-ensemble", "production", "2")
+    with pytest.raises(Refused, match="Version 2 is Production already, but was moved there past the gate"):
+        run_promote(settings, version=2)
+    rollback(open_mover(settings), "nobody judged it")
+    assert run_promote(settings, version=2).outcome is Outcome.PROMOTED
+    assert [move["kind"] for move in moves(client)] == ["promote", "request", "outside", "rollback", "promote"]
+    assert verified()
+
+
+def test_what_was_expected_must_be_so(settings: PipelineSettings, client: MlflowClient) -> None:
+    with pytest.raises(LostRace, match="Production is version 1, not version 7"):
+        run_promote(settings, order=Order(expect_current=7))
+    assert run_promote(settings, order=Order(expect_current=1)).outcome is Outcome.UNCHANGED
+
+
+def test_a_lost_release_is_published_again(settings: PipelineSettings, verified) -> None:
+    shutil.rmtree(settings.releases)
+    assert not verified()
+    assert run_promote(settings).outcome is Outcome.UNCHANGED
+    assert verified()
+
+
+@pytest.fixture
+def server(settings: PipelineSettings, tmp_path: Path) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    store = f"sqlite:///{settings.mlflow_database}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    service = Service("MLflow", [*command, "--backend-store-uri", store], environment, tmp_path / "mlflow.log")
+    with service:
+        service.wait_for(f"http://127.0.0.1:{port}/health", 90)
+        yield f"http://127.0.0.1:{port}"
+
+
+def start(server: str, state: Path, *arguments: str) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": server, "FRAUD_STATE_DIR": str(state)}
+    command = [sys.executable, "-m", "pipelines", *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_of_two_promoters_at_once_one_wins(
+    careful: PipelineSettings, client: MlflowClient, server: str, tmp_path: Path, verified
+) -> None:
+    for policy in ("f1", "cost"):
+        set_policy(careful, policy)
+    current = 1
+    for _ in range(3):
+        contenders = {1, 2, 3} - {current}
+        running = {
+            version: start(server, tmp_path, "promote", "--version", str(version), "--expect-current", str(current))
+            for version in contenders
+        }
+        said = {version: process.communicate(timeout=180) for version, process in running.items()}
+        codes = {version: process.returncode for version, process in running.items()}
+        assert sorted(codes.values()) == [0, 3], said
+        winner, loser = sorted(codes, key=codes.__getitem__)
+        assert f"Production is now version {winner}" in said[winner][0]
+        assert "was first" in said[loser][1] or f"not version {current}" in said[loser][1]
+        assert aliases(client) == {"Production": winner, "Previous": current}
+        assert verified()
+        current = winner
+    shown, _ = start(server, tmp_path, "history", "--json").communicate(timeout=180)
+    assert len(json.loads(shown)["moves"]) == 3 + 3
+    checked = start(server, tmp_path, "verify")
+    assert "released files" in checked.communicate(timeout=180)[0]
+    assert checked.returncode == 0
+    back, _ = start(server, tmp_path, "rollback", "--reason", "test").communicate(timeout=180)
+    assert f"again (before: version {current})" in back

@@ -1,0 +1,98 @@
+"""History replayed, killed in the middle and gone on with."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run as MlflowRun
+from mlflow.tracking import MlflowClient
+
+from ml_project.errors import InvalidInput
+from pipelines.prequential.replay import Plan, run_prequential
+from pipelines.settings import PipelineSettings
+from pipelines.steps import run_ingest
+from tests.integration.conftest import transactions
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCKS = 5
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
+    folder = tmp_path_factory.mktemp("prequential")
+    transactions(5_000, seed=6).to_csv(folder / "bank.csv", index=False)
+    # by its environment's name, which MLflow itself may have set in this process
+    own = {"MLFLOW_TRACKING_URI": "", "state_dir": folder / "var", "data": str(folder / "bank.csv")}
+    settings = PipelineSettings.model_validate({**own, "replicates": 100, "threads": 1})
+    run_ingest(settings)
+    return settings
+
+
+def children(settings: PipelineSettings) -> dict[int, list[MlflowRun]]:
+    found: dict[int, list[MlflowRun]] = {}
+    for run in MlflowClient(settings.mlflow_uri).search_runs(["1"], "tags.kind = 'block'"):
+        found.setdefault(int(run.data.tags["prequential.block"]), []).append(run)
+    return found
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_was(settings: PipelineSettings) -> None:
+    environment = {
+        "FRAUD_STATE_DIR": str(settings.state_dir),
+        "MLFLOW_TRACKING_URI": "",
+        "FRAUD_REPLICATES": "100",
+        "FRAUD_THREADS": "1",
+    }
+    command = [sys.executable, "-u", "-m", "pipelines", "prequential", "--blocks", str(BLOCKS), "--label-delay", "0.05"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "blocks 2/" in line:
+                process.send_signal(signal.SIGKILL)
+                break
+        process.stdout.read()
+    assert process.returncode == -signal.SIGKILL
+    before = {number: runs[0].info for number, runs in children(settings).items() if runs[0].info.status == "FINISHED"}
+    assert 2 <= len(before) < BLOCKS
+
+    replayed = run_prequential(settings, Plan(BLOCKS, 0.05, 0.4))
+
+    assert [block.number for block in replayed] == list(range(BLOCKS))
+    assert all(block.known_frauds > 0 and block.figures["average_precision"].value > 0.3 for block in replayed)
+    after = children(settings)
+    for number, info in before.items():
+        assert [run.info.run_id for run in after[number]] == [info.run_id]
+        assert after[number][0].info.end_time == info.end_time
+    assert {run.info.status for runs in after.values() for run in runs} <= {"FINISHED", "KILLED"}
+
+    client = MlflowClient(settings.mlflow_uri)
+    (parent,) = client.search_runs(["1"], "tags.`fraud.step` = 'prequential'")
+    assert parent.info.status == "FINISHED"
+    history = client.get_metric_history(parent.info.run_id, "average_precision")
+    assert {entry.step: entry.value for entry in history} == {
+        block.number: block.figures["average_precision"].value for block in replayed
+    }
+    assert [entry.path for entry in client.list_artifacts(parent.info.run_id)] == ["prequential.html"]
+
+
+def test_done_once_it_is_not_done_again(settings: PipelineSettings) -> None:
+    first = run_prequential(settings, Plan(3, 0.0, 0.4))
+    count = sum(map(len, children(settings).values()))
+    assert count >= 3
+    assert run_prequential(settings, Plan(3, 0.0, 0.4)) == first
+    assert sum(map(len, children(settings).values())) == count
+
+
+def test_another_delay_is_another_replay(settings: PipelineSettings) -> None:
+    late = run_prequential(settings, Plan(3, 0.3, 0.4))
+    soon = run_prequential(settings, Plan(3, 0.0, 0.4))
+    assert all(a.known_rows < b.known_rows for a, b in zip(late, soon, strict=True))
+
+
+def test_a_delay_beyond_the_history_is_one_clear_message(settings: PipelineSettings) -> None:
+    with pytest.raises(InvalidInput, match="label delay"):
+        run_prequential(settings, Plan(3, 30.0, 0.4))

@@ -1,0 +1,59 @@
+import pytest
+
+from ml_project.errors import InvalidInput, Refused
+from pipelines.moves.mover import Mover
+from pipelines.rollback import rollback
+from stores.moves import Kind
+from stores.registry import Registry
+from stores.releases import Releases
+from tests.unit.pipelines.moves.conftest import promoted
+
+
+def test_two_rollbacks_go_back_twice_and_never_forward(
+    mover: Mover, versions, registry: Registry, releases: Releases, check
+) -> None:
+    promoted(mover, 1, 2, 3)
+    assert rollback(mover, "too many alerts") == "Production is version 2 again (before: version 3)."
+    assert registry.aliases() == {"Production": 2, "Previous": 1}
+    assert releases.current().version == 2
+    assert rollback(mover, "still too many") == "Production is version 1 again (before: version 2)."
+    assert registry.aliases() == {"Production": 1}
+    with pytest.raises(Refused, match="no Previous version"):
+        rollback(mover, "once more")
+    tags = registry.version(3).tags
+    assert (tags["rolled_back.by"], tags["rolled_back.why"]) == ("anna", "too many alerts")
+    assert check().ok
+
+
+def test_to_a_version_is_done_once(mover: Mover, versions, registry: Registry) -> None:
+    promoted(mover, 1, 2, 3)
+    assert rollback(mover, "bad", to=1) == "Production is version 1 again (before: version 3)."
+    assert rollback(mover, "bad", to=1) == "Version 1 is Production already; nothing to do."
+    assert mover.settle().record.last == 4
+    # forward again only by name
+    rollback(mover, "was not that bad", to=3)
+    assert registry.aliases() == {"Production": 3, "Previous": 1}
+
+
+def test_only_what_was_production_comes_back(mover: Mover, versions, registry: Registry, mlflow_store) -> None:
+    promoted(mover, 1)
+    with pytest.raises(Refused, match="Version 2 never was Production"):
+        rollback(mover, "try", to=2)
+    with pytest.raises(InvalidInput, match="no version 9"):
+        rollback(mover, "try", to=9)
+    with pytest.raises(InvalidInput, match="needs a reason"):
+        rollback(mover, "")
+    # set by hand, to something that never answered
+    mlflow_store.set_registered_model_alias(registry.model_name, "Previous", "3")
+    with pytest.raises(Refused, match="Version 3 never was Production"):
+        rollback(mover, "try")
+    registry.tag(3, "promoted.at", "2025-01-01T00:00:00+00:00")  # before the history began
+    assert rollback(mover, "now") == "Production is version 3 again (before: version 1)."
+
+
+def test_a_move_made_outside_is_rolled_back_too(mover: Mover, versions, registry: Registry, mlflow_store) -> None:
+    promoted(mover, 1)
+    mlflow_store.set_registered_model_alias(registry.model_name, "production", "4")
+    assert rollback(mover, "who was that?") == "Production is version 1 again (before: version 4)."
+    kinds = [entry.move.kind for entry in mover.settle().record.entries]
+    assert kinds == [Kind.PROMOTE, Kind.OUTSIDE, Kind.ROLLBACK]

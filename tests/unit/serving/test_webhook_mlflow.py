@@ -1,0 +1,97 @@
+"""A real MLflow server tells a real gateway of two workers that Production was set."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from mlflow.tracking import MlflowClient
+
+from stores.registry import BUNDLE_PATH, DIGEST_TAG
+from tests.unit.serving.processes import ROOT, Process, environment, free_port
+
+pytestmark = pytest.mark.slow
+
+SECRET = "a-secret-of-at-least-32-characters"
+MODEL = "fraud-ensemble"
+
+
+@pytest.fixture
+def mlflow_url(tmp_path: Path) -> Iterator[str]:
+    """A server that may call addresses of this machine; in a bank's network it needs the second of these too."""
+    port = free_port()
+    # The server remembers for so many seconds which webhooks there are.
+    allowed = {
+        "MLFLOW_WEBHOOK_CACHE_TTL": "1",
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+    }
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    stores = ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--artifacts-destination", f"{tmp_path}/files"]
+    with (tmp_path / "mlflow.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, *stores],
+            cwd=ROOT,
+            env=environment(tmp_path, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", **allowed),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 90
+    try:
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{url}/health").status_code == 200:
+                    break
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_promotion_in_mlflow_reaches_all_workers_at_once(mlflow_url, tmp_path, make_scorer) -> None:
+    client = MlflowClient(mlflow_url, mlflow_url)
+    client.create_registered_model(MODEL)
+
+    def register(alert: float) -> str:
+        bundle = make_scorer(alert=alert).bundle
+        run = client.create_run("0")
+        bundle.write(tmp_path / run.info.run_id)
+        client.log_artifacts(run.info.run_id, str(tmp_path / run.info.run_id), f"model/{BUNDLE_PATH}")
+        source, tags = f"{run.info.artifact_uri}/model", {DIGEST_TAG: bundle.digest}
+        return str(client.create_model_version(MODEL, source, run_id=run.info.run_id, tags=tags).version)
+
+    versions = register(0.4), register(0.6)
+    client.set_registered_model_alias(MODEL, "Production", versions[0])
+    gateway = Process(
+        tmp_path,
+        *("--workers", "2"),
+        MLFLOW_TRACKING_URI=mlflow_url,
+        FRAUD_WEBHOOK_SECRET=SECRET,
+        FRAUD_POLL_SECONDS="3600",
+    )
+
+    def answering(version: str) -> bool:
+        text = gateway.client.get("/metrics").text
+        return any(line.startswith("fraud_model_info") and f'"{version}"' in line and line.endswith(" 2.0")
+                   for line in text.splitlines())  # fmt: skip
+
+    try:
+        gateway.wait_until(lambda: answering(versions[0]), 90)
+        hook = f"http://127.0.0.1:{gateway.port}/hooks/registry"
+        client.create_webhook("gateway", hook, ["model_version_alias.created"], secret=SECRET)
+        client.set_registered_model_alias(MODEL, "production", versions[1])
+        gateway.wait_until(lambda: answering(versions[1]), 60)
+        assert "Registry webhook received" in gateway.output.read_text()
+        assert gateway.stop()[0] == 0
+    finally:
+        gateway.end()
