@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ml_project.baseline import Baseline
 from ml_project.errors import InvalidBundle
 from ml_project.features import AmountStatistics
 from ml_project.policies import Thresholds
@@ -47,6 +48,8 @@ class Manifest(BaseModel):
     data: dict[str, Any]
     libraries: dict[str, str]
     golden_rows: tuple[GoldenRow, ...]
+    baseline: Baseline | None = None
+    """Bundles from before there was one are read, and say nothing of it when they are written again."""
 
     @property
     def thresholds(self) -> Thresholds:
@@ -55,7 +58,15 @@ class Manifest(BaseModel):
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: equal manifests, equal bytes."""
-        return (json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1) + "\n").encode()
+        left_out = {"baseline"} if self.baseline is None else None
+        return (json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True, indent=1) + "\n").encode()
+
+    @property
+    def drift_baseline(self) -> Baseline:
+        """What live traffic is compared with; without hours where the bundle is an old one."""
+        if self.baseline is not None:
+            return self.baseline
+        return Baseline.from_histograms(self.statistics, self.score_baseline, float(self.data.get("rows", 0)))
 
 
 @dataclass(frozen=True)

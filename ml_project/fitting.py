@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_project.baseline import Baseline
 from ml_project.bundle import FORMAT_VERSION, Bundle, Manifest
 from ml_project.calibration import Calibrator, fit_calibrator
 from ml_project.dataset import Dataset
@@ -91,8 +92,14 @@ def _finish(
         golden_rows=(),
     )
     draft = Bundle(manifest, ensemble_to_onnx(ensemble, calibrator), bytes(ensemble.booster.save_raw("ubj")))
-    rows = golden_rows(Scorer(draft, threads=1), _spread(data, ensemble.hybrid(features)))
-    manifest = manifest.model_copy(update={"golden_rows": rows})
+    scorer = Scorer(draft, threads=1)
+    hybrid = scorer.score_features(features).hybrid
+    manifest = manifest.model_copy(
+        update={
+            "golden_rows": golden_rows(scorer, _spread(data, hybrid)),
+            "baseline": Baseline.fit(features, hybrid, data.weight),
+        }
+    )
     return Fitted(ensemble, amount, calibrator, Bundle(manifest, draft.onnx, draft.booster), unseen)
 
 

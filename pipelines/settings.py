@@ -2,13 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_project.policies import PolicySettings
 from stores.objects import checked_endpoint, checked_location
+
+LIMITS_FILE: Final = Path(__file__).with_name("monitor.yaml")
 
 
 class PipelineSettings(BaseSettings):
@@ -63,8 +65,32 @@ class PipelineSettings(BaseSettings):
     fpr: float = Field(0.001, gt=0, lt=1, description="False-positive rate of the policy recall_at_fpr.")
     decline_precision: float = Field(0.95, gt=0, le=1, description="Precision on validation that declines must have.")
 
+    database_url: str = Field(
+        "", description="The gateway's decision database; empty: `gateway/decisions.db` in the state folder."
+    )
+    monitoring_experiment: str = Field("fraud-monitoring", description="MLflow experiment of `monitor`.")
+    monitor_limits: Path = Field(LIMITS_FILE, description="File with the limits of `monitor`.")
+    label_delay_days: float = Field(
+        7.0, ge=0, description="Days after which a transaction without a label counts as legitimate."
+    )
+    notice_topic: str = Field("", description="SNS topic (ARN) that hears of a breach; empty: none.")
+    notice_webhook: SecretStr = Field(
+        SecretStr(""), description="URL that a breach is posted to as JSON; empty: none. Secret: it may hold a token."
+    )
+    metrics_textfile: Path | None = Field(
+        None, description="File for `monitor`'s figures in Prometheus' text format (node exporter); none by default."
+    )
+    emf_namespace: str = Field(
+        "", description="CloudWatch namespace of `monitor`'s figures, as one EMF line on the output; empty: none."
+    )
+
     _location = field_validator("releases_uri")(checked_location)
     _endpoint = field_validator("s3_endpoint_url")(checked_endpoint)
+
+    @property
+    def decisions_url(self) -> str:
+        """Where the gateway's decisions lie."""
+        return self.database_url or f"sqlite:///{(self.state_dir / 'gateway' / 'decisions.db').resolve()}"
 
     @property
     def mlflow_uri(self) -> str:

@@ -3,9 +3,11 @@
 The twin's thresholds come from validation and are measured on test; the refit's, which ship, come from forward scores.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ml_project.baseline import decision_shares, effective_rows
 from ml_project.bundle import Bundle
 from ml_project.calibration import Calibrator, fit_calibrator
 from ml_project.curve import RankingCurve
@@ -44,8 +46,9 @@ def threshold(settings: PipelineSettings, run: Run) -> Measured:
     run.log(metrics={**in_use.metrics, "test_calibration_error": error})
     _log_plots(settings, run, test, in_use.thresholds, calibrator)
     with step("log the model"):
-        shipped = _finished(refit, settings.policy, carried)
-        log_bundle(run, _finished(twin, settings.policy, {name: m.thresholds for name, m in measured.items()}), TWIN)
+        shipped = _finished(refit, settings.policy, carried, forward)
+        chosen = {name: each.thresholds for name, each in measured.items()}
+        log_bundle(run, _finished(twin, settings.policy, chosen, validation), TWIN)
         uri = log_model(run, shipped, settings.mlflow_uri)
     run.log(
         tags={
@@ -58,9 +61,15 @@ def threshold(settings: PipelineSettings, run: Run) -> Measured:
     return in_use
 
 
-def _finished(draft: Bundle, policy: str, policies: dict[str, Thresholds]) -> Bundle:
-    manifest = draft.manifest.model_copy(update={"policy": policy, "policies": policies})
-    return Bundle(manifest, draft.onnx, draft.booster)
+def _finished(draft: Bundle, policy: str, policies: dict[str, Thresholds], unseen: ScoredRows) -> Bundle:
+    update: dict[str, object] = {"policy": policy, "policies": policies}
+    if draft.manifest.baseline is not None:
+        update["baseline"] = replace(
+            draft.manifest.baseline,
+            decisions={name: decision_shares(unseen.hybrid, unseen.weight, each) for name, each in policies.items()},
+            decision_rows=effective_rows(unseen.weight),
+        )
+    return Bundle(draft.manifest.model_copy(update=update), draft.onnx, draft.booster)
 
 
 def _measure_policy(

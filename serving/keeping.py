@@ -26,6 +26,7 @@ def record_of_one(predictions: Predictions, request: RequestRecord) -> DecisionR
         fraud_probability=float(predictions.scores.probability[0]),
         decision=str(DECISIONS[predictions.decisions[0]]),
         transaction_id=predictions.transactions.ids[0],
+        event_time=next(iter(predictions.transactions.event_times), None),
         reasons=_reasons(predictions).get(0),
         **_shared(predictions, request),
     )
@@ -40,6 +41,7 @@ def chunk_of_many(predictions: Predictions, request: RequestRecord) -> Chunk:
         scores=np.stack([scores.isolation, scores.boosted, scores.hybrid, scores.probability]),
         decisions=[names[place] for place in predictions.decisions.tolist()],
         transaction_ids=ids if any(name is not None for name in ids) else None,
+        event_times=predictions.transactions.event_times or None,
         reasons=_reasons(predictions),
         **_shared(predictions, request),
     )

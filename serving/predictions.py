@@ -113,10 +113,10 @@ class Predictions:
     def take(self, rows: list[int]) -> "Predictions":
         """Some of them, in this order."""
         places = {row: place for place, row in enumerate(rows)}
-        scores, transactions = self.scores, self.transactions
+        scores = self.scores
         return replace(
             self,
-            transactions=Transactions(transactions.raw[rows], [transactions.ids[row] for row in rows]),
+            transactions=self.transactions.take(rows),
             scores=Scores(scores.isolation[rows], scores.boosted[rows], scores.hybrid[rows], scores.probability[rows]),
             decisions=self.decisions[rows],
             prediction_ids=[self.prediction_ids[row] for row in rows],

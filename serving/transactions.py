@@ -1,18 +1,20 @@
 """Transactions as clients send them: what is accepted, and what is said about the rest."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 from operator import itemgetter
 from typing import Annotated, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import from_json
 
 from ml_project.schema import ENGINEERED_FEATURES, PCA_COMPONENTS, RAW_FEATURES
 from serving.errors import BodyTooLarge, FieldError, InvalidFields, MalformedJson
+from serving.event_times import parse_event_time
 
 MAX_MAGNITUDE: Final = 1e15
 """Largest value of a raw field: features hold squares of them in float32, which ends at 3.4e38."""
@@ -37,6 +39,7 @@ _Money = Annotated[
     float,
     Field(strict=True, allow_inf_nan=False, ge=0, le=MAX_MAGNITUDE, description="In the account's currency."),
 ]
+_Moment = Annotated[datetime, BeforeValidator(parse_event_time)]
 _Identifier = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[^\x00]*$")]
 
 _FIELDS: dict[str, Any] = {
@@ -45,6 +48,7 @@ _FIELDS: dict[str, Any] = {
     "Amount": (_Money, ...),
     **{name: (Any, Field(None, description="Ignored: computed here.")) for name in ENGINEERED_FEATURES},
     "transaction_id": (_Identifier | None, Field(None, description="The client's own name; it comes back.")),
+    "event_time": (_Moment | None, Field(None, description="When it happened (RFC 3339); without it, now.")),
 }
 
 Transaction: type[BaseModel] = create_model("Transaction", __config__=ConfigDict(extra="forbid"), **_FIELDS)
@@ -63,10 +67,18 @@ class Transactions:
         Columns as in ``schema.RAW_FEATURES``.
     ids : list of str or None
         The clients' own names, n of them.
+    event_times : list of datetime or None
+        When they happened, n of them; empty where no client says.
     """
 
     raw: NDArray[np.float64]
     ids: list[str | None]
+    event_times: list[datetime | None] = field(default_factory=list)
+
+    def take(self, rows: list[int]) -> "Transactions":
+        """Some of them, in this order."""
+        times = [self.event_times[row] for row in rows] if self.event_times else []
+        return Transactions(self.raw[rows], [self.ids[row] for row in rows], times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +154,9 @@ def _json(body: bytes) -> object:
 def _transactions(rows: list[dict[str, Any]]) -> Transactions:
     values: Iterable[float] = chain.from_iterable(map(_raw_values, rows))
     raw = np.fromiter(values, dtype=np.float64, count=len(rows) * len(RAW_FEATURES))
-    return Transactions(raw.reshape(len(rows), len(RAW_FEATURES)), [row["transaction_id"] for row in rows])
+    times = [row["event_time"] for row in rows]
+    given = times if any(times) else []
+    return Transactions(raw.reshape(len(rows), len(RAW_FEATURES)), [row["transaction_id"] for row in rows], given)
 
 
 def _faults(error: ValidationError, row: int | None = None) -> list[FieldError]:
@@ -152,5 +166,6 @@ def _faults(error: ValidationError, row: int | None = None) -> list[FieldError]:
     found: list[FieldError] = []
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
         named: FieldError = {"field": str(fault["loc"][0])[:MAX_NAME_LENGTH]} if fault["loc"] else {}
-        found.append({**where, **named, "message": _MESSAGES.get(fault["type"], fault["msg"])})
+        message = _MESSAGES.get(fault["type"], fault["msg"]).removeprefix("Value error, ")
+        found.append({**where, **named, "message": message})
     return found

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 
 from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from serving.errors import FieldError, InvalidFields
+from serving.event_times import event_times_of
 from serving.transactions import MAX_ERRORS, MAX_MAGNITUDE, MAX_NAME_LENGTH, Chunk, Transactions
 
 TRANSACTION_ID: Final = "transaction_id"
 
-_IGNORED: Final = frozenset((*ENGINEERED_FEATURES, LABEL, WEIGHT, EVENT_TIME))
+_IGNORED: Final = frozenset((*ENGINEERED_FEATURES, LABEL, WEIGHT))
 """The engineered features, and what a training file has beside the raw ones: analysts score such files as they are."""
 
 _NOT_NEGATIVE: Final = np.isin(RAW_FEATURES, ("Time", "Amount"))
@@ -29,7 +31,7 @@ def check_columns(names: Sequence[str]) -> None:
         Naming every column that is missing, unknown or there twice.
     """
     counts = Counter(names)
-    known = {*RAW_FEATURES, TRANSACTION_ID, *_IGNORED}
+    known = {*RAW_FEATURES, TRANSACTION_ID, EVENT_TIME, *_IGNORED}
     errors: list[FieldError] = [
         {"field": name, "message": "Column required"} for name in RAW_FEATURES if name not in counts
     ]
@@ -56,16 +58,22 @@ def check_types(schema: pa.Schema) -> list[str]:
         kind = schema.field(name).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
             errors.append({"field": name, "message": f"Column should hold numbers, not {kind}"})
-    if TRANSACTION_ID not in schema.names:
-        wanted = [*RAW_FEATURES]
-    else:
-        wanted = [*RAW_FEATURES, TRANSACTION_ID]
+    wanted = [*RAW_FEATURES, *(name for name in (TRANSACTION_ID, EVENT_TIME) if name in schema.names)]
+    if TRANSACTION_ID in wanted:
         kind = schema.field(TRANSACTION_ID).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
+        if not (_is_text(kind) or pa.types.is_integer(kind)):
             errors.append({"field": TRANSACTION_ID, "message": f"Column should hold strings, not {kind}"})
+    if EVENT_TIME in wanted:
+        kind = schema.field(EVENT_TIME).type
+        if not (_is_text(kind) or pa.types.is_timestamp(kind) or pa.types.is_null(kind)):
+            errors.append({"field": EVENT_TIME, "message": f"Column should hold timestamps, not {kind}"})
     if errors:
         raise InvalidFields(errors)
     return wanted
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def chunk_of(columns: pa.RecordBatch | pa.Table, rows: NDArray[np.int64]) -> Chunk:
@@ -78,27 +86,37 @@ def chunk_of(columns: pa.RecordBatch | pa.Table, rows: NDArray[np.int64]) -> Chu
         ids = columns[TRANSACTION_ID].cast(pa.string()).to_pylist()
     else:
         ids = [None] * len(columns)
-    return checked(raw, ids, rows)
+    times = event_times_of(columns[EVENT_TIME]) if EVENT_TIME in columns.schema.names else []
+    return checked(raw, ids, rows, times)
 
 
-def checked(raw: NDArray[np.float64], ids: list[str | None], rows: NDArray[np.int64]) -> Chunk:
-    """What can be scored of raw transactions (n, 30), names (empty ones count as none) and places."""
+def checked(
+    raw: NDArray[np.float64],
+    ids: list[str | None],
+    rows: NDArray[np.int64],
+    times: Sequence[datetime | ValueError | None] = (),
+) -> Chunk:
+    """What can be scored of raw transactions (n, 30), names (empty ones count as none), places and event times."""
     bad = ~(np.abs(raw) <= MAX_MAGNITUDE) | ((raw < 0) & _NOT_NEGATIVE)
     names = [name or None for name in ids]
     # PostgreSQL holds no NUL.
     unusable = [place for place, name in enumerate(names) if name and (len(name) > MAX_NAME_LENGTH or "\0" in name)]
-    if not unusable and not bad.any():
-        return Chunk(Transactions(raw, names), rows, [])
+    timeless = {place: str(when) for place, when in enumerate(times) if isinstance(when, ValueError)}
+    moments = [None if isinstance(when, ValueError) else when for when in times] if any(times) else []
+    transactions = Transactions(raw, names, moments)
+    if not unusable and not timeless and not bad.any():
+        return Chunk(transactions, rows, [])
     errors: list[FieldError] = [
         {"row": int(rows[place]), "field": RAW_FEATURES[column], "message": _fault(raw[place, column])}
         for place, column in np.argwhere(bad).tolist()
     ]
     message = f"Name should have at most {MAX_NAME_LENGTH} characters, and no NUL"
     errors += [{"row": int(rows[place]), "field": TRANSACTION_ID, "message": message} for place in unusable]
+    errors += [{"row": int(rows[place]), "field": EVENT_TIME, "message": said} for place, said in timeless.items()]
     good = ~bad.any(axis=1)
-    kept = np.setdiff1d(np.flatnonzero(good), unusable)
+    kept = np.setdiff1d(np.flatnonzero(good), [*unusable, *timeless])
     errors.sort(key=lambda error: error["row"])
-    return Chunk(Transactions(raw[kept], [names[place] for place in kept.tolist()]), rows[kept], errors)
+    return Chunk(transactions.take(kept.tolist()), rows[kept], errors)
 
 
 def _fault(value: float) -> str:

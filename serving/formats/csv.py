@@ -9,6 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from typing import BinaryIO, Final
 
@@ -16,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from ml_project.schema import RAW_FEATURES
+from ml_project.schema import EVENT_TIME, RAW_FEATURES
 from serving.errors import FieldError, MalformedFile
+from serving.event_times import parsed_cell
 from serving.formats.columns import TRANSACTION_ID, check_columns, checked, chunk_of
 from serving.formats.csv_records import Block, blocks
 from serving.transactions import Chunk
@@ -58,8 +60,9 @@ def _header(file: BinaryIO) -> list[str]:
 
 
 def _fast(block: Block, header: list[str]) -> Chunk | None:
-    wanted = [*RAW_FEATURES, *([TRANSACTION_ID] if TRANSACTION_ID in header else [])]
-    types = dict.fromkeys(RAW_FEATURES, pa.float64()) | {TRANSACTION_ID: pa.string()}
+    texts = [name for name in (TRANSACTION_ID, EVENT_TIME) if name in header]
+    wanted = [*RAW_FEATURES, *texts]
+    types = dict.fromkeys(RAW_FEATURES, pa.float64()) | dict.fromkeys(texts, pa.string())
     try:
         table = arrow_csv.read_csv(
             pa.BufferReader(block.content),
@@ -77,9 +80,10 @@ def _fast(block: Block, header: list[str]) -> Chunk | None:
 def _slow(block: Block, header: list[str]) -> Chunk:
     lines = list(io.StringIO(block.content.decode("utf-8", "surrogateescape"), newline="\n"))
     columns = [header.index(name) for name in RAW_FEATURES]
-    name_column = header.index(TRANSACTION_ID) if TRANSACTION_ID in header else None
+    name_column, time_column = (header.index(name) if name in header else None for name in (TRANSACTION_ID, EVENT_TIME))
     raw: list[list[float]] = []
     ids: list[str | None] = []
+    times: list[datetime | ValueError | None] = []
     rows: list[int] = []
     faults: list[FieldError] = []
     place = 0
@@ -91,8 +95,9 @@ def _slow(block: Block, header: list[str]) -> Chunk:
         elif cells:
             raw.append([_number(cells[column]) for column in columns])
             ids.append(None if name_column is None else cells[name_column])
+            times.append(None if time_column is None else parsed_cell(cells[time_column]))
             rows.append(row)
-    chunk = checked(np.array(raw).reshape(-1, len(RAW_FEATURES)), ids, np.array(rows, dtype=np.int64))
+    chunk = checked(np.array(raw).reshape(-1, len(RAW_FEATURES)), ids, np.array(rows, dtype=np.int64), times)
     errors = sorted(chunk.errors + faults, key=lambda error: error["row"])
     return Chunk(chunk.transactions, chunk.rows, errors)
 

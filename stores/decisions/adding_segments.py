@@ -85,7 +85,7 @@ def _insert(
 ) -> None:
     marks = {row: (first, None) for row, first in firsts.items()}
     marks_of_conflicts = {row: (None, first) for row, first in conflicts.items()}
-    content = chunk.content
+    content, (first, last) = chunk.content, chunk.event_span
     connection.execute(
         insert(segments),
         {
@@ -95,6 +95,8 @@ def _insert(
             "content": content,
             "sha256": checksum(content),
             "marks": {**marks, **marks_of_conflicts} or None,
+            "first_event_time": first,
+            "last_event_time": last,
             "spooled": spooled,
         },
     )

@@ -18,6 +18,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    text,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -47,6 +48,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 metadata = MetaData()
 
 _ID = String(36)
+
+_WHERE_EVENT_TIME: dict[str, Any] = {
+    f"{dialect}_where": text("event_time IS NOT NULL") for dialect in ("sqlite", "postgresql")
+}
 
 
 def _shared() -> list[Column[Any]]:
@@ -86,6 +91,8 @@ predictions = Table(
     Index("predictions_riskiest", "hybrid_score", "prediction_id"),
     Index("predictions_by_decision", "decision", "received_at", "prediction_id"),
     Index("predictions_by_version", "model_version", "received_at", "prediction_id"),
+    # Partial: who sends no event times pays for no index of them.
+    Index("predictions_by_event_time", "event_time", "prediction_id", **_WHERE_EVENT_TIME),
 )
 """Single predictions, and of bulk segments the rows that people look through: the alerts."""
 
@@ -109,9 +116,13 @@ segments = Table(
     Column("content", LargeBinary, nullable=False),
     Column("sha256", LargeBinary, nullable=False),
     Column("marks", JSON(none_as_null=True)),
+    Column("first_event_time", UtcDateTime),
+    Column("last_event_time", UtcDateTime),
     Index("segments_newest", "received_at", "segment_id"),
+    Index("segments_by_event_time", "last_event_time", "first_event_time"),
 )
-"""Bulk chunks. ``marks`` names rows whose transaction_id was known: ``{row: [duplicate_of, conflicts_with]}``."""
+"""Bulk chunks. ``marks`` names rows whose transaction_id was known: ``{row: [duplicate_of, conflicts_with]}``.
+The event times are those of the earliest and the latest row; null where no row has one."""
 
 labels = Table(
     "labels",

@@ -77,6 +77,12 @@ class Chunk:
         names = ("alert_threshold", "decline_threshold", "model_version", "bundle_digest", "latency_ms")
         return {name: getattr(self, name) for name in (*names, "received_at", "request_id", "key_name")}
 
+    @property
+    def event_span(self) -> tuple[datetime | None, datetime | None]:
+        """When the earliest and the latest row happened, by receipt where a row does not say; None where none says."""
+        given = [when or self.received_at for when in self.event_times or ()]
+        return (min(given), max(given)) if given else (None, None)
+
     @cached_property
     def digests(self) -> dict[int, bytes]:
         """Payload digests of the rows that have a transaction_id."""

@@ -105,6 +105,11 @@ class DecisionStore:
         with self._reading() as connection:
             yield from tables.tables(connection, since, until)
 
+    def tables_by_event_time(self, since: datetime, until: datetime) -> Iterator[Any]:
+        """Decisions on transactions of [since, until), by receipt where they have no event time."""
+        with self._reading() as connection:
+            yield from tables.tables_by_event_time(connection, since, until)
+
     def export(self, older_than: datetime, folder: Path) -> retention.Exported:
         """Write older decisions and their labels as Parquet; nothing is deleted."""
         with self._reading() as connection:

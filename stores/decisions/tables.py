@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import Connection, select, tuple_
+from pyarrow import compute
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, tuple_
 
 from ml_project.schema import OUTPUTS, RAW_FEATURES
 from stores.decisions.lookup import newest_labels
@@ -52,15 +53,31 @@ SCHEMA: Final = pa.schema(
 
 def tables(connection: Connection, since: datetime | None, until: datetime | None) -> Iterator[Any]:
     """Single predictions by time, then segments by time; each prediction once."""
-    yield from _singles(connection, since, until)
-    yield from _segments(connection, since, until)
+    yield from _singles(connection, predictions.c.received_at, _within(predictions.c.received_at, since, until))
+    yield from _segments(connection, _within(segments.c.received_at, since, until))
 
 
-def _singles(connection: Connection, since: datetime | None, until: datetime | None) -> Iterator[Any]:
+def tables_by_event_time(connection: Connection, since: datetime, until: datetime) -> Iterator[Any]:
+    """The same by when transactions happened: by ``event_time``, and by ``received_at`` where there is none."""
+    received, happened = predictions.c.received_at, predictions.c.event_time
+    yield from _singles(connection, received, [happened.is_(None), *_within(received, since, until)])
+    yield from _singles(connection, happened, [happened.is_not(None), *_within(happened, since, until)])
+    columns = segments.c
+    without = columns.first_event_time.is_(None), *_within(columns.received_at, since, until)
+    overlapping = columns.last_event_time >= since, columns.first_event_time < until
+    for table in _segments(connection, [or_(and_(*without), and_(*overlapping))]):
+        moments = compute.coalesce(table["event_time"], table["received_at"])
+        inside = compute.and_(
+            compute.greater_equal(moments, pa.scalar(since, _TIME)), compute.less(moments, pa.scalar(until, _TIME))
+        )
+        yield table.filter(inside)
+
+
+def _singles(connection: Connection, moment: ColumnElement[Any], conditions: list[Any]) -> Iterator[Any]:
     columns = predictions.c
-    key = columns.received_at, columns.prediction_id
+    key = moment, columns.prediction_id
     # What pages list of a segment comes with the segment.
-    query = select(predictions).where(columns.segment_id.is_(None), *_within(columns.received_at, since, until))
+    query = select(predictions).where(columns.segment_id.is_(None), *conditions)
     rows: list[Any] = connection.execute(query.order_by(*key).limit(ROWS)).all()  # type: ignore[assignment]
     while rows:
         listed = [dict(row._mapping) for row in rows]
@@ -71,13 +88,13 @@ def _singles(connection: Connection, since: datetime | None, until: datetime | N
         filled |= dict(zip(RAW_FEATURES, map(pa.array, inputs.reshape(len(listed), -1).T), strict=True))
         yield _labelled(connection, filled, [row["prediction_id"] for row in listed])
         last = rows[-1]
-        after = tuple_(*key) > tuple_(last.received_at, last.prediction_id)
+        after = tuple_(*key) > tuple_(last._mapping[moment], last.prediction_id)
         rows = connection.execute(query.where(after).order_by(*key).limit(ROWS)).all()  # type: ignore[assignment]
 
 
-def _segments(connection: Connection, since: datetime | None, until: datetime | None) -> Iterator[Any]:
+def _segments(connection: Connection, conditions: list[Any]) -> Iterator[Any]:
     columns = segments.c
-    chosen = select(columns.segment_id).where(*_within(columns.received_at, since, until))
+    chosen = select(columns.segment_id).where(*conditions)
     for segment_id in connection.scalars(chosen.order_by(columns.received_at, columns.segment_id)).all():
         segment = connection.execute(select(segments).where(columns.segment_id == segment_id)).one()
         content = read_content(segment_id, segment.content, segment.sha256)

@@ -88,7 +88,8 @@ def test_the_gateway_stays_small() -> None:
 def test_entry_points_of_the_project_are_commands() -> None:
     project = yaml.safe_load((ROOT / "MLproject").read_text())
     assert set(project["entry_points"]) >= {"ingest", "validate", "train", "threshold", "promote", "main"}
-    main = "".join(path.read_text() for path in (ROOT / "pipelines" / "commands").glob("*.py"))
+    modules = [path for kind in ("commands/*.py", "*/command.py") for path in (ROOT / "pipelines").glob(kind)]
+    main = "".join(path.read_text() for path in modules)
     for name, entry in project["entry_points"].items():
         assert entry["command"].startswith(f"python -m pipelines {name}")
         assert f"\ndef {name}(" in main

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     *("ingest", "validate", "train", "threshold", "promote", "main", "up"),
     *("compare", "prequential"),
+    *("monitor", "simulate-traffic"),
     *("rollback", "approve", "policy", "history", "verify"),
 )
 
@@ -48,6 +49,11 @@ def test_help_lists_every_step_and_the_exit_codes(tmp_path: Path) -> None:
         (("promote", "--run-id", "abc", "--version", "3"), "two candidates"),
         (("rollback",), "--reason"),
         (("policy", "set", "f1"), "There is no Production version"),
+        (("monitor", "--window", "soon"), "'soon' is no span of time"),
+        (("monitor",), "There is no decision database"),
+        (("simulate-traffic", "--drift", "V99=1"), "no feature 'V99'"),
+        (("simulate-traffic", "--fraud-wave", "6h"), "START,LENGTH,FACTOR"),
+        (("simulate-traffic", "--url", "http://127.0.0.1:9", "--patience", "0"), "http://127.0.0.1:9"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_2(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:

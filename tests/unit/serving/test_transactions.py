@@ -19,7 +19,7 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 anything = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=20
 )
-names = st.sampled_from([*RAW_FEATURES, *ENGINEERED_FEATURES, "transaction_id", "Class", "", "__proto__"])
+names = st.sampled_from([*RAW_FEATURES, *ENGINEERED_FEATURES, "transaction_id", "event_time", "Class", "", "__proto__"])
 usable = st.fixed_dictionaries(
     {
         name: st.floats(0 if name in ("Time", "Amount") else -MAX_MAGNITUDE, MAX_MAGNITUDE) | st.integers(0, 10**15)
@@ -63,7 +63,7 @@ def test_one_strange_field_is_taken_or_named(row: dict, name: str, value: object
     elif isinstance(parsed, Transactions):
         assert np.isfinite(parsed.raw).all()
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        assert number or name in ENGINEERED_FEATURES or name == "transaction_id"
+        assert number or name in ENGINEERED_FEATURES or name in ("transaction_id", "event_time")
     else:
         # JSON has no lone surrogates, though Python writes them.
         assert isinstance(parsed, MalformedJson)

@@ -1,0 +1,122 @@
+"""What a model's figures looked like on its training rows, hour by hour: what `drift` compares live traffic with.
+
+By the hour, because a day has a rhythm: on the public data set's structure some components of noon and of four in the
+morning differ by a PSI above 2, so that a window of six hours, or a busy evening, would look like drift.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_project.policies import Thresholds
+from ml_project.schema import FEATURES
+from ml_project.statistics import FeatureStatistics, Histogram, weighted_quantile
+
+HOURS: Final = 24
+BINS: Final = 10
+"""Deciles, as is usual for PSI: fewer figures to keep, and less noise in small windows, than finer ones have."""
+
+SCORE: Final = "hybrid_score"
+WATCHED: Final = (*(name for name in FEATURES if name != "Time"), SCORE)
+"""The figures of drift. Time itself grows without end, and its hour of day is what the others are compared within."""
+
+_DIGITS: Final = 6
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Shares of the training rows per bin and hour of day, and of the decisions on rows that the model had not seen.
+
+    Attributes
+    ----------
+    rows : tuple of float
+        Effective training rows of each hour (Kish: squared sum of weights over sum of squares); of all hours together
+        where there is one entry only.
+    edges : dict
+        Of each of ``WATCHED``, the inner edges of its bins; the outermost bins are open.
+    shares : dict
+        Of each of ``WATCHED``, a tuple per hour with a share per bin.
+    decisions : dict
+        Of each threshold policy, the shares of APPROVE, REVIEW and DECLINE.
+    decision_rows : float
+        Effective rows behind them.
+    """
+
+    rows: tuple[float, ...]
+    edges: dict[str, tuple[float, ...]]
+    shares: dict[str, tuple[tuple[float, ...], ...]]
+    decisions: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    decision_rows: float = 0.0
+
+    @property
+    def hourly(self) -> bool:
+        """Whether windows of any hours can be compared; else whole days only."""
+        return len(self.rows) > 1
+
+    @classmethod
+    def fit(cls, features: NDArray[np.float32], hybrid: NDArray[np.float64], weight: NDArray[np.float64]) -> "Baseline":
+        """The baseline of features (n, 37) and the shipped model's own scores (n,) of them, under weights (n,).
+
+        Its own scores of rows that it has seen: nearly all are legitimate and score like new ones, while the forward
+        scores behind the thresholds are those of other, younger models (PSI 0.05 against 0.001).
+        """
+        hours = hours_of(features)
+        columns = watched_columns(features, hybrid)
+        inner = [k / BINS for k in range(1, BINS)]
+        edges = {name: np.unique(weighted_quantile(values, weight, inner)) for name, values in columns.items()}
+        return cls(
+            rows=tuple(round(effective_rows(weight[hours == hour]), 1) for hour in range(HOURS)),
+            edges={name: tuple(inner_edges.tolist()) for name, inner_edges in edges.items()},
+            shares={name: _hourly_shares(columns[name], edges[name], hours, weight) for name in WATCHED},
+        )
+
+    @classmethod
+    def from_histograms(cls, statistics: FeatureStatistics, score: Histogram, rows: float) -> "Baseline":
+        """The baseline of a bundle that was made before there were hourly ones."""
+        histograms = {**{name: statistics.histograms[name] for name in WATCHED if name != SCORE}, SCORE: score}
+        return cls(
+            rows=(rows,),
+            edges={name: histogram.edges for name, histogram in histograms.items()},
+            shares={name: (histogram.shares,) for name, histogram in histograms.items()},
+        )
+
+
+def hours_of(features: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Hours of day, 0 to 23, of features (n, 37)."""
+    hours: NDArray[np.int64] = features[:, FEATURES.index("Time")].astype(np.int64)
+    return hours
+
+
+def watched_columns(features: NDArray[np.float32], hybrid: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Values of each of ``WATCHED``."""
+    columns = {name: features[:, place].astype(np.float64) for place, name in enumerate(FEATURES) if name in WATCHED}
+    return {**columns, SCORE: hybrid}
+
+
+def effective_rows(weight: NDArray[np.float64]) -> float:
+    """How many equally weighted rows know as much (Kish, "Survey Sampling", 1965)."""
+    return float(weight.sum() ** 2 / np.square(weight).sum()) if len(weight) else 0.0
+
+
+def decision_shares(
+    hybrid: NDArray[np.float64], weight: NDArray[np.float64], thresholds: Thresholds
+) -> tuple[float, float, float]:
+    """Shares of APPROVE, REVIEW and DECLINE."""
+    total = weight.sum()
+    declined = float(weight[hybrid >= thresholds.decline].sum() / total)
+    alerts = max(float(weight[hybrid >= thresholds.alert].sum() / total), declined)
+    return 1 - alerts, alerts - declined, declined
+
+
+def _hourly_shares(
+    values: NDArray[np.float64], edges: NDArray[np.float64], hours: NDArray[np.int64], weight: NDArray[np.float64]
+) -> tuple[tuple[float, ...], ...]:
+    """Shares per hour and bin; an hour without a row gets those of the whole day."""
+    bins = len(edges) + 1
+    cells = hours * bins + np.searchsorted(edges, values, side="left")
+    counts = np.bincount(cells, weights=weight, minlength=HOURS * bins).reshape(HOURS, bins)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.where(totals > 0, counts / np.where(totals > 0, totals, 1), counts.sum(axis=0) / weight.sum())
+    return tuple(tuple(row) for row in np.round(shares, _DIGITS).tolist())

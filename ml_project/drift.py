@@ -1,0 +1,216 @@
+"""The one definition of drift: how far a window of traffic is from a model's baseline, and how far chance alone goes.
+
+Every figure comes with its ``noise``: the value that traffic without drift exceeds with a given, small probability. A
+limit that is the larger of a noise and of an effect worth acting on neither cries wolf in small windows nor calls
+every trifle of a large one significant. docs/adr/0011-drift.md gives the reasons.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_project.baseline import Baseline, effective_rows, hours_of, watched_columns
+from ml_project.schema import FEATURES
+from ml_project.statistics import FeatureStatistics
+
+_LEAST_EXPECTED: Final = 10.0
+"""Rows that a bin is expected to hold at least; neighbours are merged until it does."""
+
+_RANGE_ENDS: Final = 2
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A figure of drift, and what chance alone would exceed with the probability that was asked for."""
+
+    value: float
+    noise: float
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far one of ``baseline.WATCHED`` has moved.
+
+    Attributes
+    ----------
+    rows : float
+        Effective rows with a value.
+    psi, ks : Shift
+        Population stability index, and the largest distance of the distributions, both on the baseline's bins.
+    missing : float
+        Share of rows without a value.
+    out_of_range : Shift or None
+        Share of the values outside the training rows' range; None for the score, which has none.
+    expected, observed : tuple of float
+        Shares per bin: the baseline's in the window's mix of hours, and the window's.
+    """
+
+    name: str
+    rows: float
+    psi: Shift
+    ks: Shift
+    missing: float
+    out_of_range: Shift | None
+    expected: tuple[float, ...]
+    observed: tuple[float, ...]
+
+
+def compare(
+    baseline: Baseline,
+    statistics: FeatureStatistics,
+    features: NDArray[np.float32],
+    hybrid: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    significance: float,
+) -> list[Drift]:
+    """Compare a window's features (n, 37) and scores (n,), under weights (n,), with a baseline.
+
+    Parameters
+    ----------
+    significance : float
+        Probability with which each single noise is exceeded where nothing has changed; for a window as a whole it
+        adds up over the figures (Bonferroni), however they depend on each other.
+    """
+    hours = hours_of(features)
+    training = sum(baseline.rows)
+    found = []
+    for name, values in watched_columns(features, hybrid).items():
+        there = np.isfinite(values)
+        total = weight.sum()
+        missing = float(weight[~there].sum() / total) if total else 0.0
+        kept, weights = values[there], weight[there]
+        rows = effective_rows(weights)
+        expected, known = _expected(baseline, name, hours[there], weights)
+        observed = _shares(kept, np.array(baseline.edges[name]), weights)
+        out_of_range = None
+        if name in FEATURES:
+            place = FEATURES.index(name)
+            outside = (kept < statistics.minimum[place]) | (kept > statistics.maximum[place])
+            share = float(weights[outside].sum() / weights.sum()) if rows else 0.0
+            _low, high = chance_counts(_RANGE_ENDS, training, rows, significance)
+            out_of_range = Shift(share, high / rows if rows else 0.0)
+        found.append(
+            Drift(
+                name,
+                rows,
+                population_stability(expected, observed, known, rows, significance),
+                kolmogorov_smirnov(expected, observed, known, rows, significance),
+                missing,
+                out_of_range,
+                tuple(expected.tolist()),
+                tuple(observed.tolist()),
+            )
+        )
+    return found
+
+
+def population_stability(
+    expected: NDArray[np.float64], observed: NDArray[np.float64], known: float, rows: float, significance: float
+) -> Shift:
+    """PSI of shares per bin, known from ``known`` and ``rows`` rows.
+
+    Without drift, PSI / (1/known + 1/rows) is distributed as chi-square with one degree of freedom less than there are
+    bins. Source: Yurdakul, "Statistical properties of population stability index" (Western Michigan University, 2018).
+    """
+    if not rows or not known:
+        return Shift(0.0, 0.0)
+    before, now = _merged(expected, observed, rows)
+    freedom = len(before) - 1
+    if freedom == 0:
+        return Shift(0.0, 0.0)
+    before, now = np.maximum(before, 0.5 / known), np.maximum(now, 0.5 / rows)  # a logarithm needs half a row
+    value = float(((now - before) * np.log(now / before)).sum())
+    return Shift(value, chi_square_quantile(freedom, significance) * (1 / known + 1 / rows))
+
+
+def kolmogorov_smirnov(
+    expected: NDArray[np.float64], observed: NDArray[np.float64], known: float, rows: float, significance: float
+) -> Shift:
+    """Largest difference of the cumulated shares at the edges of the bins.
+
+    Its noise is Smirnov's two-sample limit, which holds for binned and tied values too, with something to spare.
+    Source: Conover, "Practical Nonparametric Statistics" (1999), sections 6.1 and 6.3.
+    """
+    if not rows or not known:
+        return Shift(0.0, 0.0)
+    value = float(np.abs(np.cumsum(observed - expected)).max())
+    return Shift(value, math.sqrt(-math.log(significance / 2) / 2 * (1 / known + 1 / rows)))
+
+
+def chi_square_quantile(freedom: int, significance: float) -> float:
+    """The value that chi-square exceeds with a probability.
+
+    Source: Wilson and Hilferty, "The distribution of chi-square", PNAS 17 (1931); within 2 % from 3 degrees of freedom
+    on, and too large in the far tail of fewer. SciPy is nothing that a gateway should need.
+    """
+    z, part = NormalDist().inv_cdf(1 - significance), 2 / (9 * freedom)
+    return float(freedom * (1 - part + z * math.sqrt(part)) ** 3)
+
+
+def chance_counts(seen: float, known: float, rows: float, significance: float) -> tuple[int, int]:
+    """How few and how many of ``rows`` new rows are still chance, where ``known`` rows before had ``seen`` of a kind.
+
+    The count is predicted by a negative binomial distribution: a Poisson one whose rate the earlier rows tell with
+    limited precision. For values beyond the range of all earlier rows that is exact with one ``seen`` per end, whatever
+    the values' distribution. Source: Gumbel and von Schelling, "The distribution of the number of exceedances", Annals
+    of Mathematical Statistics 21 (1950).
+
+    Returns
+    -------
+    (int, int)
+        Fewer than the first, or more than the second, come up with at most the probability ``significance`` each.
+    """
+    if not rows or not known:
+        return 0, 0
+    old = known / (known + rows)
+    mean = seen * rows / known
+    most = min(int(rows) + 1, int(mean + 40 * math.sqrt(mean / old) + 60))
+    counts = np.arange(1, most + 1)
+    steps = np.log((seen + counts - 1) / counts) + math.log1p(-old)
+    probability = np.exp(seen * math.log(old) + np.append(0.0, np.cumsum(steps)))
+    at_most = np.cumsum(probability)
+    low = int(np.searchsorted(at_most, significance, side="right"))
+    high = int(np.searchsorted(at_most, 1 - significance, side="left"))
+    return low, min(high, int(rows))
+
+
+def _expected(
+    baseline: Baseline, name: str, hours: NDArray[np.int64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """The baseline's shares in a window's mix of hours, and the rows that they are as good as."""
+    shares = np.array(baseline.shares[name])
+    if not len(weight):
+        return shares.mean(axis=0), 0.0
+    if not baseline.hourly:
+        return shares[0], baseline.rows[0]
+    mix = np.bincount(hours, weights=weight, minlength=len(shares)) / weight.sum()
+    known = 1 / float((mix**2 / np.maximum(baseline.rows, 1.0)).sum())
+    expected: NDArray[np.float64] = mix @ shares
+    return expected / expected.sum(), known
+
+
+def _shares(
+    values: NDArray[np.float64], edges: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    counts = np.bincount(np.searchsorted(edges, values, side="left"), weights=weight, minlength=len(edges) + 1)
+    shares: NDArray[np.float64] = counts / max(weight.sum(), np.finfo(float).tiny)
+    return shares
+
+
+def _merged(
+    expected: NDArray[np.float64], observed: NDArray[np.float64], rows: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Neighbouring bins put together until each is expected to hold enough rows."""
+    starts, held = [0], 0.0
+    for place, share in enumerate(expected):
+        if held * rows >= _LEAST_EXPECTED:
+            starts.append(place)
+            held = 0.0
+        held += share
+    if held * rows < _LEAST_EXPECTED and len(starts) > 1:
+        starts.pop()
+    return np.add.reduceat(expected, starts), np.add.reduceat(observed, starts)

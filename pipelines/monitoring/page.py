@@ -1,0 +1,123 @@
+"""The summary of a window as one page: what breached first, then the pictures, then every figure."""
+
+from typing import Final
+
+import numpy as np
+
+from ml_project.baseline import SCORE
+from ml_project.drift import Drift
+from ml_project.statistics import weighted_quantile
+from pipelines.monitoring.limits import Figure
+from pipelines.monitoring.reading import Decided
+from pipelines.monitoring.report import Report
+from pipelines.pages.charts import Axis, Line, chart
+from pipelines.pages.model_curves import Picture
+from pipelines.pages.render import render
+
+_BARS: Final = 12
+_BUCKETS: Final = 24
+
+
+def page(report: Report, rows: Decided | None, run_id: str) -> str:
+    """HTML, with nothing that another server would have to give."""
+    figures = [_bars(report, "psi", "PSI"), _bars(report, "ks", "KS")]
+    figures += [_shares(drift) for drift in _worth_a_picture(report)]
+    if report.labelled.estimates:
+        figures.append(_estimates(report))
+    if rows is not None and len(rows):
+        figures += _over_time(report, rows)
+    drifts = [figure for figure in report.figures if figure.of]
+    return render(
+        "monitor.html",
+        title=f"{report.model_name} {report.version}: {report.window.words}",
+        report=report,
+        run_id=run_id,
+        made_at=report.made_at.strftime("%Y-%m-%d %H:%M UTC"),
+        pictures=figures,
+        overall=[figure for figure in report.figures if not figure.of],
+        estimates=report.labelled.estimates,
+        drifts=sorted(drifts, key=_nearness, reverse=True),
+    )
+
+
+def _nearness(figure: Figure) -> float:
+    return figure.value / figure.high if figure.high else 0.0
+
+
+def _bars(report: Report, name: str, words: str) -> Picture:
+    chosen = sorted((figure for figure in report.figures if figure.name == name), key=_nearness)[-_BARS:]
+    lines = []
+    for place, figure in enumerate(chosen):
+        lines.append(Line("", [0, figure.value], [place, place], "second" if figure.breached else "first", marker="|"))
+        lines.append(Line("", [figure.high or 0] * 2, [place - 0.35, place + 0.35], "third"))
+    svg = chart(words, Axis(words), Axis("", ticks=tuple(figure.of for figure in chosen)), lines)
+    caption = f"The {len(chosen)} nearest to their limits, which are the upright strokes."
+    return Picture(f"Drift: {words}", svg, caption)
+
+
+def _worth_a_picture(report: Report) -> list[Drift]:
+    """The score, and of the features the one that has moved most."""
+    by_name = {drift.name: drift for drift in report.watched.drifts}
+    worst = max((drift for drift in report.watched.drifts if drift.name != SCORE), key=lambda drift: drift.psi.value)
+    return [by_name[SCORE], worst]
+
+
+def _shares(drift: Drift) -> Picture:
+    places = np.arange(len(drift.expected) + 1, dtype=np.float64)
+    lines = [
+        Line(name, places, [*shares, shares[-1]], colour, step=True, fill=True)
+        for name, shares, colour in (("baseline", drift.expected, "first"), ("window", drift.observed, "second"))
+    ]
+    most = max(*drift.expected, *drift.observed)
+    svg = chart(drift.name, Axis("bin of the baseline"), Axis("share of rows", limits=(0, most * 1.25)), lines)
+    return Picture(drift.name, svg, "Shares per bin, the baseline's in this window's mix of hours.")
+
+
+def _estimates(report: Report) -> Picture:
+    found = {name: each for name, each in report.labelled.estimates.items() if not name.endswith("_per_day")}
+    lows = {figure.name: figure.low for figure in report.labelled.figures}
+    highs = {figure.name: figure.high for figure in report.labelled.figures}
+    lines = []
+    for place, (name, each) in enumerate(reversed(found.items())):
+        lines.append(Line("", [each.low, each.high], [place, place], "first"))
+        lines.append(Line("", [each.value], [place], "first", style="", marker="o"))
+        limits = [limit for limit in (lows.get(name), highs.get(name)) if limit is not None]
+        lines += [Line("", [limit, limit], [place - 0.3, place + 0.3], "third") for limit in limits]
+    ticks = tuple(name.replace("_", " ") for name in reversed(found))
+    svg = chart("By label", Axis("value"), Axis("", ticks=ticks), lines)
+    return Picture("By label", svg, "With their 95 % intervals; upright strokes are limits.")
+
+
+def _over_time(report: Report, rows: Decided) -> list[Picture]:
+    window = report.window
+    start, hours = window.since.timestamp(), window.hours
+    edges = np.linspace(0, hours, _BUCKETS + 1)
+    places = np.clip(np.searchsorted(edges, (rows.moment - start) / 3600, side="right") - 1, 0, _BUCKETS - 1)
+    counts = np.bincount(places, weights=rows.weight, minlength=_BUCKETS)
+    alerts = np.bincount(places, weights=rows.weight * rows.alert, minlength=_BUCKETS)
+    per_hour, alerts_per_hour = (np.append(each, each[-1]) * _BUCKETS / hours for each in (counts, alerts))
+    unit, scale = ("days", 24) if hours > 72 else ("hours", 1)
+    time = Axis(f"{unit} since the window began")
+    x = edges / scale
+    found = [
+        Picture(
+            "Decisions",
+            chart("Decisions", time, Axis("decisions per hour"), [Line("", x, per_hour, step=True, fill=True)]),
+            "All decisions of the version.",
+        ),
+        Picture(
+            "Alerts",
+            chart("Alerts", time, Axis("alerts per hour"), [Line("", x, alerts_per_hour, "second", step=True)]),
+            "Decisions that are no approvals.",
+        ),
+    ]
+    filled = np.flatnonzero(counts)
+    chosen = [places == place for place in filled.tolist()]
+    latencies = np.array([weighted_quantile(rows.latency_ms[each], rows.weight[each], [0.5, 0.99]) for each in chosen])
+    lines = [
+        Line(name, x[filled], latencies[:, column], colour, marker=".")
+        for column, (name, colour) in enumerate((("p50", "first"), ("p99", "second")))
+    ]
+    caption = "Of single predictions, and of bulk ones the time of their chunk."
+    svg = chart("Latency", time, Axis("milliseconds", log=bool(latencies.min() > 0)), lines)
+    return [*found, Picture("Latency", svg, caption)]

@@ -1,0 +1,145 @@
+"""The step ``monitor``: read, compare, write a run, tell."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from ml_project.bundle import Manifest, read_bundle
+from ml_project.errors import InvalidInput
+from pipelines.monitoring.figures import watch
+from pipelines.monitoring.labelled import measure
+from pipelines.monitoring.limits import MonitorLimits
+from pipelines.monitoring.page import page
+from pipelines.monitoring.publishing import emf_line, notify, write_textfile
+from pipelines.monitoring.reading import Decided, read
+from pipelines.monitoring.report import Other, Report
+from pipelines.monitoring.window import Window
+from pipelines.settings import PipelineSettings
+from pipelines.tracking import DONE_TAG, Run, Tracker
+from stores.decisions import DecisionStore, migrate, open_engine
+from stores.registry import PRODUCTION, ModelVersion, Registry
+
+_TAG_LENGTH = 5_000
+"""MLflow's limit for the value of a tag."""
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """A monitoring run's report, and where it stands."""
+
+    report: Report
+    run_id: str
+    told: list[str]
+
+
+def monitor(settings: PipelineSettings, window: Window, version: int | None, now: datetime) -> Monitored:
+    """Watch a version's decisions in a window: by default the one that gave most of them, else Production.
+
+    Raises
+    ------
+    InvalidInput
+        When there is no decision database, no version to watch, or its bundle is not what the registry says.
+    Unavailable
+        When the database or MLflow does not answer.
+    """
+    limits = MonitorLimits.load(settings.monitor_limits)
+    decided = _read(settings, window)
+    registry = Registry(settings.mlflow_uri, settings.model_name)
+    tracker = Tracker(settings.model_copy(update={"experiment": settings.monitoring_experiment}))
+    chosen = _version(registry, decided, version)
+    manifest = _manifest(registry, chosen)
+    name = str(chosen.version)
+    rows = decided.pop(name, None)
+    with tracker.pipeline_run("monitor") as run:
+        twin = tracker.run(chosen.run_id).data.data.metrics.get("test_average_precision") if chosen.run_id else None
+        watched_rows = _none() if rows is None else rows
+        report = Report(
+            model_name=settings.model_name,
+            version=name,
+            window=window,
+            made_at=now,
+            hourly=manifest.drift_baseline.hourly,
+            watched=watch(watched_rows, manifest, window, limits),
+            labelled=measure(watched_rows, window, now, settings, limits.labelled, twin),
+            others=[
+                Other.of(other, found, measure(found, window, now, settings, limits.labelled, None))
+                for other, found in sorted(decided.items())
+            ],
+        )
+        _log(run, report, rows)
+        told = notify(report, settings, run.id) if report.breaches else []
+        run.log(tags={"notified": ", ".join(told) or "nobody", f"{DONE_TAG}monitor": "true"})
+    if settings.metrics_textfile is not None:
+        write_textfile(report, settings.metrics_textfile)
+    if settings.emf_namespace:
+        _say(emf_line(report, settings.emf_namespace))
+    return Monitored(report, run.id, told)
+
+
+def _read(settings: PipelineSettings, window: Window) -> dict[str, Decided]:
+    try:
+        url = make_url(settings.decisions_url)
+    except (ArgumentError, ValueError):
+        url = None  # open_engine says what is wrong with it
+    # Opening it would make an empty one, and say that there was no traffic.
+    if url is not None and url.drivername.startswith("sqlite") and not Path(str(url.database)).is_file():
+        raise InvalidInput(f"There is no decision database {url.database}.", "Set FRAUD_DATABASE_URL as the gateway's.")
+    engine = open_engine(settings.decisions_url)
+    try:
+        migrate(engine)
+        return read(DecisionStore(engine).tables_by_event_time(window.since, window.until), settings.seed)
+    finally:
+        engine.dispose()
+
+
+def _version(registry: Registry, decided: dict[str, Decided], version: int | None) -> ModelVersion:
+    if version is not None:
+        return registry.version(version)
+    if decided:
+        return registry.version(int(max(decided, key=lambda name: decided[name].rows)))
+    champion = registry.resolve(PRODUCTION)
+    if champion is None:
+        raise InvalidInput("Nothing was decided in the window, and no version is Production.", "Give --version.")
+    return champion
+
+
+def _manifest(registry: Registry, version: ModelVersion) -> Manifest:
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "bundle"
+        registry.download_bundle(version.version, folder)
+        return read_bundle(folder, version.digest).manifest
+
+
+def _none() -> Decided:
+    from stores.decisions.tables import SCHEMA
+
+    return Decided.of_table(SCHEMA.empty_table())
+
+
+def _log(run: Run, report: Report, rows: Decided | None) -> None:
+    metrics = {figure.metric: figure.value for figure in report.figures}
+    run.log(
+        params={"version": report.version, "window.since": report.window.since, "window.until": report.window.until},
+        metrics={**metrics, **report.labelled.estimates, "breaches": len(report.breaches)},
+        tags={
+            "window": report.window.words,
+            "fraud.version": report.version,
+            "breached": str(bool(report.breaches)).lower(),
+            "breaches": ", ".join(figure.metric for figure in report.breaches)[:_TAG_LENGTH] or "none",
+        },
+    )
+    with TemporaryDirectory() as scratch:
+        (Path(scratch) / "monitor.html").write_text(page(report, rows, run.id), encoding="utf-8")
+        run.log_folder(Path(scratch), "")
+    run.log_json(report.to_dict(), "monitor.json")
+
+
+def _say(line: str) -> None:
+    from pipelines.progress import error_console
+
+    # Not where --json goes, and whole: agents read it line by line.
+    error_console.print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,161 @@
+"""Transactions to send, in the order in which they happened: simulated ones, or a file's."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_project.dataset import Dataset
+from ml_project.errors import InvalidInput
+from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, SECONDS_PER_DAY
+from ml_project.simulator import FraudWave, Transactions, simulate
+from pipelines.files import read_table
+
+SIMULATED = "simulated"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What traffic shall be like.
+
+    Attributes
+    ----------
+    data : str
+        ``simulated``, or a file or folder as for ``ingest``.
+    start : datetime
+        Event time of the beginning.
+    duration : timedelta
+        Event time that the traffic spans.
+    per_day : float
+        Simulated transactions per day of event time.
+    drift, amount_factor : mapping, float
+        As for `ml_project.simulator.simulate`, from ``drift_after`` on.
+    fraud_rate, fraud_wave : float, FraudWave or None
+        As for `simulate`.
+    """
+
+    data: str
+    start: datetime
+    duration: timedelta
+    per_day: float
+    seed: int = 0
+    drift: Mapping[str, float] = field(default_factory=dict)
+    amount_factor: float = 1.0
+    drift_after: timedelta = timedelta(0)
+    fraud_rate: float = 0.00173
+    fraud_wave: FraudWave | None = None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One transaction on its way."""
+
+    transaction_id: str
+    event_time: datetime
+    fraud: bool
+    body: dict[str, Any]
+
+
+def transactions(plan: Plan) -> Iterator[Sent]:
+    """The plan's transactions; equal plans give equal ones, names included, so that sending them again adds nothing.
+
+    Raises
+    ------
+    InvalidInput
+        For a file that cannot be read, or an argument that the simulator refuses.
+    """
+    return _numbered(plan, _simulated(plan) if plan.data == SIMULATED else _from_file(plan))
+
+
+Rows = tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64]]
+"""Raw fields (n, 30), labels (n,), and moments (n,) in seconds since 1970."""
+
+
+def total(plan: Plan) -> int | None:
+    """How many there will be; None where only the file knows."""
+    return None if plan.data != SIMULATED else sum(rows for rows, _begin, _end, _drifting in _parts(plan))
+
+
+def _parts(plan: Plan) -> list[tuple[int, float, float, bool]]:
+    """Rows, begin and end (days) of the time before the drift and of the rest, and whether they drift."""
+    days = plan.duration / timedelta(days=1)
+    turn = min(max(plan.drift_after / timedelta(days=1), 0.0), days)
+    spans = [(0.0, turn, False), (turn, days, True)]
+    return [
+        (round(plan.per_day * (end - begin)), begin, end, drifting) for begin, end, drifting in spans if end > begin
+    ]
+
+
+def _simulated(plan: Plan) -> Iterator[Rows]:
+    midnight = plan.start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    offset = (plan.start - midnight).total_seconds()
+    streams = []
+    for place, (rows, begin, end, drifting) in enumerate(_parts(plan)):
+        if not rows:
+            continue
+        # made here, not in the generator below: the simulator refuses its arguments at the call
+        streams.append(
+            simulate(
+                rows,
+                seed=plan.seed + place,
+                fraud_rate=plan.fraud_rate,
+                days=end - begin,
+                start=offset + begin * SECONDS_PER_DAY,
+                drift=plan.drift if drifting else None,
+                amount_factor=plan.amount_factor if drifting else 1.0,
+                fraud_wave=_since(plan.fraud_wave, begin * 24),
+            )
+        )
+    return (_dated(chunk, midnight) for chunk in chain.from_iterable(streams))
+
+
+def _since(wave: FraudWave | None, hours: float) -> FraudWave | None:
+    """What is left of a wave so many hours later, as seen from there."""
+    if wave is None or wave.start_hour + wave.hours <= hours:
+        return None
+    begin = max(wave.start_hour - hours, 0.0)
+    return FraudWave(begin, wave.start_hour + wave.hours - hours - begin, wave.factor)
+
+
+def _dated(chunk: Transactions, midnight: datetime) -> Rows:
+    return chunk.raw, chunk.label, chunk.raw[:, 0] + midnight.timestamp()
+
+
+def _from_file(plan: Plan) -> Iterator[Rows]:
+    frame = read_table(plan.data).frame
+    missing = [name for name in (*RAW_FEATURES, LABEL) if name not in frame]
+    if missing:
+        raise InvalidInput(f"{plan.data}: lacks the columns {', '.join(missing)}.", "Give a file that ingest takes.")
+    data = Dataset.from_frame(frame.astype({LABEL: np.int8}))
+    moments = data.moment if EVENT_TIME in frame else data.moment - data.moment[0] + plan.start.timestamp()
+    end = (moments[0] if EVENT_TIME in frame else plan.start.timestamp()) + plan.duration.total_seconds()
+    kept = moments < end
+    raw, drifting = data.raw.copy(), moments >= moments[0] + plan.drift_after.total_seconds()
+    raw[drifting, -1] *= plan.amount_factor
+    for name, deviations in plan.drift.items():
+        place = RAW_FEATURES.index(name)
+        raw[drifting, place] += deviations * data.raw[:, place].std()
+    raw[:, -1] = raw[:, -1].clip(min=0)
+    yield raw[kept], data.label[kept], moments[kept]
+
+
+def _numbered(plan: Plan, chunks: Iterator[Rows]) -> Iterator[Sent]:
+    kind = plan.data if plan.data == SIMULATED else Path(plan.data).name[:20]
+    name = f"{kind}-{plan.start:%Y%m%dT%H%M%S}-{plan.seed}"
+    number = 0
+    for raw, labels, moments in chunks:
+        for values, label, moment in zip(raw.tolist(), labels.tolist(), moments.tolist(), strict=True):
+            when = datetime.fromtimestamp(moment, UTC)
+            transaction_id = f"{name}-{number}"
+            body = {
+                **dict(zip(RAW_FEATURES, values, strict=True)),
+                "transaction_id": transaction_id,
+                "event_time": when.isoformat(),
+            }
+            yield Sent(transaction_id, when, bool(label), body)
+            number += 1

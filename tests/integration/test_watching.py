@@ -1,0 +1,179 @@
+"""Traffic through a real gateway, watched from its real decision store: a day like training's, and one that drifts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from sqlalchemy import create_engine, text
+
+from tests.integration.conftest import Execution
+from tests.integration.test_up import free_port, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+START = (datetime.now(UTC) - timedelta(days=40)).replace(hour=0, minute=0, second=0, microsecond=0)
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Site:
+    """A gateway on what `main` promoted, and the commands around it."""
+
+    execution: Execution
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        settings = self.execution.settings
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FRAUD_", "MLFLOW_"))}
+        return kept | {
+            "FRAUD_STATE_DIR": str(settings.state_dir),
+            "FRAUD_RELEASES_URI": str(settings.releases),
+            "FRAUD_DATABASE_URL": f"sqlite:///{self.folder}/decisions.db",
+            "FRAUD_METRICS_TEXTFILE": str(self.folder / "fraud.prom"),
+            "FRAUD_REPLICATES": "100",
+        }
+
+    def start(self) -> None:
+        own = {
+            "FRAUD_STATE_DIR": str(self.folder / "gateway"),
+            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}",
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        }
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "serving", "--port", str(self.port)],
+                cwd=ROOT,
+                env=self.environment | own,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        wait_for(f"http://127.0.0.1:{self.port}/health/ready", 200)
+
+    def pipelines(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pipelines", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+
+    def traffic(self, *arguments: str) -> list[str]:
+        url = f"http://127.0.0.1:{self.port}"
+        return ["simulate-traffic", "--url", url, "--start", START.isoformat(), "--fraud-rate", "0.015", *arguments]
+
+    def kept(self) -> int:
+        engine = create_engine(f"sqlite:///{self.folder}/decisions.db")
+        with engine.connect() as connection:
+            count = int(connection.scalar(text("SELECT count(*) FROM transactions")))
+        engine.dispose()
+        return count
+
+
+@pytest.fixture
+def site(executed: Execution, tmp_path: Path) -> Iterator[Site]:
+    running = Site(executed, tmp_path, free_port())
+    running.start()
+    yield running
+    assert running.process is not None
+    running.process.kill()
+    running.process.wait()
+
+
+def day(number: int) -> str:
+    return (START + timedelta(days=number)).isoformat()
+
+
+def test_a_day_like_training_is_no_breach_and_a_drifting_one_is(site: Site) -> None:
+    sent = site.pipelines(
+        *site.traffic("--duration", "4d", "--batch", "200", "--label-delay", "1d"),
+        *("--drift", "V14=0.5", "--drift-after", "3d"),
+    )
+    assert sent.returncode == 0, sent.stderr
+    assert "8,000 transactions" in sent.stdout
+    assert site.kept() == 8_000
+
+    quiet = site.pipelines("monitor", "--from", day(0), "--to", day(1), "--json")
+    assert quiet.returncode == 0, quiet.stdout + quiet.stderr
+    report = json.loads(quiet.stdout)
+    figures = {(figure["name"], figure["of"]): figure for figure in report["figures"]}
+    assert figures["rows", ""]["value"] == pytest.approx(2_000, rel=0.1)
+    assert figures["psi", "V14"]["judged"]
+    assert ("psi", "Time") not in figures
+    assert figures["mature_frauds", ""]["value"] > 15
+    assert 0 < figures["label_coverage", ""]["value"] < 0.2
+    assert report["estimates"]["average_precision"]["low"] < report["estimates"]["average_precision"]["high"]
+
+    loud = site.pipelines("monitor", "--from", day(3), "--to", day(4))
+    assert loud.returncode == 4, loud.stdout + loud.stderr
+    assert "psi_V14" in loud.stdout
+    assert "Breach: version 1" in loud.stdout
+    assert "Traceback" not in loud.stderr
+    assert 'figure="psi",of="V14"' in (site.folder / "fraud.prom").read_text()
+
+    client = MlflowClient(site.execution.settings.mlflow_uri)
+    experiment = client.get_experiment_by_name("fraud-monitoring")
+    newest, before = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])[:2]
+    assert (newest.data.tags["breached"], before.data.tags["breached"]) == ("true", "false")
+    assert newest.data.tags["fraud.version"] == "1"
+    assert newest.data.metrics["psi_V14"] > 0.1 > before.data.metrics["psi_V14"]
+    assert {file.path for file in client.list_artifacts(newest.info.run_id)} == {"monitor.html", "monitor.json"}
+
+
+def test_a_gateway_that_restarts_is_waited_for_and_nothing_is_sent_twice(site: Site) -> None:
+    arguments = site.traffic("--duration", "2d", "--batch", "20", "--connections", "2", "--label-delay", "1h")
+    sending = subprocess.Popen(
+        [sys.executable, "-m", "pipelines", *arguments],
+        cwd=ROOT,
+        env=site.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not site.kept():
+        assert sending.poll() is None
+        time.sleep(0.02)
+    assert site.process is not None
+    site.process.kill()
+    site.process.wait()
+    assert site.kept() < 4_000
+    site.start()
+    output, _ = sending.communicate(timeout=120)
+    assert sending.returncode == 0, output
+    assert "4,000 transactions" in output
+    assert " 0 retries" not in output
+    assert site.kept() == 4_000
+    again = site.pipelines(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert site.kept() == 4_000
+
+
+def test_ctrl_c_says_how_far_it_came(site: Site) -> None:
+    sending = subprocess.Popen(
+        [sys.executable, "-m", "pipelines", *site.traffic("--rate", "50", "--duration", "1h")],
+        cwd=ROOT,
+        env=site.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not site.kept():
+        assert sending.poll() is None
+        time.sleep(0.02)
+    sending.send_signal(signal.SIGINT)
+    output, errors = sending.communicate(timeout=30)
+    assert sending.returncode == 130, output + errors
+    assert "transactions in" in output
+    assert "Traceback" not in errors

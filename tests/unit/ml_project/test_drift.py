@@ -1,0 +1,167 @@
+"""Drift is seen where it is, and not where it is not: on simulated traffic, window by window."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ml_project.baseline import SCORE, WATCHED, Baseline
+from ml_project.bundle import Bundle
+from ml_project.drift import (
+    Drift,
+    chance_counts,
+    chi_square_quantile,
+    compare,
+    kolmogorov_smirnov,
+    population_stability,
+)
+from ml_project.features import AmountStatistics, compute_features
+from ml_project.scorer import Scorer
+from ml_project.simulator import simulate
+from ml_project.statistics import FeatureStatistics
+from pipelines.monitoring.limits import MonitorLimits
+
+LIMITS = MonitorLimits.load().drift
+Compare = Callable[[np.ndarray], list[Drift]]
+
+
+def simulated(rows: int, seed: int, **options: object) -> np.ndarray:
+    chunks = list(simulate(rows, seed=seed, **options))  # type: ignore[arg-type]
+    return np.concatenate([chunk.raw for chunk in chunks])
+
+
+@pytest.fixture(scope="module")
+def against_baseline(small_scorer: Scorer) -> Compare:
+    """Compares raw windows with 60,000 simulated transactions of two days, scored by a small ensemble."""
+    training = simulated(60_000, seed=100)
+    weight = np.ones(len(training))
+    amount = AmountStatistics.fit(training[:, -1], weight)
+    features = compute_features(training, amount)
+    baseline = Baseline.fit(features, small_scorer.score_features(features).hybrid, weight)
+    statistics = FeatureStatistics.fit(features, weight)
+    significance = LIMITS.significance(len(WATCHED))
+
+    def against(raw: np.ndarray) -> list[Drift]:
+        window = compute_features(raw, amount)
+        hybrid = small_scorer.score_features(window).hybrid
+        return compare(baseline, statistics, window, hybrid, np.ones(len(raw)), significance)
+
+    return against
+
+
+def alarms(drifts: list[Drift]) -> set[tuple[str, str]]:
+    return {(each.name, figure.name) for each in drifts for figure in LIMITS.figures(each) if figure.breached}
+
+
+@pytest.mark.parametrize(
+    ("rows", "windows", "hours"), [(500, 300, 24), (500, 200, 6), (2_000, 150, 24), (2_000, 100, 6), (20_000, 20, 24)]
+)
+def test_at_most_one_false_alarm_in_a_hundred_windows(
+    against_baseline: Compare, rows: int, windows: int, hours: int
+) -> None:
+    """A window counts as one alarm however many of its figures are beyond their limits; some begin at midnight."""
+    pool = simulated(rows * windows, seed=rows + hours, days=hours / 24)
+    pool = pool[np.random.default_rng(0).permutation(len(pool))].reshape(windows, rows, -1)
+    alarmed = [window for window in pool if alarms(against_baseline(window))]
+    assert len(alarmed) <= windows / 100
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_half_a_standard_deviation_and_a_doubled_amount_are_caught_within_a_day(
+    against_baseline: Compare, seed: int
+) -> None:
+    shifted = alarms(against_baseline(simulated(2_000, seed, days=1, drift={"V14": 0.5})))
+    assert {("V14", "psi"), ("V14", "ks")} <= shifted
+    assert {name for name, _figure in shifted} <= {"V14", "max_abs_v", "mean_abs_v", "variance_all", SCORE}
+    doubled = alarms(against_baseline(simulated(2_000, seed, days=1, amount_factor=2)))
+    assert {("Amount", "psi"), ("Amount", "ks"), ("amount_log", "psi"), ("amount_zscore", "psi")} <= doubled
+
+
+def test_without_the_hour_the_night_looks_like_drift(against_baseline: Compare, small_scorer: Scorer) -> None:
+    night = simulated(2_000, seed=1, days=0.25)
+    assert not alarms(against_baseline(night))
+    noon = simulated(2_000, seed=1, days=0.25, start=43_200)
+    noon[:, 0] -= 43_200
+    assert ("V12", "psi") in alarms(against_baseline(noon))
+
+
+def test_a_weighted_window_is_the_window_that_it_stands_for(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    raw, times = simulated(600, seed=2), np.random.default_rng(2).integers(1, 4, 600)
+    features = compute_features(raw, manifest.amount)
+    score = Scorer(bundle, threads=1).score_features(features).hybrid
+    weighted = compare(manifest.drift_baseline, manifest.statistics, features, score, times.astype(float), 1e-4)
+    repeated = compare(
+        manifest.drift_baseline,
+        manifest.statistics,
+        features.repeat(times, axis=0),
+        score.repeat(times),
+        np.ones(times.sum()),
+        1e-4,
+    )
+    for one, other in zip(weighted, repeated, strict=True):
+        assert one.ks.value == pytest.approx(other.ks.value)
+        assert one.rows < other.rows  # fewer rows know less
+        assert one.ks.noise > other.ks.noise
+
+
+def test_missing_values_and_values_out_of_range_are_shares(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    features = compute_features(simulated(400, seed=3), manifest.amount)
+    features[:100, 5] = np.nan
+    features[100:300, 6] = 1e6
+    score = np.zeros(400)
+    found = {
+        each.name: each
+        for each in compare(manifest.drift_baseline, manifest.statistics, features, score, np.ones(400), 1e-4)
+    }
+    assert (found["V5"].missing, found["V5"].rows) == (0.25, 300)
+    assert found["V6"].out_of_range is not None
+    assert found["V6"].out_of_range.value >= 0.5 > found["V6"].out_of_range.noise
+    assert found["V7"].missing == 0
+    assert found[SCORE].out_of_range is None
+
+
+def test_an_empty_window_says_nothing(bundle: Bundle) -> None:
+    empty = np.empty((0, 37), dtype=np.float32)
+    found = compare(bundle.manifest.drift_baseline, bundle.manifest.statistics, empty, np.empty(0), np.empty(0), 1e-4)
+    assert all(each.psi.value == each.ks.value == 0 for each in found)
+
+
+def test_psi_and_ks_by_hand() -> None:
+    before, now = np.array([0.5, 0.3, 0.2]), np.array([0.4, 0.3, 0.3])
+    psi = population_stability(before, now, 1_000, 500, 0.05)
+    assert psi.value == pytest.approx(-0.1 * np.log(0.8) + 0.1 * np.log(1.5))
+    assert psi.noise == pytest.approx(5.99 * 0.003, rel=0.01)
+    ks = kolmogorov_smirnov(before, now, 1_000, 500, 0.05)
+    assert ks.value == pytest.approx(0.1)
+    assert ks.noise == pytest.approx(1.358 * np.sqrt(0.003), rel=0.001)
+
+
+def test_bins_too_small_for_the_window_are_merged() -> None:
+    before, now = np.array([0.5, 0.49, 0.004, 0.006]), np.array([0.5, 0.5, 0.0, 0.0])
+    psi = population_stability(before, now, 1e6, 100, 0.05)
+    assert psi.value == 0
+    assert psi.noise == pytest.approx(3.84 * 0.01, rel=0.03)  # one degree of freedom
+
+
+@pytest.mark.parametrize(
+    ("freedom", "significance", "exact"), [(3, 0.05, 7.815), (9, 4e-5, 36.36), (19, 1e-3, 43.82), (1, 0.01, 6.635)]
+)
+def test_chi_square(freedom: int, significance: float, exact: float) -> None:
+    assert chi_square_quantile(freedom, significance) == pytest.approx(exact, rel=0.06 if freedom == 1 else 0.02)
+    assert chi_square_quantile(freedom, significance) >= exact * 0.99
+
+
+def test_chance_counts_hold_what_they_promise() -> None:
+    """Values beyond the range of 1,000 earlier ones, and counts of an event seen 30 times in 5,000."""
+    generator = np.random.default_rng(0)
+    known, rows = generator.random((4_000, 1_000)), generator.random((4_000, 500))
+    outside = (rows < known.min(axis=1, keepdims=True)) | (rows > known.max(axis=1, keepdims=True))
+    _low, high = chance_counts(2, 1_000, 500, 0.01)
+    assert 0.003 < (outside.sum(axis=1) > high).mean() <= 0.013
+    low, high = chance_counts(30, 5_000, 20_000, 0.01)
+    counts = generator.poisson(generator.gamma(30, 1 / 5_000, 100_000) * 20_000)
+    assert 0.008 < (counts > high).mean() < 0.011
+    assert 0.008 < (counts < low).mean() < 0.011
+    assert chance_counts(2, 0, 10, 0.01) == (0, 0)

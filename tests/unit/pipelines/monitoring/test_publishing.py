@@ -1,0 +1,117 @@
+"""Figures reach those who listen, and a failure to tell them never loses the run."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from pipelines.monitoring.page import page
+from pipelines.monitoring.publishing import emf_line, notify, prometheus_text, write_textfile
+from pipelines.monitoring.reading import Decided
+from pipelines.monitoring.report import Report
+from pipelines.settings import PipelineSettings
+
+
+@contextmanager
+def listening(status: int) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that answers every POST with a status, and the bodies that it got."""
+    received: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook?token=secret", received
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def breached(decide: Callable[..., Decided], report: Callable[[Decided], Report]) -> Report:
+    return report(decide(seed=5, drift={"V14": 0.5}))
+
+
+def test_prometheus_text(breached: Report, tmp_path) -> None:
+    text = prometheus_text(breached)
+    sample = re.compile(r'[a-z_]+\{model="fraud-ensemble",version="3"(,[a-z]+="[\w.]*")*\} -?[\d.e+-]+')
+    assert all(line.startswith("#") or sample.fullmatch(line) for line in text.splitlines())
+    assert f'fraud_monitor_breaches{{model="fraud-ensemble",version="3"}} {len(breached.breaches)}' in text
+    write_textfile(breached, tmp_path / "sub" / "fraud.prom")
+    assert (tmp_path / "sub" / "fraud.prom").read_text() == text
+    assert [path.name for path in (tmp_path / "sub").iterdir()] == ["fraud.prom"]
+
+
+def test_a_textfile_that_cannot_be_written_is_a_warning(breached: Report, tmp_path, capsys) -> None:
+    (tmp_path / "file").touch()
+    write_textfile(breached, tmp_path / "file" / "fraud.prom")
+    assert "could not be written" in capsys.readouterr().err
+
+
+def test_an_emf_line(breached: Report) -> None:
+    line = json.loads(emf_line(breached, "Fraud"))
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "Fraud"
+    assert len(directive["Metrics"]) <= 100
+    assert all(isinstance(line[metric["Name"]], float) for metric in directive["Metrics"])
+    assert line["breaches"] == len(breached.breaches)
+    assert line["psi_max"] > 0.1
+
+
+def test_the_webhook_hears_of_it(breached: Report, settings: PipelineSettings) -> None:
+    with listening(200) as (url, received):
+        told = notify(breached, PipelineSettings(notice_webhook=url), "run-1")  # type: ignore[call-arg, arg-type]
+    assert told == ["webhook"]
+    content = json.loads(received[0])
+    assert content["text"] == breached.sentence
+    assert content["run_id"] == "run-1"
+    assert "psi" in {figure["name"] for figure in content["breaches"]}
+
+
+def test_a_notice_that_fails_is_a_warning_without_its_secret(breached: Report, capsys) -> None:
+    with listening(500) as (url, _received):
+        assert notify(breached, PipelineSettings(notice_webhook=url), "run") == []  # type: ignore[call-arg, arg-type]
+    assert notify(breached, PipelineSettings(notice_webhook=url), "run") == []  # type: ignore[call-arg, arg-type]
+    said = capsys.readouterr().err
+    assert "answered 500" in said
+    assert "ConnectError" in said
+    assert "secret" not in said
+
+
+def test_sns_hears_of_it_or_a_warning_says_why(breached: Report, monkeypatch, capsys) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    topic = PipelineSettings(notice_topic="arn:aws:sns:eu-central-1:123456789012:fraud")  # type: ignore[call-arg]
+    with listening(400) as (url, received):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", url.split("/hook")[0])
+        assert notify(breached, topic, "run") == []
+    assert b"Action=Publish" in received[0]
+    assert b"fraud-ensemble" in received[0]
+    assert "was not told" in capsys.readouterr().err
+
+
+def test_the_page_is_whole_by_itself(breached: Report, decide: Callable[..., Decided]) -> None:
+    html = page(breached, decide(seed=5, drift={"V14": 0.5}), "run-1")
+    assert html.count("<svg") == 8
+    assert "✗ breach" in html
+    assert not re.search(r'(src|href)="(?!#)', html)
+    assert "prefers-color-scheme: dark" in html
+    assert "psi of V14" in html
+    assert "run-1" in html
+    assert page(breached, None, "run-1").count("<svg") == 5
