@@ -1,0 +1,179 @@
+"""What stands in AWS after an apply: nothing left to do, roles that can what they must and no more, an exchange, nothing."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from moto.iam.access_control import IAMPolicy, PermissionResult
+
+from tests.terraform.conftest import FIRST_DIGEST, REGION, SECOND_DIGEST, Platform, without_tls
+
+pytestmark = pytest.mark.slow
+
+BUCKET = f"fraud-detection-123456789012-{REGION}"
+LAYER = b"a layer"
+
+
+def refused(operation: Any, **arguments: Any) -> bool:
+    try:
+        operation(**arguments)
+    except ClientError as error:
+        return error.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+    return False
+
+
+def test_a_second_plan_is_empty(platform: Platform) -> None:
+    # 2 would mean that something is to be changed
+    platform.main.run("plan", "-detailed-exitcode", *platform.variables(FIRST_DIGEST), code=0)
+
+
+def test_the_state_is_in_the_bootstraps_bucket_and_holds_no_password(platform: Platform) -> None:
+    bucket = f"fraud-detection-terraform-123456789012-{REGION}"
+    state = platform.client("s3").get_object(Bucket=bucket, Key="platform.tfstate")["Body"].read().decode()
+    secret = platform.client("secretsmanager").get_secret_value(SecretId="fraud-detection/database/gateway")
+    value = json.loads(secret["SecretString"])
+    assert len(value["password"]) == 48
+    assert f"gateway:{value['password']}@" in value["url"]
+    assert value["password"] not in state
+    assert "fraud-detection/database/gateway" in state
+
+
+def test_the_service_is_what_clients_of_the_seed_know(platform: Platform) -> None:
+    (service,) = platform.apprunner.services
+    assert service["ServiceName"] == "fraud-detection-api"
+    image = service["SourceConfiguration"]["ImageRepository"]
+    assert image["ImageIdentifier"] == f"123456789012.dkr.ecr.{REGION}.amazonaws.com/fraud-detection-api@{FIRST_DIGEST}"
+    assert image["ImageConfiguration"]["Port"] == "8000"
+    assert service["InstanceConfiguration"]["Cpu"] == "512"
+    assert service["InstanceConfiguration"]["Memory"] == "1024"
+    assert service["HealthCheckConfiguration"]["Path"] == "/health"
+    settings = image["ImageConfiguration"]
+    assert set(settings["RuntimeEnvironmentSecrets"]) == {
+        "FRAUD_BOOTSTRAP_KEY",
+        "FRAUD_DATABASE_URL",
+        "MLFLOW_TRACKING_PASSWORD",
+    }
+    assert settings["RuntimeEnvironmentVariables"]["FRAUD_RELEASES_URI"] == f"s3://{BUCKET}/releases"
+
+
+def test_alarms_searches_and_schedules_are_there(platform: Platform) -> None:
+    alarms = platform.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert len(alarms) == 13
+    assert all(alarm["AlarmActions"] for alarm in alarms)
+    schedules = platform.client("scheduler").list_schedules()["Schedules"]
+    assert {one["Name"] for one in schedules} >= {"fraud-detection-retrain", "fraud-detection-monitor"}
+    searches = platform.client("logs").describe_query_definitions()["queryDefinitions"]
+    assert {one["name"].removeprefix("fraud-detection/") for one in searches} >= {
+        "errors",
+        "warnings",
+        "slower than 100 ms",
+    }
+    groups = platform.client("logs").describe_log_groups()["logGroups"]
+    assert {group["retentionInDays"] for group in groups} == {30}
+
+
+def test_the_gateway_reads_models_and_only_the_pipelines_write_them(platform: Platform) -> None:
+    without_tls(platform, BUCKET)
+    release = {"Bucket": BUCKET, "Key": "releases/Production.json"}
+    gateway = platform.client("s3", "fraud-detection-gateway")
+    pipelines = platform.client("s3", "fraud-detection-pipelines")
+    mlflow = platform.client("s3", "fraud-detection-mlflow")
+    platform.enforce(True)
+    try:
+        pipelines.put_object(**release, Body=b"{}")
+        assert gateway.get_object(**release)["Body"].read() == b"{}"
+        assert refused(gateway.put_object, **release, Body=b"mine")
+        assert refused(gateway.delete_object, **release)
+        assert refused(gateway.put_object, Bucket=BUCKET, Key="data/transactions.parquet", Body=b"mine")
+        assert refused(mlflow.put_object, **release, Body=b"mine")
+        mlflow.put_object(Bucket=BUCKET, Key="artifacts/1/model", Body=b"a model")
+        assert refused(pipelines.get_object, Bucket=BUCKET, Key="artifacts/1/model")
+        assert gateway.get_object(**release)["Body"].read() == b"{}"
+    finally:
+        platform.enforce(False)
+
+
+def test_github_pushes_images_and_reaches_nothing_else(platform: Platform) -> None:
+    clients = {
+        service: platform.client(service, "GitHubActionsRole")
+        for service in ("ecr", "s3", "secretsmanager", "iam", "rds", "ec2", "ecs")
+    }
+    ecr = clients["ecr"]
+    digest = f"sha256:{hashlib.sha256(LAYER).hexdigest()}"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": 7, "digest": digest},
+        "layers": [],
+    }
+    platform.enforce(True)
+    try:
+        ecr.get_authorization_token()
+        ecr.put_image(repositoryName="fraud-detection-api", imageTag="new", imageManifest=json.dumps(manifest))
+        assert ecr.describe_images(repositoryName="fraud-detection-api")["imageDetails"][0]["imageTags"] == ["new"]
+        assert refused(ecr.delete_repository, repositoryName="fraud-detection-api", force=True)
+        assert refused(ecr.put_lifecycle_policy, repositoryName="fraud-detection-api", lifecyclePolicyText="{}")
+        assert refused(clients["s3"].get_object, Bucket=BUCKET, Key="releases/Production.json")
+        assert refused(clients["secretsmanager"].get_secret_value, SecretId="fraud-detection/bootstrap-key")
+        assert refused(clients["iam"].create_user, UserName="me")
+        assert refused(clients["rds"].describe_db_instances)
+        assert refused(clients["ec2"].describe_vpcs)
+        assert refused(clients["ecs"].run_task, cluster="fraud-detection", taskDefinition="fraud-detection-retrain")
+    finally:
+        platform.enforce(False)
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "allowed"),
+    [
+        ("apprunner:UpdateService", "apprunner:eu-west-3:123456789012:service/fraud-detection-api/1", True),
+        ("apprunner:StartDeployment", "apprunner:eu-west-3:123456789012:service/fraud-detection-api/1", True),
+        ("apprunner:UpdateService", "apprunner:eu-west-3:123456789012:service/another/1", False),
+        ("apprunner:DeleteService", "apprunner:eu-west-3:123456789012:service/fraud-detection-api/1", False),
+        ("ecs:UpdateService", "ecs:eu-west-3:123456789012:service/fraud-detection/fraud-detection-api", True),
+        ("ecs:UpdateService", "ecs:eu-west-3:123456789012:service/fraud-detection/fraud-detection-mlflow", False),
+        ("ecs:RegisterTaskDefinition", "ecs:eu-west-3:123456789012:task-definition/fraud-detection-api:2", False),
+    ],
+)
+def test_github_deploys_the_gateway_alone(platform: Platform, action: str, resource: str, allowed: bool) -> None:
+    """moto has no App Runner that could enforce it, so its evaluator reads the policy that was applied."""
+    policy = platform.client("iam").get_role_policy(RoleName="GitHubActionsRole", PolicyName="deploy")
+    result = IAMPolicy(json.dumps(policy["PolicyDocument"])).is_action_permitted(action, f"arn:aws:{resource}")
+    assert (result is PermissionResult.PERMITTED) is allowed
+
+
+def test_github_hands_over_two_roles_alone(platform: Platform) -> None:
+    policy = platform.client("iam").get_role_policy(RoleName="GitHubActionsRole", PolicyName="deploy")
+    (passing,) = [one for one in policy["PolicyDocument"]["Statement"] if "iam:PassRole" in one["Action"]]
+    assert sorted(arn.rpartition("/")[2] for arn in passing["Resource"]) == [
+        "fraud-detection-gateway",
+        "fraud-detection-gateway-access",
+    ]
+
+
+def test_another_digest_is_an_exchange_in_place(platform: Platform) -> None:
+    (before,) = platform.apprunner.services
+    arn, calls = before["ServiceArn"], len(platform.apprunner.calls)
+    platform.main.run("apply", "-auto-approve", *platform.variables(SECOND_DIGEST))
+    (after,) = platform.apprunner.services
+    assert after["ServiceArn"] == arn
+    image = after["SourceConfiguration"]["ImageRepository"]["ImageIdentifier"]
+    assert image.endswith(f"@{SECOND_DIGEST}")
+    assert platform.apprunner.calls[calls:].count("UpdateService") == 1
+    assert "DeleteService" not in platform.apprunner.calls
+    assert platform.main.output()["gateway_image"].endswith(f"@{SECOND_DIGEST}")
+
+
+def test_destroy_leaves_nothing(platform: Platform) -> None:
+    """The last test of this file: pytest runs them in their order."""
+    platform.main.run("destroy", "-auto-approve", *platform.variables(SECOND_DIGEST))
+    assert platform.main.run("state", "list") == ""
+    assert platform.apprunner.alive == []
+    for bucket in platform.client("s3").list_buckets()["Buckets"]:
+        assert bucket["Name"] != BUCKET
+    assert platform.client("rds").describe_db_instances()["DBInstances"] == []
+    assert platform.client("cloudwatch").describe_alarms()["MetricAlarms"] == []
+    roles = {role["RoleName"] for role in platform.client("iam").list_roles()["Roles"]}
+    assert {name for name in roles if name.startswith("fraud-detection-")} == set()
