@@ -26,7 +26,9 @@ resource "aws_db_instance" "platform" {
   #checkov:skip=CKV_AWS_157:multi_az is a variable, true by default
   #checkov:skip=CKV_AWS_293:deletion_protection is a variable, true by default
   #checkov:skip=CKV_AWS_161:gateway and MLflow log in with passwords from Secrets Manager; tokens of 15 minutes would need code in both
-  #checkov:skip=CKV_AWS_118:Performance Insights tells more, and enhanced monitoring wants a role of its own
+  #checkov:skip=CKV_AWS_118:enhanced monitoring wants a role of its own; slow statements are in the log
+  #checkov:skip=CKV_AWS_353:AWS ended Performance Insights on 30 June 2026
+  #checkov:skip=CKV_AWS_354:AWS ended Performance Insights on 30 June 2026
   identifier                      = var.name
   engine                          = "postgres"
   engine_version                  = "17"
@@ -50,7 +52,5 @@ resource "aws_db_instance" "platform" {
   deletion_protection             = var.protect_data
   skip_final_snapshot             = !var.protect_data
   final_snapshot_identifier       = "${var.name}-final"
-  performance_insights_enabled    = true
-  performance_insights_kms_key_id = aws_kms_key.platform.arn
   enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
 }

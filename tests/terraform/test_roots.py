@@ -1,4 +1,4 @@
-"""Both roots as they lie there: form, types, their own tests with a mocked provider, and what checkov thinks of them."""
+"""Both roots as they lie there: form, types, their own tests with a mocked provider, and what checkov says."""
 
 import os
 import re
