@@ -27,7 +27,7 @@ def run(job: str, options: list[str], name: str, network: dict[str, list[str]], 
     client = boto3.client("ecs")
     overrides: dict[str, Any] = {}
     if options:
-        overrides = {"containerOverrides": [{"name": "job", "command": ["python", "-m", "pipelines", job, *options]}]}
+        overrides = {"containerOverrides": [{"name": "job", "command": [job, *options]}]}
     started = client.run_task(
         cluster=name,
         taskDefinition=f"{name}-{job}",

@@ -1,11 +1,12 @@
 # Work that ends: each job is one command of the pipelines' image as an ECS task, started by a schedule or by a workflow.
 locals {
+  steps = ["python", "-m", "pipelines"]
   jobs = {
-    main     = { command = ["python", "-m", "pipelines", "main"], cpu = 4096, memory = 16384 }
-    retrain  = { command = ["python", "-m", "pipelines", "retrain"], cpu = 4096, memory = 16384 }
-    monitor  = { command = ["python", "-m", "pipelines", "monitor"], cpu = 1024, memory = 4096 }
-    rollback = { command = ["python", "-m", "pipelines", "rollback", "--reason", "by hand"], cpu = 512, memory = 2048 }
-    database = { command = ["python", "-c", file("${path.module}/create_databases.py")], cpu = 256, memory = 512 }
+    main     = { start = local.steps, command = ["main"], cpu = 4096, memory = 16384 }
+    retrain  = { start = local.steps, command = ["retrain"], cpu = 4096, memory = 16384 }
+    monitor  = { start = local.steps, command = ["monitor"], cpu = 1024, memory = 4096 }
+    rollback = { start = local.steps, command = ["rollback", "--reason", "by hand"], cpu = 512, memory = 2048 }
+    database = { start = ["python", "-c"], command = [file("${path.module}/create_databases.py")], cpu = 256, memory = 512 }
   }
   scheduled = {
     retrain = var.retraining.schedule
@@ -61,7 +62,7 @@ resource "aws_ecs_task_definition" "job" {
     image                  = local.images["pipelines"]
     essential              = true
     readonlyRootFilesystem = true
-    entryPoint             = []
+    entryPoint             = each.value.start
     command                = each.value.command
     mountPoints = [
       { sourceVolume = "state", containerPath = "/state", readOnly = false },

@@ -3,7 +3,7 @@ locals {
   mlflow_url = "https://${var.mlflow_tls.hostname}"
   mlflow_secrets = {
     MLFLOW_BACKEND_STORE_URI       = "${aws_secretsmanager_secret.database["mlflow"].arn}:url::"
-    USERS_DATABASE_URI             = "${aws_secretsmanager_secret.database["mlflow_users"].arn}:url::"
+    AUTH_DATABASE_URI              = "${aws_secretsmanager_secret.database["mlflow_users"].arn}:url::"
     MLFLOW_AUTH_ADMIN_PASSWORD     = aws_secretsmanager_secret.single["mlflow-admin"].arn
     MLFLOW_FLASK_SERVER_SECRET_KEY = aws_secretsmanager_secret.single["mlflow-session"].arn
   }
@@ -11,12 +11,6 @@ locals {
     aws_secretsmanager_secret.database["mlflow"].arn, aws_secretsmanager_secret.database["mlflow_users"].arn,
     aws_secretsmanager_secret.single["mlflow-admin"].arn, aws_secretsmanager_secret.single["mlflow-session"].arn,
   ]
-  # MLflow reads its users' database from a file only.
-  mlflow_command = <<-EOT
-    umask 077
-    printf '[mlflow]\ndefault_permission = READ\ndatabase_uri = %s\nadmin_username = admin\nauth_cache_ttl_seconds = 60\n' "$USERS_DATABASE_URI" > /tmp/auth.ini
-    exec mlflow server --app-name basic-auth --host 0.0.0.0 --port 5000 --workers 2
-  EOT
 }
 
 resource "aws_ecs_cluster" "platform" {
@@ -43,15 +37,12 @@ resource "aws_ecs_task_definition" "mlflow" {
     image                  = local.images["mlflow"]
     essential              = true
     readonlyRootFilesystem = true
-    entryPoint             = ["/bin/sh", "-c"]
-    command                = [local.mlflow_command]
     portMappings           = [{ containerPort = 5000, hostPort = 5000, protocol = "tcp" }]
     mountPoints            = [{ sourceVolume = "tmp", containerPath = "/tmp", readOnly = false }]
     environment = [
       { name = "AWS_DEFAULT_REGION", value = var.region },
       { name = "HOME", value = "/tmp" },
       { name = "MLFLOW_ARTIFACTS_DESTINATION", value = "s3://${aws_s3_bucket.platform.bucket}/artifacts" },
-      { name = "MLFLOW_AUTH_CONFIG_PATH", value = "/tmp/auth.ini" },
       { name = "MLFLOW_DISABLE_TELEMETRY", value = "true" },
       { name = "MLFLOW_SERVER_ALLOWED_HOSTS", value = var.mlflow_tls.hostname },
       { name = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", value = "false" },

@@ -48,7 +48,7 @@ def test_options_follow_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     ecs = Ecs({"exitCode": 0})
     assert start(ecs, monkeypatch, "rollback", "--reason", "too many alarms") == 0
     (override,) = ecs.asked["overrides"]["containerOverrides"]
-    assert override["command"] == ["python", "-m", "pipelines", "rollback", "--reason", "too many alarms"]
+    assert override["command"] == ["rollback", "--reason", "too many alarms"]
 
 
 def test_a_task_without_an_exit_code_never_ran(monkeypatch: pytest.MonkeyPatch) -> None:
