@@ -129,6 +129,10 @@ resource "aws_route53_zone" "mlflow" {
   vpc {
     vpc_id = aws_vpc.platform.id
   }
+  lifecycle {
+    # the network from which people come, such as a VPN's, may be associated too
+    ignore_changes = [vpc]
+  }
 }
 
 resource "aws_route53_record" "mlflow" {
