@@ -52,5 +52,6 @@ resource "aws_db_instance" "platform" {
   deletion_protection             = var.protect_data
   skip_final_snapshot             = !var.protect_data
   final_snapshot_identifier       = "${var.name}-final"
+  depends_on                      = [aws_cloudwatch_log_group.ours]
   enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
 }

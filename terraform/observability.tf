@@ -7,6 +7,9 @@ locals {
       mlflow = "/ecs/${var.name}/mlflow"
       jobs   = "/ecs/${var.name}/jobs"
       ended  = "/aws/events/${var.name}-jobs"
+      # RDS makes these itself, without an end to what they keep, unless they are there before it
+      postgresql = "/aws/rds/instance/${var.name}/postgresql"
+      upgrade    = "/aws/rds/instance/${var.name}/upgrade"
     },
     local.apprunner ? {} : { gateway = "/ecs/${local.service}" },
   )

@@ -167,7 +167,7 @@ PUSH = (
 def test_github_pushes_its_images_and_deploys_the_gateway_alone(
     platform: Platform, action: str, resource: str, allowed: bool
 ) -> None:
-    """moto enforces by resource in S3 alone and has no App Runner, so its evaluator reads the policy that was applied."""
+    """moto enforces by resource in S3 alone and has no App Runner: its evaluator reads the policy that was applied."""
     policy = platform.client("iam").get_role_policy(RoleName="GitHubActionsRole", PolicyName="deploy")
     result = IAMPolicy(json.dumps(policy["PolicyDocument"])).is_action_permitted(action, f"arn:aws:{resource}")
     assert (result is PermissionResult.PERMITTED) is allowed
