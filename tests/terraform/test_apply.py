@@ -25,7 +25,8 @@ def refused(operation: Any, **arguments: Any) -> bool:
     try:
         operation(**arguments)
     except ClientError as error:
-        return error.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+        # moto words it in XML whatever the service's protocol is, so that the code is lost on the way
+        return bool(error.response["ResponseMetadata"]["HTTPStatusCode"] == 403)
     return False
 
 
