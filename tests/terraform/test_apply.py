@@ -130,7 +130,7 @@ def test_github_logs_in_to_the_registry_and_reaches_nothing_else(platform: Platf
     try:
         assert clients["ecr"].get_authorization_token()["authorizationData"]
         assert refused(clients["ecr"].delete_repository, **registry, force=True)
-        assert refused(clients["ecr"].put_lifecycle_policy, **registry, lifecyclePolicyText="{}")
+        assert refused(clients["ecr"].put_lifecycle_policy, **registry, lifecyclePolicyText=" " * 100)
         assert refused(clients["s3"].get_object, Bucket=BUCKET, Key="releases/Production.json")
         assert refused(clients["secretsmanager"].get_secret_value, SecretId="fraud-detection/bootstrap-key")
         assert refused(clients["iam"].create_user, UserName="me")
