@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT) --backend $(BACKEND)
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test test-slow soak bench lint audit format lock clean
+.PHONY: help run smoke test test-slow soak bench coverage terraform workflows audit sbom lint format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,20 @@ soak: $(VENV)/dev.stamp ## fault loops in full numbers, by hand
 
 bench: $(VENV)/dev.stamp ## measurements; each prints its figures
 	@for file in benchmarks/bench_*.py; do PYTHONPATH=. $(BIN)/python $$file || exit 1; done
+
+coverage: $(VENV)/dev.stamp ## quick tests with the share of lines that they reach (var/coverage.xml)
+	@mkdir -p var
+	@$(BIN)/python -m pytest -m "not slow and not soak" --cov=ml_project --cov=stores --cov=pipelines --cov=serving --cov-report=term --cov-report=xml:var/coverage.xml
+
+terraform: $(VENV)/dev.stamp ## fmt, validate, terraform test and checkov (CHECKOV=its program) on terraform/
+	@$(BIN)/python -m pytest tests/terraform/test_roots.py
+
+workflows: $(VENV)/dev.stamp ## check .github/workflows
+	@$(BIN)/python -m pytest tests/unit/test_workflows.py
+
+sbom: $(VENV)/dev.stamp ## bill of materials of the locked requirements (var/sbom); fails on known vulnerabilities
+	@mkdir -p var/sbom
+	@for group in gateway pipelines; do $(BIN)/pip-audit --require-hashes --disable-pip -r requirements/$$group.txt -f cyclonedx-json -o var/sbom/$$group.json || exit 1; done
 
 lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .

@@ -1,0 +1,105 @@
+# Terraform itself. It manages these services in one region; roles only under the platform's prefix, and only within the
+# boundary, so that it cannot make itself or anybody else an administrator.
+data "aws_iam_policy_document" "apply" {
+  #checkov:skip=CKV_AWS_356:what Terraform creates has no ARN yet; region, prefix and boundary limit it
+  #checkov:skip=CKV_AWS_111:writing is Terraform's work; region, prefix and boundary limit it
+  #checkov:skip=CKV_AWS_109:roles only under the prefix and within the boundary
+  #checkov:skip=CKV_AWS_108:the role runs in an environment that wants reviewers
+  #checkov:skip=CKV2_AWS_40:no iam:*; see the statements about roles
+  statement {
+    sid = "Services"
+    actions = [
+      "apprunner:*", "application-autoscaling:*", "chatbot:*", "cloudwatch:*", "ec2:*", "ecs:*", "elasticloadbalancing:*",
+      "events:*", "kms:*", "logs:*", "rds:*", "scheduler:*", "secretsmanager:*", "sns:*", "sqs:*",
+      "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:ListTagsForResource",
+    ]
+    resources = ["*"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      values   = [var.region]
+    }
+  }
+  statement {
+    sid       = "ServicesWithoutRegion"
+    actions   = ["budgets:*", "route53:*", "sts:GetCallerIdentity"]
+    resources = ["*"]
+  }
+  statement {
+    sid     = "Buckets"
+    actions = ["s3:*"]
+    resources = [
+      "${local.prefix}:s3:::${var.name}-*",
+      "${local.prefix}:s3:::${var.name}-*/*",
+    ]
+  }
+  statement {
+    sid       = "SeeRoles"
+    actions   = ["iam:Get*", "iam:List*"]
+    resources = ["*"]
+  }
+  statement {
+    sid = "RolesWithinTheBoundary"
+    actions = [
+      "iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy",
+      "iam:PutRolePermissionsBoundary",
+    ]
+    resources = [local.platform_roles]
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PermissionsBoundary"
+      values   = [aws_iam_policy.boundary.arn]
+    }
+  }
+  statement {
+    sid       = "Roles"
+    actions   = ["iam:DeleteRole", "iam:PassRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole"]
+    resources = [local.platform_roles]
+  }
+  statement {
+    sid       = "ServiceLinkedRoles"
+    actions   = ["iam:CreateServiceLinkedRole"]
+    resources = ["${local.prefix}:iam::${local.account}:role/aws-service-role/*"]
+  }
+}
+
+locals {
+  platform_roles = "${local.prefix}:iam::${local.account}:role/${var.name}-*"
+}
+
+resource "aws_iam_role_policy" "apply" {
+  name   = "apply"
+  role   = aws_iam_role.github["apply"].id
+  policy = data.aws_iam_policy_document.apply.json
+}
+
+# The most that any role of the platform can ever do, whatever its own policy says.
+data "aws_iam_policy_document" "boundary" {
+  #checkov:skip=CKV_AWS_356:a boundary grants nothing, it only limits
+  #checkov:skip=CKV_AWS_111:a boundary grants nothing, it only limits
+  #checkov:skip=CKV_AWS_108:a boundary grants nothing, it only limits
+  #checkov:skip=CKV_AWS_109:a boundary grants nothing, it only limits
+  #checkov:skip=CKV_AWS_107:a boundary grants nothing, it only limits
+  statement {
+    sid = "Most"
+    actions = [
+      "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:GetAuthorizationToken",
+      "ecr:GetDownloadUrlForLayer", "ecs:RunTask", "kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream",
+      "logs:PutLogEvents", "logs:PutRetentionPolicy", "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject",
+      "s3:ListBucket", "s3:PutObject", "secretsmanager:GetSecretValue", "sqs:SendMessage", "xray:PutTelemetryRecords",
+      "xray:PutTraceSegments", "cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*",
+    ]
+    resources = ["*"]
+  }
+  statement {
+    sid       = "HandOver"
+    actions   = ["iam:PassRole"]
+    resources = [local.platform_roles]
+  }
+}
+
+resource "aws_iam_policy" "boundary" {
+  name        = "${var.name}-boundary"
+  description = "The most that a role of the platform can do"
+  policy      = data.aws_iam_policy_document.boundary.json
+}

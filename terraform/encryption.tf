@@ -1,0 +1,44 @@
+# One key for everything that rests: bucket, database, secrets, logs, queue, topic.
+data "aws_iam_policy_document" "key" {
+  #checkov:skip=CKV_AWS_109:a key's policy speaks of this key only, and without the account nobody could manage it
+  #checkov:skip=CKV_AWS_111:a key's policy speaks of this key only
+  #checkov:skip=CKV_AWS_356:in a key's policy * is this key
+  statement {
+    sid       = "AccountByItsPolicies"
+    actions   = ["kms:*"]
+    resources = ["*"]
+    principals {
+      type        = "AWS"
+      identifiers = ["${local.prefix}:iam::${local.account}:root"]
+    }
+  }
+  statement {
+    sid       = "ServicesThatWriteEncrypted"
+    actions   = ["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"]
+    resources = ["*"]
+    principals {
+      type = "Service"
+      identifiers = [
+        "logs.${var.region}.amazonaws.com", "cloudwatch.amazonaws.com", "events.amazonaws.com",
+        "scheduler.amazonaws.com", "budgets.amazonaws.com",
+      ]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
+  }
+}
+
+resource "aws_kms_key" "platform" {
+  description             = "${var.name}: everything at rest"
+  enable_key_rotation     = true
+  deletion_window_in_days = 30
+  policy                  = data.aws_iam_policy_document.key.json
+}
+
+resource "aws_kms_alias" "platform" {
+  name          = "alias/${var.name}"
+  target_key_id = aws_kms_key.platform.key_id
+}

@@ -1,0 +1,64 @@
+"""moto's server, with the operations added that Terraform wants of it and that it lacks; ``argv`` is moto_server's."""
+
+import json
+import sys
+import uuid
+from typing import Any
+
+from moto.budgets.models import budgets_backends
+from moto.budgets.responses import BudgetsResponse
+from moto.logs.responses import LogsResponse
+from moto.server import main
+
+searches: dict[str, dict[str, Any]] = {}
+budget_tags: dict[str, list[dict[str, str]]] = {}
+create_budget_without_tags = BudgetsResponse.create_budget
+
+
+def put_query_definition(self: LogsResponse) -> str:
+    """Keep a saved search."""
+    body = json.loads(self.body)
+    identifier = body.get("queryDefinitionId") or str(uuid.uuid4())
+    searches[identifier] = {**body, "queryDefinitionId": identifier}
+    return json.dumps({"queryDefinitionId": identifier})
+
+
+def describe_query_definitions(self: LogsResponse) -> str:
+    """All saved searches whose name begins so."""
+    prefix = json.loads(self.body).get("queryDefinitionNamePrefix") or ""
+    return json.dumps({"queryDefinitions": [one for one in searches.values() if one["name"].startswith(prefix)]})
+
+
+def delete_query_definition(self: LogsResponse) -> str:
+    """Forget one."""
+    return json.dumps({"success": searches.pop(json.loads(self.body)["queryDefinitionId"], None) is not None})
+
+
+def describe_subscribers_for_notification(self: BudgetsResponse) -> str:
+    """Who hears of a budget's threshold."""
+    body = json.loads(self.body)
+    budget = budgets_backends[self.current_account][self.partition].budgets[body["AccountId"]][body["BudgetName"]]
+    wanted = body["Notification"]
+    found = [one for one in budget.notifications if all(one.details.get(name) == wanted[name] for name in wanted)]
+    return json.dumps({"Subscribers": [subscriber for one in found for subscriber in one.subscribers]})
+
+
+def create_budget(self: BudgetsResponse) -> str:
+    """Keep the tags too."""
+    body = json.loads(self.body)
+    budget_tags[body["Budget"]["BudgetName"]] = body.get("ResourceTags") or []
+    return create_budget_without_tags(self)
+
+
+def list_tags_for_resource(self: BudgetsResponse) -> str:
+    """A budget's tags; its ARN ends in its name."""
+    return json.dumps({"ResourceTags": budget_tags[json.loads(self.body)["ResourceARN"].rpartition("/")[2]]})
+
+
+for function in (put_query_definition, describe_query_definitions, delete_query_definition):
+    setattr(LogsResponse, function.__name__, function)
+for function in (create_budget, list_tags_for_resource, describe_subscribers_for_notification):
+    setattr(BudgetsResponse, function.__name__, function)
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
