@@ -5,11 +5,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mlflow.entities import Run as MlflowRun
-from mlflow.exceptions import MlflowException
 
 from ml_project.bundle import Bundle, read_bundle
 from ml_project.dataset import Dataset
-from ml_project.errors import InvalidInput, Unavailable
+from ml_project.errors import InvalidInput
 from ml_project.policies import Thresholds
 from pipelines.model_logging import TWIN, read_run_bundle
 from pipelines.tracking import Tracker
@@ -57,15 +56,7 @@ def read_version(tracker: Tracker, registry: Registry, number: int) -> ComparedV
     InvalidInput
         When there is no such version.
     """
-    try:
-        version = registry.version(number)
-    except Unavailable as error:
-        cause = error.__cause__
-        if isinstance(cause, MlflowException) and cause.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise InvalidInput(
-                f"{registry.model_name} has no version {number}.", "See the versions in `mlflow ui`."
-            ) from error
-        raise
+    version = registry.version(number)
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         registry.download_bundle(number, folder)

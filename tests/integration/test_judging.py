@@ -137,7 +137,7 @@ def test_a_version_compared_with_itself_differs_by_nothing(executed: Execution, 
 
 
 def test_versions_that_do_not_exist_cannot_be_compared(executed: Execution) -> None:
-    with pytest.raises(InvalidInput, match="has no version 77"):
+    with pytest.raises(InvalidInput, match="There is no version 77"):
         run_compare(executed.settings, 1, 77)
 
 
