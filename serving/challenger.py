@@ -1,16 +1,13 @@
 """Follows the alias Challenger: the version that scores in the shadow of the one that answers.
 
-A daemon thread for the reasons of `serving.watcher`, at the lowest priority. Whatever fails is said and nothing more:
-nobody waits for a challenger.
+A daemon thread for the reasons of `serving.watcher`. Whatever fails is said and nothing more: nobody waits for a
+challenger.
 """
 
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -93,7 +90,6 @@ class ChallengerWatcher:
                 _log.warning("no new challenger: %s", message, exc_info=unexpected)
 
     def _run(self) -> None:
-        lowest_priority()
         while not self._stopping.is_set():
             self.check()
             self._stopping.wait(self._poll_seconds)
@@ -130,10 +126,3 @@ class ChallengerWatcher:
             return
         self.current = challenger
         _log.info("challenger is version %s", challenger.version if challenger else "none")
-
-
-def lowest_priority() -> None:
-    """Let this thread run when no other wants to; Linux alone gives each thread a priority of its own."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

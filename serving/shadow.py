@@ -1,8 +1,9 @@
 """Lets a challenger score live traffic without answering: beside the requests, and at nobody's cost but a core's rest.
 
-What was answered is offered and never waited for: a bounded queue, a thread of lowest priority that looks into it once
-a second, so that nobody spends time on waking it, and small groups, so that it never holds the interpreter for long.
-What finds no room is dropped, what cannot be scored or kept is lost; both are counted.
+What was answered is offered and never waited for: a bounded queue, and a thread that looks into it once a second, so
+that nobody spends time on waking it, and gives way by small groups with rests between them. Not by the system's thread
+priority: on a busy machine a thread that is put off while it holds the interpreter puts everybody off (a p99 of 1.8 s
+was seen). What finds no room is dropped, what cannot be scored or kept is lost; both are counted.
 """
 
 import logging
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.errors import FraudError, Unavailable
-from serving.challenger import Challenger, ChallengerWatcher, lowest_priority
+from serving.challenger import Challenger, ChallengerWatcher
 from serving.predictions import DECISIONS, Predictions, decide_all
 
 if TYPE_CHECKING:
@@ -119,7 +120,6 @@ class Shadow:
             self._offered.append(_Offered(challenger, predictions.transactions.raw[part], ids, received_at))
 
     def _run(self) -> None:
-        lowest_priority()
         closing = False
         while not closing:
             closing = self._closing.wait(_ROUND_SECONDS)
