@@ -62,10 +62,12 @@ def measure(model: Reference, scratch: Path, seconds: float, rounds: int) -> dic
         wait_for_challenger(running["shadow on"])
         for gateway in running.values():
             load.run(gateway.target("/predict"), model.transactions, CLIENTS[-1], 2)  # warm up
+        used = {name: [-gateway.cpu_seconds, 0.0] for name, gateway in running.items()}
         for _ in range(rounds):
             for clients in CLIENTS:
                 for name, gateway in running.items():
                     measured = load.run(gateway.target("/predict"), model.transactions, clients, seconds)
+                    used[name][1] += len(measured.latency)
                     for what, value in (
                         ("p50", measured.milliseconds(0.5)),
                         ("p99", measured.milliseconds(0.99)),
@@ -76,9 +78,12 @@ def measure(model: Reference, scratch: Path, seconds: float, rounds: int) -> dic
             name: {what: statistics.median(values) for what, values in measured.items()}
             for name, measured in found.items()
         }
+        outcomes = rows(running["shadow on"])
         for name, gateway in running.items():
+            cpu, requests = used[name][0] + gateway.cpu_seconds, used[name][1]
+            figures[name]["processor ms a request"] = cpu / requests * 1000
             figures[name]["memory, MB"] = gateway.resident / 2**20
-        return figures | {"rows of the challenger": rows(running["shadow on"])}
+        return figures | {"rows of the challenger": outcomes}
 
 
 def registered(scratch: Path, bundles: list[Bundle]) -> str:
