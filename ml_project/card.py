@@ -1,13 +1,19 @@
-"""A model card as data: who serves a version can say what it is, how good, and what another threshold would do."""
+"""A model card as data: who serves a version can say what it is, how good, and what another threshold would do.
+
+The gateway reads cards too, and has no pandas: what makes them is imported for its types only.
+"""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ml_project.curve import RankingCurve
-from ml_project.metrics import Estimate
 from ml_project.policies import NEVER
+
+if TYPE_CHECKING:
+    from ml_project.curve import RankingCurve
+    from ml_project.metrics import Estimate
 
 CARD_VERSION = 1
 POINTS = 200
@@ -26,7 +32,7 @@ class Figure(_Frozen):
     high: float
 
     @classmethod
-    def of(cls, estimate: Estimate) -> "Figure":
+    def of(cls, estimate: "Estimate") -> "Figure":
         """The same as data."""
         return cls(value=estimate.value, low=estimate.low, high=estimate.high)
 
@@ -46,7 +52,7 @@ class ThresholdCurve(_Frozen):
 
     @classmethod
     def of(
-        cls, curve: RankingCurve, review_cost: float, days: float, marked: Sequence[float] = (), points: int = POINTS
+        cls, curve: "RankingCurve", review_cost: float, days: float, marked: Sequence[float] = (), points: int = POINTS
     ) -> "ThresholdCurve":
         """A curve thinned to ``points``: dense where frauds are and at the top, with ``marked`` thresholds in it."""
         kept = _thinned(curve, marked, points)
@@ -65,7 +71,7 @@ class ThresholdCurve(_Frozen):
         return sum(value >= threshold for value in self.threshold) - 1
 
 
-def _thinned(curve: RankingCurve, marked: Sequence[float], points: int) -> list[int]:
+def _thinned(curve: "RankingCurve", marked: Sequence[float], points: int) -> list[int]:
     last = len(curve.score) - 1
     wanted = [curve.at(threshold) for threshold in marked if threshold < NEVER]
     must = {0, last, *(point for point in wanted if point >= 0)}

@@ -49,7 +49,7 @@ def threshold(settings: PipelineSettings, run: Run) -> Measured:
         shipped = _finished(refit, settings.policy, carried, forward)
         chosen = {name: each.thresholds for name, each in measured.items()}
         log_bundle(run, _finished(twin, settings.policy, chosen, validation), TWIN)
-        uri = log_model(run, shipped, settings.mlflow_uri)
+        uri = log_model(run, shipped)
     run.log(
         tags={
             DIGEST_TAG: shipped.digest,

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
 
+from serving.challenger import ChallengerWatcher
 from serving.dependencies import Gateway
 from serving.description import describe_keys
 from serving.direct import DirectPredict
@@ -18,13 +19,15 @@ from serving.guard import Guard
 from serving.headers import SecurityHeaders
 from serving.live_model import ModelSlot
 from serving.metrics import GatewayMetrics
-from serving.model_source import ModelSource, connect, released
+from serving.model_source import BundleSource, ModelSource, connect, connect_challenger, released
+from serving.past_promotions import PastPromotions
 from serving.problems import install_error_handlers
 from serving.rate_limits import RateLimit
 from serving.request_log import RequestLog
 from serving.request_record import HEADER
-from serving.routes import docs, features, feedback, health, hooks, metrics, predict, predict_batch, predictions
+from serving.routes import docs, features, feedback, health, hooks, metrics, model, predict, predict_batch, predictions
 from serving.settings import GatewaySettings
+from serving.shadow import Shadow
 from serving.shared_metrics import SharedMetrics
 from serving.watcher import Watcher
 
@@ -41,6 +44,7 @@ def create_app(
     source: ModelSource | None = None,
     store: "DecisionStore | None" = None,
     shared: SharedMetrics | None = None,
+    challenger: BundleSource | None = None,
 ) -> FastAPI:
     """The gateway as an ASGI application; its lifespan runs the watcher and holds the decision store open.
 
@@ -53,24 +57,35 @@ def create_app(
         Where decisions are kept; by default the database that the settings name.
     shared : SharedMetrics, optional
         Where one of several workers finds the metrics of all.
+    challenger : BundleSource, optional
+        Where challengers come from; by default the same registry.
     """
     slot = ModelSlot()
     emf = EmfLines(settings.emf_namespace, settings.model_name) if settings.emf_namespace else None
     connected = partial(connect, settings) if source is None else lambda: source
     at_once = partial(released, settings) if source is None else None
     watcher = Watcher(connected, slot, settings.poll_seconds, settings.threads, at_once)
+    shadow = None
+    if settings.shadow_share:
+        challenged = partial(connect_challenger, settings) if challenger is None else lambda: challenger
+        shadow = Shadow(settings.shadow_share, ChallengerWatcher(challenged, slot, settings.poll_seconds))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         watcher.start()
         gateway.opened = await to_thread.run_sync(_open_decisions, settings, store)
         gateway.opened.report_to(app.state.metrics)
+        if shadow is not None:
+            shadow.start(gateway.opened.store.add_shadow)
+            gateway.opened.shadow = shadow
         if shared is not None and shared.others:
             await _model_or_trouble(slot)
         async with app.state.metrics.refreshed(), emf.flushed_every(settings.emf_seconds) if emf else nullcontext():
             yield
         if limit is not None:
             await limit.close()
+        if shadow is not None:
+            await to_thread.run_sync(shadow.close)
         await to_thread.run_sync(gateway.opened.close)
         await to_thread.run_sync(watcher.stop)
 
@@ -78,11 +93,14 @@ def create_app(
     # OpenTelemetry's providers with every request; ours is in serving.metrics.
     quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     app = FastAPI(title="Card-fraud gateway", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=quiet)
-    app.state.gateway = gateway = Gateway(settings, slot, CapacityLimiter(settings.batch_workers), watcher.look_now)
-    app.state.metrics = GatewayMetrics(slot, emf, shared)
+    past = PastPromotions(watcher, at_once)
+    app.state.gateway = gateway = Gateway(
+        settings, slot, CapacityLimiter(settings.batch_workers), watcher.look_now, past, shadow
+    )
+    app.state.metrics = GatewayMetrics(slot, emf, shared, shadow)
     install_error_handlers(app)
     # Routes are tried in this order, at about 10 microseconds each: the busiest stands first.
-    for routes in (predict, predict_batch, feedback, predictions, health, features, metrics, hooks, docs):
+    for routes in (predict, predict_batch, feedback, predictions, health, features, model, metrics, hooks, docs):
         app.include_router(routes.router)
     describe_keys(app)
     app.add_middleware(DirectPredict, gateway=gateway)

@@ -18,6 +18,7 @@ from serving.metrics import GatewayMetrics
 from serving.predictions import Predictions
 from serving.request_record import RequestRecord, stage
 from serving.settings import GatewaySettings
+from serving.shadow import Shadow
 from serving.stored_predictions import described, label_described
 from stores.decisions import (
     SCOPES,
@@ -46,6 +47,11 @@ class Decisions:
     store : DecisionStore, optional
         By default the one that the settings name.
 
+    Attributes
+    ----------
+    shadow : Shadow or None
+        Is offered what was decided anew, once it is kept.
+
     Raises
     ------
     FraudError
@@ -54,6 +60,7 @@ class Decisions:
 
     def __init__(self, settings: GatewaySettings, store: DecisionStore | None = None) -> None:
         self._settings = settings
+        self.shadow: Shadow | None = None
         self.store = DecisionStore(open_engine(settings.decisions_url)) if store is None else store
         self.keys = Keys(self.store.engine)
         self._closing = threading.Event()
@@ -89,6 +96,8 @@ class Decisions:
         with stage("keep"):
             stored = await asyncio.wrap_future(self.writer.submit(record_of_one(predictions, request)))
         named = replace(predictions, prediction_ids=[stored.record.prediction_id], kept=stored.kept)
+        if self.shadow is not None and not stored.repeated:
+            self.shadow.offer(named, stored.record.received_at)
         return with_firsts(named, {0: stored.record} if stored.repeated else {})
 
     def keep_chunk(self, predictions: Predictions, request: RequestRecord) -> tuple[Predictions, Mapping[int, str]]:
@@ -103,6 +112,8 @@ class Decisions:
             stored = self.writer.keep_segment(chunk)
         kept: Literal["database", "spool"] = "spool" if stored.kept == "spool" else "database"
         named = replace(predictions, prediction_ids=chunk.prediction_ids, kept=kept)
+        if self.shadow is not None:
+            self.shadow.offer(named, chunk.received_at, stored.firsts.keys() | stored.conflicts.keys())
         return with_firsts(named, self._first_records(stored.firsts)), stored.conflicts
 
     def label(self, items: Sequence[tuple[str | None, str | None, int]], reviewer: str) -> list[dict[str, Any]]:

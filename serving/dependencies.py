@@ -12,7 +12,9 @@ from fastapi import Depends, Request
 
 from serving.errors import NoModel
 from serving.live_model import LiveModel, ModelSlot
+from serving.past_promotions import PastPromotions
 from serving.settings import GatewaySettings
+from serving.shadow import Shadow
 
 if TYPE_CHECKING:
     from serving.decisions import Decisions
@@ -26,6 +28,10 @@ class Gateway:
     ----------
     look_now : callable
         Has the registry asked at once, in all workers.
+    past : PastPromotions
+        How the live version came to answer.
+    shadow : Shadow or None
+        Where a challenger scores too; None where that is not wanted.
     opened : Decisions or None
         The decision store, between start-up and shutdown.
     """
@@ -34,6 +40,8 @@ class Gateway:
     slot: ModelSlot
     batches: CapacityLimiter
     look_now: Callable[[], None]
+    past: PastPromotions
+    shadow: Shadow | None = None
     opened: "Decisions | None" = None
 
     @property

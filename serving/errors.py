@@ -58,6 +58,12 @@ class UnknownPrediction(FraudError):
     status = 404
 
 
+class NoCard(FraudError):
+    """A live version that nobody wrote a model card of."""
+
+    status = 404
+
+
 class NotAcceptable(FraudError):
     """An answer in a type that cannot be given."""
 

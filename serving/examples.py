@@ -56,6 +56,76 @@ KEPT: Final[dict[str, Any]] = {
 }
 """A kept prediction, as reviewers see it."""
 
+_FIGURE: Final = {"value": 0.83, "low": 0.75, "high": 0.9}
+_CURVE: Final = {
+    "threshold": [0.9, 0.01],
+    "recall": [0.4, 0.85],
+    "precision": [1.0, 0.7],
+    "false_positive_rate": [0.0, 0.001],
+    "alerts_per_day": [12.0, 150.0],
+    "cost_per_day": [900.0, 600.0],
+}
+MODEL: Final[dict[str, Any]] = {
+    "model_version": "3",
+    "digest": KEPT["bundle_digest"],
+    "named_by": "registry",
+    "loaded_at": "2026-01-02T03:04:05Z",
+    "trouble": None,
+    "swaps": {"live": 1, "refused": 0, "failed": 0},
+    "policy": "recall_at_fpr",
+    "alert_threshold": 0.01,
+    "decline_threshold": 0.9,
+    "card": {
+        "card_version": 1,
+        "model_name": "fraud-ensemble",
+        "version": 3,
+        "purpose": "Scores card transactions for fraud as they come in.",
+        "limits": ["Frauds are few, so every figure is uncertain."],
+        "data": {
+            "source": "kaggle",
+            "name": "creditcard.csv",
+            "digest": "76274b691b16a6c49d3f159c883398e0",
+            "rows": 284807,
+            "frauds": 492,
+            "first_moment": 0.0,
+            "last_moment": 172792.0,
+            "splits": {"test": {"rows": 56962, "frauds": 75, "days": 0.4}},
+        },
+        "figures": {"average_precision": _FIGURE},
+        "policy": "recall_at_fpr",
+        "policies": {"recall_at_fpr": {"alert": 0.01, "decline": 0.9, "test": {"recall": _FIGURE}}},
+        "alerts_per_day": 200.0,
+        "review_cost": 5.0,
+        "ablations": {"xgboost_alone": {"average_precision": _FIGURE, "difference": _FIGURE}},
+        "test_curve": _CURVE,
+        "what_if": _CURVE,
+        "calibration": {"predicted": [0.1], "observed": [0.12], "rows": [50.0]},
+        "samples": [
+            {
+                "fraud": False,
+                "transaction": {name: TRANSACTION[name] for name in RAW_FEATURES},
+                "scores": {"hybrid_score": 1.45e-06},
+            }
+        ],
+        "settings": {"max_depth": "5"},
+        "lineage": {"run": "0f8fad5bd9cb469fa16570867728950e", "git commit": "1b2c3d4"},
+        "gate": "passed",
+    },
+}
+
+PROMOTION: Final[dict[str, Any]] = {
+    "number": 7,
+    "kind": "promote",
+    "origin": 2,
+    "to": 3,
+    "who": "anna",
+    "asked_by": None,
+    "when": "2026-01-02T03:04:05Z",
+    "why": "the gate let it pass",
+    "gate": "passed",
+    "outcome": "done",
+}
+
 PROBLEM_DETAILS: Final = {
     400: "The body is not JSON: expected value at line 1 column 1.",
     401: "There is no valid API key. Send the header Authorization: Bearer KEY.",

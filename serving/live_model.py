@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ml_project.card import Card
 from ml_project.reasons import Explainer
 from ml_project.scorer import BATCH_ROWS, Scorer
 
@@ -21,12 +22,13 @@ _WARM_UP_BATCHES = 3
 
 @dataclass(frozen=True, slots=True)
 class LiveModel:
-    """A scorer, what explains its scores, and the version that both belong to."""
+    """A scorer, what explains its scores, the version that both belong to and, once it was found, its model card."""
 
     scorer: Scorer
     explainer: Explainer
     live: "LiveVersion"
     loaded_at: datetime
+    card: Card | None = None
 
     @property
     def version(self) -> str:

@@ -24,6 +24,8 @@ from serving.live_gauges import REFRESH_SECONDS, LiveGauges, ProcessGauges
 from serving.live_model import ModelSlot
 from serving.predictions import DECISIONS
 from serving.request_record import RequestRecord
+from serving.shadow import Shadow
+from serving.shadow_gauges import ShadowGauges
 from serving.shared_metrics import SharedMetrics
 
 PREDICTION_ROUTES: Final = {"/predict": "single", "/predict-batch": "batch"}
@@ -57,6 +59,7 @@ class GatewayMetrics:
     emf : EmfLines, optional
     shared : SharedMetrics, optional
         Given to one of several workers, which then shows the figures of all.
+    shadow : Shadow, optional
 
     Attributes
     ----------
@@ -65,11 +68,18 @@ class GatewayMetrics:
     live : LiveGauges
     """
 
-    def __init__(self, slot: ModelSlot, emf: EmfLines | None = None, shared: SharedMetrics | None = None) -> None:
+    def __init__(
+        self,
+        slot: ModelSlot,
+        emf: EmfLines | None = None,
+        shared: SharedMetrics | None = None,
+        shadow: Shadow | None = None,
+    ) -> None:
         self.emf = emf
         self._shared = shared
         own = CollectorRegistry()
         self.live = LiveGauges(own, slot)
+        self._shadow = None if shadow is None else ShadowGauges(own, shadow)
         if shared is None:
             self.registry, self._process = own, None
             ProcessCollector(registry=own)
@@ -122,6 +132,8 @@ class GatewayMetrics:
     def refresh(self) -> None:
         """Bring what describes the present up to date."""
         self.live.refresh()
+        if self._shadow is not None:
+            self._shadow.refresh()
         if self._process is not None:
             self._process.refresh()
 

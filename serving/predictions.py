@@ -172,7 +172,7 @@ def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) 
         raise ScoringFailed(
             f"Version {model.version} gave a score that is no number.", "Roll back to the version before."
         )
-    decisions = _decide_all(scores.hybrid, model.scorer.thresholds)
+    decisions = decide_all(scores.hybrid, model.scorer.thresholds)
     count_decisions(np.bincount(decisions, minlength=len(DECISIONS)).tolist())
     rows = _rows_to_explain(decisions, explain)
     explained: list[Explanation] = []
@@ -182,7 +182,7 @@ def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) 
     return Predictions(model, transactions, scores, decisions, dict(zip(rows.tolist(), explained, strict=True)))
 
 
-def _decide_all(hybrid: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:
+def decide_all(hybrid: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:
     """`ml_project.scorer.decide` for many at once."""
     declined = hybrid >= thresholds.decline
     return np.add(declined, declined | (hybrid >= thresholds.alert), dtype=np.int8)

@@ -44,6 +44,7 @@ def replay(record: DecisionRecord, settings: GatewaySettings) -> Replay:
         When they cannot be fetched.
     """
     quiet_mlflow()  # before what imports MLflow
+    from stores.history import History
     from stores.production import LiveVersion, Production
     from stores.registry import Registry
     from stores.releases import open_releases
@@ -56,7 +57,8 @@ def replay(record: DecisionRecord, settings: GatewaySettings) -> Replay:
         int(record.model_version), record.bundle_digest, "release pointer" if release else "registry", release
     )
     registry = Registry(settings.tracking_uri, settings.model_name)
-    scorer = Production(registry, releases, settings.bundle_cache).load(version, threads=1)
+    history = History(settings.tracking_uri, settings.model_name)
+    scorer = Production(registry, releases, settings.bundle_cache, history).load(version, threads=1)
     scores = scorer.score(np.array([record.inputs]))
     hybrid = float(scores.hybrid[0])
     return Replay(

@@ -42,6 +42,13 @@ class GatewaySettings(AccessSettings):
     poll_seconds: float = Field(
         10.0, gt=0, description="Mean time between two looks at Production; without a model at most one second."
     )
+    shadow_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the transactions that the version named Challenger scores too, without answering; 0: "
+        "none is loaded. It takes a second model's memory.",
+    )
     batch_threads: int = Field(
         0, ge=0, description="Cores that score one batch; 0 takes all, shared out among the workers."
     )

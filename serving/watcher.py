@@ -36,6 +36,11 @@ _NOISE = re.compile(r"(?<=://)[^/@\s]+(?=@)|\b0x[0-9a-f]+\b")
 _log = logging.getLogger(__name__)
 
 
+def without_noise(text: str) -> str:
+    """A message without `_NOISE`."""
+    return _NOISE.sub("***", text)
+
+
 @dataclass(frozen=True, slots=True)
 class _BadBundle:
     digest: str
@@ -76,8 +81,14 @@ class Watcher:
         self._threads = threads
         self._bad: _BadBundle | None = None
         self._registry_said: tuple[str, datetime] | None = None
+        self._card_at = 0.0
         self._stopping, self._wanted = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="model-watcher", daemon=True)
+
+    @property
+    def source(self) -> ModelSource | None:
+        """Where models come from; None as long as it could not be made."""
+        return self._source
 
     def start(self) -> None:
         """Begin to watch; returns at once."""
@@ -111,10 +122,11 @@ class Watcher:
             live = source.current()
             if live is not None:
                 self._swap(source, live)
+                self._fetch_card(source)
         except Exception as error:
             # The registry may have good files of the very same version.
             self._bad = None
-            _log.warning("no start before the registry was asked: %s", _NOISE.sub("***", str(error)))
+            _log.warning("no start before the registry was asked: %s", without_noise(str(error)))
 
     def _run(self) -> None:
         self.start_at_once()
@@ -143,6 +155,7 @@ class Watcher:
             self._swap(self._source, live)
         elif live != model.live:
             self._slot.current = replace(model, live=live)
+        self._fetch_card(self._source)
         if self._slot.trouble is not None:
             _log.info("model watch recovered")
             self._slot.trouble = None
@@ -180,13 +193,26 @@ class Watcher:
             raise
         self._slot.swaps["live"] += 1
         self._slot.current = LiveModel(scorer, explainer, live, datetime.now(UTC))
+        self._card_at = 0.0
         load_ms = round((time.perf_counter() - started) * 1000, 1)
         fields = {"model_version": str(live.version), "named_by": live.named_by, "digest": live.digest}
         _log.info("model swapped", extra={"fields": fields | {"load_ms": load_ms}})
 
+    def _fetch_card(self, source: ModelSource) -> None:
+        """Once the version answers, as nobody waits for its card; one that is not there is asked for now and then."""
+        model, now = self._slot.current, time.monotonic()
+        if model is None or model.card is not None or now < self._card_at:
+            return
+        first, self._card_at = not self._card_at, now + RETRY_BAD_BUNDLE_POLLS * self._poll_seconds
+        try:
+            self._slot.current = replace(model, card=source.card(model.live))
+        except Exception as error:
+            if first:
+                _log.warning("no model card of version %s: %s", model.version, without_noise(str(error)))
+
     def _report(self, text: str, unexpected: Exception | None = None) -> None:
         """Say it once: a server that is down for a night is one line, not thousands."""
-        message = _NOISE.sub("***", text)
+        message = without_noise(text)
         if self._slot.trouble is not None and self._slot.trouble.message == message:
             return
         self._slot.trouble = Trouble(message, datetime.now(UTC))

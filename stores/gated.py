@@ -6,16 +6,22 @@ A module without MLflow: a gateway that goes live by the release pointer asks it
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from ml_project.card import Card
 from ml_project.errors import InvalidBundle
 from ml_project.scorer import Scorer
 from stores.gate_result import cleared, verdict
 from stores.live import LiveVersion
+from stores.promotions import Promotions
 
 
 class _Source(Protocol):
     def current(self) -> LiveVersion | None: ...
 
     def load(self, live: LiveVersion, threads: int = 0) -> Scorer: ...
+
+    def card(self, live: LiveVersion) -> Card | None: ...
+
+    def promotions(self) -> Promotions: ...
 
 
 class Gated:
@@ -52,6 +58,14 @@ class Gated:
                 f"FRAUD_REQUIRE_GATE is on, and {reason}.", "Roll back, then promote it with `python -m pipelines`."
             )
         return self._source.load(live, threads)
+
+    def card(self, live: LiveVersion) -> Card | None:
+        """A version's model card."""
+        return self._source.card(live)
+
+    def promotions(self) -> Promotions:
+        """Moves of Production."""
+        return self._source.promotions()
 
 
 def released_gate(live: LiveVersion) -> Mapping[str, object]:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ml_project.card import Card
 from ml_project.errors import InvalidBundle, Unavailable
 from ml_project.scorer import Scorer, load_scorer
+from stores.promotions import Promotions, promotion_of
 from stores.releases import Release, Releases
 
 
@@ -61,6 +63,23 @@ class ReleasedProduction:
             self._releases.download_bundle(release, folder)
 
         return load_cached(self._cache / live.digest, live, download, threads)
+
+    def card(self, live: LiveVersion) -> Card | None:
+        """A version's model card; None where the pointer names another version, or no card.
+
+        Raises
+        ------
+        InvalidBundle, Unavailable
+            When it is not what was published, or cannot be read.
+        """
+        release = live.release or self._releases.current()
+        if release is None or (release.version, release.digest) != (live.version, live.digest):
+            return None
+        return self._releases.card(release)
+
+    def promotions(self) -> Promotions:
+        """The one promotion that the pointer knows of."""
+        return promotion_of(self._releases.current())
 
 
 def load_cached(folder: Path, live: LiveVersion, download: Callable[[Path], None], threads: int) -> Scorer:

@@ -1,18 +1,21 @@
-"""Where a gateway gets the live bundle from: the registry, or the release pointer while MLflow is down."""
+"""Where a gateway gets its bundles from: the registry, or the release pointer while MLflow is down."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ml_project.card import Card
 from ml_project.errors import InvalidBundle, Unavailable
 from ml_project.scorer import Scorer
 from stores.gate_result import gate_result
 from stores.gated import released_gate
+from stores.history import History
 from stores.live import LiveVersion, ReleasedProduction, load_cached
-from stores.registry import PRODUCTION, Registry
+from stores.promotions import Promotions, promotions_in
+from stores.registry import CHALLENGER, PRODUCTION, Registry
 from stores.releases import Releases
 
-__all__ = ["LiveVersion", "Production"]
+__all__ = ["Challenger", "LiveVersion", "Production"]
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 """The only digests taken: they name folders of the cache, which are deleted when their files are bad."""
@@ -27,12 +30,14 @@ class Production:
     releases : Releases
     cache : Path
         Folder for bundles; one subfolder per digest.
+    history : History
     """
 
-    def __init__(self, registry: Registry, releases: Releases, cache: Path) -> None:
+    def __init__(self, registry: Registry, releases: Releases, cache: Path, history: History) -> None:
         self._registry = registry
         self._released = ReleasedProduction(releases, cache)
         self._cache = cache
+        self._history = history
 
     def current(self) -> LiveVersion | None:
         """The live version; None where nothing was ever promoted.
@@ -45,20 +50,12 @@ class Production:
             When the version carries no digest: nobody vouches for its files.
         """
         try:
-            champion = self._registry.resolve(PRODUCTION)
+            return _named(self._registry, PRODUCTION)
         except Unavailable:
             released = self._released.current()
             if released is None:
                 raise
             return released
-        if champion is None:
-            return None
-        if champion.digest is None or not _SHA256.fullmatch(champion.digest):
-            raise InvalidBundle(
-                f"Version {champion.version} has no digest tag that holds a SHA-256.",
-                "Register it with `python -m pipelines promote`.",
-            )
-        return LiveVersion(champion.version, champion.digest, "registry")
 
     def gate_of(self, live: LiveVersion) -> Mapping[str, object]:
         """What the gate said of a version, from the same place that named it."""
@@ -76,8 +73,67 @@ class Production:
         """
         if live.release is not None:
             return self._released.load(live, threads)
+        return _load(self._registry, self._cache, live, threads)
 
-        def download(folder: Path) -> None:
-            self._registry.download_bundle(live.version, folder)
+    def card(self, live: LiveVersion) -> Card | None:
+        """A version's model card, as it was published or, where it was not, from its run; None where it has none.
 
-        return load_cached(self._cache / live.digest, live, download, threads)
+        Raises
+        ------
+        InvalidBundle, Unavailable
+            When it cannot be had from either.
+        """
+        try:
+            published = self._released.card(live)
+        except (InvalidBundle, Unavailable):
+            published = None
+        return published or self._registry.card(self._registry.version(live.version))
+
+    def promotions(self) -> Promotions:
+        """The history's moves of Production; what the release pointer knows while MLflow is away."""
+        try:
+            return promotions_in(self._history.read())
+        except Unavailable:
+            return self._released.promotions()
+
+
+class Challenger:
+    """What the alias Challenger names in the registry; there is no other place to learn of it.
+
+    Parameters
+    ----------
+    registry : Registry
+    cache : Path
+        The folder that `Production` has.
+    """
+
+    def __init__(self, registry: Registry, cache: Path) -> None:
+        self._registry = registry
+        self._cache = cache
+
+    def current(self) -> LiveVersion | None:
+        """The challenger; None where there is none. Raises as `Production.current` does."""
+        return _named(self._registry, CHALLENGER)
+
+    def load(self, live: LiveVersion, threads: int = 0) -> Scorer:
+        """A checked scorer of it. Raises as `Production.load` does."""
+        return _load(self._registry, self._cache, live, threads)
+
+
+def _named(registry: Registry, alias: str) -> LiveVersion | None:
+    version = registry.resolve(alias)
+    if version is None:
+        return None
+    if version.digest is None or not _SHA256.fullmatch(version.digest):
+        raise InvalidBundle(
+            f"Version {version.version} has no digest tag that holds a SHA-256.",
+            "Register it with `python -m pipelines promote`.",
+        )
+    return LiveVersion(version.version, version.digest, "registry")
+
+
+def _load(registry: Registry, cache: Path, live: LiveVersion, threads: int) -> Scorer:
+    def download(folder: Path) -> None:
+        registry.download_bundle(live.version, folder)
+
+    return load_cached(cache / live.digest, live, download, threads)

@@ -14,7 +14,9 @@ from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from pydantic import ValidationError
 
+from ml_project.card import Card
 from ml_project.errors import InvalidInput
 from stores.aliases import ALIASES, CHALLENGER, MOVED_TAG, PREVIOUS, PRODUCTION, followed, spellings
 from stores.files import take_place
@@ -25,6 +27,9 @@ __all__ = ["CHALLENGER", "PREVIOUS", "PRODUCTION", "ModelVersion", "Registry"]
 DIGEST_TAG: Final = "bundle.sha256"
 BUNDLE_PATH: Final = "artifacts/bundle"
 """Where a bundle lies inside a logged pyfunc model."""
+
+CARD_FILE: Final = "card.json"
+"""The artifact of a version's run that holds its model card."""
 
 _log = logging.getLogger(__name__)
 
@@ -159,6 +164,21 @@ class Registry:
                 artifact_uri=f"{model.rstrip('/')}/{BUNDLE_PATH}", dst_path=scratch, tracking_uri=self.tracking_uri
             )
             take_place(Path(path), folder)
+
+    def card(self, version: ModelVersion) -> Card | None:
+        """A version's model card, as promotion left it in its run; None where there is none of this bundle."""
+        with translated(self.tracking_uri), tempfile.TemporaryDirectory() as scratch:
+            if not version.run_id or CARD_FILE not in {f.path for f in self._client.list_artifacts(version.run_id)}:
+                return None
+            content = Path(self._client.download_artifacts(version.run_id, CARD_FILE, scratch)).read_bytes()
+        try:
+            card = Card.model_validate_json(content)
+        except ValidationError as error:
+            _log.warning("the model card of version %d is none: %s", version.version, error.errors()[0]["msg"])
+            return None
+        # a run that was registered twice has the card of the version that was judged last
+        said = card.version, card.lineage.get("bundle digest")
+        return card if said == (version.version, version.digest) else None
 
     def _registered_model(self) -> RegisteredModel | None:
         try:

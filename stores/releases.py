@@ -1,7 +1,8 @@
 """Releases: promoted bundles beside their pointer ``Production.json``, so that a gateway starts without MLflow.
 
-Layout below the releases' folder or prefix: ``Production.json`` and ``bundles/<digest>/<file>``. Bundles are written
-first and the pointer last, so that the pointer never names something half-written.
+Layout below the releases' folder or prefix: ``Production.json``, ``bundles/<digest>/<file>`` and
+``cards/<digest>.json``. Bundle and card are written first and the pointer last, so that the pointer never names
+something half-written.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from ml_project.bundle import FILES, Bundle, combined_digest
+from ml_project.card import Card
 from ml_project.errors import InvalidBundle
 from stores.files import take_place
 from stores.objects import MissingObject, Objects, open_objects
@@ -21,7 +23,13 @@ POINTER = "Production.json"
 
 
 class Release(BaseModel):
-    """The pointer: which version is live, where its files are and what they must hash to."""
+    """The pointer: which version is live, where its files are and what they must hash to.
+
+    Attributes
+    ----------
+    card : str or None
+        SHA-256 of the version's model card; None where it has none.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,6 +39,7 @@ class Release(BaseModel):
     files: dict[str, str]
     gate: dict[str, object]
     published_at: AwareDatetime
+    card: str | None = None
 
     @property
     def digest(self) -> str:
@@ -48,9 +57,16 @@ class Releases:
         self._objects = objects
 
     def publish(
-        self, bundle: Bundle, model_name: str, version: int, gate: dict[str, object], published_at: datetime
+        self,
+        bundle: Bundle,
+        model_name: str,
+        version: int,
+        gate: dict[str, object],
+        published_at: datetime,
+        card: Card | None = None,
     ) -> Release:
-        """Write the bundle, then the pointer; each file appears whole or not at all."""
+        """Write bundle and card, then the pointer; each file appears whole or not at all."""
+        page = None if card is None else card.model_dump_json(indent=1).encode()
         release = Release(
             model_name=model_name,
             version=version,
@@ -58,10 +74,13 @@ class Releases:
             files=bundle.file_digests,
             gate=gate,
             published_at=published_at,
+            card=None if page is None else hashlib.sha256(page).hexdigest(),
         )
         pointer = release.model_dump_json(indent=1).encode()
         for name, content in bundle.files.items():
             self._objects.write(f"{release.location}/{name}", content)
+        if page is not None:
+            self._objects.write(_card_path(release), page)
         self._objects.write(POINTER, pointer)
         return release
 
@@ -95,25 +114,48 @@ class Releases:
             copied = Path(scratch) / "bundle"
             copied.mkdir()
             for name in FILES:
-                (copied / name).write_bytes(self._published(release, name))
+                content = self._published(release, f"{release.location}/{name}", release.files.get(name))
+                (copied / name).write_bytes(content)
             take_place(copied, folder)
 
-    def _published(self, release: Release, name: str) -> bytes:
-        path = f"{release.location}/{name}"
+    def card(self, release: Release) -> Card | None:
+        """A release's model card; None where it has none.
+
+        Raises
+        ------
+        InvalidBundle
+            When it is missing, is not the one that was published, or is none.
+        """
+        if release.card is None:
+            return None
+        content = self._published(release, _card_path(release), release.card)
+        try:
+            return Card.model_validate_json(content)
+        except ValidationError as error:
+            raise InvalidBundle(
+                f"The model card of version {release.version} is not one that this software understands.",
+                "Use the software version that made it.",
+            ) from error
+
+    def _published(self, release: Release, path: str, expected: str | None) -> bytes:
         try:
             content = self._objects.read(path)
         except MissingObject as error:
             raise InvalidBundle(
-                f"The release of version {release.version} lacks {name}: {error.cause}", "Run promote again."
+                f"The release of version {release.version} lacks {path.rpartition('/')[2]}: {error.cause}",
+                "Run promote again.",
             ) from error
         digest = hashlib.sha256(content).hexdigest()
-        if digest != release.files.get(name):
+        if digest != expected:
             raise InvalidBundle(
-                f"{self._objects.address(path)} has the digest {digest}, the release pointer says "
-                f"{release.files.get(name)}.",
+                f"{self._objects.address(path)} has the digest {digest}, the release pointer says {expected}.",
                 "Somebody changed a file after promotion; promote an intact version.",
             )
         return content
+
+
+def _card_path(release: Release) -> str:
+    return f"cards/{release.card}.json"
 
 
 def open_releases(location: str, s3_endpoint_url: str = "") -> Releases:

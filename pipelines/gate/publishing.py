@@ -8,6 +8,7 @@ from pipelines.gate.page import gate_page
 from pipelines.gate.report import GateReport
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Run
+from stores.registry import CARD_FILE
 
 
 def log_report(settings: PipelineSettings, run: Run, version: int, report: GateReport) -> None:
@@ -24,7 +25,7 @@ def log_report(settings: PipelineSettings, run: Run, version: int, report: GateR
     if shipped is None:
         return
     card = build_card(run, report, evidence, shipped, settings.model_name, version)
-    run.log_text(card.model_dump_json(indent=1), "card.json")
+    run.log_text(card.model_dump_json(indent=1), CARD_FILE)
     run.log_text(card_html(card), "card.html")
     run.log_text(card_markdown(card), "card.md")
     # within MLflow's own page, so that it holds behind any host name

@@ -1,4 +1,4 @@
-"""Publishing a version's bundle and its release pointer."""
+"""Publishing a version's bundle, its model card and its release pointer."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,12 +28,17 @@ def checked_bundle(registry: Registry, version: ModelVersion) -> Bundle:
 
 
 def publish(registry: Registry, releases: Releases, version: ModelVersion) -> None:
-    """Publish a version's bundle unless the pointer says all of it already."""
+    """Publish a version's bundle and model card unless the pointer says all of it already."""
     gate, current = gate_result(version.tags), _pointer(releases)
-    if current and (current.version, current.digest, current.gate) == (version.version, version.digest, gate):
+    said = current and (current.version, current.digest, current.gate)
+    published = said == (version.version, version.digest, gate)
+    if published and current and current.card:
+        return
+    card = registry.card(version)
+    if published and card is None:
         return
     bundle = checked_bundle(registry, version)
-    releases.publish(bundle, registry.model_name, version.version, gate, datetime.now(UTC))
+    releases.publish(bundle, registry.model_name, version.version, gate, datetime.now(UTC), card)
 
 
 def _pointer(releases: Releases) -> Release | None:

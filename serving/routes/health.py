@@ -6,7 +6,9 @@ from fastapi import APIRouter
 
 from serving.dependencies import GatewayDep
 from serving.examples import answer
+from serving.live_model import Trouble
 from serving.problems import problem_responses
+from serving.shadow import Shadow
 
 router = APIRouter(tags=["health"])
 
@@ -17,6 +19,7 @@ _READY: Final = {
     "named_by": "registry",
     "loaded_at": "2026-01-02T03:04:05Z",
     "trouble": None,
+    "shadow": {"share": 0.1, "model_version": "4", "trouble": None},
 }
 
 
@@ -35,7 +38,7 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready", responses={**answer(_READY), **problem_responses(503)})
 async def ready(gateway: GatewayDep) -> dict[str, Any]:
-    """503 without a model; with one, which, since when, and what kept a newer one from going live."""
+    """503 without a model; with one, which, since when, what kept a newer one from going live, and what shadows it."""
     model, trouble = gateway.model(), gateway.slot.trouble
     return {
         "status": "ready",
@@ -43,5 +46,22 @@ async def ready(gateway: GatewayDep) -> dict[str, Any]:
         "digest": model.live.digest,
         "named_by": model.live.named_by,
         "loaded_at": model.loaded_at,
-        "trouble": {"message": trouble.message, "since": trouble.since} if trouble else None,
+        "trouble": described(trouble),
+        "shadow": _shadow(gateway.shadow),
+    }
+
+
+def described(trouble: Trouble | None) -> dict[str, Any] | None:
+    """What clients see of a trouble."""
+    return {"message": trouble.message, "since": trouble.since} if trouble else None
+
+
+def _shadow(shadow: Shadow | None) -> dict[str, Any] | None:
+    if shadow is None:
+        return None
+    challenger = shadow.watcher.current
+    return {
+        "share": shadow.share,
+        "model_version": challenger.version if challenger else None,
+        "trouble": described(shadow.watcher.trouble),
     }

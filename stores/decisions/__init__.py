@@ -11,6 +11,7 @@ from stores.decisions.migrate import migrate
 from stores.decisions.pages import Page, PageFilter
 from stores.decisions.records import DecisionRecord, Found, Label, Stored
 from stores.decisions.segments import Chunk
+from stores.decisions.shadow import ShadowDecision
 from stores.decisions.spool import Spool
 from stores.decisions.store import DecisionStore
 from stores.decisions.writer import GroupWriter
@@ -36,6 +37,7 @@ __all__ = [
     "PageFilter",
     "Replayed",
     "SegmentStored",
+    "ShadowDecision",
     "Spool",
     "SpoolFull",
     "Stored",

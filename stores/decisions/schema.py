@@ -137,6 +137,23 @@ labels = Table(
     Index("labels_by_prediction", "prediction_id", "label_id"),
 )
 
+shadow_decisions = Table(
+    "shadow_decisions",
+    metadata,
+    # No foreign key: the champion's decision may be a row inside a segment, or in the spool still.
+    Column("prediction_id", _ID, primary_key=True),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("model_version", String(64), nullable=False),
+    Column("bundle_digest", String(64), nullable=False),
+    Column("isolation_score", Double, nullable=False),
+    Column("boosted_score", Double, nullable=False),
+    Column("hybrid_score", Double, nullable=False),
+    Column("fraud_probability", Double, nullable=False),
+    Column("decision", String(16), nullable=False),
+    Index("shadow_decisions_newest", "received_at", "prediction_id"),
+)
+"""What a challenger would have decided on the champion's prediction of that id, received at that time."""
+
 keys = Table(
     "keys",
     metadata,

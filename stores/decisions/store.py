@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import IntegrityError
 
-from stores.decisions import adding, adding_segments, labelling, lookup, pages, retention, tables
+from stores.decisions import adding, adding_segments, labelling, lookup, pages, retention, shadow, tables
 from stores.decisions.adding import Replayed
 from stores.decisions.adding_segments import SegmentStored
 from stores.decisions.engine import translated
@@ -20,6 +20,7 @@ from stores.decisions.pages import Page, PageFilter
 from stores.decisions.records import DecisionRecord, Found, Label, Stored
 from stores.decisions.schema import predictions, segments
 from stores.decisions.segments import Chunk
+from stores.decisions.shadow import ShadowDecision
 
 _RACES: Final = 3
 """How often a write is tried again that lost a race for a transaction_id to another process."""
@@ -60,6 +61,10 @@ class DecisionStore:
     def replay_segment(self, chunk: Chunk) -> Replayed:
         """Keep a chunk that a spool held."""
         return self._write(lambda connection: adding_segments.replay_segment(connection, chunk))
+
+    def add_shadow(self, decisions: Sequence[ShadowDecision]) -> None:
+        """Keep what a challenger would have decided, in one transaction."""
+        self._write(lambda connection: shadow.add(connection, decisions))
 
     def find(self, prediction_id: str) -> Found | None:
         """A prediction, single or bulk."""
@@ -110,6 +115,14 @@ class DecisionStore:
         with self._reading() as connection:
             yield from tables.tables_by_event_time(connection, since, until)
 
+    def shadow_tables(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Any]:
+        """What challengers would have decided on predictions received in [since, until); see `shadow.SCHEMA`.
+
+        Join it with `tables` of the same window by ``prediction_id``: both bear the champion's ``received_at``.
+        """
+        with self._reading() as connection:
+            yield from shadow.tables(connection, since, until)
+
     def export(self, older_than: datetime, folder: Path) -> retention.Exported:
         """Write older decisions and their labels as Parquet; nothing is deleted."""
         with self._reading() as connection:
@@ -129,7 +142,7 @@ class DecisionStore:
             Brings each file to where it shall stay; nothing is deleted unless it returns.
         """
         exported = self.export(older_than, folder)
-        for path in (exported.decisions, exported.labels):
+        for path in (exported.decisions, exported.labels, exported.shadow):
             if keep is not None and path is not None:
                 keep(path)
         for step in retention.deletions(exported):

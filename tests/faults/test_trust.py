@@ -9,7 +9,7 @@ import cloudpickle
 import pytest
 
 from ml_project.bundle import FILES, Bundle, combined_digest
-from stores.registry import BUNDLE_PATH
+from stores.registry import BUNDLE_PATH, CHALLENGER
 from tests.faults.conftest import Model
 from tests.faults.processes import Gateway
 
@@ -50,6 +50,26 @@ def mined(folder: Path, bundle: Bundle, target: Path) -> None:
         for name in ("python_model.pkl", "model.pkl", "booster.pkl", "model.joblib"):
             (place / name).write_bytes(cloudpickle.dumps(Bomb(target)))
     (folder / "MLmodel").write_text(PICKLED_MODEL)
+
+
+@pytest.mark.slow
+def test_a_spoiled_challenger_shadows_nobody(model: Model, make_gateway: Callable[..., Gateway]) -> None:
+    spoiled = model.folders[2] / FILES[0]
+    spoiled.write_bytes(spoiled.read_bytes() + b" ")
+    model.registry.move(CHALLENGER, 2)
+
+    def shadow() -> dict[str, object]:
+        return dict(gateway.ready()["shadow"])
+
+    with make_gateway(FRAUD_SHADOW_SHARE="1") as gateway:
+        gateway.wait_for_version(1)
+        gateway.wait_until(lambda: "the registry says" in str(shadow()["trouble"]))
+        assert (shadow()["model_version"], gateway.ready()["trouble"]) == (None, None)
+        model.registry.move(CHALLENGER, 3)
+        gateway.wait_until(lambda: shadow()["model_version"] == "3")
+        model.registry.move(CHALLENGER, None)
+        gateway.wait_until(lambda: shadow()["model_version"] is None)
+        assert shadow()["trouble"] is None
 
 
 @pytest.mark.slow

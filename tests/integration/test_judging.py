@@ -18,6 +18,7 @@ from pipelines.gate import GateLimits, judge
 from pipelines.gate.gather import gather
 from pipelines.tracking import Tracker
 from stores.registry import ModelVersion, Registry
+from stores.releases import open_releases
 from tests.integration.conftest import Execution
 
 
@@ -69,6 +70,13 @@ def test_the_card_says_what_the_run_measured(executed: Execution, card: Card, cl
     assert card.lineage["run"] == run.info.run_id
     assert set(card.policies) == set(POLICIES)
     assert card.policies["f1"].test["recall"].value > 0.5
+
+
+def test_the_card_is_published_beside_the_bundle(executed: Execution, card: Card) -> None:
+    releases = open_releases(executed.settings.releases)
+    release = releases.current()
+    assert release is not None
+    assert releases.card(release) == card
 
 
 def test_the_cards_curves_can_move_a_slider(executed: Execution, card: Card) -> None:

@@ -11,9 +11,11 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from ml_project.bundle import FORMAT_VERSION, Bundle, Manifest
 from ml_project.calibration import Calibrator
+from ml_project.card import Card
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings, fit_ensemble
 from ml_project.errors import FraudError
 from ml_project.features import AmountStatistics, compute_features
@@ -23,10 +25,12 @@ from ml_project.schema import FEATURES, RAW_FEATURES
 from ml_project.scorer import Scorer, golden_rows
 from ml_project.statistics import FeatureStatistics, Histogram
 from serving.app import create_app
+from serving.examples import MODEL
 from serving.listener import listen
 from serving.live_model import ModelSlot
 from serving.settings import GatewaySettings
 from stores.production import LiveVersion
+from stores.promotions import Promotions
 from stores.releases import Release
 
 ROWS = 600
@@ -40,6 +44,8 @@ class FakeProduction:
     failure: Exception | None = None
     scorers: dict[str, Scorer | Exception] = field(default_factory=dict)
     loads: list[str] = field(default_factory=list)
+    cards: dict[str, Card] = field(default_factory=dict)
+    past: Promotions = field(default_factory=lambda: Promotions("history", ()))
 
     def promote(self, version: int, scorer: Scorer | Exception, release: Release | None = None) -> None:
         digest = f"digest-of-{version}"
@@ -59,6 +65,12 @@ class FakeProduction:
             raise outcome
         return outcome
 
+    def card(self, live: LiveVersion) -> Card | None:
+        return self.cards.get(live.digest)
+
+    def promotions(self) -> Promotions:
+        return self.past
+
 
 @dataclass
 class RunningGateway:
@@ -67,6 +79,7 @@ class RunningGateway:
     client: httpx.Client
     slot: ModelSlot
     source: FakeProduction
+    app: FastAPI
 
     def wait_for(self, version: int, seconds: float = 5.0) -> None:
         deadline = time.monotonic() + seconds
@@ -141,10 +154,11 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., contextlib.
     """Runs a gateway over a fake registry; settings as keywords."""
 
     @contextlib.contextmanager
-    def run(source: FakeProduction, **settings: Any) -> Iterator[RunningGateway]:
-        app = create_app(
-            GatewaySettings(**{"poll_seconds": 0.01, "state_dir": tmp_path_factory.mktemp("state"), **settings}), source
-        )
+    def run(
+        source: FakeProduction, challenger: FakeProduction | None = None, **settings: Any
+    ) -> Iterator[RunningGateway]:
+        given = {"poll_seconds": 0.01, "state_dir": tmp_path_factory.mktemp("state"), **settings}
+        app = create_app(GatewaySettings(**given), source, challenger=challenger)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
         listener = listen("127.0.0.1", 0)
         port = listener.getsockname()[1]
@@ -152,7 +166,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., contextlib.
         thread.start()
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-                yield RunningGateway(client, app.state.gateway.slot, source)
+                yield RunningGateway(client, app.state.gateway.slot, source, app)
         finally:
             server.should_exit = True
             thread.join()
@@ -169,6 +183,12 @@ def gateway(serve: Callable[..., Any], scorer: Scorer) -> Iterator[RunningGatewa
     with serve(source, max_batch_rows=1_000, max_body_bytes=1_000_000) as running:
         running.wait_for(3)
         yield running
+
+
+@pytest.fixture(scope="session")
+def card() -> Card:
+    """The one of the API's examples."""
+    return Card.model_validate(MODEL["card"])
 
 
 @pytest.fixture(scope="session")

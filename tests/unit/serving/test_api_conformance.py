@@ -2,9 +2,13 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from stores.promotions import promotion_of
+from stores.releases import Release
 
 KEY = "a-key-for-the-schema-tests-of-40-letters"
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
@@ -15,8 +19,12 @@ LONG = ("examples,coverage,fuzzing,stateful", "--max-examples=100")
 @pytest.mark.parametrize(
     "extent", [pytest.param(QUICK, id="quick"), pytest.param(LONG, id="long", marks=pytest.mark.slow)]
 )
-def test_every_answer_is_as_described(extent, serve, source, scorer, tmp_path) -> None:
+def test_every_answer_is_as_described(extent, serve, source, scorer, card, tmp_path) -> None:
     source.promote(3, scorer)
+    source.cards["digest-of-3"] = card
+    source.past = promotion_of(
+        Release(model_name="m", version=3, location="", files={}, gate={"passed": True}, published_at=datetime.now(UTC))
+    )
     with serve(source, require_keys="true", bootstrap_key=KEY, max_batch_rows=100) as gateway:
         gateway.wait_for(3)
         command = [sys.executable, "-m", "schemathesis.cli", "--no-color", "--config-file", str(CONFIGURATION), "run"]

@@ -38,6 +38,7 @@ def test_with_a_model(gateway) -> None:
         "digest": "digest-of-3",
         "named_by": "registry",
         "trouble": None,
+        "shadow": None,
     }
 
 

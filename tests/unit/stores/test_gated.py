@@ -7,6 +7,7 @@ from ml_project.bundle import Bundle
 from ml_project.errors import InvalidBundle, Unavailable
 from stores.gate_result import gate_result, verdict
 from stores.gated import Gated, released_gate
+from stores.history import History
 from stores.live import ReleasedProduction
 from stores.production import Production
 from stores.registry import PRODUCTION, Registry
@@ -31,7 +32,12 @@ def test_by_the_registry(registry: Registry, add_version, bundle: Bundle, tmp_pa
     for name, value in TAGS[said].items():
         registry.tag(number, name, value)
     registry.move(PRODUCTION, number)
-    production = Production(registry, open_releases(str(tmp_path / "releases")), tmp_path / "cache")
+    production = Production(
+        registry,
+        open_releases(str(tmp_path / "releases")),
+        tmp_path / "cache",
+        History(registry.tracking_uri, registry.model_name),
+    )
     gated = Gated(production, production.gate_of)
     live = gated.current()
     assert live.version == number

@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Never
@@ -6,10 +7,14 @@ import numpy as np
 import pytest
 
 from ml_project.bundle import BOOSTER_FILE, FILES, ONNX_FILE, Bundle
+from ml_project.card import Card
 from ml_project.errors import InvalidBundle, Unavailable
 from ml_project.split import TimeSplit
+from serving.examples import MODEL
+from stores.history import History
 from stores.objects import LocalObjects
-from stores.production import LiveVersion, Production
+from stores.production import Challenger, LiveVersion, Production
+from stores.promotions import Promotions
 from stores.registry import PRODUCTION, Registry
 from stores.releases import POINTER, Release, Releases
 
@@ -35,13 +40,13 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def production(registry: Registry, releases: Releases, cache: Path) -> Production:
-    return Production(registry, releases, cache)
+    return Production(registry, releases, cache, History(registry.tracking_uri, registry.model_name))
 
 
 @pytest.fixture
 def away(releases: Releases, cache: Path) -> Production:
     """The same gateway while MLflow is down."""
-    return Production(AwayRegistry(), releases, cache)
+    return Production(AwayRegistry(), releases, cache, AwayRegistry())
 
 
 @pytest.fixture
@@ -54,6 +59,54 @@ def promoted(registry: Registry, add_version, bundle: Bundle) -> int:
 @pytest.fixture
 def released(releases: Releases, bundle: Bundle) -> Release:
     return releases.publish(bundle, "fraud-ensemble", 5, {}, NOW)
+
+
+@pytest.fixture
+def card(promoted: int, bundle: Bundle) -> Card:
+    lineage = {"bundle digest": bundle.digest}
+    return Card.model_validate({**MODEL["card"], "version": promoted, "lineage": lineage})
+
+
+def test_the_card_of_a_version_comes_from_its_run_or_from_the_release(
+    production: Production, away: Production, registry, mlflow_store, releases: Releases, promoted, bundle, card: Card
+):
+    live = production.current()
+    assert production.card(live) is None
+    mlflow_store.log_text(registry.version(promoted).run_id, card.model_dump_json(), "card.json")
+    assert production.card(live) == card
+    with pytest.raises(Unavailable):
+        away.card(live)
+    releases.publish(bundle, "fraud-ensemble", promoted, {}, NOW, card)
+    assert away.card(away.current()) == card
+
+
+@pytest.mark.parametrize("update", [{"version": 77}, {"lineage": {"bundle digest": "another"}}, {"data": 1}])
+def test_a_card_of_something_else_is_none(production: Production, registry, mlflow_store, promoted, card: Card, update):
+    text = json.dumps(card.model_dump(mode="json") | update)
+    mlflow_store.log_text(registry.version(promoted).run_id, text, "card.json")
+    assert production.card(production.current()) is None
+
+
+def test_promotions_while_mlflow_is_away_are_what_the_pointer_knows(away: Production, releases: Releases, bundle):
+    assert away.promotions() == Promotions("release pointer", ())
+    releases.publish(bundle, "fraud-ensemble", 5, {"passed": True}, NOW)
+    (move,) = away.promotions().moves
+    assert (move.to, move.when, move.gate, move.who) == (5, NOW, "passed", None)
+
+
+def test_the_challenger_is_found_without_regard_to_case(
+    registry: Registry, mlflow_store, add_version, other_bundle: Bundle, promoted, cache: Path
+):
+    challenger = Challenger(registry, cache)
+    assert challenger.current() is None
+    number = add_version(other_bundle, other_bundle.digest)
+    mlflow_store.set_registered_model_alias(registry.model_name, "challenger", str(number))
+    live = challenger.current()
+    assert (live.version, live.digest) == (number, other_bundle.digest)
+    assert challenger.load(live, 1).bundle.digest == other_bundle.digest
+    mlflow_store.set_registered_model_alias(registry.model_name, "challenger", str(add_version()))
+    with pytest.raises(InvalidBundle, match="no digest tag"):
+        challenger.current()
 
 
 def test_nothing_was_ever_promoted(production: Production, add_version):

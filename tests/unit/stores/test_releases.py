@@ -1,3 +1,4 @@
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -5,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from ml_project.bundle import FILES, Bundle, read_bundle
+from ml_project.card import Card
 from ml_project.errors import InvalidBundle, Unavailable
+from serving.examples import MODEL
 from stores.files import write_atomically
 from stores.objects import LocalObjects, Objects, open_objects
 from stores.releases import POINTER, Release, Releases, open_releases
@@ -48,8 +51,29 @@ def test_publish_and_read_back(releases: Releases, objects: Objects, bundle: Bun
         "files": bundle.file_digests,
         "gate": GATE,
         "published_at": NOW,
+        "card": None,
     }
     assert {name: objects.read(f"{release.location}/{name}") for name in FILES} == bundle.files
+
+
+def test_a_card_lies_beside_the_bundle_under_its_digest(releases: Releases, objects: Objects, bundle: Bundle):
+    card = Card.model_validate(MODEL["card"])
+    release = releases.publish(bundle, "fraud-ensemble", 3, GATE, NOW, card)
+    assert releases.card(releases.current()) == card
+    assert releases.card(publish(releases, bundle, 4)) is None
+    path = f"cards/{release.card}.json"
+    objects.write(path, objects.read(path) + b" ")
+    with pytest.raises(InvalidBundle, match="the release pointer says"):
+        releases.card(release)
+
+
+def test_a_pointer_from_before_there_were_cards(releases: Releases, objects: Objects, bundle: Bundle):
+    release = publish(releases, bundle, 7)
+    pointer = json.loads(objects.read(POINTER))
+    del pointer["card"]
+    objects.write(POINTER, json.dumps(pointer).encode())
+    assert releases.current() == release
+    assert releases.card(release) is None
 
 
 def test_the_newest_release_is_current_and_older_bundles_stay(

@@ -1,0 +1,67 @@
+"""The live version's card and how it came to answer."""
+
+import time
+from datetime import UTC, datetime
+
+from ml_project.card import Card
+from serving.examples import MODEL
+from stores.promotions import Promoted, Promotions
+
+
+def wait_for_card(gateway) -> None:
+    deadline = time.monotonic() + 5
+    while gateway.slot.current.card is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_live_versions_card(serve, source, scorer, card) -> None:
+    source.promote(3, scorer)
+    source.cards["digest-of-3"] = card
+    with serve(source) as gateway:
+        gateway.wait_for(3)
+        wait_for_card(gateway)
+        body = gateway.client.get("/model").json()
+        assert set(body) == set(MODEL)
+        assert Card.model_validate(body["card"]) == card
+        assert (body["model_version"], body["digest"], body["policy"]) == ("3", "digest-of-3", "f1")
+        assert (body["alert_threshold"], body["decline_threshold"]) == (0.5, 0.8)
+        assert body["swaps"] == {"live": 1, "refused": 0, "failed": 0}
+        transaction = body["card"]["samples"][0]["transaction"]
+        assert gateway.client.post("/predict", json=transaction).status_code == 200
+
+
+def test_a_version_without_a_card_says_what_to_do_and_answers(gateway, legitimate) -> None:
+    answer = gateway.client.get("/model")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"] == (
+        "Version 3 has no model card, or it could not be fetched yet. "
+        "Promote it with `python -m pipelines promote`, which writes one."
+    )
+    assert gateway.client.post("/predict", json=legitimate).status_code == 200
+
+
+def test_without_a_model(serve, source) -> None:
+    with serve(source) as gateway:
+        assert gateway.client.get("/model").status_code == 503
+
+
+def test_cards_need_the_scope_read(serve, source, scorer) -> None:
+    source.promote(3, scorer)
+    with serve(source, require_keys="true") as gateway:
+        assert {gateway.client.get(path).status_code for path in ("/model", "/model/history")} == {401}
+
+
+def test_the_history_is_read_once_for_some_seconds(serve, source, scorer) -> None:
+    when = datetime(2026, 1, 2, tzinfo=UTC)
+    move = Promoted(7, "promote", 2, 3, "anna", None, when, "better", "passed", "done")
+    source.promote(3, scorer)
+    source.past = Promotions("history", (move,))
+    with serve(source) as gateway:
+        gateway.wait_for(3)
+        first = gateway.client.get("/model/history").json()
+        assert first["source"] == "history"
+        assert [(m["number"], m["origin"], m["to"], m["who"]) for m in first["moves"]] == [(7, 2, 3, "anna")]
+        source.past = Promotions("release pointer", ())
+        assert gateway.client.get("/model/history").json() == first
