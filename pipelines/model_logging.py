@@ -54,11 +54,10 @@ def model_parts(bundle: Bundle, folder: Path) -> dict[str, Any]:
     }
 
 
-def log_model(run: Run, bundle: Bundle, tracking_uri: str) -> str:
-    """Log a bundle as a pyfunc in a run; the model's URI."""
+def log_model(run: Run, bundle: Bundle) -> str:
+    """Log a bundle as a pyfunc in a run of the process's tracking server (see `Tracker`); the model's URI."""
     import mlflow
 
-    mlflow.set_tracking_uri(tracking_uri)
     with TemporaryDirectory() as scratch, mlflow.start_run(run_id=run.id):
         logged = mlflow.pyfunc.log_model(name=MODEL_NAME, **model_parts(bundle, Path(scratch) / "bundle"))
     return str(logged.model_uri)

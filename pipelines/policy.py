@@ -46,7 +46,7 @@ def set_policy(settings: PipelineSettings, policy: str, reason: str = "") -> Pro
     if champion is None:
         raise InvalidInput("There is no Production version.", "Promote one first.")
     bundle = under_policy(checked_bundle(registry, champion), policy)
-    run = _made_before(tracker, bundle.digest) or _logged(settings, tracker, champion, bundle)
+    run = _made_before(tracker, bundle.digest) or _logged(tracker, champion, bundle)
     order = Order(reason or f"policy {policy}", expect_current=champion.version, kind=Kind.POLICY)
     return promote(settings, tracker, run, order=order)
 
@@ -71,7 +71,7 @@ def _made_before(tracker: Tracker, digest: str) -> Run | None:
     return tracker.run(found[0].info.run_id) if found else None
 
 
-def _logged(settings: PipelineSettings, tracker: Tracker, champion: ModelVersion, bundle: Bundle) -> Run:
+def _logged(tracker: Tracker, champion: ModelVersion, bundle: Bundle) -> Run:
     policy = bundle.manifest.policy
     trained = tracker.run(champion.run_id)
     # Production may be a version that was made here: its model was trained elsewhere
@@ -89,7 +89,7 @@ def _logged(settings: PipelineSettings, tracker: Tracker, champion: ModelVersion
             for folder in (SCORES, DRAFTS):
                 run.log_folder(trained.fetch(folder, Path(scratch)), folder)
         log_bundle(run, under_policy(read_run_bundle(trained, TWIN), policy), TWIN)
-        uri = log_model(run, bundle, settings.mlflow_uri)
+        uri = log_model(run, bundle)
         run.log(tags={MODEL_URI_TAG: uri, DIGEST_TAG: bundle.digest, f"{DONE_TAG}threshold": "true"})
     return run
 

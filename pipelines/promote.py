@@ -36,7 +36,7 @@ class Order:
     expect_current : int or None
         The version that must be Production; 0 for none yet.
     force : bool
-        Pass a failed gate; needs a reason.
+        Pass a failed gate, but for checks that no reason outweighs; needs a reason.
     kind : Kind
         Promotion of a model, or of another policy for one.
     """
@@ -59,6 +59,8 @@ class Promotion:
         What was Production before.
     request : Entry or None
         What waits for a second person.
+    unforceable : str
+        Why force did not help, where it was tried.
     """
 
     outcome: Outcome
@@ -66,6 +68,7 @@ class Promotion:
     champion: ModelVersion | None
     report: GateReport | None = None
     request: Entry | None = None
+    unforceable: str = ""
 
     @property
     def production(self) -> ModelVersion | None:
@@ -90,7 +93,8 @@ class Promotion:
                 f"python -m pipelines approve {number} --reason TEXT"
             )
         reason = self.report.failures if self.report else ""
-        return f"{stays}; version {number} is Challenger. The gate refused it: {reason}"
+        never = f". No force gets past {self.unforceable}" if self.unforceable else ""
+        return f"{stays}; version {number} is Challenger. The gate refused it: {reason}{never}"
 
 
 def promote(
@@ -166,10 +170,14 @@ def _decided(
     report: GateReport,
     order: Order,
 ) -> Promotion:
-    if not report.passed and not order.force:
-        if standing.aliases.get(CHALLENGER) != candidate.version:
-            mover.move(standing, Kind.CHALLENGE, candidate, f"the gate refused it: {report.failures}"[:1000], "refused")
-        return Promotion(Outcome.REFUSED, candidate, champion, report)
+    unforceable = report.unforceable if order.force else ""
+    if not report.passed and (unforceable or not order.force):
+        # who tries force stands in the history, however often
+        if unforceable or standing.aliases.get(CHALLENGER) != candidate.version:
+            tried = f"force ({order.reason[:300]}) does not get past {unforceable}; " if unforceable else ""
+            why = f"{tried}the gate refused it: {report.failures}"
+            mover.move(standing, Kind.CHALLENGE, candidate, why[:1000], "refused")
+        return Promotion(Outcome.REFUSED, candidate, champion, report, unforceable=unforceable)
     gate: Verdict = "passed" if report.passed else "forced"
     reason = order.reason or "the gate let it pass"
     if settings.require_approval:

@@ -46,7 +46,7 @@ def threshold(settings: PipelineSettings, run: Run) -> Measured:
     with step("log the model"):
         shipped = _finished(refit, settings.policy, carried)
         log_bundle(run, _finished(twin, settings.policy, {name: m.thresholds for name, m in measured.items()}), TWIN)
-        uri = log_model(run, shipped, settings.mlflow_uri)
+        uri = log_model(run, shipped)
     run.log(
         tags={
             DIGEST_TAG: shipped.digest,

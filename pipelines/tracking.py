@@ -13,12 +13,13 @@ import pandas as pd
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
+from mlflow.tracking import MlflowClient, set_tracking_uri
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate
+from pipelines.mlflow_database import create_database
 from pipelines.settings import PipelineSettings
 from stores.mlflow_errors import SERVER_ERRORS, require_server, unavailable
 
@@ -131,21 +132,10 @@ class Run:
         return self.client.get_run(self.id)
 
 
-def create_database(path: Path) -> None:
-    """Make MLflow's tables in a new SQLite file, whole or not at all: cut off in the middle, they can never be used."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 class Tracker:
-    """The experiment of pipeline runs on one tracking server.
+    """The experiment of pipeline runs on one tracking server, which becomes the process's own.
+
+    MLflow's fluent functions know no other, and its SQL store resolves a logged model's address by it too.
 
     Raises
     ------
@@ -159,6 +149,7 @@ class Tracker:
         if not settings.tracking_uri:
             create_database(settings.mlflow_database)
         self._name = settings.experiment
+        set_tracking_uri(self._uri)
         self.client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
         self._artifacts = settings.state_dir / "artifacts"
 

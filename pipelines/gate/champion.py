@@ -33,8 +33,9 @@ def _real_beats_simulated(evidence: Evidence, champion: Champion) -> Check:
         f"{evidence.source} after {champion.source or 'unknown'}",
         "never simulated after real",
         not real_for_simulated,
-        "A model trained on simulated transactions must not replace one trained on real ones.",
+        "A model trained on simulated transactions must not replace one trained on real ones, not even by force.",
         theme=Theme.CHAMPION,
+        forceable=False,
     )
 
 
@@ -69,13 +70,17 @@ def _comparisons(limits: GateLimits, evidence: Evidence, champion: Champion, see
                 theme=Theme.CHAMPION,
             )
         ]
-    ranking = paired_difference(
-        comparison.rows, comparison.candidate.hybrid, comparison.champion.hybrid, None, limits.replicates, seed
-    )["average_precision"]
     savings = _savings(limits, evidence, comparison, seed)
     return [
-        _interval(
-            name, ranking, limits.average_precision_margin, "average_precision" in limits.superiority, frauds, meaning
+        _same_trees(name, frauds)
+        if evidence.same_trees
+        else _interval(
+            name,
+            _ranking(limits, comparison, seed),
+            limits.average_precision_margin,
+            "average_precision" in limits.superiority,
+            frauds,
+            meaning,
         ),
         _interval(
             f"cost against version {champion.number}",
@@ -87,6 +92,25 @@ def _comparisons(limits: GateLimits, evidence: Evidence, champion: Champion, see
             f"a review at {evidence.review_cost:g}; above 0 the candidate is cheaper.",
         ),
     ]
+
+
+def _same_trees(name: str, frauds: int) -> Check:
+    return Check(
+        name,
+        f"+0.000 on {frauds} frauds: the champion's own trees",
+        "-",
+        passed=True,
+        meaning="Both twins have the same ONNX graph and the same booster, as after a change of policy alone: they "
+        "rank every row equally, so that neither can be better. Cost and recall judge the thresholds.",
+        figures={"difference": 0.0, "frauds": frauds},
+        theme=Theme.CHAMPION,
+    )
+
+
+def _ranking(limits: GateLimits, comparison: Comparison, seed: int) -> Estimate:
+    return paired_difference(
+        comparison.rows, comparison.candidate.hybrid, comparison.champion.hybrid, None, limits.replicates, seed
+    )["average_precision"]
 
 
 def _savings(limits: GateLimits, evidence: Evidence, comparison: Comparison, seed: int) -> Estimate:

@@ -104,6 +104,12 @@ class Evidence:
         """The candidate twin's scores on its test rows."""
         return Scorer(self.twin).score(self.test.raw)
 
+    @property
+    def same_trees(self) -> bool:
+        """Whether candidate and champion differ in their manifests alone, thresholds above all."""
+        twin = self.champion.twin if self.champion else None
+        return twin is not None and (twin.onnx, twin.booster) == (self.twin.onnx, self.twin.booster)
+
     @cached_property
     def unseen(self) -> NDArray[np.intp]:
         """Numbers of the test rows that the champion's twin has not seen either; none without such a twin."""

@@ -1,5 +1,7 @@
 """Whether what would ship is what was measured: files, scores, schema, data, speed."""
 
+from dataclasses import replace
+
 from pipelines.gate.evidence import Champion, Evidence, Shipped
 from pipelines.gate.limits import GateLimits
 from pipelines.gate.report import Check, Theme
@@ -8,7 +10,7 @@ from pipelines.gate.report import Check, Theme
 def integrity_checks(limits: GateLimits, evidence: Evidence) -> list[Check]:
     """Validation, digests, parity, latency, schema and signature."""
     shipped = evidence.shipped
-    checks = [_validation(evidence), _digest(shipped), _parity(limits, evidence)]
+    checks = [_validation(evidence), _unforceable(_digest(shipped)), _parity(limits, evidence)]
     if shipped.bundle is not None:
         checks += [_golden_rows(limits, shipped), _latency(limits, shipped)]
     if evidence.champion is not None:
@@ -18,6 +20,10 @@ def integrity_checks(limits: GateLimits, evidence: Evidence) -> list[Check]:
 
 def _check(name: str, value: str, limit: str, passed: bool, meaning: str, **figures: float) -> Check:
     return Check(name, value, limit, passed, meaning, Theme.INTEGRITY, figures=figures)
+
+
+def _unforceable(check: Check) -> Check:
+    return replace(check, forceable=False)
 
 
 def _validation(evidence: Evidence) -> Check:
@@ -82,15 +88,14 @@ def _unchanged(evidence: Evidence, champion: Champion) -> list[Check]:
     checks = []
     if champion.twin is not None:
         same = evidence.twin.manifest.features == champion.twin.manifest.features
-        checks.append(
-            _check(
-                "schema unchanged",
-                "same" if same else "other features",
-                "same",
-                same,
-                "The champion's 37 features in the champion's order.",
-            )
+        schema = _check(
+            "schema unchanged",
+            "same" if same else "other features",
+            "same",
+            same,
+            "The champion's 37 features in the champion's order.",
         )
+        checks.append(_unforceable(schema))
     known = champion.signature is not None
     same = evidence.shipped.signature == champion.signature
     differs = "other fields or types" if known else "the champion's cannot be read"

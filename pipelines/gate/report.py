@@ -1,5 +1,6 @@
 """What the gate found: one row per check, for JSON, a terminal and a page."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -30,6 +31,8 @@ class Check:
         False where there was nothing to judge by; such a row is shown and does not count.
     figures : dict of str to float
         The numbers behind the words.
+    forceable : bool
+        Whether a person with a reason may promote although it failed; nobody has a reason for the others.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Check:
     theme: Theme = Theme.INTEGRITY
     judged: bool = True
     figures: dict[str, float] = field(default_factory=dict)
+    forceable: bool = True
 
     @property
     def verdict(self) -> str:
@@ -73,7 +77,12 @@ class GateReport:
     @property
     def failures(self) -> str:
         """What stands against it, in words."""
-        return "; ".join(f"{c.name}: {c.value} (limit {c.limit})" for c in self.checks if not c.passed)
+        return _in_words(check for check in self.checks if not check.passed)
+
+    @property
+    def unforceable(self) -> str:
+        """What of it no force gets past, in words."""
+        return _in_words(check for check in self.checks if not check.passed and not check.forceable)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -90,3 +99,7 @@ class GateReport:
             colour = _COLOURS[check.verdict]
             table.add_row(check.name, check.value, check.limit, f"[{colour}]{check.verdict}")
         return table
+
+
+def _in_words(checks: Iterable[Check]) -> str:
+    return "; ".join(f"{check.name}: {check.value} (limit {check.limit})" for check in checks)

@@ -8,9 +8,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 import ml_project
 from ml_project.errors import InvalidInput
+from pipelines.mlflow_database import create_database
 from pipelines.moves.mover import Mover
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import create_database
 from stores.history import History
 from stores.registry import Registry
 from stores.releases import Releases, open_releases

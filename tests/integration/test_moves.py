@@ -136,6 +136,39 @@ def test_force_needs_a_reason_and_is_told_for_ever(
     assert verified()
 
 
+def test_simulated_never_replaces_real_not_even_by_force(
+    settings: PipelineSettings, careful: PipelineSettings, client: MlflowClient, verified, tmp_path: Path
+) -> None:
+    candidate = set_policy(careful, "cost").version
+    twin = Path(client.download_artifacts(candidate.run_id, "twin", str(tmp_path)))
+    manifest = json.loads((twin / "manifest.json").read_text())
+    manifest["data"]["source"] = "simulated"
+    (twin / "manifest.json").write_text(json.dumps(manifest))
+    client.log_artifacts(candidate.run_id, str(twin), "twin")
+    for _ in range(2):
+        refused = run_promote(settings, version=2, order=Order("we have no time", force=True))
+        assert (refused.outcome, refused.production.version) == (Outcome.REFUSED, 1)
+    assert "No force gets past real beats simulated: simulated after file" in refused.sentence
+    assert aliases(client) == {"Production": 1, "Challenger": 2}
+    assert "gate.forced" not in client.get_model_version("fraud-ensemble", "2").tags
+    tried = [move["why"] for move in moves(client) if move["kind"] == "challenge"]
+    assert [why.startswith("force (we have no time) does not get past real beats simulated") for why in tried] == [
+        True,
+        True,
+    ]
+    assert verified()
+
+
+def test_promote_registers_a_model_in_a_process_of_its_own(settings: PipelineSettings, client: MlflowClient) -> None:
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": "", "FRAUD_MODEL_NAME": "alone"}
+    environment["FRAUD_STATE_DIR"] = str(settings.state_dir)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", "promote"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, "Production is now version 1" in done.stdout) == (0, True), done.stderr
+    assert client.get_model_version_by_alias("alone", "Production").version in (1, "1")
+
+
 def test_a_second_person_approves(careful: PipelineSettings, client: MlflowClient, verified) -> None:
     waiting = set_policy(careful, "f1", "fewer alerts")
     assert (waiting.outcome, waiting.production.version) == (Outcome.WAITING, 1)

@@ -133,7 +133,7 @@ def test_register_a_logged_model(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store.tracking_uri)
     tags = {DIGEST_TAG: bundle.digest, "data.source": "simulated"}
     try:
-        uri = log_model(run, bundle, mlflow_store.tracking_uri)
+        uri = log_model(run, bundle)
         registered = [registry.register(uri, run.id, tags, "First.") for _ in range(2)]
     finally:
         mlflow.set_tracking_uri(None)

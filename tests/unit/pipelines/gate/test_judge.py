@@ -6,6 +6,7 @@ import pytest
 
 from ml_project.bundle import Bundle
 from ml_project.dataset import Dataset
+from ml_project.policies import Thresholds
 from pipelines.gate import Check, GateLimits, GateReport, judge
 from pipelines.gate.evidence import Champion, Evidence
 from tests.unit.pipelines.gate.conftest import SMALL, against, finished_twin
@@ -72,12 +73,29 @@ def test_golden_rows_that_score_otherwise_are_refused(limits: GateLimits, eviden
 
 
 def test_an_equal_candidate_is_not_worse_but_not_superior(limits: GateLimits, evidence: Evidence, good: Bundle) -> None:
-    equal = against(evidence, good)
+    # the same scores from another file: nothing says beforehand that they are equal
+    equal = against(evidence, replace(good, booster=good.booster + b" "))
     assert judge(limits, equal).passed
     superior = judge(limits.model_copy(update={"superiority": ("average_precision",)}), equal)
     assert failed(superior) == ["average precision against version 1"]
     cheaper = judge(limits.model_copy(update={"superiority": ("cost",)}), equal)
     assert failed(cheaper) == ["cost against version 1"]
+
+
+def test_another_policy_for_the_same_trees_need_not_rank_better(
+    limits: GateLimits, evidence: Evidence, good: Bundle
+) -> None:
+    superior = limits.model_copy(update={"superiority": ("average_precision", "cost")})
+    lower = Thresholds(good.manifest.thresholds.alert / 2, good.manifest.thresholds.decline)
+    champion = replace(good, manifest=good.manifest.model_copy(update={"policies": {good.manifest.policy: lower}}))
+    report = judge(superior, against(evidence, champion))
+    check = row(report, "average precision")
+    assert (check.passed, "the champion's own trees" in check.value) == (True, True)
+    assert report.passed
+    assert failed(judge(superior, against(evidence, good))) == ["cost against version 1"]
+    assert failed(judge(superior.model_copy(update={"minimum_recall": 1.01}), against(evidence, champion))) == [
+        "recall at 1 % false positives"
+    ]
 
 
 def test_a_worse_candidate_is_refused_and_a_better_one_is_not(
@@ -126,6 +144,19 @@ def test_simulated_never_replaces_real_nor_what_nobody_knows(
         report = judge(limits, against(replace(evidence, twin=simulated), good, source))
         assert row(report, "real beats simulated").passed is passed
     assert row(judge(limits, against(evidence, simulated, "simulated")), "real beats simulated").passed
+
+
+def test_what_no_force_gets_past(limits: GateLimits, evidence: Evidence, data: Dataset, good: Bundle) -> None:
+    other_features = replace(good, manifest=good.manifest.model_copy(update={"features": good.manifest.features[::-1]}))
+    broken = replace(evidence, shipped=replace(evidence.shipped, expected_digest="0" * 64))
+    for candidate, name in (
+        (against(replace(evidence, twin=finished_twin(data, SMALL, "simulated")), good), "real beats simulated"),
+        (broken, "bundle digest"),
+        (against(evidence, other_features), "schema unchanged"),
+    ):
+        assert judge(limits, candidate).unforceable.startswith(name)
+    worse = judge(limits.model_copy(update={"minimum_recall": 1.01}), evidence)
+    assert (worse.passed, worse.unforceable) == (False, "")
 
 
 def test_rows_that_the_champion_has_seen_do_not_count(
