@@ -16,7 +16,7 @@ LIMITS_FILE: Final = Path(__file__).with_name("monitor.yaml")
 class PipelineSettings(BaseSettings):
     """Every setting of ``python -m pipelines``; ``FRAUD_TRIALS=50`` sets ``trials``."""
 
-    model_config = SettingsConfigDict(env_prefix="FRAUD_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="FRAUD_", extra="ignore", frozen=True, validate_by_name=True)
 
     state_dir: Path = Field(
         Path("var"), description="Folder for data, the study and, without a server, MLflow's files."

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.settings import PipelineSettings
+
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     *("ingest", "validate", "train", "threshold", "promote", "main", "up"),
@@ -88,3 +90,10 @@ def test_history_and_verify_of_nothing_as_json(tmp_path: Path) -> None:
     assert json.loads(shown.stdout) == {"moves": [], "unrecorded": None, "problems": []}
     checked = pipelines("verify", "--json", state=tmp_path)
     assert (checked.returncode, json.loads(checked.stdout)["ok"]) == (0, True)
+
+
+def test_an_address_given_to_the_settings_is_not_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's client writes its own into the process, where one pipeline would then follow another's."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
+    assert PipelineSettings().tracking_uri == "http://elsewhere:5000"
+    assert PipelineSettings(tracking_uri="").tracking_uri == ""
