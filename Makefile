@@ -54,7 +54,7 @@ lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-audit: $(VENV)/dev.stamp ## compare the locked requirements with the known vulnerabilities, where pypi.org can be reached
+audit: $(VENV)/dev.stamp ## compare the locked requirements with the known vulnerabilities, where their database can be reached
 	@$(BIN)/python requirements/audit.py
 
 format: $(VENV)/dev.stamp ## let ruff mend what it can
