@@ -130,7 +130,7 @@ def test_register_a_logged_model(
     experiment = mlflow_store.get_experiment_by_name("stores").experiment_id
     run = Run(mlflow_store, mlflow_store.create_run(experiment).info.run_id, experiment)
     # over HTTP the server resolves a logged model; a SQL store in this process does it by the global URI
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store.tracking_uri)
+    mlflow.set_tracking_uri(mlflow_store.tracking_uri)
     tags = {DIGEST_TAG: bundle.digest, "data.source": "simulated"}
     try:
         uri = log_model(run, bundle)
