@@ -80,7 +80,8 @@ def create_app(
             gateway.opened.shadow = shadow
         if shared is not None and shared.others:
             await _model_or_trouble(slot)
-        async with app.state.metrics.refreshed(), emf.flushed_every(settings.emf_seconds) if emf else nullcontext():
+        lines = emf.written(settings.emf_seconds, app.state.metrics.live.present) if emf else nullcontext()
+        async with app.state.metrics.refreshed(), lines:
             yield
         if limit is not None:
             await limit.close()

@@ -9,7 +9,7 @@ Specification: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Cl
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -18,6 +18,10 @@ from serving.predictions import DECISIONS
 MOST_VALUES: Final = 100
 """The specification's limit for one metric of one line."""
 
+PRESENT_SECONDS: Final = 60.0
+"""How often the present is written: alarms look at minutes."""
+
+_PRESENT_UNITS: Final = {"ModelLoaded": "Count", "StoreWaiting": "Count", "SpoolBytes": "Bytes"}
 _UNITS: Final = {
     "Latency": "Milliseconds",
     "Requests": "Count",
@@ -70,38 +74,41 @@ class EmfLines:
         """Write what has been gathered; nothing where there was no request."""
         if not self._latencies:
             return
-        _log.info("Metrics", extra={"fields": self._line()})
+        decided = {decision.capitalize(): rows for decision, rows in zip(DECISIONS, self._decisions, strict=True)}
+        counts = {"Requests": len(self._latencies), "Errors": self._errors, **decided}
+        self._write(_UNITS, {"Latency": self._latencies, **counts})
         self._latencies, self._errors, self._decisions = [], 0, [0, 0, 0]
 
+    def write_present(self, present: Mapping[str, float]) -> None:
+        """Write a line of what is true now: ModelLoaded (0 or 1), StoreWaiting (predictions), SpoolBytes."""
+        self._write(_PRESENT_UNITS, dict(present))
+
     @asynccontextmanager
-    async def flushed_every(self, seconds: float) -> AsyncIterator[None]:
-        """Flush every so many seconds, and a last time at the end."""
-        flushing = asyncio.create_task(self._flush_for_ever(seconds))
+    async def written(self, seconds: float, present: Callable[[], Mapping[str, float]]) -> AsyncIterator[None]:
+        """Flush every so many seconds and at the end, and write the present every minute from now on."""
+        tasks = [asyncio.create_task(_for_ever(seconds, self.flush))]
+        self.write_present(present())
+        tasks.append(asyncio.create_task(_for_ever(PRESENT_SECONDS, lambda: self.write_present(present()))))
         try:
             yield
         finally:
-            flushing.cancel()
-            with suppress(asyncio.CancelledError):
-                await flushing
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             self.flush()
 
-    async def _flush_for_ever(self, seconds: float) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            self.flush()
-
-    def _line(self) -> dict[str, Any]:
+    def _write(self, units: Mapping[str, str], values: Mapping[str, Any]) -> None:
         directive = {
             "Namespace": self._namespace,
             "Dimensions": [["Model"]],
-            "Metrics": [{"Name": name, "Unit": unit} for name, unit in _UNITS.items()],
+            "Metrics": [{"Name": name, "Unit": unit} for name, unit in units.items()],
         }
-        decided = {decision.capitalize(): rows for decision, rows in zip(DECISIONS, self._decisions, strict=True)}
-        return {
-            "_aws": {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": [directive]},
-            "Model": self._model_name,
-            "Latency": self._latencies,
-            "Requests": len(self._latencies),
-            "Errors": self._errors,
-            **decided,
-        }
+        aws = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": [directive]}
+        _log.info("Metrics", extra={"fields": {"_aws": aws, "Model": self._model_name, **values}})
+
+
+async def _for_ever(seconds: float, what: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        what()

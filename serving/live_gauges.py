@@ -68,6 +68,11 @@ class LiveGauges:
         """Ask this for the decision store's figures from now on."""
         self._store = figures
 
+    def present(self) -> dict[str, float]:
+        """The figures that somebody is woken up for, under CloudWatch's names."""
+        waiting, _away, spool_bytes = self._store()
+        return {"ModelLoaded": int(self._slot.current is not None), "StoreWaiting": waiting, "SpoolBytes": spool_bytes}
+
     def refresh(self) -> None:
         """Say how things are now; may be called from any thread."""
         with self._lock:

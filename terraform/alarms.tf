@@ -1,6 +1,7 @@
 # Every alarm means that somebody should look; docs/operations.md says at what.
 locals {
-  own = { namespace = local.namespace, dimensions = {} }
+  own      = { namespace = local.namespace, dimensions = {} }
+  gateways = { namespace = local.namespace, dimensions = local.model }
   # at: more than (or, where below is true, less than) this rings; times periods of so many seconds
   alarms = {
     no-healthy-instance = {
@@ -12,12 +13,16 @@ locals {
       statistic = "Average", period = 60, times = 5, below = false, at = 80, missing = "notBreaching"
     }
     no-model = {
-      text      = "Predictions are answered 503: no model is loaded, or the keys were never read.", source = local.own, metric = "NoModel"
-      statistic = "Sum", period = 60, times = 1, below = false, at = 0, missing = "notBreaching"
+      text      = "A running instance has no model, for 2 minutes: every prediction is answered 503.", source = local.gateways, metric = "ModelLoaded"
+      statistic = "Minimum", period = 60, times = 2, below = true, at = 1, missing = "notBreaching"
     }
     spool = {
-      text      = "The decision database is away and predictions go to the local spool, which grows until it is back.", source = local.own, metric = "Spooled"
-      statistic = "Sum", period = 60, times = 1, below = false, at = 0, missing = "notBreaching"
+      text      = "The decision database is away and predictions go to the local spool, which grows until it is back.", source = local.gateways, metric = "SpoolBytes"
+      statistic = "Maximum", period = 60, times = 2, below = false, at = 0, missing = "notBreaching"
+    }
+    queue = {
+      text      = "More than 1,000 predictions wait for their commit, for 3 minutes: the database is too slow.", source = local.gateways, metric = "StoreWaiting"
+      statistic = "Maximum", period = 60, times = 3, below = false, at = 1000, missing = "notBreaching"
     }
     drift = {
       text      = "The monitor found a breach (exit code 4); its run in MLflow says which figure.", source = local.own, metric = "DriftBreached"

@@ -1,11 +1,12 @@
 # One page: traffic, decisions, latency, errors, drift, version.
 locals {
-  own_metric = { for name in ["Requests", "Errors", "Latency", "Approve", "Review", "Decline"] : name => [local.namespace, name, "Model", local.model.Model] }
+  own_metric = { for name in ["Requests", "Errors", "Latency", "Approve", "Review", "Decline", "ModelLoaded", "StoreWaiting", "SpoolBytes"] : name => [local.namespace, name, "Model", local.model.Model] }
   charts = [
     { title = "Requests per minute", stat = "Sum", metrics = [local.own_metric["Requests"]] },
     { title = "Decisions per minute", stat = "Sum", metrics = [local.own_metric["Approve"], local.own_metric["Review"], local.own_metric["Decline"]] },
     { title = "Latency in ms, median and p99", stat = "p99", metrics = [concat(local.own_metric["Latency"], [{ stat = "p50" }]), local.own_metric["Latency"]] },
-    { title = "Errors, 503 without a model", stat = "Sum", metrics = [local.own_metric["Errors"], [local.namespace, "NoModel"], [local.namespace, "Spooled"]] },
+    { title = "Errors per minute", stat = "Sum", metrics = [local.own_metric["Errors"]] },
+    { title = "Instances without a model, predictions waiting, spool in bytes", stat = "Maximum", metrics = [concat(local.own_metric["ModelLoaded"], [{ stat = "Minimum" }]), local.own_metric["StoreWaiting"], local.own_metric["SpoolBytes"]] },
     { title = "Drift breaches, jobs", stat = "Sum", metrics = [for name in ["DriftBreached", "MonitoringDone", "RetrainingDone", "JobFailed"] : [local.namespace, name]] },
     {
       title   = "CPU in percent, healthy instances", stat = "Average"
@@ -17,7 +18,7 @@ locals {
     properties = { title = chart.title, stat = chart.stat, metrics = chart.metrics, period = 60, region = var.region, view = "timeSeries" }
   }]
   version_widget = {
-    type = "log", x = 0, y = 18, width = 24, height = 6
+    type = "log", x = 0, y = 24, width = 24, height = 6
     properties = {
       title = "Model versions gone live", region = var.region, view = "table"
       query = "SOURCE '${local.gateway.log_group}' | fields @timestamp, model_version, named_by, load_ms | filter message = \"model swapped\" | sort @timestamp desc | limit 20"

@@ -79,13 +79,11 @@ resource "aws_cloudwatch_log_resource_policy" "events" {
   policy_document = data.aws_iam_policy_document.events_to_logs.json
 }
 
-# The gateway's own figures (Latency, Requests, Errors, Approve, Review, Decline) come in its lines, in the embedded metric
-# format; these are counted from words.
+# The gateway's own figures (Latency, Requests, Errors, Approve, Review, Decline; every minute ModelLoaded, StoreWaiting,
+# SpoolBytes) come in its lines, in the embedded metric format; these are counted from how jobs ended.
 locals {
   exit = "$.detail.containers[0].exitCode"
   filters = {
-    NoModel        = { group = local.gateway.log_group, pattern = "{ ($.status = 503) && ($.path = \"/predict*\") }" }
-    Spooled        = { group = local.gateway.log_group, pattern = "{ $.message = \"decisions go to the spool*\" }" }
     DriftBreached  = { group = aws_cloudwatch_log_group.ours["ended"].name, pattern = "{ ${local.exit} = 4 }" }
     JobFailed      = { group = aws_cloudwatch_log_group.ours["ended"].name, pattern = "{ (${local.exit} NOT EXISTS) || (${local.exit} = 2) || (${local.exit} = 3) || (${local.exit} > 4) || ((${local.exit} = 1) && ($.detail.group != \"family:${var.name}-monitor\")) }" }
     RetrainingDone = { group = aws_cloudwatch_log_group.ours["ended"].name, pattern = "{ (${local.exit} = 0) && ($.detail.group = \"family:${var.name}-retrain\") }" }

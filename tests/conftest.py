@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -100,9 +101,8 @@ def _pg_ctl() -> str | None:
     return shutil.which("pg_ctl", path=str(Path(package.origin).parent / "pginstall" / "bin"))
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """A running server; who stops it starts it again."""
+@contextmanager
+def _running_postgres() -> Iterator[PostgresServer]:
     pg_ctl = _pg_ctl()
     if pg_ctl is None:
         missing("PostgreSQL")
@@ -117,6 +117,20 @@ def postgres_server() -> Iterator[PostgresServer]:
         server.start()
         yield server
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running server; who stops it starts it again."""
+    with _running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres_server() -> Iterator[PostgresServer]:
+    """A server for one test: roles and named databases belong to a whole server."""
+    with _running_postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.conftest import PostgresServer
+
 PROGRAM = Path(__file__).resolve().parents[2] / "terraform" / "create_databases.py"
 OWNERS = {
     "mlflow": "tracking",
@@ -36,21 +38,22 @@ def connect(url: str, user: str, database: str) -> psycopg.Connection:
     return psycopg.connect(url, user=user, dbname=database, autocommit=True)
 
 
-def test_owners_own_the_pipelines_read_decisions_and_nobody_else_gets_in(postgres_url: str) -> None:
-    prepare(postgres_url, "first")
-    with connect(postgres_url, "gateway", "decisions") as decisions:
+def test_owners_own_the_pipelines_read_decisions_and_nobody_else_gets_in(own_postgres_server: PostgresServer) -> None:
+    url = own_postgres_server.url
+    prepare(url, "first")
+    with connect(url, "gateway", "decisions") as decisions:
         decisions.execute("CREATE TABLE predictions (id int)")
         decisions.execute("INSERT INTO predictions VALUES (7)")
-    prepare(postgres_url, "second")
-    with connect(postgres_url, "pipelines", "decisions") as decisions:
+    prepare(url, "second")
+    with connect(url, "pipelines", "decisions") as decisions:
         assert decisions.execute("SELECT id FROM predictions").fetchall() == [(7,)]
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             decisions.execute("DELETE FROM predictions")
-    with connect(postgres_url, "pipelines", "study") as study:
+    with connect(url, "pipelines", "study") as study:
         study.execute("CREATE TABLE trials (id int)")
     for user, database in (("gateway", "tracking"), ("mlflow", "decisions"), ("mlflow", "study")):
         with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-            connect(postgres_url, user, database)
-    with psycopg.connect(postgres_url) as server:
+            connect(url, user, database)
+    with psycopg.connect(url) as server:
         stored = server.execute("SELECT rolpassword LIKE 'SCRAM-SHA-256$%' FROM pg_authid WHERE rolname = 'gateway'")
         assert stored.fetchone() == (True,)

@@ -27,13 +27,17 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 def written(lines: pytest.LogCaptureFixture, count: int) -> list[dict]:
-    """The lines as CloudWatch gets them."""
+    """The lines about requests, as CloudWatch gets them."""
     deadline = time.monotonic() + 5
-    while len(found := [record for record in lines.records if record.name == LOGGER]) < count:
+    while True:
+        records = [json.loads(JsonLines().format(record)) for record in lines.records if record.name == LOGGER]
+        found = [line for line in records if "Requests" in line]
+        if len(found) >= count:
+            break
         assert time.monotonic() < deadline, f"{len(found)} lines instead of {count}"
         time.sleep(0.005)
     assert len(found) == count
-    return [json.loads(JsonLines().format(record)) for record in found]
+    return found
 
 
 def test_requests_of_a_while_are_one_line(serve, source, scorer, legitimate, fraudulent, lines) -> None:
@@ -78,6 +82,32 @@ def test_a_line_does_not_wait_for_ever(serve, source, legitimate, lines) -> None
         gateway.client.post("/predict", json=legitimate)
         [line] = written(lines, 1)
         assert (line["Requests"], line["Errors"]) == (1, 1)
+
+
+def test_the_present_is_written_every_minute(serve, source, scorer, lines, monkeypatch) -> None:
+    def present() -> list[dict]:
+        found = [json.loads(JsonLines().format(record)) for record in lines.records if record.name == LOGGER]
+        return [line for line in found if "ModelLoaded" in line]
+
+    def wait_until_loaded(loaded: int) -> None:
+        deadline = time.monotonic() + 5
+        while loaded not in {line["ModelLoaded"] for line in present()}:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    monkeypatch.setattr("serving.emf.PRESENT_SECONDS", 0.05)
+    with serve(source, emf_namespace="Fraud"):
+        wait_until_loaded(0)
+        source.promote(1, scorer)
+        wait_until_loaded(1)
+    last = present()[-1]
+    assert [last[name] for name in ("ModelLoaded", "StoreWaiting", "SpoolBytes")] == [1, 0, 0]
+    assert last["ModelLoaded"] is not True  # CloudWatch takes numbers only
+    assert last["_aws"]["CloudWatchMetrics"][0]["Metrics"] == [
+        {"Name": "ModelLoaded", "Unit": "Count"},
+        {"Name": "StoreWaiting", "Unit": "Count"},
+        {"Name": "SpoolBytes", "Unit": "Bytes"},
+    ]
 
 
 def test_off_by_default(serve, source, legitimate, lines) -> None:

@@ -21,10 +21,12 @@ def test_a_swap_never_mixes_versions(serve, source, make_scorer, legitimate, fra
 
         with httpx.Client(base_url=gateway.client.base_url, timeout=10) as client, ThreadPoolExecutor(4) as clients:
             asked = clients.map(ask, range(60))
+            between = []
             for version in [next(versions) for versions in [cycle((2, 1))] for _ in range(20)]:
                 source.promote(version, scorers[version])
                 gateway.wait_for(version)
-            answers = list(asked)
+                between.append(ask(0))
+            answers = [*asked, *between]
     seen = set()
     for answer in answers:
         told = {(row["model_version"], row["threshold_used"]) for row in answer}
