@@ -48,6 +48,7 @@ KEPT: Final[dict[str, Any]] = {
     "transaction_id": "card-7-0001",
     "event_time": None,
     "reasons": None,
+    "review_rate": 0.001,
     "label": {"label": "legitimate", "labelled_at": "2026-01-03T10:00:00Z", "reviewer": "anna", "source": "feedback"},
     "segment_id": None,
     "spooled": False,

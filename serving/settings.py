@@ -49,6 +49,13 @@ class GatewaySettings(AccessSettings):
         description="Share of the transactions that the version named Challenger scores too, without answering; 0: "
         "none is loaded. It takes a second model's memory.",
     )
+    review_sample_rate: float = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="Share of the approvals, drawn at random, that go to review beside the alerts; labels from alerts "
+        "alone say nothing of the frauds that were let through.",
+    )
     batch_threads: int = Field(
         0, ge=0, description="Cores that score one batch; 0 takes all, shared out among the workers."
     )
