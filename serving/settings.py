@@ -65,6 +65,15 @@ class GatewaySettings(AccessSettings):
     max_upload_bytes: int = Field(
         2 * 1024**3, ge=1024, description="Largest CSV, Parquet or Arrow upload, in bytes; it is spooled to the disk."
     )
+    currency: str = Field(
+        "EUR", pattern=r"^[A-Z]{3}$", description="Currency that the page shows amounts in, by its ISO 4217 code."
+    )
+    mlflow_page: str = Field(
+        "",
+        pattern=r"^(https?://[^\s@]+)?$",
+        description="Address of MLflow's page as people reach it, which the gateway's page links to; empty: no links. "
+        "Everybody who reaches the gateway can read it.",
+    )
     emf_namespace: str = Field(
         "",
         max_length=255,
