@@ -57,7 +57,7 @@ export async function withKey(path, call) {
   }
 }
 
-async function send(path, { method = "GET", body, signal } = {}) {
+async function send(path, { method = "GET", body, signal }) {
   const options = { method, signal, cache: "no-store", headers: headers() };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
@@ -78,8 +78,13 @@ async function send(path, { method = "GET", body, signal } = {}) {
   return answer.json();
 }
 
+function ask(path, { quiet = false, ...options }) {
+  const call = () => send(path, options);
+  return quiet ? call() : withKey(path, call);
+}
+
 /** Paths are relative to the page, without a leading slash, so that a prefix of a proxy stays. */
 export const api = {
-  get: (path, options = {}) => withKey(path, () => send(path, options)),
-  post: (path, body, options = {}) => withKey(path, () => send(path, { ...options, method: "POST", body })),
+  get: (path, options = {}) => ask(path, options),
+  post: (path, body, options = {}) => ask(path, { ...options, method: "POST", body }),
 };

@@ -6,7 +6,7 @@ import { h } from "../../dom.js";
  * @param {Error} error
  */
 export function errorNotice(error) {
-  return notice("error", error.message, error.requestId && ` (${error.requestId})`);
+  return notice("error", error.message, error.requestId && h("span", { class: "muted small" }, ` (${error.requestId})`));
 }
 
 /** A notice of a kind: "error", "warning" or "info". */
