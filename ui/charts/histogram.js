@@ -22,7 +22,7 @@ export function histogram(scores, { alert, decline }) {
   const height = (count) => (count === 0 ? 0 : Math.max(2, (Math.log10(count + 1) / top) * HEIGHT));
   const bottom = TOP + HEIGHT;
   const above = alert === null ? "" : `, ${integer(scores.filter((score) => score >= alert).length)} at or above the alert threshold`;
-  return s("svg", { class: "chart", width: "100%", height: bottom + 26, role: "img",
+  return s("svg", { class: "chart with-counts", height: bottom + 26, role: "img",
       "aria-label": `Histogram of ${integer(scores.length)} scores${above}` },
     gridLines(top, bottom),
     counts.map((count, place) => s("rect", { class: kindOf(axis.at((place + 0.5) / BINS), alert, decline),
@@ -40,7 +40,7 @@ function gridLines(top, bottom) {
     const y = bottom - ((place + 1) / top) * HEIGHT;
     return [
       s("line", { class: "axis", x1: 0, x2: "100%", y1: y, y2: y }),
-      s("text", { class: "faint", x: 0, y: y + 13 }, short(10 ** (place + 1))),
+      s("text", { x: -6, y: y + 4, "text-anchor": "end" }, short(10 ** (place + 1))),
     ];
   });
 }

@@ -2,7 +2,7 @@
 import { fill, h } from "../dom.js";
 import { errorNotice, notice } from "./parts/notice.js";
 import { answerOf } from "./score/answer.js";
-import { LiveCard } from "./score/card.js";
+import { LiveCard } from "./parts/live_card.js";
 import { TransactionForm } from "./score/form.js";
 import { readPasted } from "./score/paste.js";
 

@@ -1,4 +1,4 @@
-// The live version's card, as far as this view needs it: two sample transactions and the decline threshold.
+// The live version's card, as far as scoring needs it: two sample transactions and the decline threshold.
 
 /** Fetched once per version. */
 export class LiveCard {
