@@ -10,6 +10,7 @@ from ml_project.bundle import Bundle
 from ml_project.calibration import reliability
 from ml_project.card import CARD_VERSION, Calibration, Card, Data, Figure, Part, Policy, Sample, ThresholdCurve
 from ml_project.dataset import Dataset
+from ml_project.drift_limits import DriftLimits
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
 from ml_project.fitting import FitOptions, Fitted, fit_twin
 from ml_project.metrics import estimate, ranking_metrics, threshold_metrics
@@ -21,6 +22,7 @@ from stores.releases import open_releases
 
 MODEL_NAME = "fraud-ensemble"
 AIMS = PolicySettings(alerts_per_day=40, fpr=0.005)
+DRIFT_LIMITS = DriftLimits(minimum_rows=300, false_alarms=0.005, psi=0.1, ks=0.1, missing=0.01, out_of_range=0.005)
 ORIGIN = {"source": "simulated", "digest": "5" * 64, "rows": 30_000, "frauds": 300}
 
 
@@ -104,6 +106,7 @@ def _card(number: int, fitted: Fitted, bundle: Bundle, split: TimeSplit) -> Card
         settings={"max_depth": "4", "learning_rate": "0.2"},
         lineage={"run": f"{number:032x}", "git commit": "1b2c3d4", "data digest": ORIGIN["digest"]},
         gate="passed",
+        drift_limits=DRIFT_LIMITS,
     )
 
 

@@ -6,9 +6,10 @@ import { frame, threshold } from "./axes.js";
  * @param {Object} data
  * @param {Array} data.series [{kind, points: [[x, y | null], ...], dots?, step?}]; kind is a class of style/charts.css
  * @param {Array} [data.marks] lines across: [{x | y, kind, name}]
+ * @param {Array} [data.dots] where something stands on a curve: [{x, y, kind}]
  * @param {Object} options {label, width, height, x, y}: axes as in `frame`
  */
-export function line({ series, marks = [] }, { label, width, height = 220, x, y }) {
+export function line({ series, marks = [], dots: stands = [] }, { label, width, height = 220, x, y }) {
   const plot = frame(label, width, height, x, y);
   marks.forEach((mark) => threshold(plot, mark));
   for (const { kind, points, dots, step } of series) {
@@ -19,12 +20,9 @@ export function line({ series, marks = [] }, { label, width, height = 220, x, y 
       plot.svg.append(...circles(alone(points), plot, kind));
     }
   }
+  plot.svg.append(...stands.map(({ x: at, y: high, kind }) =>
+    s("circle", { class: `dot ${kind}`, cx: plot.sx(at), cy: plot.sy(high), r: 5 })));
   return plot.svg;
-}
-
-/** A circle on a curve: where a threshold stands. */
-export function dot(plot, [x, y], kind) {
-  return s("circle", { class: `dot ${kind}`, cx: plot.sx(x), cy: plot.sy(y), r: 5 });
 }
 
 function circles(points, plot, kind) {
