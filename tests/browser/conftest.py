@@ -17,6 +17,7 @@ from tests.faults.processes import Gateway, free_port
 
 Visitor = Callable[..., Visit]
 MakeGateway = Callable[..., Gateway]
+Pictures = Callable[[Visit, str], None]
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +83,17 @@ def visit(browser: Browser, gateway: Gateway) -> Iterator[Visitor]:
     yield begin
     for one in visits:
         one.check()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Pictures:
+    """Keeps a picture of the whole page under a name, for people: in the folder that FRAUD_TEST_PICTURES names."""
+    folder = Path(os.environ.get("FRAUD_TEST_PICTURES", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def take(tab: Visit, name: str) -> None:
+        path = folder / f"{name}.png"
+        tab.picture(path)
+        assert path.stat().st_size > 10_000
+
+    return take

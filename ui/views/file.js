@@ -26,8 +26,8 @@ export async function mount(root, context) {
     running = new AbortController();
     const { signal } = running;
     const bar = new Progress(file, () => running.abort());
-    let results = new Results();
-    let reader = null;
+    const results = new Results();
+    const reader = new CsvReader((cells, header) => results.add(cells, header));
     let sent = 0;
     fill(progress, bar.element);
     fill(outcome);
@@ -36,10 +36,6 @@ export async function mount(root, context) {
     try {
       await upload(file, {
         signal,
-        onStart: () => {
-          results = new Results();
-          reader = new CsvReader((cells, header) => results.add(cells, header));
-        },
         onSent: (count) => {
           sent = count;
           bar.show(sent, results.count);

@@ -16,6 +16,7 @@ const COLUMNS = [
 export class ResultTable {
   #results;
   #name;
+  #named;
   #order = { by: "score", descending: true };
   #filter = { decision: null, text: "", least: null };
   #page = 0;
@@ -29,13 +30,14 @@ export class ResultTable {
   constructor(results, { lines, name }) {
     this.#results = results;
     this.#name = name;
+    this.#named = results.transactionIds.some(Boolean);
     const heads = COLUMNS.map(({ by, title }) => this.#head(by, by === "row" && !lines ? "Row" : title));
     this.element = h("section", { class: "panel", "aria-labelledby": "rows-title" },
       h("div", { class: "row apart" }, h("h2", { id: "rows-title" }, "Rows"),
         h("button", { type: "button", onclick: () => this.#save() }, "Download as CSV")),
       this.#filters(), this.#where,
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scored rows" },
-        h("table", {}, h("thead", {}, h("tr", {}, heads, h("th", { scope: "col" }, "Transaction id"),
+        h("table", {}, h("thead", {}, h("tr", {}, heads, this.#named && h("th", { scope: "col" }, "Transaction id"),
           h("th", { scope: "col" }, "Prediction id"))), this.#body)),
       this.#pages);
     this.#choose();
@@ -105,7 +107,7 @@ export class ResultTable {
     return h("tr", {}, number(String(results.row[place])),
       h("td", {}, h("span", { class: "badge", "data-decision": decision }, decision)),
       number(significant(results.score[place])), number(percent(results.probability[place])),
-      number(amount(results.amount[place])), h("td", { class: "code" }, results.transactionIds[place]),
+      number(amount(results.amount[place])), this.#named && h("td", { class: "code" }, results.transactionIds[place]),
       h("td", { class: "code" }, results.predictionIds[place]));
   }
 

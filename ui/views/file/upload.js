@@ -1,5 +1,5 @@
 // One file on its way to the gateway and back: XMLHttpRequest, since fetch tells nothing of an upload's progress.
-import { ApiError, headers, problemOf, withKey } from "../../api.js";
+import { api, ApiError, headers, problemOf } from "../../api.js";
 
 const PATH = "predict-batch?on_error=skip&amounts=true";
 const TYPES = { csv: "text/csv", parquet: "application/vnd.apache.parquet" };
@@ -15,15 +15,17 @@ export function mediaTypeOf(name) {
 /**
  * Sends a file; the answer comes as CSV.
  * @param {File} file
- * @param {{signal: AbortSignal, onSent: function(number), onText: function(string), onStart: function()}} told
- *   onSent: bytes sent so far; onText: the next piece of the answer; onStart: it begins anew, as after a key was asked for
+ * @param {{signal: AbortSignal, onSent: function(number), onText: function(string)}} told
+ *   onSent: bytes sent so far; onText: the next piece of the answer
  * @returns {Promise<void>} rejects with an ApiError, or an AbortError after a cancel
  */
-export function upload(file, told) {
-  return withKey(PATH, () => send(file, told));
+export async function upload(file, told) {
+  // Refusals come before a body is read, and a browser that still sends loses them: ask with an empty batch first.
+  await api.post(PATH, [], { signal: told.signal });
+  await send(file, told);
 }
 
-function send(file, { signal, onStart, onSent, onText }) {
+function send(file, { signal, onSent, onText }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     let read = 0;
@@ -41,7 +43,6 @@ function send(file, { signal, onStart, onSent, onText }) {
       }
     };
     const cancel = () => request.abort();
-    onStart();
     request.open("POST", PATH);
     for (const [name, value] of Object.entries(headers({ "Content-Type": mediaTypeOf(file.name), Accept: "text/csv" }))) {
       request.setRequestHeader(name, value);
