@@ -10,12 +10,11 @@ from ml_project.baseline import WATCHED
 from ml_project.drift import compare
 from ml_project.drift_limits import limit_of
 from ml_project.features import compute_features
-from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Decision
 from ml_project.statistics import weighted_quantile
 from serving.live_model import LiveModel
 from serving.watch_answer import Bucket, FeatureDrift, Labels, Quantiles, ReviewSample, Shadow, WindowDrift
-from stores.decisions.watching import Outcome, Shadowed, Slice, received_at
+from stores.decisions.watching import Outcome, Sample, Shadowed, Slice, received_at
 
 _DAY_HOURS = 24
 _NO_LIMIT = 0.01
@@ -58,13 +57,13 @@ def review_sample(slices: Sequence[Slice], outcomes: Sequence[Outcome]) -> Revie
 
 def drift(slices: Sequence[Slice], model: LiveModel, hours: float) -> WindowDrift | None:
     """How far what the model decided is from its baseline, the furthest figure first."""
-    parts = [(each.sample, each.weight, _of(each, model)) for each in slices if len(each.sample)]
-    rows = sum(int(mine.sum()) for _table, _weight, mine in parts)
+    parts = [(sample, _of(sample, model)) for each in slices for sample in each.samples]
+    rows = sum(int(mine.sum()) for _sample, mine in parts)
     if not rows:
         return None
-    raw = np.concatenate([_columns(table)[mine] for table, _weight, mine in parts])
-    hybrid = np.concatenate([table["hybrid_score"].to_numpy()[mine] for table, _weight, mine in parts])
-    weight = np.concatenate([weight[mine] for _table, weight, mine in parts])
+    raw = np.concatenate([sample.raw[mine] for sample, mine in parts])
+    hybrid = np.concatenate([sample.hybrid[mine] for sample, mine in parts])
+    weight = np.concatenate([sample.weight[mine] for sample, mine in parts])
     manifest = model.scorer.bundle.manifest
     limits = model.card.drift_limits if model.card else None
     significance = limits.significance(len(WATCHED)) if limits else _NO_LIMIT
@@ -97,27 +96,24 @@ def shadows(found: Sequence[Shadowed]) -> list[Shadow]:
 
 
 def _bucket(each: Slice, said: Labels) -> Bucket:
-    table, weight = each.sample, each.weight
-    single = table["segment_id"].is_null().to_numpy()
     return Bucket(
         since=each.since,
         decisions={str(name): each.decisions.get(name, 0) for name in Decision},
-        score=_quantiles(table["hybrid_score"].to_numpy(), weight),
-        latency_ms=_quantiles(table["latency_ms"].to_numpy()[single], weight[single]),
+        score=_quantiles([(sample.hybrid, sample.weight) for sample in each.samples]),
+        latency_ms=_quantiles(
+            [(sample.latency_ms[sample.single], sample.weight[sample.single]) for sample in each.samples]
+        ),
         labels=said,
     )
 
 
-def _quantiles(values: NDArray[np.float64], weight: NDArray[np.float64]) -> Quantiles | None:
-    if not len(values):
+def _quantiles(parts: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> Quantiles | None:
+    if not sum(len(values) for values, _weight in parts):
         return None
+    values, weight = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     p50, p90, p99 = weighted_quantile(values, weight, [0.5, 0.9, 0.99]).tolist()
     return Quantiles(p50=p50, p90=p90, p99=p99)
 
 
-def _of(each: Slice, model: LiveModel) -> NDArray[np.bool_]:
-    return np.array([digest == model.live.digest for digest in each.sample["bundle_digest"].to_pylist()])
-
-
-def _columns(table: object) -> NDArray[np.float64]:
-    return np.column_stack([table[name].to_numpy() for name in RAW_FEATURES])  # type: ignore[index]
+def _of(sample: Sample, model: LiveModel) -> NDArray[np.bool_]:
+    return np.array([digest == model.live.digest for digest in sample.digests], dtype=np.bool_)

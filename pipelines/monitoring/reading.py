@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Decision
-from stores.decisions.tables import answered
 
 MOST_ROWS: Final = 500_000
 """Rows held per version; beyond them, plain approvals are thinned and the rest of them weigh more."""
@@ -106,7 +105,7 @@ def read(tables: Iterable[Any], seed: int = 0) -> dict[str, Decided]:
     held: dict[str, Decided] = {}
     waiting: dict[str, list[Decided]] = {}
     for table in tables:
-        rows = table.filter(answered(table))
+        rows = table.filter(_answered(table))
         versions = np.array(rows["model_version"].to_pylist(), dtype=object)
         for version in sorted(set(versions.tolist())):
             part = Decided.of_table(rows.filter(versions == version))
@@ -120,6 +119,13 @@ def read(tables: Iterable[Any], seed: int = 0) -> dict[str, Decided]:
 
 def _joined(before: Decided | None, parts: list[Decided]) -> Decided:
     return Decided.concatenate(parts if before is None else [before, *parts])
+
+
+def _answered(table: Any) -> Any:
+    """Without repetitions, and without bulk rows that were refused because their transaction_id was taken."""
+    repeated = table["duplicate_of"].is_valid().to_numpy()
+    refused = table["conflicts_with"].is_valid().to_numpy() & table["segment_id"].is_valid().to_numpy()
+    return ~repeated & ~(refused & ~table["spooled"].to_numpy())
 
 
 def _thinned(rows: Decided, rng: np.random.Generator) -> Decided:

@@ -56,16 +56,8 @@ SCHEMA: Final = pa.schema(
 
 def tables(connection: Connection, since: datetime | None, until: datetime | None) -> Iterator[Any]:
     """Single predictions by time, then segments by time; each prediction once."""
-    yield from single_tables(connection, since, until)
-    yield from segment_tables(connection, _within(segments.c.received_at, since, until))
-
-
-def single_tables(
-    connection: Connection, since: datetime | None, until: datetime | None, rows: int | None = None
-) -> Iterator[Any]:
-    """Single predictions by time of receipt, at most ``rows`` in a table."""
-    received = predictions.c.received_at
-    yield from _singles(connection, received, _within(received, since, until), rows)
+    yield from _singles(connection, predictions.c.received_at, _within(predictions.c.received_at, since, until))
+    yield from _segments(connection, _within(segments.c.received_at, since, until))
 
 
 def tables_by_event_time(connection: Connection, since: datetime, until: datetime) -> Iterator[Any]:
@@ -76,7 +68,7 @@ def tables_by_event_time(connection: Connection, since: datetime, until: datetim
     columns = segments.c
     without = columns.first_event_time.is_(None), *_within(columns.received_at, since, until)
     overlapping = columns.last_event_time >= since, columns.first_event_time < until
-    for table in segment_tables(connection, [or_(and_(*without), and_(*overlapping))]):
+    for table in _segments(connection, [or_(and_(*without), and_(*overlapping))]):
         moments = compute.coalesce(table["event_time"], table["received_at"])
         inside = compute.and_(
             compute.greater_equal(moments, pa.scalar(since, _TIME)), compute.less(moments, pa.scalar(until, _TIME))
@@ -84,21 +76,12 @@ def tables_by_event_time(connection: Connection, since: datetime, until: datetim
         yield table.filter(inside)
 
 
-def answered(table: Any) -> Any:
-    """Which rows, as a mask, are no repetitions, and were not refused because their transaction_id was taken."""
-    repeated = table["duplicate_of"].is_valid().to_numpy()
-    refused = table["conflicts_with"].is_valid().to_numpy() & table["segment_id"].is_valid().to_numpy()
-    return ~repeated & ~(refused & ~table["spooled"].to_numpy())
-
-
-def _singles(
-    connection: Connection, moment: ColumnElement[Any], conditions: list[Any], at_once: int | None = None
-) -> Iterator[Any]:
-    columns, at_once = predictions.c, at_once or ROWS
+def _singles(connection: Connection, moment: ColumnElement[Any], conditions: list[Any]) -> Iterator[Any]:
+    columns = predictions.c
     key = moment, columns.prediction_id
     # What pages list of a segment comes with the segment.
     query = select(predictions).where(columns.segment_id.is_(None), *conditions)
-    rows: list[Any] = connection.execute(query.order_by(*key).limit(at_once)).all()  # type: ignore[assignment]
+    rows: list[Any] = connection.execute(query.order_by(*key).limit(ROWS)).all()  # type: ignore[assignment]
     while rows:
         listed = [dict(row._mapping) for row in rows]
         inputs = np.frombuffer(b"".join(row.pop("inputs") for row in listed), dtype="<f8")
@@ -109,11 +92,10 @@ def _singles(
         yield _labelled(connection, filled, [row["prediction_id"] for row in listed])
         last = rows[-1]
         after = tuple_(*key) > tuple_(last._mapping[moment], last.prediction_id)
-        rows = connection.execute(query.where(after).order_by(*key).limit(at_once)).all()  # type: ignore[assignment]
+        rows = connection.execute(query.where(after).order_by(*key).limit(ROWS)).all()  # type: ignore[assignment]
 
 
-def segment_tables(connection: Connection, conditions: list[Any]) -> Iterator[Any]:
-    """Segments that fulfil conditions, each as a table of all its rows."""
+def _segments(connection: Connection, conditions: list[Any]) -> Iterator[Any]:
     columns = segments.c
     chosen = select(columns.segment_id).where(*conditions)
     for segment_id in connection.scalars(chosen.order_by(columns.received_at, columns.segment_id)).all():

@@ -7,18 +7,44 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
+from ml_project.schema import RAW_FEATURES
 from stores.decisions.schema import labels, predictions, segments, shadow_decisions
-from stores.decisions.segments import APPROVE
-from stores.decisions.tables import SCHEMA, answered, segment_tables, single_tables
+from stores.decisions.segments import APPROVE, read_content
 
 MOST_LABELS: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some decisions.
+
+    Attributes
+    ----------
+    raw : ndarray of shape (n, 30)
+    hybrid, latency_ms : ndarray of shape (n,)
+    weight : ndarray of shape (n,)
+        How many decisions each stands for.
+    single : ndarray of shape (n,)
+        Whether a request of its own brought it: a bulk chunk's latency is that of thousands of rows.
+    digests : tuple of str
+        The bundles that decided.
+    """
+
+    raw: NDArray[np.float64]
+    hybrid: NDArray[np.float64]
+    latency_ms: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    single: NDArray[np.bool_]
+    digests: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.digests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +57,15 @@ class Slice:
         How many of each there were.
     drawn : int
         Approvals among them that were drawn for review.
-    sample : pyarrow.Table
-        Some of them; see `tables.SCHEMA`.
-    weight : ndarray of shape (n,)
-        How many decisions each row of the sample stands for.
+    samples : tuple of Sample
+        Of the single ones and of the bulk.
     """
 
     since: datetime
     until: datetime
     decisions: dict[str, int]
     drawn: int
-    sample: Any
-    weight: NDArray[np.float64]
+    samples: tuple[Sample, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +90,18 @@ class Shadowed:
 
 def slices(connection: Connection, edges: Sequence[datetime], rows: int) -> Iterator[Slice]:
     """Decisions between neighbouring edges, with about ``rows`` of them at most in all samples together."""
-    quota = max(1, rows // (len(edges) - 1))
     for since, until in pairwise(edges):
         counts, listed, bulk, drawn = _counts(connection, since, until)
         singles = sum(counts.values()) - sum(listed.values())
-        parts = [(single_tables(connection, since, until, quota), singles)]
+        quota = max(1, rows // (len(edges) - 1) // (2 if singles and bulk else 1))
+        samples = []
+        if singles:
+            samples.append(_singles(connection, since, until, quota, singles))
         if bulk:
-            parts.append((_middle_segment(connection, since, until), bulk))
-        tables = [(_some(next(found, None), quota), count) for found, count in parts]
+            samples.append(_bulk(connection, since, until, quota, bulk))
         # In the table predictions are the singles and, of segments, what goes to review.
         approved = counts.get(APPROVE, 0) + bulk - sum(listed.values())
-        yield Slice(
-            since,
-            until,
-            counts | {APPROVE: approved},
-            drawn,
-            pa.concat_tables([table for table, _count in tables]),
-            np.concatenate([np.full(len(table), count / max(len(table), 1)) for table, count in tables]),
-        )
+        yield Slice(since, until, counts | {APPROVE: approved}, drawn, tuple(samples))
 
 
 def outcomes(connection: Connection, since: datetime, until: datetime, most: int = MOST_LABELS) -> list[Outcome]:
@@ -148,17 +165,40 @@ def _counts(
     return counts, listed, bulk or 0, drawn or 0
 
 
-def _middle_segment(connection: Connection, since: datetime, until: datetime) -> Iterator[Any]:
-    """The rows of one segment: opening all of them is what a sample is there to avoid."""
+def _singles(connection: Connection, since: datetime, until: datetime, quota: int, count: int) -> Sample:
+    """The first of them: a slice is short, and any other choice would read them all."""
+    columns = predictions.c
+    query = (
+        select(columns.inputs, columns.hybrid_score, columns.latency_ms, columns.bundle_digest)
+        .where(columns.received_at >= since, columns.received_at < until, columns.segment_id.is_(None))
+        .order_by(columns.received_at)
+        .limit(quota)
+    )
+    rows = connection.execute(query).all()
+    inputs = np.frombuffer(b"".join(row.inputs for row in rows), dtype="<f8")
+    return Sample(
+        raw=inputs.reshape(len(rows), len(RAW_FEATURES)),
+        hybrid=np.array([row.hybrid_score for row in rows]),
+        latency_ms=np.array([row.latency_ms for row in rows]),
+        weight=np.full(len(rows), count / max(len(rows), 1)),
+        single=np.ones(len(rows), dtype=np.bool_),
+        digests=tuple(row.bundle_digest for row in rows),
+    )
+
+
+def _bulk(connection: Connection, since: datetime, until: datetime, quota: int, count: int) -> Sample:
+    """Rows of the middle one of their segments, evenly spaced: opening all is what a sample is there to avoid."""
     columns = segments.c
     within = columns.received_at >= since, columns.received_at < until
     ids = connection.scalars(select(columns.segment_id).where(*within).order_by(columns.received_at)).all()
-    return segment_tables(connection, [columns.segment_id == ids[len(ids) // 2]])
-
-
-def _some(table: Any, most: int) -> Any:
-    """At most so many rows, evenly spaced, without those that were no new answer."""
-    kept = SCHEMA.empty_table() if table is None else table.filter(answered(table))
-    if len(kept) <= most:
-        return kept
-    return kept.take(np.linspace(0, len(kept) - 1, most).astype(np.int64))
+    segment = connection.execute(select(segments).where(columns.segment_id == ids[len(ids) // 2])).one()
+    content = read_content(segment.segment_id, segment.content, segment.sha256)
+    taken = content.take(np.linspace(0, segment.rows - 1, min(quota, segment.rows)).astype(np.int64))
+    return Sample(
+        raw=np.column_stack([taken[name].to_numpy() for name in RAW_FEATURES]),
+        hybrid=taken["hybrid_score"].to_numpy(),
+        latency_ms=np.full(len(taken), segment.latency_ms),
+        weight=np.full(len(taken), count / len(taken)),
+        single=np.zeros(len(taken), dtype=np.bool_),
+        digests=(segment.bundle_digest,) * len(taken),
+    )

@@ -2,7 +2,7 @@
 import { s } from "../dom.js";
 import { significant } from "../format.js";
 
-const MARGIN = { top: 12, right: 14, bottom: 40, left: 54 };
+const MARGIN = { top: 12, right: 24, bottom: 40, left: 58 };
 const MINUTE = 60_000;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 5760, 10_080].map((step) => step * MINUTE);
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });

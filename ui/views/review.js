@@ -23,7 +23,7 @@ export async function mount(root, { api, announce }) {
     show();
   });
   const controls = controlsOf({ label, undo, move, order: load, reload: () => load(queue.order) });
-  const trouble = h("div", {});
+  const trouble = h("div", { class: "said" });
   const list = h("div", { class: "queue-place" });
   const detail = h("article", { class: "panel", "aria-label": "Prediction" });
   const progress = h("p", { class: "muted", role: "status" });

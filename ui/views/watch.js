@@ -17,9 +17,12 @@ export async function mount(root, { api, status }) {
   const ending = new AbortController();
   const parts = [decisionCharts(), latencyChart(), driftChart(), labelChart()];
   const shadow = h("div", { hidden: true });
-  const trouble = h("div", {});
+  const trouble = h("div", { class: "said" });
   const figures = h("dl", { class: "figures" });
-  const read = h("span", { class: "muted small" });
+  const read = h("span", { class: "muted small" }, "Reading…");
+  const charts = h("div", { class: "view", hidden: true },
+    h("section", { class: "panel", "aria-label": "In short" }, figures),
+    h("div", { class: "columns" }, parts.map(({ element }) => element)), shadow);
   const hours = h("select", { id: "watch-hours", onchange: () => look() },
     Object.entries(WINDOWS).map(([value, name]) => h("option", { value, selected: value === "24" }, name)));
   const live = h("input", { type: "checkbox", id: "watch-live", checked: true });
@@ -29,8 +32,7 @@ export async function mount(root, { api, status }) {
     h("div", { class: "row apart" },
       h("div", { class: "row" }, h("label", { for: "watch-hours" }, "Window"), hours),
       h("div", { class: "row" }, read, h("label", { class: "row small", for: "watch-live" }, live, "Update by itself"))),
-    trouble, h("section", { class: "panel", "aria-label": "In short" }, figures),
-    h("div", { class: "columns" }, parts.map(({ element }) => element)), shadow);
+    trouble, charts);
   let turn = 0;
 
   async function look() {
@@ -41,6 +43,7 @@ export async function mount(root, { api, status }) {
         return;
       }
       fill(trouble);
+      charts.hidden = false;
       fill(figures, inShort(found));
       fill(read, `Read ${dateTime(found.until)}`);
       parts.forEach((part) => part.show(found));

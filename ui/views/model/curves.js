@@ -2,7 +2,7 @@
 import { figure } from "../../charts/figure.js";
 import { line } from "../../charts/line.js";
 import { h } from "../../dom.js";
-import { integer, percent, significant } from "../../format.js";
+import { integer, percent, short, significant } from "../../format.js";
 
 const LEAST = 1e-6;
 
@@ -41,7 +41,7 @@ function cost({ test_curve: curve }) {
     draw: (width) => line({ series: [{ kind: "first", points }] }, {
       label: `Cost a day over alerts a day; least, ${significant(costs[best])}, at ${significant(points[best][0])} alerts`,
       width, x: { min: Math.max(points[0][0], 0.1), max: points.at(-1)[0], log: true, label: "alerts a day" },
-      y: { min: 0, max: Math.max(...costs) * 1.05 } }),
+      y: { min: 0, max: Math.max(...costs) * 1.05, format: short } }),
     table: { head: ["Threshold", "Alerts a day", "Cost a day"],
       rows: points.map(([x, y], place) => [significant(curve.threshold[place]), significant(x), significant(y)]) },
   });

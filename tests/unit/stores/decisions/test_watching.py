@@ -19,7 +19,7 @@ def test_counts_samples_and_what_labels_and_challengers_say(
     singles = [
         make_record(
             prediction_id=new_segment_id(),
-            received_at=NOW - HOUR / 2,
+            received_at=NOW - HOUR / 2 + timedelta(seconds=place),
             decision="REVIEW" if place < 3 else "APPROVE",
             review_rate=1.0 if place < 3 else None,
         )
@@ -30,10 +30,15 @@ def test_counts_samples_and_what_labels_and_challengers_say(
     store.add_segment(chunk)
 
     before, within = store.slices([NOW - 2 * HOUR, NOW - HOUR, NOW + HOUR], rows=20)
-    assert (before.decisions, len(before.sample)) == ({"APPROVE": 0}, 0)
+    assert (before.decisions, before.samples) == ({"APPROVE": 0}, ())
     assert (within.decisions, within.drawn) == ({"APPROVE": 107, "REVIEW": 13}, 2)
-    assert len(within.sample) == 20
-    assert within.weight.sum() == pytest.approx(120)
+    of_singles, of_bulk = within.samples
+    assert (len(of_singles), len(of_bulk)) == (5, 5)
+    assert (of_singles.weight.sum(), of_bulk.weight.sum()) == (pytest.approx(20), pytest.approx(100))
+    assert of_singles.raw.tolist() == [list(record.inputs) for record in singles[:5]]
+    assert of_bulk.hybrid[0] == chunk.scores[2][0]
+    assert of_singles.single.all()
+    assert not of_bulk.single.any()
 
     names = [singles[0].prediction_id, singles[5].prediction_id, chunk.prediction_ids[2], chunk.prediction_ids[50]]
     store.label([LabelItem(prediction_id=name, label=0) for name in names], "anna")
