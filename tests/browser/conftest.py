@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.released import Version, fit_versions
+from tests.browser.traffic import keep_a_day
 from tests.browser.visits import Visit
 from tests.conftest import missing
 from tests.faults.processes import Gateway, free_port
@@ -62,6 +63,15 @@ def gateway(versions: list[Version], tmp_path_factory: pytest.TempPathFactory) -
     """A running gateway with version 1, open to its own machine, which tests share and leave as it is."""
     with ExitStack() as ends:
         yield _gateway(ends, tmp_path_factory.mktemp("gateway"), versions[0])
+
+
+@pytest.fixture(scope="package")
+def watched(versions: list[Version], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The same with a day of decisions in its database, which tests look at and leave as they are."""
+    with ExitStack() as ends:
+        made = _gateway(ends, tmp_path_factory.mktemp("watched"), versions[0])
+        keep_a_day(versions[0], made.state)
+        yield made
 
 
 @pytest.fixture
