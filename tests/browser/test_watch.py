@@ -26,7 +26,7 @@ def test_four_charts_with_their_figures(visit: Visitor, watched: Gateway) -> Non
     expect(short.locator("div", has_text="Drift")).to_contain_text(str(len(breached)))
 
     drift = page.locator("section", has=page.get_by_role("heading", name="Drift", exact=True))
-    expect(drift.locator("rect.fill")).to_have_count(12)
+    expect(drift.locator("rect.fill")).to_have_count(18)
     drift.get_by_role("button", name="Show all").click()
     expect(drift.locator("rect.fill")).to_have_count(len(said["drift"]["features"]))
     drift.get_by_text("As a table").click()

@@ -2,7 +2,8 @@
 import { s } from "../dom.js";
 import { significant } from "../format.js";
 
-const MARGIN = { top: 12, right: 24, bottom: 40, left: 58 };
+const MARGIN = { top: 12, right: 24, bottom: 24, left: 58 };
+const TITLE = 16;
 const MINUTE = 60_000;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 5760, 10_080].map((step) => step * MINUTE);
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -47,7 +48,7 @@ export function clockTime(value) {
  */
 export function frame(label, width, height, x, y) {
   const [left, right] = [MARGIN.left, width - MARGIN.right];
-  const [top, bottom] = [MARGIN.top, height - MARGIN.bottom];
+  const [top, bottom] = [MARGIN.top, height - MARGIN.bottom - (x.label ? TITLE : 0)];
   const [sx, sy] = [scale(x, left, right), scale(y, bottom, top)];
   const format = (axis) => axis.format || (axis.time ? clockTime : (value) => significant(value, 3));
   const across = ticks(x, Math.max(2, Math.floor((right - left) / 80)));

@@ -15,14 +15,16 @@ const BUCKETS = 48;
 /** Mounts the view. */
 export async function mount(root, { api, status }) {
   const ending = new AbortController();
-  const parts = [decisionCharts(), latencyChart(), driftChart(), labelChart()];
+  const [decisions, latency, drift, labels] = [decisionCharts(), latencyChart(), driftChart(), labelChart()];
+  const parts = [decisions, latency, drift, labels];
   const shadow = h("div", { hidden: true });
   const trouble = h("div", { class: "said" });
   const figures = h("dl", { class: "figures" });
   const read = h("span", { class: "muted small" }, "Reading…");
   const charts = h("div", { class: "view", hidden: true },
     h("section", { class: "panel", "aria-label": "In short" }, figures),
-    h("div", { class: "columns" }, parts.map(({ element }) => element)), shadow);
+    decisions.element,
+    h("div", { class: "columns" }, drift.element, h("div", { class: "view" }, latency.element, labels.element)), shadow);
   const hours = h("select", { id: "watch-hours", onchange: () => look() },
     Object.entries(WINDOWS).map(([value, name]) => h("option", { value, selected: value === "24" }, name)));
   const live = h("input", { type: "checkbox", id: "watch-live", checked: true });

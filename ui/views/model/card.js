@@ -14,6 +14,7 @@ const NAMES = {
   recall_at_budget: "Recall at the alert budget",
   cost_at_budget: "Cost a day at the alert budget",
   calibration_error: "Calibration error",
+  recall_at_fpr: "Recall at FPR",
   "recall_at_fpr_0.01": "Recall at 1 % false positives",
 };
 

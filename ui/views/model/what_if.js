@@ -15,7 +15,7 @@ export function whatIf({ card, alert_threshold: alert }) {
   const curve = card.what_if;
   const inUse = entryAt(curve, alert);
   const slider = h("input", { type: "range", id: "what-if", min: 0, max: curve.threshold.length - 1, step: 1, value: inUse });
-  const values = h("dl", { class: "figures", role: "status" });
+  const values = h("dl", { class: "figures" });
   const reset = h("button", { type: "button" }, "Back to the threshold in use");
   const chart = figure("Recall and precision over alerts a day",
     [{ kind: "first", name: "recall" }, { kind: "second", name: "precision" }, { kind: "faint", name: "in use" }]);

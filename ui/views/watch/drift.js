@@ -4,7 +4,7 @@ import { figure } from "../../charts/figure.js";
 import { h } from "../../dom.js";
 import { integer, percent, significant } from "../../format.js";
 
-const FEW = 12;
+const FEW = 18;
 
 /** @returns {{element: HTMLElement, show: function(Object), end: function}} */
 export function driftChart() {

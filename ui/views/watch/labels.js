@@ -40,8 +40,10 @@ export function labelChart() {
 
 function sampleWords({ drawn, labelled, frauds, missed_frauds: missed }) {
   const start = `Of the approvals, ${integer(drawn)} were drawn at random for review and ${integer(labelled)} of them are labelled`;
-  return missed === null ? `${start}.`
-    : `${start}, ${integer(frauds)} as fraud: they stand for about ${significant(missed, 2)} frauds among the approvals.`;
+  if (missed === null || frauds === 0) {
+    return missed === null ? `${start}.` : `${start}, none as fraud.`;
+  }
+  return `${start}, ${integer(frauds)} as fraud: they stand for about ${significant(missed, 2)} frauds among the approvals.`;
 }
 
 function entry(name, value, more) {
