@@ -84,7 +84,7 @@ def held(store: DecisionStore, name: str, who: str, seconds: float) -> Iterator[
     LostRace
         When another process holds it.
     """
-    holder = f"{who} on {socket.gethostname()}, process {os.getpid()}, {uuid4().hex[:8]}"
+    holder = f"{who[:80]} on {socket.gethostname()[:80]}, process {os.getpid()}, {uuid4().hex[:8]}"
     standing = store.take_lease(name, holder, seconds)
     if standing.holder != holder:
         raise LostRace(

@@ -20,7 +20,7 @@ from pipelines.ingest import IngestedMeta, read_ingested, write_ingested
 from pipelines.moves.opening import user_name
 from pipelines.preflight import require_stores
 from pipelines.progress import console, step
-from pipelines.promote import Order, Outcome, Promotion, promote
+from pipelines.promote import Order, Promotion, promote
 from pipelines.retraining.champion import BASE_UNTIL_TAG, Inherited, inherited
 from pipelines.retraining.dataset import Built, build
 from pipelines.retraining.decided import read_decided
@@ -49,11 +49,8 @@ class Retrained:
     @property
     def sound(self) -> bool:
         """False where the gate found a defect, and not only nothing better."""
-        report = self.promotion.report
-        failed = [check for check in report.checks if not check.passed] if report else []
-        return self.promotion.outcome is not Outcome.REFUSED or all(
-            check.theme is not Theme.INTEGRITY for check in failed
-        )
+        checks = self.promotion.report.checks if self.promotion.report else ()
+        return not any(check.theme is Theme.INTEGRITY and not check.passed for check in checks)
 
 
 def retrain(settings: PipelineSettings, reason: str, now: datetime) -> Retrained:

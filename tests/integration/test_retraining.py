@@ -48,7 +48,14 @@ def settings(executed: Execution, tmp_path: Path) -> PipelineSettings:
     """A registry of one's own in which version 1 was promoted by `main` from bank.csv; nothing was decided yet."""
     shutil.copy(executed.settings.mlflow_database, tmp_path / "mlflow.db")
     shutil.copytree(executed.settings.releases, tmp_path / "releases")
-    changes = {"state_dir": tmp_path, "trials": 2, "replicates": 100, "review_share": 0.05, "user": "anna"}
+    changes = {
+        "state_dir": tmp_path,
+        "trials": 2,
+        "threads": 1,
+        "replicates": 100,
+        "review_share": 0.05,
+        "user": "anna",
+    }
     return executed.settings.model_copy(update=changes)
 
 
@@ -198,7 +205,7 @@ def start(settings: PipelineSettings) -> Callable[..., "subprocess.Popen[str]"]:
             "FRAUD_STATE_DIR": str(settings.state_dir),
             "FRAUD_DATA": settings.data,
             "FRAUD_TRIALS": "3",
-            "FRAUD_THREADS": "2",
+            "FRAUD_THREADS": "1",
             "FRAUD_REPLICATES": "100",
             "FRAUD_LEASE_SECONDS": "600",
         }
