@@ -3,30 +3,25 @@
 It leaves two draft bundles and the scores of unseen rows in its run; ``threshold`` turns them into bundles.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from ml_project.baselines import fit_logistic_regression, fit_seed_recipe
 from ml_project.dataset import Dataset
-from ml_project.ensemble import AGEING_FEATURES, EnsembleSettings
+from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import Refused
 from ml_project.fitting import FitOptions, Fitted, fit_refit, fit_twin, parity
-from ml_project.folds import PreparedFold, thin
 from ml_project.metrics import Estimate, paired_difference
 from ml_project.scored import ScoredRows
 from ml_project.scorer import PARITY_TOLERANCE
-from ml_project.split import TimeSplit, forward_folds, split_by_time
-from pipelines import tuning
+from ml_project.split import TimeSplit, split_by_time
 from pipelines.evaluation import Measured, measure
 from pipelines.ingest import IngestedMeta
 from pipelines.progress import console, progress, step
+from pipelines.search import search
 from pipelines.settings import PipelineSettings
-from pipelines.study_storage import storage_errors
 from pipelines.tracking import DONE_TAG, Run
-
-if TYPE_CHECKING:
-    import optuna
 
 DRAFTS = "drafts"
 SCORES = "scores"
@@ -34,8 +29,19 @@ TEST_ROWS = "scores/test_rows.parquet"
 """The test rows as they came in, so that a later gate can score them by another version's twin."""
 
 
-def train(settings: PipelineSettings, run: Run, data: Dataset, meta: IngestedMeta) -> dict[str, Estimate]:
+def train(
+    settings: PipelineSettings,
+    run: Run,
+    data: Dataset,
+    meta: IngestedMeta,
+    starts: Sequence[EnsembleSettings] = (EnsembleSettings(),),
+) -> dict[str, Estimate]:
     """Train a candidate in a run; the twin's figures on test.
+
+    Parameters
+    ----------
+    starts : sequence of EnsembleSettings
+        What tuning tries first.
 
     Raises
     ------
@@ -48,7 +54,7 @@ def train(settings: PipelineSettings, run: Run, data: Dataset, meta: IngestedMet
     options = FitOptions(settings.seed, settings.threads, settings.folds)
     run.log(params=_parameters(settings, split), tags={"data.source": meta.source, "data.digest": meta.digest})
     with step("tune"):
-        chosen = _tune(settings, run, split.train, meta.digest)
+        chosen = search(settings, run, split.train, meta.digest, starts)
     with step("fit the evaluation twin, the refit and the baselines"):
         origin = {"source": meta.source, "digest": meta.digest}
         twin = fit_twin(split, chosen, options, origin)
@@ -90,49 +96,11 @@ def _parameters(settings: PipelineSettings, split: TimeSplit) -> dict[str, objec
     return {**rows, **frauds, **days, **moments, **{name: getattr(settings, name) for name in chosen}}
 
 
-def _tune(settings: PipelineSettings, run: Run, train_part: Dataset, digest: str) -> EnsembleSettings:
-    thinned = thin(train_part, settings.tuning_rows, settings.seed)
-    folds = [
-        PreparedFold.prepare(fold, AGEING_FEATURES, settings.seed, settings.threads)
-        for fold in forward_folds(thinned, settings.folds)
-    ]
-    name = tuning.study_name(digest, settings.seed, settings.folds, settings.tuning_rows)
-    study = tuning.open_study(name, settings.study, settings.seed)
-    earlier = tuning.finished_trials(study)
-    for trial in earlier:
-        _log_trial(run, trial)
-    if earlier:
-        console.print(f"  study {name} goes on after {len(earlier)} trials")
-    with progress("trials", settings.trials, len(earlier)) as advance:
-
-        def on_trial(trial: "optuna.trial.FrozenTrial") -> None:
-            _log_trial(run, trial)
-            value = (
-                f"average precision {trial.value:.4f}" if trial.state.name == "COMPLETE" else trial.state.name.lower()
-            )
-            advance(value)
-
-        with storage_errors(settings.study):
-            chosen = tuning.tune(study, folds, settings.trials, settings.timeout, on_trial)
-    run.log(
-        params={f"best_{key}": value for key, value in study.best_trial.params.items()},
-        metrics={"tuning_average_precision": study.best_value},
-        tags={"optuna.study": name},
-    )
-    return chosen
-
-
-def _log_trial(run: Run, trial: "optuna.trial.FrozenTrial") -> None:
-    with run.child(f"trial {trial.number}", {"kind": "trial", "optuna.state": trial.state.name}) as child:
-        seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        value = {"average_precision": trial.value} if trial.value is not None else {}
-        child.log(params=trial.params, metrics={**value, **trial.user_attrs, "seconds": seconds})
-
-
 def _measure_all(
     settings: PipelineSettings, run: Run, split: TimeSplit, twin: Fitted, test: ScoredRows, options: FitOptions
 ) -> dict[str, Measured]:
     """Twin and baselines on the same rows, each with its own threshold by the policy in use; a child run each."""
+    run.discard(run.children("baseline"))
     recipe = fit_seed_recipe(split.train, options)
     logistic = fit_logistic_regression(split.train, options)
     validation = twin.unseen

@@ -5,11 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from ml_project.bundle import Manifest, read_bundle
 from ml_project.errors import InvalidInput
+from pipelines.decision_store import decision_store
 from pipelines.monitoring.figures import watch
 from pipelines.monitoring.labelled import measure
 from pipelines.monitoring.limits import MonitorLimits
@@ -20,7 +18,6 @@ from pipelines.monitoring.report import Other, Report
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
-from stores.decisions import DecisionStore, migrate, open_engine
 from stores.registry import PRODUCTION, ModelVersion, Registry
 
 _TAG_LENGTH = 5_000
@@ -81,19 +78,8 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
 
 
 def _read(settings: PipelineSettings, window: Window) -> dict[str, Decided]:
-    try:
-        url = make_url(settings.decisions_url)
-    except (ArgumentError, ValueError):
-        url = None  # open_engine says what is wrong with it
-    # Opening it would make an empty one, and say that there was no traffic.
-    if url is not None and url.drivername.startswith("sqlite") and not Path(str(url.database)).is_file():
-        raise InvalidInput(f"There is no decision database {url.database}.", "Set FRAUD_DATABASE_URL as the gateway's.")
-    engine = open_engine(settings.decisions_url)
-    try:
-        migrate(engine)
-        return read(DecisionStore(engine).tables_by_event_time(window.since, window.until), settings.seed)
-    finally:
-        engine.dispose()
+    with decision_store(settings) as store:
+        return read(store.tables_by_event_time(window.since, window.until), settings.seed)
 
 
 def _version(registry: Registry, decided: dict[str, Decided], version: int | None) -> ModelVersion:
