@@ -25,6 +25,7 @@ from stores.mlflow_errors import NOT_FOUND, translated
 __all__ = ["CHALLENGER", "PREVIOUS", "PRODUCTION", "ModelVersion", "Registry"]
 
 DIGEST_TAG: Final = "bundle.sha256"
+SOURCE_TAG: Final = "data.source"
 BUNDLE_PATH: Final = "artifacts/bundle"
 """Where a bundle lies inside a logged pyfunc model."""
 
@@ -42,6 +43,11 @@ class ModelVersion:
     run_id: str
     digest: str | None
     tags: dict[str, str]
+
+    @property
+    def source(self) -> str:
+        """Where its training data came from; empty where nothing says so."""
+        return self.tags.get(SOURCE_TAG, "")
 
 
 class Registry:
