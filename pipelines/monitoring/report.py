@@ -1,11 +1,12 @@
 """What a monitoring run found, for terminals, files and other programs."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from rich.table import Table
 
+from pipelines.monitoring.challengers import Challenger
 from pipelines.monitoring.figures import Watched
 from pipelines.monitoring.labelled import LabelledFigures
 from pipelines.monitoring.limits import Figure
@@ -21,7 +22,7 @@ _SHOWN: Final = 8
 
 @dataclass(frozen=True)
 class Other:
-    """Another version that answered in the window: the champion before or after, or a challenger."""
+    """Another version that answered in the window: the champion before or after."""
 
     version: str
     rows: float
@@ -53,6 +54,7 @@ class Report:
     watched: Watched
     labelled: LabelledFigures
     others: list[Other]
+    challengers: list[Challenger] = field(default_factory=list)
 
     @property
     def figures(self) -> list[Figure]:
@@ -88,6 +90,7 @@ class Report:
             "estimates": {name: asdict(each) for name, each in self.labelled.estimates.items()},
             "drifts": [asdict(drift) for drift in self.watched.drifts],
             "others": [asdict(other) for other in self.others],
+            "challengers": [asdict(challenger) for challenger in self.challengers],
         }
 
     def to_table(self) -> Table:
