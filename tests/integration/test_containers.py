@@ -15,7 +15,7 @@ from stores.releases import open_releases
 from tests.compose import ROOT, compose, databases, secret_names
 from tests.conftest import PostgresServer
 from tests.integration.conftest import transactions
-from tests.integration.containers import BASE, USER, Container, build, execute, make_base, require_programs, run_once
+from tests.integration.containers import BASE, Container, build, execute, make_base, require_programs, run_once
 from tests.integration.test_up import wait_for
 from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server, free_port
 
@@ -130,10 +130,9 @@ def test_images_hold_no_compiler_no_cache_and_no_code_but_theirs(images: dict[st
 @pytest.mark.parametrize("name", NAMES)
 def test_volumes_belong_to_whoever_the_container_runs_as(images: dict[str, str], name: str) -> None:
     # as on Fargate: nothing but the image says whose they are
-    command = ("podman", "--runtime", "runc", "run", "--rm", "--read-only", "--read-only-tmpfs=false", "--user", USER)
     write = "touch /state/x /tmp/x && ! touch /app/x 2>/dev/null && stat -c %a /state /tmp"
-    said = execute(*command, "--network", "none", "--no-healthcheck", "--entrypoint", "sh", images[name], "-c", write)
-    assert said.split() == ["770", "1777"]
+    options = ("--read-only-tmpfs=false", "--entrypoint", "sh")
+    assert run_once(images[name], "-c", write, options=options, scratch=()).split() == ["770", "1777"]
 
 
 def test_the_gateway_answers_with_the_promoted_models_scores(
