@@ -41,8 +41,6 @@ def monitor(
     else:
         console.print(found.report.to_table())
         told = f"; told: {', '.join(found.told)}" if found.told else ""
-        for challenger in found.report.challengers:
-            console.print(challenger.sentence)
         console.print(f"[bold]{found.report.sentence}[/bold]\nrun {found.run_id}{told}")
     if found.report.breaches:
         raise typer.Exit(BREACH)

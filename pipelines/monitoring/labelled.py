@@ -25,7 +25,7 @@ from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 
 _DAY = 86_400
-LEAST_FRAUDS = 2
+_LEAST_FRAUDS = 2
 """Fewer say nothing, and a resample of them may hold none."""
 
 
@@ -36,16 +36,6 @@ class Mature:
     label: NDArray[np.int8]
     weight: NDArray[np.float64]
     amount: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, old: Decided) -> "Mature":
-        """Rows that are old enough, all of them."""
-        return cls((old.label == 1).astype(np.int8), old.weight, old.raw[:, -1])
-
-
-def matured_until(window: Window, now: datetime, settings: PipelineSettings) -> datetime:
-    """Transactions of the window before this moment are old enough."""
-    return min(now - timedelta(days=settings.label_delay_days), window.until)
 
 
 @dataclass(frozen=True)
@@ -76,9 +66,9 @@ def measure(
     twin_average_precision : float or None
         The evaluation twin's figure on test, which the live one is held against.
     """
-    until = matured_until(window, now, settings)
+    until = min(now - timedelta(days=settings.label_delay_days), window.until)
     old = rows.take(rows.moment < until.timestamp())
-    data = Mature.of(old)
+    data = Mature((old.label == 1).astype(np.int8), old.weight, old.raw[:, -1])
     frauds = int(data.label.sum())
     covered = float(old.weight[old.label != UNLABELLED].sum() / old.rows) if len(old) else 0.0
     shown = [
@@ -86,7 +76,7 @@ def measure(
         Figure("mature_frauds", "", float(frauds)),
         Figure("label_coverage", "", covered),
     ]
-    if frauds < LEAST_FRAUDS or frauds == len(old):
+    if frauds < _LEAST_FRAUDS or frauds == len(old):
         return LabelledFigures(old.rows, frauds, covered, {}, shown)
     days = max((until - window.since).total_seconds(), 60.0) / _DAY
     budget = settings.alerts_per_day * days

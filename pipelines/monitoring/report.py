@@ -1,12 +1,11 @@
 """What a monitoring run found, for terminals, files and other programs."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from rich.table import Table
 
-from pipelines.monitoring.challengers import Challenger
 from pipelines.monitoring.figures import Watched
 from pipelines.monitoring.labelled import LabelledFigures
 from pipelines.monitoring.limits import Figure
@@ -22,7 +21,7 @@ _SHOWN: Final = 8
 
 @dataclass(frozen=True)
 class Other:
-    """Another version that answered in the window: the champion before or after."""
+    """Another version that answered in the window: the champion before or after, or a challenger."""
 
     version: str
     rows: float
@@ -54,7 +53,6 @@ class Report:
     watched: Watched
     labelled: LabelledFigures
     others: list[Other]
-    challengers: list[Challenger] = field(default_factory=list)
 
     @property
     def figures(self) -> list[Figure]:
@@ -90,7 +88,6 @@ class Report:
             "estimates": {name: asdict(each) for name, each in self.labelled.estimates.items()},
             "drifts": [asdict(drift) for drift in self.watched.drifts],
             "others": [asdict(other) for other in self.others],
-            "challengers": [asdict(challenger) for challenger in self.challengers],
         }
 
     def to_table(self) -> Table:

@@ -10,12 +10,10 @@ from sqlalchemy.exc import ArgumentError
 
 from ml_project.bundle import Manifest, read_bundle
 from ml_project.errors import InvalidInput
-from pipelines.monitoring.challengers import Challenger
 from pipelines.monitoring.figures import watch
 from pipelines.monitoring.labelled import measure
 from pipelines.monitoring.limits import MonitorLimits
 from pipelines.monitoring.page import page
-from pipelines.monitoring.pairs import Pairs
 from pipelines.monitoring.publishing import emf_line, notify, write_textfile
 from pipelines.monitoring.reading import Decided, read
 from pipelines.monitoring.report import Other, Report
@@ -49,7 +47,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
         When the database or MLflow does not answer.
     """
     limits = MonitorLimits.load(settings.monitor_limits)
-    decided, pairs = _read(settings, window)
+    decided = _read(settings, window)
     registry = Registry(settings.mlflow_uri, settings.model_name)
     tracker = Tracker(settings.model_copy(update={"experiment": settings.monitoring_experiment}))
     chosen = _version(registry, decided, version)
@@ -71,10 +69,6 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
                 Other.of(other, found, measure(found, window, now, settings, limits.labelled, None))
                 for other, found in sorted(decided.items())
             ],
-            challengers=[
-                Challenger.of(challenger, pair, window, now, settings)
-                for challenger, pair in pairs.against(name).items()
-            ],
         )
         _log(run, report, rows)
         told = notify(report, settings, run.id) if report.breaches else []
@@ -86,7 +80,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
     return Monitored(report, run.id, told)
 
 
-def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, Decided], Pairs]:
+def _read(settings: PipelineSettings, window: Window) -> dict[str, Decided]:
     try:
         url = make_url(settings.decisions_url)
     except (ArgumentError, ValueError):
@@ -97,9 +91,7 @@ def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, Decided
     engine = open_engine(settings.decisions_url)
     try:
         migrate(engine)
-        store = DecisionStore(engine)
-        pairs = Pairs(store.shadow_of)
-        return read(pairs.passing(store.tables_by_event_time(window.since, window.until)), settings.seed), pairs
+        return read(DecisionStore(engine).tables_by_event_time(window.since, window.until), settings.seed)
     finally:
         engine.dispose()
 
@@ -130,11 +122,6 @@ def _none() -> Decided:
 
 def _log(run: Run, report: Report, rows: Decided | None) -> None:
     metrics = {figure.metric: figure.value for figure in report.figures}
-    for each in report.challengers:
-        metrics |= {
-            f"challenger_{each.version}_agreement": each.agreement,
-            f"challenger_{each.version}_alert_share": each.alert_share,
-        }
     run.log(
         params={"version": report.version, "window.since": report.window.since, "window.until": report.window.until},
         metrics={**metrics, **report.labelled.estimates, "breaches": len(report.breaches)},

@@ -15,8 +15,6 @@ import pytest
 from mlflow.tracking import MlflowClient
 from sqlalchemy import create_engine, text
 
-from ml_project.schema import OUTPUTS
-from stores.decisions import DecisionStore, ShadowDecision, open_engine
 from tests.integration.conftest import Execution
 from tests.integration.test_up import free_port, wait_for
 
@@ -76,20 +74,6 @@ class Site:
         url = f"http://127.0.0.1:{self.port}"
         return ["simulate-traffic", "--url", url, "--start", START.isoformat(), "--fraud-rate", "0.015", *arguments]
 
-    def shadow_first_day(self) -> None:
-        """As if a challenger, version 7, had scored all of it as the champion did, and approved everything."""
-        engine = open_engine(f"sqlite:///{self.folder}/decisions.db")
-        store = DecisionStore(engine)
-        for table in store.tables_by_event_time(START, START + timedelta(days=1)):
-            columns = table.select(["prediction_id", "received_at", *OUTPUTS]).to_pylist()
-            store.add_shadow(
-                [
-                    ShadowDecision(**row, model_version="7", bundle_digest="f" * 64, decision="APPROVE")
-                    for row in columns
-                ]
-            )
-        engine.dispose()
-
     def kept(self) -> int:
         engine = create_engine(f"sqlite:///{self.folder}/decisions.db")
         with engine.connect() as connection:
@@ -121,7 +105,6 @@ def test_a_day_like_training_is_no_breach_and_a_drifting_one_is(site: Site) -> N
     assert "8,000 transactions" in sent.stdout
     assert site.kept() == 8_000
 
-    site.shadow_first_day()
     quiet = site.pipelines("monitor", "--from", day(0), "--to", day(1), "--json")
     assert quiet.returncode == 0, quiet.stdout + quiet.stderr
     report = json.loads(quiet.stdout)
@@ -132,13 +115,6 @@ def test_a_day_like_training_is_no_breach_and_a_drifting_one_is(site: Site) -> N
     assert figures["mature_frauds", ""]["value"] > 15
     assert 0 < figures["label_coverage", ""]["value"] < 0.2
     assert report["estimates"]["average_precision"]["low"] < report["estimates"]["average_precision"]["high"]
-
-    (challenger,) = report["challengers"]
-    assert (challenger["version"], challenger["rows"]) == ("7", figures["rows", ""]["value"])
-    assert challenger["alert_share"] == 0 < challenger["champion_alert_share"]
-    assert challenger["agreement"] == pytest.approx(1 - challenger["champion_alert_share"])
-    assert challenger["differences"]["average_precision"]["value"] == 0
-    assert challenger["differences"]["savings"]["value"] < 0
 
     loud = site.pipelines("monitor", "--from", day(3), "--to", day(4))
     assert loud.returncode == 4, loud.stdout + loud.stderr
@@ -152,7 +128,6 @@ def test_a_day_like_training_is_no_breach_and_a_drifting_one_is(site: Site) -> N
     newest, before = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])[:2]
     assert (newest.data.tags["breached"], before.data.tags["breached"]) == ("true", "false")
     assert newest.data.tags["fraud.version"] == "1"
-    assert before.data.metrics["challenger_7_alert_share"] == 0
     assert newest.data.metrics["psi_V14"] > 0.1 > before.data.metrics["psi_V14"]
     assert {file.path for file in client.list_artifacts(newest.info.run_id)} == {"monitor.html", "monitor.json"}
 
