@@ -26,6 +26,8 @@ COPY --from=packages /opt/venv /opt/venv
 COPY --from=packages /app /app
 # any other user writes there as well if it is in group 0, as OpenShift's are
 RUN install -d -m 0770 -o 10001 -g 0 /state
+# Fargate gives a volume that is declared here its folder's mode, any other to root alone
+VOLUME ["/state", "/tmp"]
 # after the large layers: a new commit alone leaves them as they are
 ARG BASE_IMAGE
 ARG COMMIT=unknown

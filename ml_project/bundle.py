@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,12 @@ class Bundle:
     onnx: bytes
     booster: bytes
 
-    @property
+    @cached_property
     def files(self) -> dict[str, bytes]:
         """File name to contents."""
         return {ONNX_FILE: self.onnx, BOOSTER_FILE: self.booster, MANIFEST_FILE: self.manifest.to_bytes()}
 
-    @property
+    @cached_property
     def file_digests(self) -> dict[str, str]:
         """File name to SHA-256."""
         return {name: hashlib.sha256(content).hexdigest() for name, content in self.files.items()}

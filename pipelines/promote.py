@@ -15,7 +15,7 @@ from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
 from stores.gate_result import FAILURES_TAG, GATE_TAG, Verdict, cleared, gate_result
 from stores.moves import Entry, Kind
-from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, ModelVersion, Registry
+from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, SOURCE_TAG, ModelVersion, Registry
 
 
 class Outcome(StrEnum):
@@ -189,11 +189,11 @@ def _decided(
 
 def _register(registry: Registry, run: Run, tags: dict[str, str]) -> ModelVersion:
     kept: dict[str, str] = {
-        name: tags[name] for name in (DIGEST_TAG, "data.source", "data.digest", "fraud.policy") if name in tags
+        name: tags[name] for name in (DIGEST_TAG, SOURCE_TAG, "data.digest", "fraud.policy") if name in tags
     }
     metrics = run.data.data.metrics
     description = (
-        f"Trained on {tags['data.source']} data. Evaluation twin on later rows: average precision "
+        f"Trained on {tags[SOURCE_TAG]} data. Evaluation twin on later rows: average precision "
         f"{metrics['test_average_precision']:.3f} "
         f"[{metrics['test_average_precision_low']:.3f}, {metrics['test_average_precision_high']:.3f}]."
     )

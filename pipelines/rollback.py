@@ -1,6 +1,7 @@
 """``rollback``: put a version back that was Production before."""
 
 from ml_project.errors import InvalidInput, Refused
+from pipelines.gate.evidence import simulated_after_real
 from pipelines.moves.finisher import NotPublished
 from pipelines.moves.mover import Mover, Standing
 from stores.aliases import PREVIOUS, PRODUCTION
@@ -22,7 +23,8 @@ def rollback(mover: Mover, reason: str, to: int | None = None) -> str:
     InvalidInput
         Without a reason.
     Refused
-        When there is nothing to go back to, or the version never was Production.
+        When there is nothing to go back to, the version never was Production, or it was trained on simulated data and
+        Production was not.
     LostRace, InvalidBundle, NotPublished
         As `Mover.move` does.
     """
@@ -39,8 +41,22 @@ def rollback(mover: Mover, reason: str, to: int | None = None) -> str:
         raise Refused(
             f"Version {version.version} never was Production, no gate let it pass.", "Use `promote --version`."
         )
+    _require_real(mover, standing, version)
     mover.move(standing, Kind.ROLLBACK, version, reason)
     return f"Production is version {version.version} again (before: version {standing.aliases.get(PRODUCTION)})."
+
+
+def _require_real(mover: Mover, standing: Standing, version: ModelVersion) -> None:
+    """What no force gets past in a promotion, no rollback does either."""
+    if PRODUCTION not in standing.aliases:
+        return
+    champion = mover.registry.version(standing.aliases[PRODUCTION])
+    if simulated_after_real(version.source, champion.source):
+        raise Refused(
+            f"Version {version.version} was trained on simulated data, which never replaces real data: version "
+            f"{champion.version} stays Production ({champion.source or 'of unknown origin'}).",
+            "Name a version trained on real data: rollback --to VERSION; or train and promote one.",
+        )
 
 
 def _cut_short(standing: Standing) -> str:

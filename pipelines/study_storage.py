@@ -1,8 +1,10 @@
 """The database behind a study: how it is reached, and one clear error when it is not."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from ml_project.errors import InvalidInput, Unavailable
 from stores.connections import connection_fault
@@ -10,7 +12,10 @@ from stores.masking import masked
 from stores.postgres import ENGINE_OPTIONS, is_postgres, with_driver
 
 if TYPE_CHECKING:
+    import optuna
     from sqlalchemy import URL
+
+HEARTBEAT_SECONDS: Final = 30
 
 
 @contextmanager
@@ -21,6 +26,13 @@ def storage_errors(storage_url: str) -> Iterator[None]:
 
     try:
         yield
+    except RuntimeError as error:
+        if "table schema" not in str(error):
+            raise
+        raise Unavailable(
+            f"The Optuna study in {masked(storage_url)} has the schema of another Optuna version.",
+            "Back it up and run `optuna storage upgrade --storage` with its address, or set another FRAUD_STUDY_URL.",
+        ) from error
     except (SQLAlchemyError, StorageInternalError, ImportError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
         reason = connection_fault(str(cause)) or masked(str(cause).splitlines()[0])
@@ -31,23 +43,39 @@ def storage_errors(storage_url: str) -> Iterator[None]:
 
 
 def require_storage(storage_url: str) -> None:
-    """Connect to a PostgreSQL storage once.
+    """Open a storage that is there already, or is a server's.
 
     Raises
     ------
     Unavailable
-        When it cannot be reached or refuses us.
+        When it cannot be reached, refuses us, or has another schema.
     """
-    from sqlalchemy import create_engine
-
     with storage_errors(storage_url):
+        url, _ = connection(storage_url)
+        if is_postgres(url) or (url.database and Path(url.database).is_file()):
+            open_storage(storage_url).engine.dispose()
+
+
+def open_storage(storage_url: str) -> "optuna.storages.RDBStorage":
+    """Optuna's storage, its tables made where they are missing.
+
+    Raises
+    ------
+    Unavailable
+        As `require_storage` does.
+    """
+    import optuna
+
+    with storage_errors(storage_url), warnings.catch_warnings():
+        # heartbeats, which free the trials of a killed worker, are marked experimental
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         url, options = connection(storage_url)
-        if is_postgres(url):
-            engine = create_engine(url, **options)
-            try:
-                engine.connect().close()
-            finally:
-                engine.dispose()
+        return optuna.storages.RDBStorage(
+            url.render_as_string(hide_password=False),
+            engine_kwargs=options,
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=4 * HEARTBEAT_SECONDS,
+        )
 
 
 def connection(storage_url: str) -> "tuple[URL, dict[str, Any]]":

@@ -21,7 +21,7 @@ from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate
 from pipelines.mlflow_database import create_database
 from pipelines.settings import PipelineSettings
-from stores.mlflow_errors import SERVER_ERRORS, require_server, unavailable
+from stores.mlflow_errors import SERVER_ERRORS, open_client, require_server, unavailable
 
 STEP_TAG = "fraud.step"
 DONE_TAG = "fraud.done."
@@ -155,7 +155,7 @@ class Tracker:
             create_database(settings.mlflow_database)
         self._name = settings.experiment
         set_tracking_uri(self._uri)
-        self.client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+        self.client = open_client(self._uri)
         self._artifacts = settings.state_dir / "artifacts"
 
     @property

@@ -5,14 +5,13 @@ its budget counts the trials of earlier executions.
 """
 
 import hashlib
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
 from ml_project.folds import PreparedFold
-from pipelines.study_storage import connection, storage_errors
+from pipelines.study_storage import open_storage, storage_errors
 
 if TYPE_CHECKING:
     import optuna
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 SEARCH_SPACE_VERSION = 1
 """Goes into the study's name: trials of another search space are never mixed in."""
 
-HEARTBEAT_SECONDS = 30
 STARTUP_TRIALS = 8
 
 OnTrial = Callable[["optuna.trial.FrozenTrial"], None]
@@ -80,16 +78,7 @@ def open_study(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with storage_errors(storage_url):
-        url, options = connection(storage_url)
-        with warnings.catch_warnings():
-            # heartbeats, which free the trials of a killed worker, are marked experimental
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            storage = optuna.storages.RDBStorage(
-                url.render_as_string(hide_password=False),
-                engine_kwargs=options,
-                heartbeat_interval=HEARTBEAT_SECONDS,
-                grace_period=4 * HEARTBEAT_SECONDS,
-            )
+        storage = open_storage(storage_url)
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
     done = len(finished_trials(study))
     # a resumed sampler must not draw the points of its first start again

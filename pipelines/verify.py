@@ -9,7 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from ml_project.bundle import FILES, read_bundle
-from ml_project.errors import FraudError
+from ml_project.errors import FraudError, InvalidInput
+from pipelines.gate.evidence import simulated_after_real
 from pipelines.moves.finisher import HISTORY_TAG
 from pipelines.moves.publication import checked_bundle
 from stores.aliases import ALIASES, PRODUCTION
@@ -72,7 +73,8 @@ def verify(registry: Registry, history: History, releases: Releases) -> Verifica
         _spellings(registry),
     ]
     if PRODUCTION in versions:
-        findings += [_gate(versions[PRODUCTION]), *_release(releases, versions[PRODUCTION])]
+        production = versions[PRODUCTION]
+        findings += [_gate(production), _origin(registry, record, production), *_release(releases, production)]
     return Verification(tuple(findings))
 
 
@@ -132,6 +134,25 @@ def _gate(version: ModelVersion) -> Finding:
         "none": "no gate ran",
     }
     return Finding(f"gate of Production (version {version.version})", words[verdict(gate)], cleared(gate))
+
+
+def _origin(registry: Registry, record: Record, production: ModelVersion) -> Finding:
+    """Whoever moves Production in MLflow's page is asked by nobody."""
+    replaced = [
+        number
+        for number in sorted(record.champions - {production.version})
+        if simulated_after_real(production.source, _source(registry, number))
+    ]
+    after = f" after version {replaced[-1]}, which was not" if replaced else ""
+    source = production.source or "of unknown origin"
+    return Finding(f"data of Production (version {production.version})", f"{source}{after}", not replaced)
+
+
+def _source(registry: Registry, number: int) -> str:
+    try:
+        return registry.version(number).source
+    except InvalidInput:  # deleted
+        return ""
 
 
 def _release(releases: Releases, version: ModelVersion) -> Iterator[Finding]:

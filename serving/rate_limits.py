@@ -12,6 +12,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 
 from ml_project.errors import InvalidInput, Unavailable
+from stores.masking import masked
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
@@ -99,15 +100,7 @@ def _redis(url: str) -> "ConnectionPool":
             retry=Retry(NoBackoff(), 1),
         )
     except (ValueError, TypeError) as error:
+        shown = masked(url.partition("?")[0]) if "://" in url else "*** (no URL)"
         raise InvalidInput(
-            f"FRAUD_RATE_LIMIT_STORE cannot be {_masked(url)}: {error}.", "Write redis://:password@host:6379/0."
+            f"FRAUD_RATE_LIMIT_STORE cannot be {shown}: {error}.", "Write redis://:password@host:6379/0."
         ) from error
-
-
-def _masked(url: str) -> str:
-    """A URL without its password, and without what may be one in its query."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return "*** (no URL)"
-    place = rest.rpartition("@")[2].partition("?")[0]
-    return f"{scheme}://{'***@' if '@' in rest else ''}{place}"

@@ -9,11 +9,10 @@ characters: MLflow cuts longer ones off without an error.
 from typing import Final
 
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
 from ml_project.errors import InvalidInput, Unavailable
 from stores.history_run import find_run, make_run
-from stores.mlflow_errors import translated
+from stores.mlflow_errors import open_client, translated
 from stores.moves import CLAIM, ENDING, Ending, Move, Record
 
 LONGEST: Final = 6_000
@@ -28,7 +27,7 @@ class History:
     def __init__(self, tracking_uri: str, model_name: str) -> None:
         self.tracking_uri = tracking_uri
         self.model_name = model_name
-        self._client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        self._client = open_client(tracking_uri)
         self._run_id: str | None = None
 
     def read(self) -> Record:

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
@@ -13,11 +13,15 @@ from ml_project.errors import FraudError, Unavailable
 from stores.connections import connection_fault
 from stores.masking import masked
 
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
 NOT_FOUND: Final = "RESOURCE_DOES_NOT_EXIST"
 SERVER_ERRORS: Final = (MlflowException, RequestException)
 
 _LOOK_SECONDS: Final = 8
 _STATUS: Final = re.compile(r"error code (\d{3})|\b(\d{3}) Client Error")
+_OLD_SCHEMA: Final = "out-of-date database schema"
 _CODES: Final = {"UNAUTHENTICATED": 401, "CUSTOMER_UNAUTHORIZED": 401, "PERMISSION_DENIED": 403}
 
 
@@ -38,6 +42,20 @@ def unavailable(tracking_uri: str, error: Exception) -> Unavailable:
     found = _STATUS.search(text)
     code = _CODES.get(getattr(error, "error_code", ""))
     return _unavailable(tracking_uri, code or (int(found[1] or found[2]) if found else None), text)
+
+
+def open_client(tracking_uri: str) -> "MlflowClient":
+    """A client of a server, or of a database itself, which is looked at here.
+
+    Raises
+    ------
+    Unavailable
+        When the database cannot be used, such as one that a former MLflow has made.
+    """
+    from mlflow.tracking import MlflowClient
+
+    with translated(tracking_uri):
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
 def require_server(tracking_uri: str) -> None:
@@ -81,6 +99,11 @@ def _unavailable(tracking_uri: str, status: int | None, text: str) -> Unavailabl
         return Unavailable(
             f"{server} does not allow {who} to do this.",
             "Grant the permission in MLflow, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+        )
+    if _OLD_SCHEMA in text:
+        return Unavailable(
+            f"The MLflow database {masked(tracking_uri)} has the schema of another MLflow version.",
+            "Back it up, then run `mlflow db upgrade` with its address; see docs/operations.md.",
         )
     reason = connection_fault(text) if status is None else None
     return Unavailable(

@@ -13,18 +13,18 @@ from typing import Final
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 from pydantic import ValidationError
 
 from ml_project.card import Card
 from ml_project.errors import InvalidInput
 from stores.aliases import ALIASES, CHALLENGER, MOVED_TAG, PREVIOUS, PRODUCTION, followed, spellings
 from stores.files import take_place
-from stores.mlflow_errors import NOT_FOUND, translated
+from stores.mlflow_errors import NOT_FOUND, open_client, translated
 
 __all__ = ["CHALLENGER", "PREVIOUS", "PRODUCTION", "ModelVersion", "Registry"]
 
 DIGEST_TAG: Final = "bundle.sha256"
+SOURCE_TAG: Final = "data.source"
 BUNDLE_PATH: Final = "artifacts/bundle"
 """Where a bundle lies inside a logged pyfunc model."""
 
@@ -43,6 +43,11 @@ class ModelVersion:
     digest: str | None
     tags: dict[str, str]
 
+    @property
+    def source(self) -> str:
+        """Where its training data came from; empty where nothing says so."""
+        return self.tags.get(SOURCE_TAG, "")
+
 
 class Registry:
     """The registered model ``model_name`` on an MLflow tracking server.
@@ -53,7 +58,7 @@ class Registry:
     def __init__(self, tracking_uri: str, model_name: str = "fraud-ensemble") -> None:
         self.tracking_uri = tracking_uri
         self.model_name = model_name
-        self._client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        self._client = open_client(tracking_uri)
 
     def resolve(self, alias: str) -> ModelVersion | None:
         """The version that an alias names, without regard to case; None where nothing does.

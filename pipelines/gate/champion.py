@@ -2,7 +2,7 @@
 
 from ml_project.metrics import Estimate, paired_difference
 from ml_project.savings import losses, paired_savings
-from pipelines.gate.evidence import SIMULATED, Champion, Comparison, Evidence
+from pipelines.gate.evidence import Champion, Comparison, Evidence, simulated_after_real
 from pipelines.gate.limits import GateLimits
 from pipelines.gate.report import Check, Theme
 
@@ -26,13 +26,11 @@ def champion_checks(limits: GateLimits, evidence: Evidence, seed: int) -> list[C
 
 
 def _real_beats_simulated(evidence: Evidence, champion: Champion) -> Check:
-    # a champion of unknown origin counts as real: the safe side
-    real_for_simulated = evidence.source == SIMULATED and champion.source != SIMULATED
     return Check(
         "real beats simulated",
         f"{evidence.source} after {champion.source or 'unknown'}",
         "never simulated after real",
-        not real_for_simulated,
+        not simulated_after_real(evidence.source, champion.source),
         "A model trained on simulated transactions must not replace one trained on real ones, not even by force.",
         theme=Theme.CHAMPION,
         forceable=False,

@@ -15,6 +15,14 @@ from ml_project.split import MIN_FRAUDS
 SIMULATED = "simulated"
 
 
+def simulated_after_real(candidate: str, champion: str) -> bool:
+    """Whether a model trained on simulated data would replace one trained on real data, by their ``data.source``.
+
+    A champion of unknown origin counts as real: the safe side.
+    """
+    return candidate == SIMULATED and champion != SIMULATED
+
+
 @dataclass(frozen=True)
 class Champion:
     """The version in Production.

@@ -55,7 +55,7 @@ def _validated(tracker: Tracker, run: Run, digest: str) -> bool | None:
 
 
 def _champion(tracker: Tracker, version: ModelVersion) -> Champion:
-    source = version.tags.get("data.source", "")
+    source = version.source
     try:
         run = tracker.run(version.run_id)
         twin = read_run_bundle(run, TWIN)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionEr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ml_project.errors import FraudError, InvalidInput, Unavailable
+from stores.masking import masked
 from stores.postgres import ENGINE_OPTIONS, is_postgres, with_driver
 
 _REMEDY: Final = "Check FRAUD_DATABASE_URL and that the database runs."
@@ -51,7 +52,7 @@ def open_engine(url: str) -> Engine:
     if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:"):
         return _sqlite(Path(str(parsed.database)))
     raise InvalidInput(
-        f"FRAUD_DATABASE_URL cannot be {masked(parsed)}.", "Write sqlite:///path (a file) or postgresql://..."
+        f"FRAUD_DATABASE_URL cannot be {shown(parsed)}.", "Write sqlite:///path (a file) or postgresql://..."
     )
 
 
@@ -75,12 +76,12 @@ def translated(engine: Engine) -> Iterator[None]:
 
 
 def _unavailable(url: URL, error: BaseException | None) -> FraudError:
-    return Unavailable(f"The decision database {masked(url)} does not answer as it should: {_reason(error)}.", _REMEDY)
+    return Unavailable(f"The decision database {shown(url)} does not answer as it should: {_reason(error)}.", _REMEDY)
 
 
-def masked(url: URL) -> str:
-    """A URL that may be shown: without its password and its query, which may hold one too."""
-    return url.set(query={}).render_as_string()
+def shown(url: URL) -> str:
+    """A URL without its secrets, and without its query: nobody knows what stands there."""
+    return masked(url.set(query={}).render_as_string(hide_password=False))
 
 
 def _reason(error: BaseException | None) -> str:
@@ -94,7 +95,7 @@ def _postgres(url: URL) -> Engine:
     try:
         make_conninfo("", **{name: str(value) for name, value in url.query.items()})
     except ProgrammingError as error:
-        cause = f"FRAUD_DATABASE_URL {masked(url)} has an {_reason(error)}"
+        cause = f"FRAUD_DATABASE_URL {shown(url)} has an {_reason(error)}"
         raise InvalidInput(f"{cause}.", "Write postgresql://user:password@host/name.") from None
     return create_engine(with_driver(url), **ENGINE_OPTIONS)
 

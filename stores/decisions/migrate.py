@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from ml_project.errors import InvalidInput
-from stores.decisions.engine import masked, translated
+from stores.decisions.engine import shown, translated
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK: Final = 0x66726175  # "frau"; any number that nobody else uses will do
@@ -59,7 +59,7 @@ def _blamed_on_schema(engine: Engine) -> Iterator[None]:
             raise
         reason = str(error.orig).splitlines()[0]
         raise InvalidInput(
-            f"The decision database {masked(engine.url)} cannot be brought to this software's schema: {reason}.",
+            f"The decision database {shown(engine.url)} cannot be brought to this software's schema: {reason}.",
             "Point FRAUD_DATABASE_URL at an empty database that the gateway owns, or at one that it made.",
         ) from error
 

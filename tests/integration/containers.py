@@ -28,8 +28,9 @@ _INDEX_SETTINGS = ("index-url", "trusted-host", "proxy", "default-timeout")
 _RUN = (
     *("podman", "--runtime", "runc", "run", "--network", "host"),
     *("--ulimit", "nofile=20000:20000", "--ulimit", "nproc=32768:32768"),
-    *("--user", USER, "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+    *("--user", USER, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
 )
+_SCRATCH = ("--tmpfs", "/tmp")
 
 
 def require_programs() -> None:
@@ -85,9 +86,9 @@ def build(name: str, commit: str) -> str:
     return image
 
 
-def run_once(image: str, *command: str, options: tuple[str, ...] = ()) -> str:
-    """Run a container to its end; what it wrote."""
-    return execute(*_RUN, "--rm", "--no-healthcheck", *options, image, *command)
+def run_once(image: str, *command: str, options: tuple[str, ...] = (), scratch: tuple[str, ...] = _SCRATCH) -> str:
+    """Run a container to its end; what it wrote. Without ``scratch`` it has the volumes that its image declares."""
+    return execute(*_RUN, "--rm", "--no-healthcheck", *scratch, *options, image, *command)
 
 
 class Container:
@@ -97,7 +98,7 @@ class Container:
         variables = [argument for name, value in environment.items() for argument in ("--env", f"{name}={value}")]
         state = ("--tmpfs", "/state:mode=0770")
         # without systemd podman starts no health checks: `healthy` does
-        self._id = execute(*_RUN, "--detach", *state, *variables, *options, image)
+        self._id = execute(*_RUN, *_SCRATCH, "--detach", *state, *variables, *options, image)
 
     def __enter__(self) -> Self:
         return self

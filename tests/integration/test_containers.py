@@ -127,6 +127,14 @@ def test_images_hold_no_compiler_no_cache_and_no_code_but_theirs(images: dict[st
     assert {path.name for path in paths if path.parent == Path("/app")} - {"__pycache__"} == OURS[name]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_volumes_belong_to_whoever_the_container_runs_as(images: dict[str, str], name: str) -> None:
+    # as on Fargate: nothing but the image says whose they are
+    write = "touch /state/x /tmp/x && ! touch /app/x 2>/dev/null && stat -c %a /state /tmp"
+    options = ("--read-only-tmpfs=false", "--entrypoint", "sh")
+    assert run_once(images[name], "-c", write, options=options, scratch=()).split() == ["770", "1777"]
+
+
 def test_the_gateway_answers_with_the_promoted_models_scores(
     images: dict[str, str], stack: Stack, promoted: str, s3_credentials: None, tmp_path: Path
 ) -> None:

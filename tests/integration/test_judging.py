@@ -1,7 +1,10 @@
 """What a judged candidate leaves behind, read back through the MLflow client only; and versions side by side."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -20,6 +23,8 @@ from pipelines.tracking import Tracker
 from stores.registry import ModelVersion, Registry
 from stores.releases import open_releases
 from tests.integration.conftest import Execution
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +115,16 @@ def test_markdown_and_page_hold_the_same_figures(artifact, card: Card) -> None: 
         assert "logistic regression" in text
     tables = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len(tables) == 2 + 7 + 2 + 3 + 2 + 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", [("tests/model", "--model-version", "1"), ("tests/data", "--ingested")])
+def test_the_suites_hold_for_what_was_made(executed: Execution, suite: tuple[str, ...]) -> None:
+    environment = {**os.environ, "FRAUD_STATE_DIR": str(executed.settings.state_dir), "MLFLOW_TRACKING_URI": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *suite]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "skipped" not in done.stdout
 
 
 def test_a_version_that_somebody_registered_by_hand_is_no_reason_to_say_yes(executed: Execution) -> None:

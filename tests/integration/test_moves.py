@@ -25,6 +25,7 @@ from pipelines.steps import run_promote
 from pipelines.verify import verify
 from stores.registry import Registry
 from tests.integration.conftest import Execution
+from tests.unit.pipelines.moves.mortal import Life, mortal_mover
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,6 +168,39 @@ def test_promote_registers_a_model_in_a_process_of_its_own(settings: PipelineSet
     )
     assert (done.returncode, "Production is now version 1" in done.stdout) == (0, True), done.stderr
     assert client.get_model_version_by_alias("alone", "Production").version in (1, "1")
+
+
+class Killed(BaseException):
+    """Nothing catches it, nothing is cleaned up for it."""
+
+
+def die() -> None:
+    raise Killed
+
+
+def test_a_whole_promotion_killed_before_any_of_its_writes_is_completed_by_the_next(
+    settings: PipelineSettings, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mortal = settings.model_copy(update={"model_name": "mortal", "releases_uri": str(settings.state_dir / "mortal")})
+    stores = open_stores(mortal)
+    writes = 0
+    while True:
+        life = Life(writes, die)
+        mover = mortal_mover(mortal.mlflow_uri, mortal.model_name, Path(mortal.releases), life)
+        monkeypatch.setattr("pipelines.promote.open_mover", lambda _settings, mover=mover: mover)
+        try:
+            promotion = run_promote(mortal)
+            break
+        except Killed:
+            writes += 1
+    assert writes > 3
+    assert promotion.outcome in (Outcome.PROMOTED, Outcome.UNCHANGED)
+    # registered once, promoted once, whatever died on the way
+    assert [version.version for version in client.search_model_versions("name = 'mortal'")] in ([1], ["1"])
+    assert stores.registry.aliases() == {"Production": 1}
+    assert [entry.move.to for entry in stores.history.read().entries] == [1]
+    assert verify(stores.registry, stores.history, stores.releases).ok
+    assert run_promote(mortal).outcome is Outcome.UNCHANGED
 
 
 def test_a_second_person_approves(careful: PipelineSettings, client: MlflowClient, verified) -> None:

@@ -64,6 +64,14 @@ def test_packages_are_hashed_wheels_and_the_last_stage_installs_nothing(dockerfi
     assert 'org.opencontainers.image.revision="${COMMIT}"' in last
 
 
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.stem)
+def test_what_is_written_to_is_a_volume_once_its_mode_is_set(dockerfile: Path) -> None:
+    lines = dockerfile.read_text().splitlines()
+    declared = lines.index('VOLUME ["/state", "/tmp"]')
+    assert lines.index("RUN install -d -m 0770 -o 10001 -g 0 /state") < declared
+    assert not any(line.startswith(("RUN", "COPY")) for line in lines[declared:])
+
+
 def test_mlflow_has_the_versions_and_hashes_of_the_pipelines() -> None:
     server, pipelines = (
         requirements(FOLDER / "mlflow" / "requirements.txt"),

@@ -1,3 +1,4 @@
+import sqlite3
 import time
 import warnings
 
@@ -8,7 +9,7 @@ from sqlalchemy import create_engine, make_url
 from ml_project.errors import InvalidInput, Unavailable
 from pipelines.preflight import require_stores
 from pipelines.settings import PipelineSettings
-from pipelines.study_storage import require_storage
+from pipelines.study_storage import open_storage, require_storage
 from pipelines.tuning import finished_trials, open_study, tune
 from tests.servers import free_port
 
@@ -55,6 +56,18 @@ def test_a_storage_that_cannot_be_used(url: str, kind, words: str, tmp_path) -> 
         require_stores(PipelineSettings(state_dir=tmp_path, study_url=url.format(port=free_port())))
     assert time.monotonic() - started < 15
     assert "sesame" not in str(caught.value)
+
+
+def test_an_old_schema_is_told_before_anything_is_trained(tmp_path) -> None:
+    settings = PipelineSettings(state_dir=tmp_path)
+    require_stores(settings)
+    assert list(tmp_path.iterdir()) == []
+    open_storage(settings.study).engine.dispose()
+    with sqlite3.connect(tmp_path / "optuna.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'v2.4.0.a'")
+    database.close()
+    with pytest.raises(Unavailable, match=r"schema of another Optuna version\. Back it up and run .*FRAUD_STUDY_URL"):
+        require_stores(settings)
 
 
 def test_heartbeats_are_no_news() -> None:

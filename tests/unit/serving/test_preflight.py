@@ -35,11 +35,11 @@ def refusal(tmp_path: Path, **settings: Any) -> str:
         ),
         (
             "mysql://u:s3cret@host/name?password=s3cret",
-            "FRAUD_DATABASE_URL cannot be mysql://u:***@host/name. Write sqlite:///path (a file) or postgresql://...",
+            "FRAUD_DATABASE_URL cannot be mysql://***@host/name. Write sqlite:///path (a file) or postgresql://...",
         ),
         (
             "postgresql://u:s3cret@host/name?nonsense=s3cret",
-            "FRAUD_DATABASE_URL postgresql://u:***@host/name has an invalid connection option "
+            "FRAUD_DATABASE_URL postgresql://***@host/name has an invalid connection option "
             '"nonsense". Write postgresql://user:password@host/name.',
         ),
     ],
@@ -108,7 +108,7 @@ def test_a_database_that_is_away_is_waited_for(tmp_path, caplog) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("FRAUD_DATABASE_URL", "mysql://u:s3cret@h/d", "FRAUD_DATABASE_URL cannot be mysql://u:***@h/d. "),
+        ("FRAUD_DATABASE_URL", "mysql://u:s3cret@h/d", "FRAUD_DATABASE_URL cannot be mysql://***@h/d. "),
         ("FRAUD_WEBHOOK_SECRET", "s3cret", "FRAUD_WEBHOOK_SECRET cannot be ***: it needs at least 32 random "),
     ],
 )

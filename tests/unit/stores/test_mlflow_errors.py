@@ -1,14 +1,18 @@
 """What a server that is away or unwilling is told as; the server is a few lines, the client is MLflow's own."""
 
+import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from ml_project.errors import Unavailable
-from stores.mlflow_errors import require_server
+from stores.history import History
+from stores.mlflow_errors import open_client, require_server
 from stores.registry import PRODUCTION, Registry
 from tests.servers import Proxy, free_port
 
@@ -91,6 +95,18 @@ def test_a_server_that_hangs_is_told_in_time(server) -> None:
         with pytest.raises(Unavailable, match="no answer in time"):
             require_server(proxy.url)
         assert time.monotonic() - started < 15
+
+
+def test_the_database_of_a_former_mlflow_is_told_as_such(mlflow_store: MlflowClient, tmp_path) -> None:
+    shutil.copy(mlflow_store.tracking_uri.removeprefix("sqlite:///"), tmp_path / "old.db")
+    with sqlite3.connect(tmp_path / "old.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+    database.close()
+    uri = f"sqlite:///{tmp_path}/old.db"
+    for work in (lambda: Registry(uri), lambda: History(uri, "m"), lambda: open_client(uri)):
+        with pytest.raises(Unavailable, match=r"old\.db has the schema of another .*`mlflow db upgrade`") as caught:
+            work()
+        assert "\n" not in str(caught.value)
 
 
 def test_files_are_not_asked(tmp_path) -> None:

@@ -15,7 +15,7 @@ from stores.moves import Kind
 from stores.registry import Registry
 from stores.releases import open_releases
 
-WRITES = {"claim", "end", "move", "tag", "tag_model", "publish"}
+WRITES = {"register", "claim", "end", "move", "tag", "tag_model", "publish"}
 DIED = 86
 
 

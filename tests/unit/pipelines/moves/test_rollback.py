@@ -57,3 +57,45 @@ def test_a_move_made_outside_is_rolled_back_too(mover: Mover, versions, registry
     assert rollback(mover, "who was that?") == "Production is version 1 again (before: version 4)."
     kinds = [entry.move.kind for entry in mover.settle().record.entries]
     assert kinds == [Kind.PROMOTE, Kind.OUTSIDE, Kind.ROLLBACK]
+
+
+def test_simulated_data_comes_back_after_real_data_neither_by_a_rollback(
+    mover: Mover, versions, registry: Registry, check
+) -> None:
+    for number, source in enumerate(("simulated", "simulated", "file"), start=1):
+        registry.tag(number, "data.source", source)
+    promoted(mover, 1, 2)
+    assert rollback(mover, "simulated after simulated") == "Production is version 1 again (before: version 2)."
+    promoted(mover, 3)
+    for to in (None, 2):
+        with pytest.raises(Refused, match=r"was trained on simulated data, .* version 3 stays Production \(file\)"):
+            rollback(mover, "too many alerts", to=to)
+    assert registry.aliases() == {"Production": 3, "Previous": 1}
+    registry.tag(4, "data.source", "kaggle")
+    promoted(mover, 4)
+    assert rollback(mover, "real after real") == "Production is version 3 again (before: version 4)."
+    assert check().ok
+
+
+def test_a_champion_of_unknown_origin_counts_as_real(mover: Mover, versions, registry: Registry) -> None:
+    registry.tag(1, "data.source", "simulated")
+    promoted(mover, 1, 2)
+    with pytest.raises(Refused, match=r"version 2 stays Production \(of unknown origin\)"):
+        rollback(mover, "bad")
+
+
+def test_simulated_after_real_in_mlflows_page_is_a_finding_and_can_be_rolled_back(
+    mover: Mover, versions, registry: Registry, mlflow_store, check
+) -> None:
+    for number, source in enumerate(("simulated", "file"), start=1):
+        registry.tag(number, "data.source", source)
+    promoted(mover, 1)
+    assert check().ok
+    promoted(mover, 2)
+    mlflow_store.set_registered_model_alias(registry.model_name, "Production", "1")
+    mover.settle()
+    failed = {finding.check: finding.found for finding in check().findings if not finding.ok}
+    assert failed == {"data of Production (version 1)": "simulated after version 2, which was not"}
+    rollback(mover, "who was that?")
+    assert registry.aliases()["Production"] == 2
+    assert check().ok

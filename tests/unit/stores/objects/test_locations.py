@@ -4,7 +4,6 @@ import sys
 import pytest
 
 from ml_project.errors import InvalidInput
-from stores.masking import masked
 from stores.objects import LocalObjects, checked_endpoint, checked_location, open_objects
 
 
@@ -57,16 +56,3 @@ def test_the_kind_of_location_decides(tmp_path) -> None:
     assert isinstance(open_objects(str(tmp_path), setting="X"), LocalObjects)
     with pytest.raises(InvalidInput, match=r"s3://B: 'B' is no name of a bucket.*FRAUD_X"):
         open_objects("s3://B", setting="FRAUD_X")
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("http://me:sesame@host/x refused", "http://***@host/x refused"),
-        ("postgresql://me:p%40ss@h/db?password=sesame&x=1", "postgresql://***@h/db?password=***&x=1"),
-        ("GET http://h/b?X-Amz-Signature=ab12&X-Amz-Expires=3", "GET http://h/b?X-Amz-Signature=***&X-Amz-Expires=***"),
-        ("nothing@all", "nothing@all"),
-    ],
-)
-def test_secrets_are_masked(text: str, shown: str) -> None:
-    assert masked(text) == shown
