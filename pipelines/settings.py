@@ -73,6 +73,10 @@ class PipelineSettings(BaseSettings):
     label_delay_days: float = Field(
         7.0, ge=0, description="Days after which a transaction without a label counts as legitimate."
     )
+    evidently: bool = Field(
+        True,
+        description="Put a report of Evidently's beside `monitor`'s page, where the group `evidently` is installed.",
+    )
     notice_topic: str = Field("", description="SNS topic (ARN) that hears of a breach; empty: none.")
     notice_webhook: SecretStr = Field(
         SecretStr(""), description="URL that a breach is posted to as JSON; empty: none. Secret: it may hold a token."

@@ -123,6 +123,11 @@ class DecisionStore:
         with self._reading() as connection:
             yield from shadow.tables(connection, since, until)
 
+    def shadow_of(self, prediction_ids: Sequence[str]) -> Any:
+        """What challengers would have decided on these predictions, as one table; see `shadow.SCHEMA`."""
+        with self._reading() as connection:
+            return shadow.of(connection, prediction_ids)
+
     def export(self, older_than: datetime, folder: Path) -> retention.Exported:
         """Write older decisions and their labels as Parquet; nothing is deleted."""
         with self._reading() as connection:

@@ -42,6 +42,7 @@ class Site:
             "FRAUD_DATABASE_URL": f"sqlite:///{self.folder}/decisions.db",
             "FRAUD_METRICS_TEXTFILE": str(self.folder / "fraud.prom"),
             "FRAUD_REPLICATES": "100",
+            "FRAUD_EVIDENTLY": "false",
         }
 
     def start(self) -> None:
