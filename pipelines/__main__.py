@@ -15,6 +15,7 @@ from pipelines.commands import moves, steps
 from pipelines.compare.command import compare
 from pipelines.monitoring.command import monitor
 from pipelines.prequential.command import prequential
+from pipelines.retraining.command import retrain
 from pipelines.schedule.command import schedule
 from pipelines.traffic.command import simulate_traffic
 from stores.masking import masked
@@ -41,6 +42,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         steps.threshold,
         moves.promote,
         steps.main,
+        retrain,
         steps.up,
     ),
     "How good it is": (compare, prequential),

@@ -77,6 +77,12 @@ class PipelineSettings(BaseSettings):
         True,
         description="Put a report of Evidently's beside `monitor`'s page, where the group `evidently` is installed.",
     )
+    review_share: float = Field(
+        0.01, ge=0, le=1, description="Share of the approvals that the gateway sends to review at random."
+    )
+    lease_seconds: float = Field(
+        60.0, ge=1, description="Time without a sign of life after which another `retrain` may begin."
+    )
     notice_topic: str = Field("", description="SNS topic (ARN) that hears of a breach; empty: none.")
     notice_webhook: SecretStr = Field(
         SecretStr(""), description="URL that a breach is posted to as JSON; empty: none. Secret: it may hold a token."

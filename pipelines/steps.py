@@ -1,9 +1,13 @@
 """The steps as the command line and ``MLproject`` know them: each opens or finds its run and calls the work."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
+
 from ml_project.dataset import Dataset
+from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import Refused
 from pipelines.evaluation import Measured
 from pipelines.ingest import Ingested, IngestedMeta, ingest, read_ingested
@@ -20,12 +24,12 @@ from pipelines.validation.run import validate
 LATEST = "latest"
 
 
-def run_ingest(settings: PipelineSettings) -> Ingested:
-    """Read, clean and store the data that ``settings.data`` names."""
+def run_ingest(settings: PipelineSettings, output: Path | None = None) -> Ingested:
+    """Read, clean and store the data that ``settings.data`` names, where the next steps look unless told otherwise."""
     with step(f"ingest {settings.data}"):
         ingested = ingest(
             settings.data,
-            settings.dataset_path,
+            output or settings.dataset_path,
             cache=settings.state_dir / "cache",
             missing=settings.missing,
             simulated_rows=settings.simulated_rows,
@@ -50,13 +54,13 @@ def run_validate(settings: PipelineSettings) -> None:
         When the suite fails.
     """
     with Tracker(settings).pipeline_run("validate") as run:
-        _validate(settings, run)
+        validate_in(run, *read_ingested(settings.dataset_path))
 
 
 def run_train(settings: PipelineSettings) -> Run:
     """Train on the ingested data in a run of its own."""
     with Tracker(settings).pipeline_run("train") as run:
-        _train(settings, run)
+        train_in(run, settings, *read_ingested(settings.dataset_path))
     return run
 
 
@@ -88,8 +92,9 @@ def run_main(settings: PipelineSettings) -> tuple[Run, Measured, Promotion]:
     require_stores(settings)
     run_ingest(settings)
     with tracker.pipeline_run("main") as run:
-        _validate(settings, run)
-        _train(settings, run)
+        frame, meta = read_ingested(settings.dataset_path)
+        validate_in(run, frame, meta)
+        train_in(run, settings, frame, meta)
         measured = threshold(settings, run)
         promotion = promote(settings, tracker, run)
     return run, measured, promotion
@@ -99,8 +104,14 @@ def _find(tracker: Tracker, run_id: str, completed: str) -> Run:
     return tracker.latest(completed) if run_id == LATEST else tracker.run(run_id)
 
 
-def _validate(settings: PipelineSettings, run: Run) -> None:
-    frame, meta = read_ingested(settings.dataset_path)
+def validate_in(run: Run, frame: pd.DataFrame, meta: IngestedMeta) -> None:
+    """Validate clean data, as a part of a run.
+
+    Raises
+    ------
+    Refused
+        When the suite fails.
+    """
     with step("validate"), TemporaryDirectory() as scratch, run.child("validation", {"kind": "validation"}) as child:
         report = validate(frame, meta, Path(scratch))
         child.log_folder(Path(scratch), "data_docs")
@@ -115,11 +126,17 @@ def _validate(settings: PipelineSettings, run: Run) -> None:
     run.log(tags={f"{DONE_TAG}validate": "true"})
 
 
-def _train(settings: PipelineSettings, run: Run) -> None:
-    frame, meta = read_ingested(settings.dataset_path)
+def train_in(
+    run: Run,
+    settings: PipelineSettings,
+    frame: pd.DataFrame,
+    meta: IngestedMeta,
+    starts: Sequence[EnsembleSettings] = (EnsembleSettings(),),
+) -> None:
+    """Train on clean data, as a part of a run; ``starts`` is what tuning tries first."""
     run.log_dataset(frame, meta.name, meta.digest)
     _log_cleaning(run, meta)
-    train(settings, run, Dataset.from_frame(frame), meta)
+    train(settings, run, Dataset.from_frame(frame), meta, starts)
 
 
 def _log_cleaning(run: Run, meta: IngestedMeta) -> None:

@@ -33,6 +33,7 @@ def threshold(settings: PipelineSettings, run: Run) -> Measured:
     )
     twin, refit = (read_run_bundle(run, f"{DRAFTS}/{name}") for name in ("twin", "refit"))
     measured: dict[str, Measured] = {}
+    run.discard(run.children("policy"))
     with step("choose thresholds"), progress("policies", len(POLICIES)) as advance:
         for policy in POLICIES:
             measured[policy] = _measure_policy(settings, run, policy, validation, test)

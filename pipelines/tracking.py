@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,11 @@ class Run:
         )
         return list(found)
 
+    def discard(self, children: Iterable[MlflowRun]) -> None:
+        """Delete nested runs of a step that was cut short and is done again; MLflow keeps them among the deleted."""
+        for child in children:
+            self.client.delete_run(child.info.run_id)
+
     @property
     def data(self) -> MlflowRun:
         """What MLflow holds of it."""
@@ -168,10 +173,15 @@ class Tracker:
             raise unavailable(self._uri, error) from error
 
     @contextmanager
-    def pipeline_run(self, step: str) -> Iterator[Run]:
+    def pipeline_run(self, step: str, earlier: Run | None = None) -> Iterator[Run]:
         """The parent run of a pipeline execution.
 
         ``mlflow run`` has made a run already: it is taken when it is in our experiment, else it only points to ours.
+
+        Parameters
+        ----------
+        earlier : Run, optional
+            A run that was cut short and goes on instead of a new one.
 
         Raises
         ------
@@ -179,19 +189,23 @@ class Tracker:
             When the server goes away for longer than its client tries again.
         """
         try:
-            with self._parent_run(step) as run:
+            with self._parent_run(step, earlier) as run:
                 yield run
         except SERVER_ERRORS as error:
             raise unavailable(self._uri, error) from error
 
     @contextmanager
-    def _parent_run(self, step: str) -> Iterator[Run]:
+    def _parent_run(self, step: str, earlier: Run | None) -> Iterator[Run]:
         launched = self.run(os.environ["MLFLOW_RUN_ID"]) if os.environ.get("MLFLOW_RUN_ID") else None
-        if launched is not None and launched.experiment_id == self.experiment_id:
+        if launched is not None and launched.experiment_id == self.experiment_id and earlier is None:
             launched.log(tags={STEP_TAG: step})
             yield launched
             return
-        run = start(self.client, self.experiment_id, f"{step} {time.strftime('%Y-%m-%d %H:%M')}", {STEP_TAG: step})
+        if earlier is None:
+            run = start(self.client, self.experiment_id, f"{step} {time.strftime('%Y-%m-%d %H:%M')}", {STEP_TAG: step})
+        else:
+            run = earlier
+            self.client.update_run(run.id, status=RunStatus.to_string(RunStatus.RUNNING))
         if launched is not None:
             launched.log(tags={LAUNCHED_TAG: run.id})
         with ended(run):

@@ -3,6 +3,7 @@
 It leaves two draft bundles and the scores of unseen rows in its run; ``threshold`` turns them into bundles.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -34,8 +35,23 @@ TEST_ROWS = "scores/test_rows.parquet"
 """The test rows as they came in, so that a later gate can score them by another version's twin."""
 
 
-def train(settings: PipelineSettings, run: Run, data: Dataset, meta: IngestedMeta) -> dict[str, Estimate]:
+TRIAL_TAG = "optuna.trial"
+"""The trial that tuning chose; a run that goes on after a kill does not choose again."""
+
+
+def train(
+    settings: PipelineSettings,
+    run: Run,
+    data: Dataset,
+    meta: IngestedMeta,
+    starts: Sequence[EnsembleSettings] = (EnsembleSettings(),),
+) -> dict[str, Estimate]:
     """Train a candidate in a run; the twin's figures on test.
+
+    Parameters
+    ----------
+    starts : sequence of EnsembleSettings
+        What tuning tries first.
 
     Raises
     ------
@@ -48,7 +64,7 @@ def train(settings: PipelineSettings, run: Run, data: Dataset, meta: IngestedMet
     options = FitOptions(settings.seed, settings.threads, settings.folds)
     run.log(params=_parameters(settings, split), tags={"data.source": meta.source, "data.digest": meta.digest})
     with step("tune"):
-        chosen = _tune(settings, run, split.train, meta.digest)
+        chosen = _tune(settings, run, split.train, meta.digest, starts)
     with step("fit the evaluation twin, the refit and the baselines"):
         origin = {"source": meta.source, "digest": meta.digest}
         twin = fit_twin(split, chosen, options, origin)
@@ -90,17 +106,23 @@ def _parameters(settings: PipelineSettings, split: TimeSplit) -> dict[str, objec
     return {**rows, **frauds, **days, **moments, **{name: getattr(settings, name) for name in chosen}}
 
 
-def _tune(settings: PipelineSettings, run: Run, train_part: Dataset, digest: str) -> EnsembleSettings:
+def _tune(
+    settings: PipelineSettings, run: Run, train_part: Dataset, digest: str, starts: Sequence[EnsembleSettings]
+) -> EnsembleSettings:
     thinned = thin(train_part, settings.tuning_rows, settings.seed)
     folds = [
         PreparedFold.prepare(fold, AGEING_FEATURES, settings.seed, settings.threads)
         for fold in forward_folds(thinned, settings.folds)
     ]
     name = tuning.study_name(digest, settings.seed, settings.folds, settings.tuning_rows)
-    study = tuning.open_study(name, settings.study, settings.seed)
+    study = tuning.open_study(name, settings.study, settings.seed, starts)
     earlier = tuning.finished_trials(study)
+    before = run.children("trial")
+    run.discard(child for child in before if child.info.status != "FINISHED")
+    logged = {child.info.run_name for child in before if child.info.status == "FINISHED"}
     for trial in earlier:
-        _log_trial(run, trial)
+        if _trial_name(trial) not in logged:
+            _log_trial(run, trial)
     if earlier:
         console.print(f"  study {name} goes on after {len(earlier)} trials")
     with progress("trials", settings.trials, len(earlier)) as advance:
@@ -113,17 +135,25 @@ def _tune(settings: PipelineSettings, run: Run, train_part: Dataset, digest: str
             advance(value)
 
         with storage_errors(settings.study):
-            chosen = tuning.tune(study, folds, settings.trials, settings.timeout, on_trial)
+            chosen = run.data.data.tags.get(TRIAL_TAG)
+            if chosen is None or int(chosen) >= len(study.trials):
+                tuning.tune(study, folds, settings.trials, settings.timeout, on_trial)
+                chosen = str(study.best_trial.number)
+                run.log(tags={"optuna.study": name, TRIAL_TAG: chosen})
+            best = study.trials[int(chosen)]
     run.log(
-        params={f"best_{key}": value for key, value in study.best_trial.params.items()},
-        metrics={"tuning_average_precision": study.best_value},
-        tags={"optuna.study": name},
+        params={f"best_{key}": value for key, value in best.params.items()},
+        metrics={"tuning_average_precision": best.value or 0.0},
     )
-    return chosen
+    return tuning.settings_of(best)
+
+
+def _trial_name(trial: "optuna.trial.FrozenTrial") -> str:
+    return f"trial {trial.number}"
 
 
 def _log_trial(run: Run, trial: "optuna.trial.FrozenTrial") -> None:
-    with run.child(f"trial {trial.number}", {"kind": "trial", "optuna.state": trial.state.name}) as child:
+    with run.child(_trial_name(trial), {"kind": "trial", "optuna.state": trial.state.name}) as child:
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
         value = {"average_precision": trial.value} if trial.value is not None else {}
         child.log(params=trial.params, metrics={**value, **trial.user_attrs, "seconds": seconds})
@@ -133,6 +163,7 @@ def _measure_all(
     settings: PipelineSettings, run: Run, split: TimeSplit, twin: Fitted, test: ScoredRows, options: FitOptions
 ) -> dict[str, Measured]:
     """Twin and baselines on the same rows, each with its own threshold by the policy in use; a child run each."""
+    run.discard(run.children("baseline"))
     recipe = fit_seed_recipe(split.train, options)
     logistic = fit_logistic_regression(split.train, options)
     validation = twin.unseen

@@ -6,7 +6,7 @@ its budget counts the trials of earlier executions.
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +61,15 @@ def study_name(data_digest: str, seed: int, folds: int, tuning_rows: int) -> str
     return f"fraud-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def open_study(name: str, storage_url: str, seed: int) -> "optuna.Study":
+def open_study(
+    name: str, storage_url: str, seed: int, starts: Sequence[EnsembleSettings] = (EnsembleSettings(),)
+) -> "optuna.Study":
     """Create or resume a study.
+
+    Parameters
+    ----------
+    starts : sequence of EnsembleSettings
+        Points that are tried first, in this order; those that were tried or wait already are not again.
 
     Raises
     ------
@@ -88,8 +95,14 @@ def open_study(name: str, storage_url: str, seed: int) -> "optuna.Study":
     # a resumed sampler must not draw the points of its first start again
     study.sampler = optuna.samplers.TPESampler(seed=seed + 1000 * done, n_startup_trials=STARTUP_TRIALS)
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
-    if not study.trials:
-        study.enqueue_trial(starting_point(EnsembleSettings()))
+    # not by the library's skip_if_exists: that counts trials, too, which were killed before they could tell
+    states = optuna.trial.TrialState
+    told = study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.WAITING))
+    known = [trial.system_attrs.get("fixed_params", trial.params) for trial in told]
+    for point in map(starting_point, starts):
+        if point not in known:
+            study.enqueue_trial(point)
+            known.append(point)
     return study
 
 
@@ -134,4 +147,11 @@ def tune(
         study.optimize(
             objective, n_trials=remaining, timeout=timeout, callbacks=[lambda _study, trial: on_trial(trial)]
         )
-    return suggest(optuna.trial.FixedTrial(study.best_trial.params))
+    return settings_of(study.best_trial)
+
+
+def settings_of(trial: "optuna.trial.FrozenTrial") -> EnsembleSettings:
+    """The point that a trial tried."""
+    import optuna
+
+    return suggest(optuna.trial.FixedTrial(trial.params))

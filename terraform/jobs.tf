@@ -3,7 +3,7 @@ locals {
   steps = ["python", "-m", "pipelines"]
   jobs = {
     main     = { start = local.steps, command = ["main"], cpu = 4096, memory = 16384 }
-    retrain  = { start = local.steps, command = ["retrain"], cpu = 4096, memory = 16384 }
+    retrain  = { start = local.steps, command = ["retrain", "--reason", "schedule"], cpu = 4096, memory = 16384 }
     monitor  = { start = local.steps, command = ["monitor"], cpu = 1024, memory = 4096 }
     rollback = { start = local.steps, command = ["rollback", "--reason", "by hand"], cpu = 512, memory = 2048 }
     database = { start = ["python", "-c"], command = [file("${path.module}/create_databases.py")], cpu = 256, memory = 512 }

@@ -5,11 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from ml_project.bundle import Bundle, read_bundle
 from ml_project.errors import InvalidInput
+from pipelines.decision_store import decision_store
 from pipelines.monitoring.challenger import Beside, beside
 from pipelines.monitoring.evidently_page import log_evidently
 from pipelines.monitoring.figures import watch
@@ -23,7 +21,6 @@ from pipelines.monitoring.shadowed import Shadowed, ShadowReader
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
-from stores.decisions import DecisionStore, migrate, open_engine
 from stores.registry import PRODUCTION, ModelVersion, Registry
 
 _TAG_LENGTH = 5_000
@@ -91,22 +88,10 @@ Pairs = dict[tuple[str, str], Shadowed]
 
 
 def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, Decided], Pairs]:
-    try:
-        url = make_url(settings.decisions_url)
-    except (ArgumentError, ValueError):
-        url = None  # open_engine says what is wrong with it
-    # Opening it would make an empty one, and say that there was no traffic.
-    if url is not None and url.drivername.startswith("sqlite") and not Path(str(url.database)).is_file():
-        raise InvalidInput(f"There is no decision database {url.database}.", "Set FRAUD_DATABASE_URL as the gateway's.")
-    engine = open_engine(settings.decisions_url)
-    try:
-        migrate(engine)
-        store = DecisionStore(engine)
+    with decision_store(settings) as store:
         shadows = ShadowReader(store.shadow_of, settings.seed)
         tables = shadows.passing(store.tables_by_event_time(window.since, window.until))
         return read(tables, settings.seed), shadows.pairs
-    finally:
-        engine.dispose()
 
 
 def _challengers(

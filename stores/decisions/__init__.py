@@ -7,6 +7,7 @@ from stores.decisions.errors import Busy, Conflict, DamagedSegment, InvalidKey, 
 from stores.decisions.key_copy import Key
 from stores.decisions.keys import SCOPES, Keys
 from stores.decisions.labelling import LabelItem, Labelled
+from stores.decisions.leases import Lease
 from stores.decisions.migrate import migrate
 from stores.decisions.pages import Page, PageFilter
 from stores.decisions.records import DecisionRecord, Found, Label, Stored
@@ -32,6 +33,7 @@ __all__ = [
     "Label",
     "LabelItem",
     "Labelled",
+    "Lease",
     "MissingScope",
     "Page",
     "PageFilter",

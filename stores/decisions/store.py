@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import IntegrityError
 
-from stores.decisions import adding, adding_segments, labelling, lookup, pages, retention, shadow, tables
+from stores.decisions import adding, adding_segments, labelling, leases, lookup, pages, retention, shadow, tables
 from stores.decisions.adding import Replayed
 from stores.decisions.adding_segments import SegmentStored
 from stores.decisions.engine import translated
@@ -127,6 +127,18 @@ class DecisionStore:
         """What challengers would have decided on these predictions, as one table; see `shadow.SCHEMA`."""
         with self._reading() as connection:
             return shadow.of(connection, prediction_ids)
+
+    def take_lease(self, name: str, holder: str, seconds: float) -> leases.Lease:
+        """Take a lease that is free, run out or our own for so long; the lease that stands then, maybe another's."""
+        return self._write(lambda connection: leases.take(connection, name, holder, seconds))
+
+    def keep_lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Hold a lease for so long from now; False when it is another's by now."""
+        return self._write(lambda connection: leases.keep(connection, name, holder, seconds))
+
+    def give_lease_back(self, name: str, holder: str) -> None:
+        """Free a lease at once; another's stays."""
+        self._write(lambda connection: leases.give_back(connection, name, holder))
 
     def export(self, older_than: datetime, folder: Path) -> retention.Exported:
         """Write older decisions and their labels as Parquet; nothing is deleted."""

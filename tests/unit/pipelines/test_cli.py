@@ -10,7 +10,7 @@ from pipelines.settings import PipelineSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
-    *("ingest", "validate", "train", "threshold", "promote", "main", "up"),
+    *("ingest", "validate", "train", "threshold", "promote", "main", "retrain", "up"),
     *("compare", "prequential"),
     *("monitor", "schedule", "simulate-traffic"),
     *("rollback", "approve", "policy", "history", "verify"),
@@ -57,6 +57,8 @@ def test_help_lists_every_step_and_the_exit_codes(tmp_path: Path) -> None:
         (("schedule", "--cron", "0 3 * *"), "has 4 fields"),
         (("schedule", "--cron", "0 25 * * *"), "'0 25 * * *' is no cron line"),
         (("schedule", "--cron", "0 3 * * *", "--monitor-cron", "0 0 30 2 *"), "never comes"),
+        (("retrain",), "There is no decision database"),
+        (("retrain", "--reason", "boredom"), "'boredom' is not one of"),
         (("simulate-traffic", "--drift", "V99=1"), "no feature 'V99'"),
         (("simulate-traffic", "--fraud-wave", "6h"), "START,LENGTH,FACTOR"),
         (("simulate-traffic", "--url", "http://127.0.0.1:9", "--patience", "0"), "http://127.0.0.1:9"),

@@ -42,6 +42,22 @@ def test_the_first_trial_is_the_default_settings(storage: str, folds: list[Prepa
     assert set(seen[0].user_attrs) == {"fold_0_average_precision", "fold_1_average_precision"}
 
 
+def test_the_search_begins_where_it_is_told_and_a_killed_start_is_made_again(storage: str) -> None:
+    starts = (EnsembleSettings(blend_weight=0.05), EnsembleSettings())
+    points = [tuning.starting_point(each) for each in starts]
+    study = tuning.open_study("s", storage, 0, starts)
+    assert [trial.system_attrs["fixed_params"] for trial in study.trials] == points
+
+    def killed(trial: optuna.Trial) -> float:
+        assert tuning.suggest(trial) == starts[0]
+        raise TimeoutError
+
+    study.optimize(killed, n_trials=1, catch=TimeoutError)
+    again = tuning.open_study("s", storage, 0, starts)
+    waiting = [trial for trial in again.trials if trial.state.name == "WAITING"]
+    assert [trial.system_attrs["fixed_params"] for trial in waiting] == [points[1], points[0]]
+
+
 def test_the_budget_counts_earlier_trials(storage: str, folds: list[PreparedFold]) -> None:
     seen: list[int] = []
     tuning.tune(tuning.open_study("s", storage, 0), folds, 2, None, lambda t: seen.append(t.number))

@@ -1,0 +1,91 @@
+"""What kept decisions stand for when they are learnt from, although their labels are biased.
+
+Every alert is reviewed. Of the approvals a random sample is (`ml_project.review_sample`); of the others one hears only
+when a customer complains, so that too few of their frauds are known. The sample says how many there are (Horvitz and
+Thompson, JASA 47 (1952)), and the weights of known frauds and of the other approvals are scaled to it (Deville and
+Saerndal, "Calibration estimators in survey sampling", JASA 87 (1992)). Known frauds are certain, so they are never
+scaled down; and they are left alone while the sample finds no more than chance, or one fraud in a small sample would
+count a hundredfold.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHANCE: Final = 0.05
+"""Probability below which what the sample found counts as more than chance."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What review of alerts alone had hidden.
+
+    Attributes
+    ----------
+    approvals : float
+        Approvals, by weight.
+    known : float
+        Frauds that are known among them.
+    sampled, sampled_frauds : int
+        Those in the random sample, and the frauds found there.
+    frauds : float
+        Frauds that approvals now count for; ``known`` where the sample finds no more.
+    weight : (n,)
+        Of every row; the sum is that of the weights given.
+    """
+
+    approvals: float
+    known: float
+    sampled: int
+    sampled_frauds: int
+    frauds: float
+    weight: NDArray[np.float64]
+
+    @property
+    def applied(self) -> bool:
+        """Whether the sample found more than was known."""
+        return self.frauds > self.known
+
+
+def corrected(
+    alert: NDArray[np.bool_], fraud: NDArray[np.bool_], sampled: NDArray[np.bool_], weight: NDArray[np.float64]
+) -> Correction:
+    """Weights that give frauds among approvals their true share.
+
+    Parameters
+    ----------
+    alert, fraud, sampled : (n,)
+        Not approved; known as fraud (whatever nobody spoke of in time is not); in the random review sample.
+    weight : (n,)
+        What each row stands for so far; 1 for frauds and for the sample.
+    """
+    approved = ~alert
+    inside = approved & sampled
+    approvals, known = float(weight[approved].sum()), float(weight[approved & fraud].sum())
+    seen, found = int(inside.sum()), int((inside & fraud).sum())
+    frauds = known
+    if found and _chance_of(found, round(known), seen / approvals) < CHANCE:
+        frauds = max(known, approvals * found / seen)
+    scaled = weight.copy()
+    if frauds > known:
+        scaled[approved & fraud] *= frauds / known
+        scaled[approved & ~fraud] *= (approvals - frauds) / (approvals - known)
+    return Correction(approvals, known, seen, found, frauds, scaled)
+
+
+def _chance_of(found: int, known: int, share: float) -> float:
+    """Binomial probability that a random ``share`` of approvals holds at least ``found`` of ``known`` frauds."""
+    if share >= 1:
+        return 1.0
+    fewer = (
+        math.lgamma(known + 1)
+        - math.lgamma(count + 1)
+        - math.lgamma(known - count + 1)
+        + count * math.log(share)
+        + (known - count) * math.log1p(-share)
+        for count in range(found)
+    )
+    return 1.0 - math.fsum(math.exp(each) for each in fewer)

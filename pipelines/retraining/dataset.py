@@ -1,0 +1,140 @@
+"""What a retraining learns from: the base data, and what was decided since and is old enough to have a label."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml_project.cleaning import CLEAN_COLUMNS, clean
+from ml_project.errors import InvalidInput
+from ml_project.review_bias import corrected
+from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from pipelines.ingest import IngestedMeta, content_digest
+from pipelines.retraining.decided import UNLABELLED
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the rows come from, and what was made of labels.
+
+    Attributes
+    ----------
+    base_rows, base_frauds : int
+        From the base data.
+    base_again : int
+        Rows of the base left out because they were decided, too: no transaction stands on both sides of a split.
+    decided_rows : float
+        Decisions, by weight.
+    decided_alerts : int
+        Of them not approved.
+    decided_frauds, decided_legitimate, decided_unlabelled : int
+        As labelled; what nobody spoke of within the label delay counts as legitimate.
+    reviewed_approvals, reviewed_frauds : int
+        The random review sample, and the frauds in it.
+    approved_frauds, corrected_frauds : float
+        Frauds known among approvals, and how many they count for after the correction by that sample.
+    """
+
+    base_rows: int
+    base_frauds: int
+    base_again: int
+    decided_rows: float
+    decided_alerts: int
+    decided_frauds: int
+    decided_legitimate: int
+    decided_unlabelled: int
+    reviewed_approvals: int
+    reviewed_frauds: int
+    approved_frauds: float
+    corrected_frauds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON and metrics."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A clean data set with what it says of itself.
+
+    Attributes
+    ----------
+    base_until : datetime or None
+        Where the base data without event times were put to end; None where they have their own.
+    """
+
+    frame: pd.DataFrame
+    meta: IngestedMeta
+    sources: Sources
+    base_until: datetime | None
+
+
+def build(base: pd.DataFrame, meta: IngestedMeta, decided: pd.DataFrame, base_until: datetime | None = None) -> Built:
+    """Put base data and decisions together.
+
+    Parameters
+    ----------
+    base, meta
+        Clean data, as `ingest.read_ingested` gives them.
+    decided : DataFrame
+        What `read_decided` gives.
+    base_until : datetime, optional
+        Where base data that know only ``Time`` end; by default where the decisions begin. What the champion's own
+        retraining took keeps rows in their places, so that the gate can tell which of them the champion has seen.
+
+    Raises
+    ------
+    InvalidInput
+        When there is no decision to learn from.
+    """
+    if decided.empty:
+        raise InvalidInput(
+            "No decision is older than the label delay.",
+            "Retrain later, set FRAUD_LABEL_DELAY_DAYS, or train on the base data alone with `main`.",
+        )
+    if EVENT_TIME in base:
+        base_until = None
+    else:
+        base_until = base_until or decided[EVENT_TIME].iloc[0].to_pydatetime()
+        base = base.assign(**{EVENT_TIME: _dated(base["Time"], base_until)})
+    there, here = (pd.util.hash_pandas_object(each[list(RAW_FEATURES)], index=False) for each in (base, decided))
+    again = there.isin(here).to_numpy()
+    label = _labels(decided["label"].to_numpy(), here, pd.Series(base[LABEL].to_numpy(), index=there))
+    fraud = label == 1
+    alert, sampled = decided["alert"].to_numpy(), decided["sampled"].to_numpy()
+    correction = corrected(alert, fraud, sampled, decided[WEIGHT].to_numpy())
+    rows = decided.assign(**{LABEL: fraud.astype(np.int8), WEIGHT: correction.weight})
+    columns = [*CLEAN_COLUMNS, EVENT_TIME]
+    together = pd.concat([base.loc[~again, columns], rows[columns]], ignore_index=True)
+    frame, cleaning = clean(together, name=f"{meta.name} and decisions")
+    sources = Sources(
+        base_rows=int((~again).sum()),
+        base_frauds=int(base.loc[~again, LABEL].sum()),
+        base_again=int(again.sum()),
+        decided_rows=float(decided[WEIGHT].sum()),
+        decided_alerts=int(alert.sum()),
+        decided_frauds=int(fraud.sum()),
+        decided_legitimate=int((label == 0).sum()),
+        decided_unlabelled=int((label == UNLABELLED).sum()),
+        reviewed_approvals=correction.sampled,
+        reviewed_frauds=correction.sampled_frauds,
+        approved_frauds=correction.known,
+        corrected_frauds=correction.frauds,
+    )
+    name = f"{meta.name} and {len(decided)} decisions"
+    return Built(frame, IngestedMeta(meta.source, name, content_digest(frame), cleaning), sources, base_until)
+
+
+def _dated(seconds: pd.Series, until: datetime) -> pd.Series:
+    """Event times that keep the distances between rows; the last one is ``until``."""
+    before: pd.Series = pd.to_timedelta(seconds.max() - seconds, unit="s")
+    return pd.Timestamp(until) - before
+
+
+def _labels(given: np.ndarray[Any, Any], here: pd.Series, base: pd.Series) -> np.ndarray[Any, Any]:
+    """The labels that reviewers gave; where nobody did and the base data know the transaction, theirs."""
+    known = base[~base.index.duplicated(keep="last")]
+    others = here.map(known).fillna(UNLABELLED).to_numpy(np.int8)
+    return np.where(given == UNLABELLED, others, given)

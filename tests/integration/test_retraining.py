@@ -1,0 +1,309 @@
+"""Retraining from a real decision store into a real registry: what it learns, whom it lets run, what a kill costs."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from mlflow.entities import Run as MlflowRun
+from mlflow.tracking import MlflowClient
+from numpy.typing import NDArray
+from sqlalchemy import text
+
+from ml_project.bundle import read_bundle
+from ml_project.ensemble import EnsembleSettings
+from ml_project.errors import InvalidInput
+from ml_project.review_sample import drawn_for_review
+from ml_project.schema import PCA_COMPONENTS
+from ml_project.scorer import Scorer, decide
+from ml_project.simulator import simulate
+from pipelines.promote import Outcome
+from pipelines.retraining.champion import inherited
+from pipelines.retraining.run import DATA, retrain
+from pipelines.settings import PipelineSettings
+from pipelines.tracking import Tracker
+from pipelines.tuning import settings_of, starting_point
+from stores.decisions import Chunk, DecisionStore, LabelItem, migrate, open_engine
+from stores.registry import Registry
+from tests.integration.conftest import Execution
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime.now(UTC)
+START = NOW - timedelta(days=40)
+ROWS = 15_000
+
+
+@pytest.fixture
+def settings(executed: Execution, tmp_path: Path) -> PipelineSettings:
+    """A registry of one's own in which version 1 was promoted by `main` from bank.csv; nothing was decided yet."""
+    shutil.copy(executed.settings.mlflow_database, tmp_path / "mlflow.db")
+    shutil.copytree(executed.settings.releases, tmp_path / "releases")
+    changes = {"state_dir": tmp_path, "trials": 2, "replicates": 100, "review_share": 0.05, "user": "anna"}
+    return executed.settings.model_copy(update=changes)
+
+
+@pytest.fixture
+def client(settings: PipelineSettings) -> MlflowClient:
+    return MlflowClient(settings.mlflow_uri)
+
+
+def champion(settings: PipelineSettings, folder: Path, version: int = 1) -> Scorer:
+    registry = Registry(settings.mlflow_uri)
+    registry.download_bundle(version, folder / f"bundle-{version}")
+    return Scorer(read_bundle(folder / f"bundle-{version}", registry.version(version).digest))
+
+
+def wave(seed: int = 7) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Thirty days in which most frauds look legitimate to who learnt from the past, but for two components."""
+    (chunk,) = simulate(ROWS, seed=seed, days=30, fraud_rate=0.015)
+    fraud, raw = chunk.label == 1, chunk.raw
+    rng = np.random.default_rng(seed)
+    new = np.flatnonzero(fraud)[rng.random(int(fraud.sum())) < 0.8]
+    raw[new, 1:-1] = raw[rng.choice(np.flatnonzero(~fraud), len(new)), 1:-1]
+    for name, shift in (("V23", 2.5), ("V26", -2.0)):
+        column = 1 + PCA_COMPONENTS.index(name)
+        raw[new, column] = shift + 0.2 * rng.normal(size=len(new))
+    return raw, fraud
+
+
+def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArray[np.bool_], share: float) -> None:
+    """As the gateway would have kept it; alerts, the review sample and half of the other frauds are labelled."""
+    engine = open_engine(url)
+    migrate(engine)
+    store = DecisionStore(engine)
+    rng = np.random.default_rng(0)
+    scores = scorer.score(raw)
+    for begin in range(0, len(raw), 1_000):
+        part = slice(begin, begin + 1_000)
+        chunk = Chunk(
+            received_at=NOW,
+            raw=raw[part],
+            scores=np.array([scores.isolation, scores.boosted, scores.hybrid, scores.probability])[:, part],
+            decisions=[str(decide(score, scorer.thresholds)) for score in scores.hybrid[part]],
+            alert_threshold=scorer.thresholds.alert,
+            decline_threshold=scorer.thresholds.decline,
+            model_version="1",
+            bundle_digest="d" * 64,
+            latency_ms=1.0,
+            request_id="bulk",
+            transaction_ids=[f"card-{row}" for row in range(begin, begin + len(raw[part]))],
+            event_times=[START + timedelta(seconds=float(seconds)) for seconds in raw[part, 0]],
+        )
+        store.add_segment(chunk)
+        told = np.array(chunk.decisions) != "APPROVE"
+        told[drawn_for_review(chunk.prediction_ids, share)] = True
+        told |= fraud[part] & (rng.random(len(told)) < 0.5)
+        labels = [
+            LabelItem(label=int(fraud[begin + row]), transaction_id=f"card-{begin + row}") for row in told.nonzero()[0]
+        ]
+        store.label(labels, "reviewers")
+    engine.dispose()
+
+
+@pytest.fixture
+def after_a_wave(settings: PipelineSettings, tmp_path: Path) -> None:
+    decided_by(champion(settings, tmp_path), settings.decisions_url, *wave(), share=settings.review_share)
+
+
+def retrainings(client: MlflowClient) -> list[MlflowRun]:
+    experiment = client.get_experiment_by_name("fraud-detection")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], "tags.`fraud.step` = 'retrain'"))
+
+
+def children(client: MlflowClient, run: MlflowRun, kind: str) -> list[MlflowRun]:
+    wanted = f"tags.`mlflow.parentRunId` = '{run.info.run_id}' and tags.kind = '{kind}'"
+    return list(client.search_runs([run.info.experiment_id], wanted))
+
+
+def aliases(client: MlflowClient) -> dict[str, int]:
+    return {name: int(version) for name, version in client.get_registered_model("fraud-ensemble").aliases.items()}
+
+
+def study(settings: PipelineSettings, run: MlflowRun) -> optuna.Study:
+    return optuna.load_study(study_name=run.data.tags["optuna.study"], storage=settings.study)
+
+
+def test_after_a_fraud_wave_the_new_version_is_better_on_later_rows_and_live(
+    settings: PipelineSettings, client: MlflowClient, after_a_wave: None, tmp_path: Path
+) -> None:
+    before = champion(settings, tmp_path)
+    done = retrain(settings, "drift", NOW)
+    assert done.promotion.outcome is Outcome.PROMOTED, done.promotion.sentence
+    assert aliases(client) == {"Production": 2, "Previous": 1}
+    assert done.sound
+
+    report = done.promotion.report
+    assert report is not None
+    against = next(check for check in report.checks if check.name == "average precision against version 1")
+    assert against.figures["low"] > 0
+    # what neither has seen, in the eyes of the versions themselves: a wave's next month
+    raw, fraud = wave(seed=8)
+    caught = [
+        np.mean(each.score(raw[fraud]).hybrid >= each.thresholds.alert)
+        for each in (before, champion(settings, tmp_path, 2))
+    ]
+    assert caught[1] > caught[0] + 0.3
+
+    (run,) = retrainings(client)
+    figures, tags = run.data.metrics, run.data.tags
+    assert (figures["base_rows"], figures["decided_rows"], figures["rows"]) == (12_000, ROWS, 12_000 + ROWS)
+    true_frauds = wave()[1].sum()
+    # some frauds nobody spoke of; the sample says how many
+    assert figures["decided_frauds"] < true_frauds
+    alerts_and_corrected = figures["decided_frauds"] - figures["approved_frauds"] + figures["corrected_frauds"]
+    assert alerts_and_corrected == pytest.approx(true_frauds, rel=0.5)
+    assert (tags["retrain.reason"], tags["retrain.outcome"], tags["champion.version"]) == ("drift", "promoted", "1")
+    assert "Retraining (drift) on 27,000 rows" in tags["mlflow.note.content"]
+    assert tags["data.digest"][:16] in tags["mlflow.note.content"]
+    assert datetime.fromisoformat(tags["data.base_until"]) >= START
+    first = study(settings, run).trials[0]
+    assert first.params == starting_point(EnsembleSettings.from_dict(before.bundle.manifest.settings))
+
+    # the next one keeps the base data's place in time, and begins its search here
+    handed_on = inherited(settings, Tracker(settings))
+    assert handed_on.base_until == datetime.fromisoformat(tags["data.base_until"])
+    assert (handed_on.version, handed_on.settings) == (2, settings_of(study(settings, run).best_trial))
+
+
+def test_a_worse_one_becomes_challenger_and_traffic_sees_nothing(
+    settings: PipelineSettings, client: MlflowClient, tmp_path: Path
+) -> None:
+    raw, fraud = wave()
+    noise = np.random.default_rng(1).permutation(fraud)
+    decided_by(champion(settings, tmp_path), settings.decisions_url, raw, noise, settings.review_share)
+    released = {path: path.read_bytes() for path in Path(settings.releases).rglob("*") if path.is_file()}
+    done = retrain(settings, "schedule", NOW)
+    assert (done.promotion.outcome, done.sound) == (Outcome.REFUSED, True)
+    assert aliases(client) == {"Production": 1, "Challenger": 2}
+    assert {path: path.read_bytes() for path in Path(settings.releases).rglob("*") if path.is_file()} == released
+    assert retrainings(client)[0].data.tags["retrain.outcome"] == "refused"
+
+
+@pytest.fixture
+def start(settings: PipelineSettings) -> Callable[..., "subprocess.Popen[str]"]:
+    def started(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FRAUD_", "MLFLOW_"))}
+        ours = {
+            "FRAUD_STATE_DIR": str(settings.state_dir),
+            "FRAUD_DATA": settings.data,
+            "FRAUD_TRIALS": "3",
+            "FRAUD_THREADS": "2",
+            "FRAUD_REPLICATES": "100",
+            "FRAUD_LEASE_SECONDS": "600",
+        }
+        command = [sys.executable, "-m", "pipelines", "retrain", *arguments]
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=kept | ours | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return started
+
+
+def lease(settings: PipelineSettings, statement: str) -> Any:
+    engine = open_engine(settings.decisions_url)
+    with engine.begin() as connection:
+        result = connection.execute(text(statement))
+        found = result.scalar() if result.returns_rows else None
+    engine.dispose()
+    return found
+
+
+def test_killed_at_every_step_it_goes_on_and_repeats_nothing(
+    settings: PipelineSettings, client: MlflowClient, after_a_wave: None, start: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    def tags() -> dict[str, str]:
+        found = retrainings(client)
+        return dict(found[0].data.tags) if found else {}
+
+    def trial(number: int) -> bool:
+        found = retrainings(client)
+        names = {child.info.run_name for child in children(client, found[0], "trial")} if found else set()
+        return f"trial {number}" in names
+
+    registered = "name = 'fraud-ensemble' and run_id = '{}'"
+    moments: list[Callable[[], bool]] = [
+        lambda: "retrain.until" in tags(),
+        lambda: "fraud.done.ingest" in tags(),
+        lambda: trial(0),
+        lambda: "optuna.trial" in tags(),
+        lambda: "fraud.done.train" in tags(),
+        lambda: "fraud.done.threshold" in tags(),
+        lambda: bool(client.search_model_versions(registered.format(retrainings(client)[0].info.run_id))),
+    ]
+    for number, reached in enumerate(moments):
+        process = start("--reason", "schedule")
+        while not reached():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if number == 0:  # the killed one's lease stands until it runs out
+            output, errors = (second := start()).communicate(timeout=120)
+            assert second.returncode == 3, output + errors
+            assert "A retraining runs already, by" in errors
+            assert "runs out in" in errors
+        assert lease(settings, "SELECT count(*) FROM leases") == 1
+        lease(settings, "UPDATE leases SET expires_at = '2000-01-01 00:00:00.000000'")
+    output, errors = (last := start()).communicate(timeout=300)
+    assert last.returncode == 0, output + errors
+    assert "goes on with run" in output
+    assert "Traceback" not in errors
+    for name in ("ingest", "validate", "train", "threshold"):
+        assert f"{name} was done before" in output
+    assert lease(settings, "SELECT count(*) FROM leases") == 0
+
+    (run,) = retrainings(client)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["retrain.reason"] == "schedule"
+    names = [child.info.run_name for child in children(client, run, "trial")]
+    assert sorted(names) == sorted(set(names))
+    assert len(children(client, run, "policy")) == 4
+    assert len(children(client, run, "baseline")) == 3
+    assert len([each for each in study(settings, run).trials if each.state.is_finished()]) >= 3
+    assert len(client.search_model_versions("name = 'fraud-ensemble'")) == 2
+    assert aliases(client) == {"Production": 2, "Previous": 1}
+    assert "data" in {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert client.list_artifacts(run.info.run_id, "data")[1].path == DATA
+
+
+def test_of_two_at_once_one_runs(
+    settings: PipelineSettings,
+    client: MlflowClient,
+    postgres_database: str,
+    tmp_path: Path,
+    start: Callable[..., "subprocess.Popen[str]"],
+) -> None:
+    decided_by(champion(settings, tmp_path), postgres_database, *wave(), share=settings.review_share)
+    running = [start("--reason", reason, FRAUD_DATABASE_URL=postgres_database) for reason in ("drift", "schedule")]
+    said = [process.communicate(timeout=400) for process in running]
+    codes = sorted(process.returncode for process in running)
+    assert codes == [0, 3], said
+    assert any("A retraining runs already, by" in errors for _output, errors in said)
+    assert len(retrainings(client)) == 1
+
+
+def test_without_decisions_the_next_one_begins_anew(settings: PipelineSettings, client: MlflowClient) -> None:
+    engine = open_engine(settings.decisions_url)
+    migrate(engine)
+    engine.dispose()
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match="No decision is older than the label delay"):
+            retrain(settings, "manual", NOW)
+    assert len(retrainings(client)) == 2
+    assert retrainings(client)[0].data.tags["retrain.outcome"].startswith("failed: No decision")

@@ -1,0 +1,215 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml_project.cleaning import clean
+from ml_project.dataset import Dataset
+from ml_project.errors import InvalidInput
+from ml_project.review_sample import drawn_for_review
+from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from ml_project.split import split_by_time
+from pipelines.ingest import IngestedMeta, content_digest
+from pipelines.retraining import decided as decided_module
+from pipelines.retraining.dataset import build
+from pipelines.retraining.decided import UNLABELLED, read_decided
+from stores.decisions import Chunk, DecisionRecord, DecisionStore, LabelItem, migrate, open_engine
+
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+END = DAY + timedelta(days=10)
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[DecisionStore]:
+    engine = open_engine(database_url)
+    migrate(engine)
+    yield DecisionStore(engine)
+    engine.dispose()
+
+
+def record(number: int, **fields: Any) -> DecisionRecord:
+    defaults: dict[str, Any] = {
+        "prediction_id": f"00000000-0000-7000-8000-{number:012x}",
+        "received_at": DAY + timedelta(minutes=number),
+        "inputs": tuple(float(number + place) for place in range(30)),
+        "isolation_score": 0.1,
+        "boosted_score": 0.2,
+        "hybrid_score": number / 100,
+        "fraud_probability": 0.01,
+        "alert_threshold": 0.5,
+        "decline_threshold": 0.9,
+        "decision": "APPROVE",
+        "model_version": "3",
+        "bundle_digest": "d" * 64,
+        "latency_ms": 1.25,
+        "request_id": "request",
+    }
+    return DecisionRecord(**defaults | fields)
+
+
+def chunk(rows: int, **fields: Any) -> Chunk:
+    defaults: dict[str, Any] = {
+        "received_at": DAY,
+        "raw": 500 + np.arange(rows * 30, dtype=float).reshape(rows, 30),
+        "scores": np.full((4, rows), 0.25),
+        "decisions": ["APPROVE"] * rows,
+        "alert_threshold": 0.5,
+        "decline_threshold": 0.9,
+        "model_version": "3",
+        "bundle_digest": "d" * 64,
+        "latency_ms": 50.0,
+        "request_id": "bulk",
+    }
+    return Chunk(**defaults | fields)
+
+
+def read(store: DecisionStore, until: datetime = END, share: float = 0.0) -> pd.DataFrame:
+    return read_decided(store.tables_by_event_time(datetime(1970, 1, 1, tzinfo=UTC), until), share)
+
+
+def test_a_labelled_transaction_s_whole_way(store: DecisionStore) -> None:
+    happened = DAY - timedelta(hours=5)
+    store.add([record(1, transaction_id="card-1", event_time=happened, decision="REVIEW")])
+    store.label([LabelItem(label=0, transaction_id="card-1")], "anna", labelled_at=DAY)
+    store.label([LabelItem(label=1, transaction_id="card-1")], "bob", labelled_at=DAY + timedelta(hours=1))
+    row = read(store).loc["card-1"]
+    assert (row["label"], row["alert"], row[WEIGHT]) == (1, True, 1.0)
+    assert row[EVENT_TIME] == pd.Timestamp(happened)
+    assert list(row[list(RAW_FEATURES)]) == [float(1 + place) for place in range(30)]
+    assert read(store, until=happened).empty
+
+
+def test_a_transaction_sent_again_stands_once_with_the_newest_label_of_all_its_predictions(
+    store: DecisionStore,
+) -> None:
+    first = record(1, transaction_id="card-1", decision="DECLINE")
+    again = record(2, transaction_id="card-1", inputs=first.inputs)
+    store.add([first, record(3, transaction_id="card-3"), record(4)])
+    store.replay([again])  # from the spool: both were answered
+    store.label([LabelItem(label=1, prediction_id=first.prediction_id)], "anna", labelled_at=DAY)
+    store.label([LabelItem(label=0, prediction_id=again.prediction_id)], "anna", labelled_at=DAY + timedelta(hours=1))
+    rows = read(store)
+    assert len(rows) == 3
+    assert (rows.loc["card-1", "label"], rows.loc["card-1", "alert"]) == (0, True)
+    assert (rows["label"] == UNLABELLED).sum() == 2
+    assert rows[EVENT_TIME].is_monotonic_increasing
+
+
+def test_bulk_rows_count_and_refused_ones_do_not(store: DecisionStore) -> None:
+    store.add([record(1, transaction_id="card-1")])
+    bulk = chunk(3, transaction_ids=["card-1", "card-2", None], decisions=["APPROVE", "REVIEW", "APPROVE"])
+    store.add_segment(bulk)
+    rows = read(store)
+    assert len(rows) == 3
+    assert rows.loc["card-1", "Amount"] == 30.0
+    assert rows.loc["card-2", "alert"]
+    assert bulk.prediction_ids[2] in rows.index
+
+
+def test_the_random_sample_is_the_gateway_s(store: DecisionStore) -> None:
+    store.add([record(number) for number in range(1, 200)])
+    rows = read(store, share=0.3)
+    expected = {rows.index[place] for place in drawn_for_review(rows.index, 0.3)}
+    assert set(rows.index[rows["sampled"]]) == expected
+    assert 30 < len(expected) < 90
+
+
+def test_too_many_rows_are_thinned_and_those_that_tell_something_stay(
+    store: DecisionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decided_module, "MOST_ROWS", 100)
+    store.add([record(number, decision="REVIEW" if number % 20 == 0 else "APPROVE") for number in range(1, 401)])
+    store.label([LabelItem(label=1, prediction_id=record(7).prediction_id)], "anna")
+    rows = read(store, share=0.05)
+    assert len(rows) <= 100
+    assert rows["alert"].sum() == 20
+    assert rows.loc[record(7).prediction_id, WEIGHT] == 1.0
+    assert rows[rows["alert"] | rows["sampled"]][WEIGHT].unique().tolist() == [1.0]
+    assert rows[WEIGHT].sum() == pytest.approx(400, rel=0.25)
+    pd.testing.assert_frame_equal(rows, read(store, share=0.05))
+
+
+def decided(rows: int, seed: int = 1, **columns: Any) -> pd.DataFrame:
+    """Decisions of ten days, unlabelled approvals unless ``columns`` say otherwise."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(rng.normal(size=(rows, 30)), columns=list(RAW_FEATURES))
+    frame["Time"], frame["Amount"] = np.arange(rows) * 60.0, np.abs(frame["Amount"])
+    own = {"label": UNLABELLED, "alert": False, "sampled": False, WEIGHT: 1.0, **columns}
+    return frame.assign(**{EVENT_TIME: pd.Timestamp(DAY) + pd.to_timedelta(np.linspace(0, 10, rows), unit="D"), **own})
+
+
+@pytest.fixture
+def base(simulated_frame: pd.DataFrame) -> tuple[pd.DataFrame, IngestedMeta]:
+    """500 simulated rows of two days, about 50 of them frauds, without event times."""
+    frame, report = clean(simulated_frame)
+    return frame, IngestedMeta("file", "bank.csv", content_digest(frame), report)
+
+
+def test_base_data_end_where_decisions_begin(base: tuple[pd.DataFrame, IngestedMeta]) -> None:
+    built = build(*base, decided(100, label=0))
+    assert built.base_until == DAY
+    moments = built.frame[EVENT_TIME].reset_index(drop=True)
+    assert moments.iloc[499] == pd.Timestamp(DAY)
+    assert (moments.iloc[499] - moments.iloc[0]).total_seconds() == base[0]["Time"].iloc[-1] - base[0]["Time"].iloc[0]
+    assert built.frame["Time"].iloc[:500].tolist() == base[0]["Time"].tolist()
+    assert (built.sources.base_rows, built.sources.decided_rows, len(built.frame)) == (500, 100, 600)
+    earlier = build(*base, decided(100, label=0), DAY - timedelta(days=3))
+    assert earlier.frame[EVENT_TIME].iloc[499] == pd.Timestamp(DAY - timedelta(days=3))
+
+
+def test_base_data_with_event_times_keep_them(base: tuple[pd.DataFrame, IngestedMeta]) -> None:
+    times = pd.Timestamp(DAY) + pd.to_timedelta(base[0]["Time"], unit="s")
+    built = build(base[0].assign(**{EVENT_TIME: times}), base[1], decided(100, label=0), END)
+    assert built.base_until is None
+    assert built.frame[EVENT_TIME].min() == pd.Timestamp(DAY)
+
+
+def test_equal_sources_make_equal_data(base: tuple[pd.DataFrame, IngestedMeta]) -> None:
+    one, two = (build(*base, decided(100, label=0)) for _ in range(2))
+    assert one.meta.digest == two.meta.digest == content_digest(one.frame)
+    label = np.where(np.arange(100) == 3, 1, 0)
+    assert build(*base, decided(100, label=label)).meta.digest != one.meta.digest
+
+
+def test_what_nobody_spoke_of_is_legitimate_and_weighs_what_the_sample_says(
+    base: tuple[pd.DataFrame, IngestedMeta],
+) -> None:
+    # of 100 sampled approvals 5 are frauds, of 900 others 5 are known
+    label, sampled = np.full(1_000, UNLABELLED), np.arange(1_000) % 10 == 0
+    label[np.arange(0, 50, 10)] = 1
+    label[np.arange(1, 51, 10)] = 1
+    built = build(*base, decided(1_000, label=label, sampled=sampled))
+    rows = built.frame[built.frame[EVENT_TIME] > pd.Timestamp(DAY)]
+    assert built.sources.corrected_frauds == pytest.approx(50)
+    assert built.sources.decided_unlabelled == 990
+    assert rows[rows[LABEL] == 1][WEIGHT].unique() == pytest.approx(5.0)
+    assert rows[rows[LABEL] == 0][WEIGHT].unique() == pytest.approx(950 / 990)
+
+
+def test_no_transaction_stands_on_both_sides_of_the_split(base: tuple[pd.DataFrame, IngestedMeta]) -> None:
+    """The gateway was sent the base data themselves: they are decisions now, and in no earlier part of the split."""
+    frame, meta = base
+    label = np.where(np.arange(500) % 2 == 0, 0, UNLABELLED)
+    again = decided(500, label=label).assign(**{name: frame[name] for name in RAW_FEATURES})
+    others = decided(500, seed=9).assign(**{LABEL: np.arange(500) % 10 == 0, WEIGHT: 1.0})
+    more, _ = clean(pd.concat([frame, others[frame.columns].astype({LABEL: int})]))
+    built = build(more, meta, again)
+    assert (built.sources.base_again, built.sources.base_rows) == (500, 500)
+    # where a reviewer spoke that counts, elsewhere what the base knows
+    assert built.sources.decided_frauds == int(frame[LABEL][1::2].sum())
+    split = split_by_time(Dataset.from_frame(built.frame))
+    seen = {row.tobytes() for row in np.concatenate([split.train.raw, split.validation.raw])}
+    assert not seen & {row.tobytes() for row in split.test.raw}
+    assert split.train.moment[-1] < split.validation.moment[0] <= split.validation.moment[-1] < split.test.moment[0]
+
+
+def test_without_decisions_there_is_nothing_to_learn(base: tuple[pd.DataFrame, IngestedMeta], tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/decisions.db")
+    migrate(engine)
+    with pytest.raises(InvalidInput, match="No decision is older than the label delay"):
+        build(*base, read(DecisionStore(engine)))
+    engine.dispose()
