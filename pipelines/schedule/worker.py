@@ -14,6 +14,10 @@ from pipelines.progress import error_console
 from pipelines.schedule.runs import Asked, Runs, ScheduledRun
 
 INTERRUPTED: Final = 130
+BUSY: Final = 3
+"""Somebody else holds the lock: who retrains by hand, or one that was killed and whose lease has yet to end."""
+
+_TRIES, _BUSY_SECONDS = 5, 30.0
 _NOT_STARTED: Final = 126
 _ORPHAN_SECONDS: Final = 20.0
 
@@ -31,6 +35,8 @@ class Worker(threading.Thread):
         Holds the child's process while it runs, so that a successor finds what a crash of ours left behind.
     ended : callable
         Told of each run that has ended, with its exit code; it writes that down.
+    busy_seconds : float
+        Pause before a run that found the lock taken is tried again.
     """
 
     def __init__(
@@ -40,10 +46,12 @@ class Worker(threading.Thread):
         command: Callable[[Asked], Sequence[str]],
         pid_file: Path,
         ended: Callable[[ScheduledRun, int], None],
+        busy_seconds: float = _BUSY_SECONDS,
     ) -> None:
         super().__init__(name=f"{job}-worker", daemon=True)
         self._job, self._runs, self._command, self._pid_file, self._ended = job, runs, command, pid_file, ended
         self._asked = threading.Event()
+        self._busy_seconds = busy_seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
@@ -74,11 +82,21 @@ class Worker(threading.Thread):
                     self._asked.wait()
                     self._asked.clear()
                     continue
-                code = self._done(run)
+                code = self._patiently_done(run)
                 if code is not None:
                     self._ended(run, code)
         except Exception as error:  # the main thread ends the scheduler with it
             self.failure = error
+
+    def _patiently_done(self, run: ScheduledRun) -> int | None:
+        code = self._done(run)
+        for _ in range(_TRIES - 1):
+            if code != BUSY:
+                break
+            if self._stopping.wait(self._busy_seconds):
+                return None
+            code = self._done(run)
+        return code
 
     def _done(self, run: ScheduledRun) -> int | None:
         """Its exit code; None where it was cut short by our own end."""
