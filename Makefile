@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT) --backend $(BACKEND)
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test test-slow soak bench coverage terraform workflows audit sbom lint format lock clean
+.PHONY: help run smoke test test-slow soak bench demo-drift coverage terraform workflows audit sbom lint format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ soak: $(VENV)/dev.stamp ## fault loops in full numbers, by hand
 
 bench: $(VENV)/dev.stamp ## measurements; each prints its figures
 	@for file in benchmarks/bench_*.py; do PYTHONPATH=. $(BIN)/python $$file || exit 1; done
+
+demo-drift: $(VENV)/dev.stamp ## 30 days with a drift that is noticed and learnt; its page is docs/demo-drift.html
+	@PYTHONPATH=. $(BIN)/python benchmarks/demo_drift.py
 
 coverage: $(VENV)/dev.stamp ## quick tests with the share of lines that they reach (var/coverage.xml)
 	@mkdir -p var

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -121,14 +122,7 @@ class Service:
 
     def stop_orphan(self) -> None:
         """Stop what a predecessor left running that was killed before it could stop it (where /proc tells)."""
-        try:
-            pid = int(self._pid_file.read_text())
-            running = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
-        except (OSError, ValueError):
-            return
-        if [argument.decode(errors="replace") for argument in running] == self._command:
-            os.killpg(pid, signal.SIGKILL)
-            time.sleep(_ORPHAN_SECONDS)
+        stop_orphan(self._pid_file, self._command)
 
     def _signal(self, number: signal.Signals) -> None:
         """Signal the whole group; its leader may have ended before its children."""
@@ -138,3 +132,31 @@ class Service:
             os.killpg(self._process.pid, number)
         except ProcessLookupError:
             return
+
+
+def stop_orphan(pid_file: Path, command: list[str], patience: float = 0.0) -> None:
+    """Stop the process group that a pid file names, if it is still the command's (where /proc tells).
+
+    Parameters
+    ----------
+    patience : float
+        Seconds that it has to end by itself, once told to.
+    """
+
+    def running() -> bool:
+        try:
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+        except OSError:
+            return False
+        return [argument.decode(errors="replace") for argument in arguments] == command
+
+    try:
+        pid = int(pid_file.read_text())
+    except (OSError, ValueError):
+        return
+    deadline = time.monotonic() + patience
+    while running():
+        late = time.monotonic() >= deadline
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL if late else signal.SIGTERM)
+        time.sleep(_ORPHAN_SECONDS)

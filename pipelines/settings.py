@@ -73,6 +73,10 @@ class PipelineSettings(BaseSettings):
     label_delay_days: float = Field(
         7.0, ge=0, description="Days after which a transaction without a label counts as legitimate."
     )
+    evidently: bool = Field(
+        True,
+        description="Put a report of Evidently's beside `monitor`'s page, where the group `evidently` is installed.",
+    )
     review_share: float = Field(
         0.01, ge=0, le=1, description="Share of the approvals that the gateway sends to review at random."
     )
@@ -88,6 +92,19 @@ class PipelineSettings(BaseSettings):
     )
     emf_namespace: str = Field(
         "", description="CloudWatch namespace of `monitor`'s figures, as one EMF line on the output; empty: none."
+    )
+
+    schedule_url: str = Field(
+        "", description="Database of `schedule`; empty: a SQLite file under the state folder, `schedule.db`."
+    )
+    schedule_late_hours: float = Field(
+        12.0, gt=0, description="How late `schedule` still does what it has missed, once for all that was missed."
+    )
+    schedule_stop_seconds: float = Field(
+        20.0, ge=0, description="Seconds that a job has to end when `schedule` is told to."
+    )
+    retrain_on_breach: bool = Field(
+        False, description="Let `schedule` start `retrain --reason drift` when `monitor` finds a breach."
     )
 
     _location = field_validator("releases_uri")(checked_location)
@@ -112,6 +129,11 @@ class PipelineSettings(BaseSettings):
     def study(self) -> str:
         """URL of Optuna's storage."""
         return self.study_url or f"sqlite:///{(self.state_dir / 'optuna.db').resolve()}"
+
+    @property
+    def schedule(self) -> str:
+        """URL of the scheduler's database."""
+        return self.schedule_url or f"sqlite:///{(self.state_dir / 'schedule.db').resolve()}"
 
     @property
     def releases(self) -> str:

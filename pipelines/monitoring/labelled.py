@@ -37,6 +37,19 @@ class Mature:
     weight: NDArray[np.float64]
     amount: NDArray[np.float64]
 
+    @property
+    def measurable(self) -> bool:
+        """Whether there are frauds enough, and others."""
+        return _LEAST_FRAUDS <= int(self.label.sum()) < len(self.label)
+
+
+def mature(rows: Decided, window: Window, now: datetime, settings: PipelineSettings) -> tuple[Decided, Mature, float]:
+    """Rows older than the label delay, what they count as, and the days that they cover."""
+    until = min(now - timedelta(days=settings.label_delay_days), window.until)
+    old = rows.take(rows.moment < until.timestamp())
+    days = max((until - window.since).total_seconds(), 60.0) / _DAY
+    return old, Mature((old.label == 1).astype(np.int8), old.weight, old.raw[:, -1]), days
+
 
 @dataclass(frozen=True)
 class LabelledFigures:
@@ -66,9 +79,7 @@ def measure(
     twin_average_precision : float or None
         The evaluation twin's figure on test, which the live one is held against.
     """
-    until = min(now - timedelta(days=settings.label_delay_days), window.until)
-    old = rows.take(rows.moment < until.timestamp())
-    data = Mature((old.label == 1).astype(np.int8), old.weight, old.raw[:, -1])
+    old, data, days = mature(rows, window, now, settings)
     frauds = int(data.label.sum())
     covered = float(old.weight[old.label != UNLABELLED].sum() / old.rows) if len(old) else 0.0
     shown = [
@@ -76,9 +87,8 @@ def measure(
         Figure("mature_frauds", "", float(frauds)),
         Figure("label_coverage", "", covered),
     ]
-    if frauds < _LEAST_FRAUDS or frauds == len(old):
+    if not data.measurable:
         return LabelledFigures(old.rows, frauds, covered, {}, shown)
-    days = max((until - window.since).total_seconds(), 60.0) / _DAY
     budget = settings.alerts_per_day * days
     wanted = {
         "average_precision": average_precision,

@@ -7,6 +7,7 @@ import numpy as np
 from ml_project.baseline import SCORE
 from ml_project.drift import Drift
 from ml_project.statistics import weighted_quantile
+from pipelines.monitoring.challenger import COMPARED, Beside
 from pipelines.monitoring.limits import Figure
 from pipelines.monitoring.reading import Decided
 from pipelines.monitoring.report import Report
@@ -24,6 +25,7 @@ def page(report: Report, rows: Decided | None, run_id: str) -> str:
     figures += [_shares(drift) for drift in _worth_a_picture(report)]
     if report.labelled.estimates:
         figures.append(_estimates(report))
+    figures += [_gains(each) for each in report.challengers if each.gains]
     if rows is not None and len(rows):
         figures += _over_time(report, rows)
     drifts = [figure for figure in report.figures if figure.of]
@@ -34,8 +36,9 @@ def page(report: Report, rows: Decided | None, run_id: str) -> str:
         run_id=run_id,
         made_at=report.made_at.strftime("%Y-%m-%d %H:%M UTC"),
         pictures=figures,
-        overall=[figure for figure in report.figures if not figure.of],
+        overall=[figure for figure in report.watched.figures + report.labelled.figures if not figure.of],
         estimates=report.labelled.estimates,
+        compared=COMPARED,
         drifts=sorted(drifts, key=_nearness, reverse=True),
     )
 
@@ -86,6 +89,18 @@ def _estimates(report: Report) -> Picture:
     ticks = tuple(name.replace("_", " ") for name in reversed(found))
     svg = chart("By label", Axis("value"), Axis("", ticks=ticks), lines)
     return Picture("By label", svg, "With their 95 % intervals; upright strokes are limits.")
+
+
+def _gains(found: Beside) -> Picture:
+    names = [name for name in reversed(COMPARED) if not name.endswith("_per_day")]
+    lines = [Line("", [0, 0], [-0.5, len(names) - 0.5], "faint", style="--")]
+    for place, name in enumerate(names):
+        each = found.gains[name]
+        lines.append(Line("", [each.low, each.high], [place, place], "first"))
+        lines.append(Line("", [each.value], [place], "first", style="", marker="o"))
+    ticks = tuple(name.replace("_", " ") for name in names)
+    svg = chart(f"Challenger {found.version}", Axis("challenger minus champion"), Axis("", ticks=ticks), lines)
+    return Picture(f"Challenger {found.version}", svg, "On the same transactions, with 95 % intervals.")
 
 
 def _over_time(report: Report, rows: Decided) -> list[Picture]:

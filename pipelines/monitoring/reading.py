@@ -105,7 +105,7 @@ def read(tables: Iterable[Any], seed: int = 0) -> dict[str, Decided]:
     held: dict[str, Decided] = {}
     waiting: dict[str, list[Decided]] = {}
     for table in tables:
-        rows = table.filter(_answered(table))
+        rows = table.filter(answered_rows(table))
         versions = np.array(rows["model_version"].to_pylist(), dtype=object)
         for version in sorted(set(versions.tolist())):
             part = Decided.of_table(rows.filter(versions == version))
@@ -121,7 +121,7 @@ def _joined(before: Decided | None, parts: list[Decided]) -> Decided:
     return Decided.concatenate(parts if before is None else [before, *parts])
 
 
-def _answered(table: Any) -> Any:
+def answered_rows(table: Any) -> Any:
     """Without repetitions, and without bulk rows that were refused because their transaction_id was taken."""
     repeated = table["duplicate_of"].is_valid().to_numpy()
     refused = table["conflicts_with"].is_valid().to_numpy() & table["segment_id"].is_valid().to_numpy()
@@ -129,12 +129,17 @@ def _answered(table: Any) -> Any:
 
 
 def _thinned(rows: Decided, rng: np.random.Generator) -> Decided:
-    """Half of the plain approvals at double weight where there are too many rows; alerts and labels all stay."""
     while len(rows) > MOST_ROWS:
-        plain = ~rows.alert & (rows.label == UNLABELLED)
-        kept = ~plain | (rng.random(len(rows)) < 0.5)
-        if kept.all():
-            return rows
-        rows.weight[plain] *= 2
-        rows = rows.take(kept)
+        before = len(rows)
+        rows = rows.take(thinning(rows, rows.alert, rng))
+        if len(rows) == before:
+            break
     return rows
+
+
+def thinning(rows: Decided, alert: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which rows stay: half of the plain approvals, whose weight is doubled here; alerts and labels all."""
+    plain = ~alert & (rows.label == UNLABELLED)
+    rows.weight[plain] *= 2
+    kept: NDArray[np.bool_] = ~plain | (rng.random(len(rows)) < 0.5)
+    return kept

@@ -1,11 +1,13 @@
 """What a monitoring run found, for terminals, files and other programs."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from rich.table import Table
 
+from ml_project.metrics import Estimate
+from pipelines.monitoring.challenger import Beside
 from pipelines.monitoring.figures import Watched
 from pipelines.monitoring.labelled import LabelledFigures
 from pipelines.monitoring.limits import Figure
@@ -21,7 +23,7 @@ _SHOWN: Final = 8
 
 @dataclass(frozen=True)
 class Other:
-    """Another version that answered in the window: the champion before or after, or a challenger."""
+    """Another version that answered in the window: the champion before or after."""
 
     version: str
     rows: float
@@ -43,6 +45,8 @@ class Report:
     ----------
     hourly : bool
         Whether the bundle has a baseline by the hour.
+    challengers : list of Beside
+        Those that scored this version's transactions in the shadow, the one with most rows first.
     """
 
     model_name: str
@@ -53,11 +57,18 @@ class Report:
     watched: Watched
     labelled: LabelledFigures
     others: list[Other]
+    challengers: list[Beside] = field(default_factory=list)
 
     @property
     def figures(self) -> list[Figure]:
-        """All of them."""
-        return self.watched.figures + self.labelled.figures
+        """All of them, those of the first challenger included."""
+        beside = self.challengers[0].figures if self.challengers else []
+        return self.watched.figures + self.labelled.figures + beside
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """The figures that have an interval."""
+        return self.labelled.estimates | (self.challengers[0].estimates if self.challengers else {})
 
     @property
     def breaches(self) -> list[Figure]:
@@ -85,9 +96,10 @@ class Report:
             "breached": bool(self.breaches),
             "sentence": self.sentence,
             "figures": [figure.to_dict() for figure in self.figures],
-            "estimates": {name: asdict(each) for name, each in self.labelled.estimates.items()},
+            "estimates": {name: asdict(each) for name, each in self.estimates.items()},
             "drifts": [asdict(drift) for drift in self.watched.drifts],
             "others": [asdict(other) for other in self.others],
+            "challengers": [each.to_dict() for each in self.challengers],
         }
 
     def to_table(self) -> Table:
@@ -98,7 +110,7 @@ class Report:
         shown = max(_SHOWN, sum(figure.breached for figure in drifts))
         for figure in drifts[:shown] + [figure for figure in self.figures if not figure.of]:
             style = "bold red" if figure.breached else ""
-            estimate = self.labelled.estimates.get(figure.name)
+            estimate = self.estimates.get(figure.name)
             value = f"{figure.value:.4g}" if estimate is None else str(estimate)
             table.add_row(figure.metric, value, figure.limit, figure.verdict, style=style)
         return table

@@ -5,9 +5,11 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ml_project.bundle import Manifest, read_bundle
+from ml_project.bundle import Bundle, read_bundle
 from ml_project.errors import InvalidInput
 from pipelines.decision_store import decision_store
+from pipelines.monitoring.challenger import Beside, beside
+from pipelines.monitoring.evidently_page import log_evidently
 from pipelines.monitoring.figures import watch
 from pipelines.monitoring.labelled import measure
 from pipelines.monitoring.limits import MonitorLimits
@@ -15,6 +17,7 @@ from pipelines.monitoring.page import page
 from pipelines.monitoring.publishing import emf_line, notify, write_textfile
 from pipelines.monitoring.reading import Decided, read
 from pipelines.monitoring.report import Other, Report
+from pipelines.monitoring.shadowed import Shadowed, ShadowReader
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
@@ -44,11 +47,12 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
         When the database or MLflow does not answer.
     """
     limits = MonitorLimits.load(settings.monitor_limits)
-    decided = _read(settings, window)
+    decided, pairs = _read(settings, window)
     registry = Registry(settings.mlflow_uri, settings.model_name)
     tracker = Tracker(settings.model_copy(update={"experiment": settings.monitoring_experiment}))
     chosen = _version(registry, decided, version)
-    manifest = _manifest(registry, chosen)
+    bundle = _bundle(registry, chosen)
+    manifest = bundle.manifest
     name = str(chosen.version)
     rows = decided.pop(name, None)
     with tracker.pipeline_run("monitor") as run:
@@ -66,8 +70,11 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
                 Other.of(other, found, measure(found, window, now, settings, limits.labelled, None))
                 for other, found in sorted(decided.items())
             ],
+            challengers=_challengers(pairs, name, watched_rows, window, now, settings, limits),
         )
         _log(run, report, rows)
+        if settings.evidently and rows is not None:
+            log_evidently(run, rows, bundle, tracker.run(chosen.run_id) if chosen.run_id else None, settings.seed)
         told = notify(report, settings, run.id) if report.breaches else []
         run.log(tags={"notified": ", ".join(told) or "nobody", f"{DONE_TAG}monitor": "true"})
     if settings.metrics_textfile is not None:
@@ -77,9 +84,31 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
     return Monitored(report, run.id, told)
 
 
-def _read(settings: PipelineSettings, window: Window) -> dict[str, Decided]:
+Pairs = dict[tuple[str, str], Shadowed]
+
+
+def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, Decided], Pairs]:
     with decision_store(settings) as store:
-        return read(store.tables_by_event_time(window.since, window.until), settings.seed)
+        shadows = ShadowReader(store.shadow_of, settings.seed)
+        tables = shadows.passing(store.tables_by_event_time(window.since, window.until))
+        return read(tables, settings.seed), shadows.pairs
+
+
+def _challengers(
+    pairs: Pairs,
+    champion: str,
+    rows: Decided,
+    window: Window,
+    now: datetime,
+    settings: PipelineSettings,
+    limits: MonitorLimits,
+) -> list[Beside]:
+    found = [
+        beside(challenger, pair, pair.champion.rows / rows.rows, window, now, settings, limits.labelled)
+        for (answering, challenger), pair in pairs.items()
+        if answering == champion
+    ]
+    return sorted(found, key=lambda each: each.rows, reverse=True)
 
 
 def _version(registry: Registry, decided: dict[str, Decided], version: int | None) -> ModelVersion:
@@ -93,11 +122,11 @@ def _version(registry: Registry, decided: dict[str, Decided], version: int | Non
     return champion
 
 
-def _manifest(registry: Registry, version: ModelVersion) -> Manifest:
+def _bundle(registry: Registry, version: ModelVersion) -> Bundle:
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         registry.download_bundle(version.version, folder)
-        return read_bundle(folder, version.digest).manifest
+        return read_bundle(folder, version.digest)
 
 
 def _none() -> Decided:
@@ -110,7 +139,7 @@ def _log(run: Run, report: Report, rows: Decided | None) -> None:
     metrics = {figure.metric: figure.value for figure in report.figures}
     run.log(
         params={"version": report.version, "window.since": report.window.since, "window.until": report.window.until},
-        metrics={**metrics, **report.labelled.estimates, "breaches": len(report.breaches)},
+        metrics={**metrics, **report.estimates, "breaches": len(report.breaches)},
         tags={
             "window": report.window.words,
             "fraud.version": report.version,

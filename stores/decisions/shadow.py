@@ -64,6 +64,12 @@ def tables(connection: Connection, since: datetime | None, until: datetime | Non
         rows = connection.execute(query.where(tuple_(*key) > tuple_(last.received_at, last.prediction_id))).all()
 
 
+def of(connection: Connection, prediction_ids: Sequence[str]) -> Any:
+    """Decisions on these predictions of the champion."""
+    query = select(shadow_decisions).where(one_of(connection, shadow_decisions.c.prediction_id, prediction_ids))
+    return pa.Table.from_pylist([dict(row._mapping) for row in connection.execute(query)], SCHEMA)
+
+
 def remove(connection: Connection, prediction_ids: Sequence[str]) -> None:
     """Delete what was decided on these."""
     connection.execute(

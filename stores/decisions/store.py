@@ -150,6 +150,11 @@ class DecisionStore:
         with self._reading() as connection:
             return watching.shadowed(connection, since, until)
 
+    def shadow_of(self, prediction_ids: Sequence[str]) -> Any:
+        """What challengers would have decided on these predictions, as one table; see `shadow.SCHEMA`."""
+        with self._reading() as connection:
+            return shadow.of(connection, prediction_ids)
+
     def take_lease(self, name: str, holder: str, seconds: float) -> leases.Lease:
         """Take a lease that is free, run out or our own for so long; the lease that stands then, maybe another's."""
         return self._write(lambda connection: leases.take(connection, name, holder, seconds))

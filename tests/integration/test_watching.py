@@ -42,6 +42,7 @@ class Site:
             "FRAUD_DATABASE_URL": f"sqlite:///{self.folder}/decisions.db",
             "FRAUD_METRICS_TEXTFILE": str(self.folder / "fraud.prom"),
             "FRAUD_REPLICATES": "100",
+            "FRAUD_EVIDENTLY": "false",
         }
 
     def start(self) -> None:
@@ -60,11 +61,11 @@ class Site:
             )
         wait_for(f"http://127.0.0.1:{self.port}/health/ready", 200)
 
-    def pipelines(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def pipelines(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "pipelines", *arguments],
             cwd=ROOT,
-            env=self.environment,
+            env=self.environment | settings,
             capture_output=True,
             text=True,
             timeout=180,
@@ -116,10 +117,20 @@ def test_a_day_like_training_is_no_breach_and_a_drifting_one_is(site: Site) -> N
     assert 0 < figures["label_coverage", ""]["value"] < 0.2
     assert report["estimates"]["average_precision"]["low"] < report["estimates"]["average_precision"]["high"]
 
-    loud = site.pipelines("monitor", "--from", day(3), "--to", day(4))
+    away = {
+        "FRAUD_NOTICE_WEBHOOK": f"http://127.0.0.1:{free_port()}/hook?token=sesame",
+        "FRAUD_NOTICE_TOPIC": "arn:aws:sns:eu-central-1:123456789012:fraud",
+        "AWS_ENDPOINT_URL_SNS": f"http://127.0.0.1:{free_port()}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    loud = site.pipelines("monitor", "--from", day(3), "--to", day(4), **away)
     assert loud.returncode == 4, loud.stdout + loud.stderr
     assert "psi_V14" in loud.stdout
     assert "Breach: version 1" in loud.stdout
+    assert "the webhook was not told: ConnectError" in loud.stderr
+    assert "fraud was not told: EndpointConnectionError" in loud.stderr
+    assert "sesame" not in loud.stdout + loud.stderr
     assert "Traceback" not in loud.stderr
     assert 'figure="psi",of="V14"' in (site.folder / "fraud.prom").read_text()
 
@@ -128,6 +139,7 @@ def test_a_day_like_training_is_no_breach_and_a_drifting_one_is(site: Site) -> N
     newest, before = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])[:2]
     assert (newest.data.tags["breached"], before.data.tags["breached"]) == ("true", "false")
     assert newest.data.tags["fraud.version"] == "1"
+    assert newest.data.tags["notified"] == "nobody"
     assert newest.data.metrics["psi_V14"] > 0.1 > before.data.metrics["psi_V14"]
     assert {file.path for file in client.list_artifacts(newest.info.run_id)} == {"monitor.html", "monitor.json"}
 

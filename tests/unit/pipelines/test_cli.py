@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     *("ingest", "validate", "train", "threshold", "promote", "main", "retrain", "up"),
     *("compare", "prequential"),
-    *("monitor", "simulate-traffic"),
+    *("monitor", "schedule", "simulate-traffic"),
     *("rollback", "approve", "policy", "history", "verify"),
 )
 
@@ -53,6 +53,10 @@ def test_help_lists_every_step_and_the_exit_codes(tmp_path: Path) -> None:
         (("policy", "set", "f1"), "There is no Production version"),
         (("monitor", "--window", "soon"), "'soon' is no span of time"),
         (("monitor",), "There is no decision database"),
+        (("schedule",), "Nothing is to be done"),
+        (("schedule", "--cron", "0 3 * *"), "has 4 fields"),
+        (("schedule", "--cron", "0 25 * * *"), "'0 25 * * *' is no cron line"),
+        (("schedule", "--cron", "0 3 * * *", "--monitor-cron", "0 0 30 2 *"), "never comes"),
         (("retrain",), "There is no decision database"),
         (("retrain", "--reason", "boredom"), "'boredom' is not one of"),
         (("simulate-traffic", "--drift", "V99=1"), "no feature 'V99'"),

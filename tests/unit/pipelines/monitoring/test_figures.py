@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,23 @@ def test_a_day_like_training_breaches_nothing(decide: Decide, report: Callable[[
     assert figures["rows_per_day"].value == 2_000
     assert figures["latency_p99_ms"].value == pytest.approx(9.9, abs=0.02)
     assert figures["alert_share"].judged
+
+
+def test_at_most_one_false_alarm_in_a_hundred_windows_over_all_figures(decide: Decide, manifest: Manifest) -> None:
+    """Drift, the mix of decisions, volume and latency together, as `monitor` judges them, one new day per window."""
+    days = [watch(decide(seed=seed), manifest, WINDOW, LIMITS).figures for seed in range(1_000, 1_200)]
+    assert all(figure.judged for figure in days[0] if figure.name in ("psi", "alert_share", "latency_p99_ms"))
+    assert sum(any(figure.breached for figure in figures) for figures in days) <= 2
+
+
+@pytest.mark.parametrize("options", [{"drift": {"V14": 0.5}}, {"drift": {"V14": -0.5}}, {"amount_factor": 2.0}])
+def test_half_a_standard_deviation_or_doubled_amounts_breach_every_day(
+    decide: Decide, manifest: Manifest, options: dict[str, Any]
+) -> None:
+    name = "Amount" if "amount_factor" in options else "V14"
+    for seed in range(20):
+        figures = by_name(watch(decide(seed=seed, **options), manifest, WINDOW, LIMITS).figures)
+        assert figures[f"psi_{name}"].breached
 
 
 def test_drift_is_named(decide: Decide, report: Callable[[Decided], Report]) -> None:

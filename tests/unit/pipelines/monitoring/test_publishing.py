@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import boto3
 import pytest
 
 from pipelines.monitoring.page import page
@@ -14,6 +15,7 @@ from pipelines.monitoring.publishing import emf_line, notify, prometheus_text, w
 from pipelines.monitoring.reading import Decided
 from pipelines.monitoring.report import Report
 from pipelines.settings import PipelineSettings
+from tests.servers import moto_server
 
 
 @contextmanager
@@ -104,6 +106,25 @@ def test_sns_hears_of_it_or_a_warning_says_why(breached: Report, monkeypatch, ca
     assert b"Action=Publish" in received[0]
     assert b"fraud-ensemble" in received[0]
     assert "was not told" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_subscriber_of_the_topic_gets_the_notice(breached: Report, monkeypatch) -> None:
+    """moto's server in a process of its own, with a queue behind the topic."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    with moto_server(free_requests=1_000) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        sns, sqs = (boto3.client(name, region_name="eu-central-1") for name in ("sns", "sqs"))
+        topic = sns.create_topic(Name="fraud")["TopicArn"]
+        queue = sqs.create_queue(QueueName="on-call")["QueueUrl"]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:eu-central-1:123456789012:on-call")
+        assert notify(breached, PipelineSettings(notice_topic=topic), "run-1") == ["SNS"]  # type: ignore[call-arg]
+        (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+    envelope = json.loads(message["Body"])
+    assert envelope["Subject"] == f"fraud-ensemble: {len(breached.breaches)} figures breached"
+    content = json.loads(envelope["Message"])
+    assert (content["text"], content["run_id"]) == (breached.sentence, "run-1")
 
 
 def test_the_page_is_whole_by_itself(breached: Report, decide: Callable[..., Decided]) -> None:

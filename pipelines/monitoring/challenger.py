@@ -1,0 +1,107 @@
+"""Challenger beside champion: what both made of the same transactions, and whether the difference is one."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from ml_project.metrics import (
+    Estimate,
+    average_precision,
+    cost_within,
+    paired_difference,
+    precision_within,
+    recall_within,
+)
+from pipelines.monitoring.labelled import LabelledFigures, mature, measure
+from pipelines.monitoring.limits import Figure, LabelledLimits
+from pipelines.monitoring.shadowed import Shadowed, with_own_threshold
+from pipelines.monitoring.window import Window
+from pipelines.settings import PipelineSettings
+
+COMPARED: Final = ("average_precision", "precision_at_budget", "recall_at_budget", "cost_at_budget_per_day")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A challenger's figures, the champion's on the same rows, and challenger minus champion.
+
+    Attributes
+    ----------
+    agreement : float
+        Share of the rows on which both decided alike.
+    gains : dict
+        Of ``COMPARED``, paired, with 95 % intervals; empty where there are too few labels.
+    """
+
+    version: str
+    rows: float
+    agreement: float
+    alert_shares: tuple[float, float]
+    challenger: LabelledFigures
+    champion: LabelledFigures
+    gains: dict[str, Estimate]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """For every place that shows figures; none of them is judged, as nobody was answered with them."""
+        found = {
+            "challenger_rows": self.rows,
+            "challenger_agreement": self.agreement,
+            "challenger_alert_share": self.alert_shares[0],
+            "champion_alert_share": self.alert_shares[1],
+            **{name: each.value for name, each in self.estimates.items()},
+        }
+        return [Figure(name, "", value) for name, value in found.items()]
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """By the names that MLflow and the page know."""
+        sides = {"challenger": self.challenger.estimates, "champion": self.champion.estimates, "gain": self.gains}
+        return {f"{side}_{name}": each for side, found in sides.items() for name, each in found.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "estimates": {name: asdict(each) for name, each in self.estimates.items()}}
+
+
+def beside(
+    version: str,
+    pair: Shadowed,
+    share: float,
+    window: Window,
+    now: datetime,
+    settings: PipelineSettings,
+    limits: LabelledLimits,
+) -> Beside:
+    """Compare both on the rows that both have scored.
+
+    Parameters
+    ----------
+    share : float
+        Part of the champion's rows that the challenger has seen; the alert budget is cut to it.
+    """
+    own = settings.model_copy(update={"alerts_per_day": settings.alerts_per_day * share})
+    champion, challenger = pair.champion, with_own_threshold(pair.challenger)
+    weight = champion.weight
+    old, data, days = mature(champion, window, now, own)
+    gains = {}
+    if data.measurable:
+        budget = own.alerts_per_day * days
+        metrics = (
+            average_precision,
+            precision_within(budget),
+            recall_within(budget),
+            cost_within(budget, own.review_cost, days),
+        )
+        theirs = mature(challenger, window, now, own)[0].hybrid
+        wanted = dict(zip(COMPARED, metrics, strict=True))
+        gains = paired_difference(data, theirs, old.hybrid, wanted, own.replicates, own.seed)
+    return Beside(
+        version,
+        champion.rows,
+        float(weight[champion.decision == challenger.decision].sum() / champion.rows),
+        (float(weight[challenger.alert].sum() / champion.rows), float(weight[champion.alert].sum() / champion.rows)),
+        measure(challenger, window, now, own, limits, None),
+        measure(champion, window, now, own, limits, None),
+        gains,
+    )

@@ -1,0 +1,89 @@
+"""A report of Evidently's beside our page, for those who know that tool: the same rows, hours and limit of PSI."""
+
+import importlib.util
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ml_project.baseline import HOURS, hours_of, watched_columns
+from ml_project.bundle import Bundle
+from ml_project.dataset import Dataset
+from ml_project.errors import InvalidInput
+from ml_project.features import compute_features
+from ml_project.scorer import Scorer
+from pipelines.monitoring.reading import Decided
+from pipelines.progress import error_console
+from pipelines.tracking import Run
+from pipelines.train import TEST_ROWS
+
+ROWS: Final = 5_000
+"""Of each side, at most: every histogram goes into the page."""
+
+PAGE: Final = "evidently.html"
+PSI: Final = 0.1
+
+
+def log_evidently(run: Run, rows: Decided, bundle: Bundle, trained: Run | None, seed: int) -> None:
+    """Add the page to a monitoring run; where that cannot be done, one line says why, and nothing else happens.
+
+    Parameters
+    ----------
+    rows : Decided
+        The window's decisions.
+    trained : Run or None
+        The pipeline run of the version, which keeps the rows that Evidently compares with.
+    """
+    if importlib.util.find_spec("evidently") is None:
+        error_console.print(f"no {PAGE}: Evidently is not installed (requirements/evidently.txt)")
+        return
+    try:
+        if trained is None:
+            raise InvalidInput("the version has no run")
+        known = Dataset.from_frame(trained.frame(TEST_ROWS))
+        with TemporaryDirectory() as scratch:
+            path = Path(scratch) / PAGE
+            write_page(path, *sides(rows, known, bundle, seed))
+            run.log_folder(Path(scratch), "")
+    except Exception as error:  # an extra: whatever is wrong with it, the monitoring run stands
+        error_console.print(f"[bold yellow]warning:[/bold yellow] no {PAGE}: {type(error).__name__}: {error}")
+
+
+def sides(rows: Decided, known: Dataset, bundle: Bundle, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The window's figures, and those of known rows drawn by the window's mix of hours (docs/adr/0011-drift.md)."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(rows), min(ROWS, len(rows)), p=rows.weight / rows.rows)
+    window = compute_features(rows.raw[chosen], bundle.manifest.amount)
+    features = compute_features(known.raw, bundle.manifest.amount)
+    drawn = rng.choice(len(features), len(chosen), p=_by_hour(hours_of(window), hours_of(features), known.weight))
+    score = Scorer(bundle, threads=1).score_features(features[drawn]).hybrid
+    current = pd.DataFrame(watched_columns(window, rows.hybrid[chosen]))
+    return current, pd.DataFrame(watched_columns(features[drawn], score))
+
+
+def _by_hour(wanted: NDArray[np.int64], there: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities under which rows come up in the mix of hours that is wanted, as far as each hour has rows."""
+    mix = np.bincount(wanted, minlength=HOURS).astype(np.float64)
+    held = np.bincount(there, weights=weight, minlength=HOURS)
+    probability: NDArray[np.float64] = weight * np.divide(mix, held, out=np.zeros(HOURS), where=held > 0)[there]
+    if not probability.any():
+        raise InvalidInput("no known row is of the window's hours")
+    probability /= probability.sum()
+    return probability
+
+
+def write_page(path: Path, current: pd.DataFrame, reference: pd.DataFrame) -> None:
+    """Evidently's drift page of two frames with the same columns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own use of libraries' old names
+        from evidently import DataDefinition, Dataset, Report
+        from evidently.presets import DataDriftPreset
+
+        shape = DataDefinition(numerical_columns=list(current.columns))
+        data = [Dataset.from_pandas(frame, data_definition=shape) for frame in (current, reference)]
+        result = Report([DataDriftPreset(num_method="psi", num_threshold=PSI)]).run(*data)
+        result.save_html(str(path))
