@@ -77,9 +77,6 @@ class PipelineSettings(BaseSettings):
         True,
         description="Put a report of Evidently's beside `monitor`'s page, where the group `evidently` is installed.",
     )
-    review_share: float = Field(
-        0.01, ge=0, le=1, description="Share of the approvals that the gateway sends to review at random."
-    )
     lease_seconds: float = Field(
         60.0, ge=1, description="Time without a sign of life after which another `retrain` may begin."
     )

@@ -8,7 +8,6 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
-from ml_project.review_sample import drawn_for_review
 from ml_project.schema import EVENT_TIME, RAW_FEATURES, WEIGHT
 from ml_project.scorer import Decision
 
@@ -19,15 +18,13 @@ UNLABELLED: Final = -1
 _OWN: Final = ["received_at", "labelled_at", "label", "alert", "sampled", "repeated"]
 
 
-def read_decided(tables: Iterable[Any], review_share: float, seed: int = 0) -> pd.DataFrame:
+def read_decided(tables: Iterable[Any], seed: int = 0) -> pd.DataFrame:
     """Decisions, each transaction once: as it was first scored, whatever was sent again.
 
     Parameters
     ----------
     tables : iterable of pyarrow.Table
         What ``DecisionStore.tables_by_event_time`` gives.
-    review_share : float
-        Share of the approvals that goes to review at random.
     seed : int
         For what is thinned.
 
@@ -38,9 +35,9 @@ def read_decided(tables: Iterable[Any], review_share: float, seed: int = 0) -> p
         ``sampled`` (in the random review sample) and ``Weight`` (what the row stands for), by name of the transaction.
     """
     rng = np.random.default_rng(seed)
-    held, waiting = _rows(_empty(), review_share), []
+    held, waiting = _rows(_empty()), []
     for table in tables:
-        waiting.append(_rows(table, review_share))
+        waiting.append(_rows(table))
         if sum(map(len, waiting)) >= MOST_ROWS // 2:
             held, waiting = _thinned(pd.concat([held, *waiting]), rng), []
     return _one_each(_thinned(pd.concat([held, *waiting]), rng))
@@ -52,13 +49,12 @@ def _empty() -> Any:
     return SCHEMA.empty_table()
 
 
-def _rows(table: Any, review_share: float) -> pd.DataFrame:
+def _rows(table: Any) -> pd.DataFrame:
     # Bulk rows whose transaction_id was another's were refused: no decision was given.
     conflicting = table["conflicts_with"].is_valid()
     refused = compute.and_(compute.and_(conflicting, table["segment_id"].is_valid()), compute.invert(table["spooled"]))
     table = table.filter(compute.invert(refused))
-    sampled = np.zeros(len(table), dtype=bool)
-    sampled[drawn_for_review(table["prediction_id"].to_pylist(), review_share)] = True
+    alert = compute.not_equal(table["decision"], pa.scalar(str(Decision.APPROVE)))
     times = {
         EVENT_TIME: compute.coalesce(table["event_time"], table["received_at"]),
         "received_at": table["received_at"],
@@ -67,8 +63,8 @@ def _rows(table: Any, review_share: float) -> pd.DataFrame:
     names = compute.coalesce(table["transaction_id"], table["prediction_id"]).to_pylist()
     own = {
         "label": table["label"].fill_null(UNLABELLED).to_numpy(),
-        "alert": compute.not_equal(table["decision"], pa.scalar(str(Decision.APPROVE))).to_numpy(),
-        "sampled": sampled,
+        "alert": alert.to_numpy(),
+        "sampled": compute.and_(table["review_rate"].is_valid(), compute.invert(alert)).to_numpy(),
         "repeated": compute.or_(table["duplicate_of"].is_valid(), table["conflicts_with"].is_valid()).to_numpy(),
         WEIGHT: np.ones(len(table)),
     }

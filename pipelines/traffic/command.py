@@ -29,7 +29,14 @@ FraudRate = Annotated[float, typer.Option(min=0, max=1, help="Share of frauds in
 Factor = Annotated[float, typer.Option(help="Multiplies amounts.")]
 Wave = Annotated[str | None, typer.Option(help="START,LENGTH,FACTOR: 36h,6h,20 has 20 times the frauds for 6 hours.")]
 Delay = Annotated[str | None, typer.Option(help="Event time until labels come, such as 7d; none are sent without it.")]
-Share = Annotated[float, typer.Option(min=0, max=1, help="Share of approvals that are reviewed and labelled, too.")]
+Share = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Share of approvals reviewed too, as FRAUD_REVIEW_SAMPLE_RATE.",
+    ),
+]
 Batch = Annotated[int, typer.Option(min=1, max=10_000, help="Transactions in one request; 1 takes /predict.")]
 Connections = Annotated[int, typer.Option(min=1, max=256, help="Requests under way at the same time.")]
 Patience = Annotated[float, typer.Option(min=0, help="Seconds to wait for a gateway that is away.")]
@@ -50,7 +57,7 @@ def simulate_traffic(
     fraud_rate: FraudRate = 0.00173,
     fraud_wave: Wave = None,
     label_delay: Delay = None,
-    review_share: Share = 0.01,
+    review_sample_rate: Share = 0.001,
     batch: Batch = 1,
     connections: Connections = 8,
     patience: Patience = 120.0,
@@ -90,7 +97,7 @@ def simulate_traffic(
         fraud_rate=fraud_rate,
         fraud_wave=_wave(fraud_wave),
     )
-    how = Sending(rate, batch, connections, parse_span(label_delay) if label_delay else None, review_share, seed)
+    how = Sending(rate, batch, connections, parse_span(label_delay) if label_delay else None, review_sample_rate)
     traffic = transactions(plan)
     progress = Progress()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import heapq
-import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
+from ml_project.review_sample import drawn_for_review
 from pipelines.traffic.client import GatewayClient
 from pipelines.traffic.source import Sent
 
@@ -34,16 +34,15 @@ class Sending:
         Requests under way at the same time.
     label_delay : timedelta or None
         Event time from a transaction to its label; None sends no labels.
-    review_share : float
-        Share of the approved transactions that reviewers look at, too.
+    review_sample_rate : float
+        Share of the approved transactions that reviewers look at, too, as the gateway's setting has it.
     """
 
     rate: float = 0.0
     batch: int = 1
     connections: int = 8
     label_delay: timedelta | None = None
-    review_share: float = 0.01
-    seed: int = 0
+    review_sample_rate: float = 0.001
 
 
 @dataclass
@@ -80,12 +79,11 @@ async def send(
     size = how.batch * how.connections
     if how.rate:
         size = max(1, min(size, round(how.rate / _TICKS)))
-    reviewers = random.Random(how.seed)  # noqa: S311
     while part := list(islice(traffic, size)):
         if how.rate:
             await asyncio.sleep(max(0.0, progress.sent / how.rate - progress.seconds))
         parts = [part[place : place + how.batch] for place in range(0, len(part), how.batch)]
-        await asyncio.gather(*(_score(each, client, how, progress, reviewers) for each in parts))
+        await asyncio.gather(*(_score(each, client, how, progress) for each in parts))
         progress.event_time = part[-1].event_time
         await _label(client, progress, progress.event_time)
         on_slice()
@@ -93,9 +91,7 @@ async def send(
     await _label(client, progress, datetime.now(UTC))
 
 
-async def _score(
-    part: list[Sent], client: GatewayClient, how: Sending, progress: Progress, reviewers: random.Random
-) -> None:
+async def _score(part: list[Sent], client: GatewayClient, how: Sending, progress: Progress) -> None:
     answers: list[Any]
     if how.batch == 1:
         answers = [await client.post("/predict", part[0].body)]
@@ -106,8 +102,9 @@ async def _score(
         progress.sent += 1
         progress.frauds += each.fraud
         progress.alerts += alert
-        # Alerts are reviewed, frauds are reported by customers, and of the rest a sample is looked at.
-        if how.label_delay is not None and (alert or each.fraud or reviewers.random() < how.review_share):
+        # Alerts are reviewed, frauds are reported by customers, and of the rest the gateway's sample is looked at.
+        reviewed = alert or drawn_for_review([answer["prediction_id"]], how.review_sample_rate)
+        if how.label_delay is not None and (each.fraud or reviewed):
             heapq.heappush(progress.waiting, (each.event_time + how.label_delay, each.transaction_id, each.fraud))
 
 

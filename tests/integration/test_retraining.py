@@ -33,6 +33,7 @@ from pipelines.settings import PipelineSettings
 from pipelines.tracking import Tracker
 from pipelines.tuning import settings_of, starting_point
 from stores.decisions import Chunk, DecisionStore, LabelItem, migrate, open_engine
+from stores.decisions.segment_ids import new_segment_id, segment_prediction_ids
 from stores.registry import Registry
 from tests.integration.conftest import Execution
 
@@ -41,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.now(UTC)
 START = NOW - timedelta(days=40)
 ROWS = 15_000
+SAMPLE_RATE = 0.05
 
 
 @pytest.fixture
@@ -53,7 +55,6 @@ def settings(executed: Execution, tmp_path: Path) -> PipelineSettings:
         "trials": 2,
         "threads": 1,
         "replicates": 100,
-        "review_share": 0.05,
         "user": "anna",
     }
     return executed.settings.model_copy(update=changes)
@@ -83,7 +84,7 @@ def wave(seed: int = 7) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return raw, fraud
 
 
-def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArray[np.bool_], share: float) -> None:
+def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArray[np.bool_]) -> None:
     """As the gateway would have kept it; alerts, the review sample and half of the other frauds are labelled."""
     engine = open_engine(url)
     migrate(engine)
@@ -92,11 +93,17 @@ def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArra
     scores = scorer.score(raw)
     for begin in range(0, len(raw), 1_000):
         part = slice(begin, begin + 1_000)
+        segment_id = new_segment_id()
+        drawn = drawn_for_review(segment_prediction_ids(segment_id, len(raw[part])), SAMPLE_RATE)
+        decisions = [str(decide(score, scorer.thresholds)) for score in scores.hybrid[part]]
         chunk = Chunk(
+            segment_id=segment_id,
+            sample=frozenset(row for row in drawn if decisions[row] == "APPROVE"),
+            sample_rate=SAMPLE_RATE,
             received_at=NOW,
             raw=raw[part],
             scores=np.array([scores.isolation, scores.boosted, scores.hybrid, scores.probability])[:, part],
-            decisions=[str(decide(score, scorer.thresholds)) for score in scores.hybrid[part]],
+            decisions=decisions,
             alert_threshold=scorer.thresholds.alert,
             decline_threshold=scorer.thresholds.decline,
             model_version="1",
@@ -107,8 +114,8 @@ def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArra
             event_times=[START + timedelta(seconds=float(seconds)) for seconds in raw[part, 0]],
         )
         store.add_segment(chunk)
-        told = np.array(chunk.decisions) != "APPROVE"
-        told[drawn_for_review(chunk.prediction_ids, share)] = True
+        told = np.array(decisions) != "APPROVE"
+        told[drawn] = True
         told |= fraud[part] & (rng.random(len(told)) < 0.5)
         labels = [
             LabelItem(label=int(fraud[begin + row]), transaction_id=f"card-{begin + row}") for row in told.nonzero()[0]
@@ -119,7 +126,7 @@ def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArra
 
 @pytest.fixture
 def after_a_wave(settings: PipelineSettings, tmp_path: Path) -> None:
-    decided_by(champion(settings, tmp_path), settings.decisions_url, *wave(), share=settings.review_share)
+    decided_by(champion(settings, tmp_path), settings.decisions_url, *wave())
 
 
 def retrainings(client: MlflowClient) -> list[MlflowRun]:
@@ -188,7 +195,7 @@ def test_a_worse_one_becomes_challenger_and_traffic_sees_nothing(
 ) -> None:
     raw, fraud = wave()
     noise = np.random.default_rng(1).permutation(fraud)
-    decided_by(champion(settings, tmp_path), settings.decisions_url, raw, noise, settings.review_share)
+    decided_by(champion(settings, tmp_path), settings.decisions_url, raw, noise)
     released = {path: path.read_bytes() for path in Path(settings.releases).rglob("*") if path.is_file()}
     done = retrain(settings, "schedule", NOW)
     assert (done.promotion.outcome, done.sound) == (Outcome.REFUSED, True)
@@ -296,7 +303,7 @@ def test_of_two_at_once_one_runs(
     tmp_path: Path,
     start: Callable[..., "subprocess.Popen[str]"],
 ) -> None:
-    decided_by(champion(settings, tmp_path), postgres_database, *wave(), share=settings.review_share)
+    decided_by(champion(settings, tmp_path), postgres_database, *wave())
     running = [start("--reason", reason, FRAUD_DATABASE_URL=postgres_database) for reason in ("drift", "schedule")]
     said = [process.communicate(timeout=400) for process in running]
     codes = sorted(process.returncode for process in running)

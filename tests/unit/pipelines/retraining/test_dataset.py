@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import pytest
 from ml_project.cleaning import clean
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
-from ml_project.review_sample import drawn_for_review
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from ml_project.split import split_by_time
 from pipelines.ingest import IngestedMeta, content_digest
@@ -67,8 +67,8 @@ def chunk(rows: int, **fields: Any) -> Chunk:
     return Chunk(**defaults | fields)
 
 
-def read(store: DecisionStore, until: datetime = END, share: float = 0.0) -> pd.DataFrame:
-    return read_decided(store.tables_by_event_time(datetime(1970, 1, 1, tzinfo=UTC), until), share)
+def read(store: DecisionStore, until: datetime = END) -> pd.DataFrame:
+    return read_decided(store.tables_by_event_time(datetime(1970, 1, 1, tzinfo=UTC), until))
 
 
 def test_a_labelled_transaction_s_whole_way(store: DecisionStore) -> None:
@@ -111,26 +111,27 @@ def test_bulk_rows_count_and_refused_ones_do_not(store: DecisionStore) -> None:
 
 
 def test_the_random_sample_is_the_gateway_s(store: DecisionStore) -> None:
-    store.add([record(number) for number in range(1, 200)])
-    rows = read(store, share=0.3)
-    expected = {rows.index[place] for place in drawn_for_review(rows.index, 0.3)}
-    assert set(rows.index[rows["sampled"]]) == expected
-    assert 30 < len(expected) < 90
+    store.add([record(1), record(2, review_rate=0.01), record(3, decision="REVIEW", review_rate=1.0)])
+    bulk = chunk(3, decisions=["APPROVE", "APPROVE", "REVIEW"], sample=frozenset({1}), sample_rate=0.01)
+    store.add_segment(bulk)
+    rows = read(store)
+    assert set(rows.index[rows["sampled"]]) == {record(2).prediction_id, bulk.prediction_ids[1]}
 
 
 def test_too_many_rows_are_thinned_and_those_that_tell_something_stay(
     store: DecisionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decided_module, "MOST_ROWS", 100)
-    store.add([record(number, decision="REVIEW" if number % 20 == 0 else "APPROVE") for number in range(1, 401)])
+    kept = [record(number, decision="REVIEW" if number % 20 == 0 else "APPROVE") for number in range(1, 401)]
+    store.add([replace(each, review_rate=0.05) if place % 20 == 5 else each for place, each in enumerate(kept)])
     store.label([LabelItem(label=1, prediction_id=record(7).prediction_id)], "anna")
-    rows = read(store, share=0.05)
+    rows = read(store)
     assert len(rows) <= 100
-    assert rows["alert"].sum() == 20
+    assert (rows["alert"].sum(), rows["sampled"].sum()) == (20, 20)
     assert rows.loc[record(7).prediction_id, WEIGHT] == 1.0
     assert rows[rows["alert"] | rows["sampled"]][WEIGHT].unique().tolist() == [1.0]
     assert rows[WEIGHT].sum() == pytest.approx(400, rel=0.25)
-    pd.testing.assert_frame_equal(rows, read(store, share=0.05))
+    pd.testing.assert_frame_equal(rows, read(store))
 
 
 def decided(rows: int, seed: int = 1, **columns: Any) -> pd.DataFrame:

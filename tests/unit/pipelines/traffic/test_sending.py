@@ -34,7 +34,10 @@ class Gateway:
             return [{"outcome": "added"} for _ in body]
         rows = body if isinstance(body, list) else [body]
         self.transactions += [row["transaction_id"] for row in rows]
-        answers = [{"decision": "REVIEW" if row["V14"] < -3 else "APPROVE"} for row in rows]
+        answers = [
+            {"decision": "REVIEW" if row["V14"] < -3 else "APPROVE", "prediction_id": row["transaction_id"]}
+            for row in rows
+        ]
         return answers if isinstance(body, list) else answers[0]
 
 
@@ -108,7 +111,7 @@ def test_labels_come_when_their_time_has_come(gateway: Gateway) -> None:
         for each in traffic(100)
         for rest in [(each.fraud, each.body)]
     ]
-    how = Sending(batch=10, connections=1, label_delay=timedelta(hours=50.5), review_share=0)
+    how = Sending(batch=10, connections=1, label_delay=timedelta(hours=50.5), review_sample_rate=0)
     progress, _retries = run(gateway, recent, how)
     assert gateway.labels == {f"t{hour}": "fraud" for hour in range(0, 50, 10)}
     assert progress.labels == 5
@@ -116,7 +119,7 @@ def test_labels_come_when_their_time_has_come(gateway: Gateway) -> None:
 
 
 def test_reviewers_see_a_sample_of_the_rest(gateway: Gateway) -> None:
-    how = Sending(batch=100, connections=1, label_delay=timedelta(0), review_share=0.2)
+    how = Sending(batch=100, connections=1, label_delay=timedelta(0), review_sample_rate=0.2)
     run(gateway, traffic(500), how)
     legitimate = [name for name, label in gateway.labels.items() if label == "legitimate"]
     assert 60 < len(legitimate) < 120
