@@ -257,7 +257,7 @@ def test_killed_at_every_step_it_goes_on_and_repeats_nothing(
         process = start("--reason", "schedule")
         while not reached():
             assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
+            time.sleep(0.2)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         if number == 0:  # the killed one's lease stands until it runs out
