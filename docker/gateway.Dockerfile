@@ -11,6 +11,7 @@ COPY docker/health.py health.py
 COPY ml_project ml_project
 COPY stores stores
 COPY serving serving
+COPY ui ui
 # nothing can be compiled where the file system is read-only
 RUN rm requirements.txt && python -m compileall -q --invalidation-mode unchecked-hash .
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from ml_project.drift_limits import DriftLimits
 from ml_project.policies import NEVER
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ class Card(_Frozen):
         a slider for another threshold should use.
     alerts_per_day, review_cost : float
         The alert budget, and what a review costs.
+    drift_limits : DriftLimits or None
+        What `monitor` held drift against at the promotion; None in cards from before they had any.
     """
 
     card_version: int
@@ -168,3 +171,4 @@ class Card(_Frozen):
     settings: dict[str, str]
     lineage: dict[str, str]
     gate: str
+    drift_limits: DriftLimits | None = None

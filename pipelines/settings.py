@@ -73,9 +73,6 @@ class PipelineSettings(BaseSettings):
     label_delay_days: float = Field(
         7.0, ge=0, description="Days after which a transaction without a label counts as legitimate."
     )
-    review_share: float = Field(
-        0.01, ge=0, le=1, description="Share of the approvals that the gateway sends to review at random."
-    )
     lease_seconds: float = Field(
         60.0, ge=1, description="Time without a sign of life after which another `retrain` may begin."
     )

@@ -25,11 +25,25 @@ from serving.problems import install_error_handlers
 from serving.rate_limits import RateLimit
 from serving.request_log import RequestLog
 from serving.request_record import HEADER
-from serving.routes import docs, features, feedback, health, hooks, metrics, model, predict, predict_batch, predictions
+from serving.routes import (
+    docs,
+    features,
+    feedback,
+    health,
+    hooks,
+    metrics,
+    model,
+    page,
+    predict,
+    predict_batch,
+    predictions,
+    watch,
+)
 from serving.settings import GatewaySettings
 from serving.shadow import Shadow
 from serving.shared_metrics import SharedMetrics
 from serving.watcher import Watcher
+from serving.watching import Watching
 
 if TYPE_CHECKING:
     from serving.decisions import Decisions
@@ -95,12 +109,13 @@ def create_app(
     app = FastAPI(title="Card-fraud gateway", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=quiet)
     past = PastPromotions(watcher, at_once)
     app.state.gateway = gateway = Gateway(
-        settings, slot, CapacityLimiter(settings.batch_workers), watcher.look_now, past, shadow
+        settings, slot, CapacityLimiter(settings.batch_workers), watcher.look_now, past, Watching(slot), shadow
     )
     app.state.metrics = GatewayMetrics(slot, emf, shared, shadow)
     install_error_handlers(app)
     # Routes are tried in this order, at about 10 microseconds each: the busiest stands first.
-    for routes in (predict, predict_batch, feedback, predictions, health, features, model, metrics, hooks, docs):
+    busy = predict, predict_batch, feedback, predictions, health
+    for routes in (*busy, features, model, watch, metrics, hooks, docs, page):
         app.include_router(routes.router)
     describe_keys(app)
     app.add_middleware(DirectPredict, gateway=gateway)

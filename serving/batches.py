@@ -52,6 +52,7 @@ class Batch:
     media_type: str
     on_error: OnError
     explain: bool
+    amounts: bool = False
 
     def pieces(self, settings: GatewaySettings, record: RequestRecord) -> Iterator[bytes]:
         """The answer. Empty pieces only say that work goes on, so that others may have the thread meanwhile.
@@ -128,7 +129,7 @@ class Batch:
     def _writer(self) -> AnswerWriter:
         if self.media_type == JSON:
             return JsonAnswer(with_rows=self.upload.media_type != JSON)
-        return TableAnswer(self.media_type, self.explain)
+        return TableAnswer(self.media_type, self.explain, self.amounts)
 
     def _explain(self) -> Explain:
         if self.explain:

@@ -14,12 +14,13 @@ from typing import Any, Final, Literal
 
 from ml_project.errors import Refused, Unavailable
 from serving.keeping import chunk_of_many, record_of_one, with_firsts
+from serving.live_model import LiveModel
 from serving.metrics import GatewayMetrics
 from serving.predictions import Predictions
 from serving.request_record import RequestRecord, stage
 from serving.settings import GatewaySettings
 from serving.shadow import Shadow
-from serving.stored_predictions import described, label_described
+from serving.stored_predictions import described, explained, label_described
 from stores.decisions import (
     SCOPES,
     DecisionRecord,
@@ -94,7 +95,8 @@ class Decisions:
             When it could be kept nowhere.
         """
         with stage("keep"):
-            stored = await asyncio.wrap_future(self.writer.submit(record_of_one(predictions, request)))
+            record = record_of_one(predictions, request, self._settings.review_sample_rate)
+            stored = await asyncio.wrap_future(self.writer.submit(record))
         named = replace(predictions, prediction_ids=[stored.record.prediction_id], kept=stored.kept)
         if self.shadow is not None and not stored.repeated:
             self.shadow.offer(named, stored.record.received_at)
@@ -108,7 +110,7 @@ class Decisions:
         if not len(predictions):
             return predictions, {}
         with stage("keep"):
-            chunk = chunk_of_many(predictions, request)
+            chunk = chunk_of_many(predictions, request, self._settings.review_sample_rate)
             stored = self.writer.keep_segment(chunk)
         kept: Literal["database", "spool"] = "spool" if stored.kept == "spool" else "database"
         named = replace(predictions, prediction_ids=chunk.prediction_ids, kept=kept)
@@ -124,10 +126,15 @@ class Decisions:
         ]
         return [asdict(outcome) for outcome in self.store.label(named, reviewer)]
 
-    def page(self, wanted: Mapping[str, Any], after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
-        """A page of predictions as clients see them, and where the next one begins; `PageFilter` by its fields."""
+    def page(
+        self, wanted: Mapping[str, Any], after: str | None, limit: int, model: LiveModel | None = None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of predictions as clients see them, and where the next one begins; `PageFilter` by its fields.
+
+        ``model`` explains the approvals in it that go to review; they were answered without reasons.
+        """
         page = self.store.page(PageFilter(**wanted), after, limit)
-        return [described(found) for found in page.items], page.after
+        return [described(found) for found in explained(page.items, model)], page.after
 
     def find(self, prediction_id: str) -> dict[str, Any] | None:
         """All that is kept of a prediction, its labels from the oldest on."""

@@ -15,6 +15,7 @@ from serving.live_model import LiveModel, ModelSlot
 from serving.past_promotions import PastPromotions
 from serving.settings import GatewaySettings
 from serving.shadow import Shadow
+from serving.watching import Watching
 
 if TYPE_CHECKING:
     from serving.decisions import Decisions
@@ -30,6 +31,8 @@ class Gateway:
         Has the registry asked at once, in all workers.
     past : PastPromotions
         How the live version came to answer.
+    watching : Watching
+        What happened lately.
     shadow : Shadow or None
         Where a challenger scores too; None where that is not wanted.
     opened : Decisions or None
@@ -41,6 +44,7 @@ class Gateway:
     batches: CapacityLimiter
     look_now: Callable[[], None]
     past: PastPromotions
+    watching: Watching
     shadow: Shadow | None = None
     opened: "Decisions | None" = None
 

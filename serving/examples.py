@@ -48,6 +48,7 @@ KEPT: Final[dict[str, Any]] = {
     "transaction_id": "card-7-0001",
     "event_time": None,
     "reasons": None,
+    "review_rate": 0.001,
     "label": {"label": "legitimate", "labelled_at": "2026-01-03T10:00:00Z", "reviewer": "anna", "source": "feedback"},
     "segment_id": None,
     "spooled": False,
@@ -124,6 +125,45 @@ PROMOTION: Final[dict[str, Any]] = {
     "why": "the gate let it pass",
     "gate": "passed",
     "outcome": "done",
+}
+
+_QUANTILES: Final = {"p50": 1.4e-06, "p90": 0.0004, "p99": 0.02}
+WATCH: Final[dict[str, Any]] = {
+    "since": "2026-01-01T03:04:05Z",
+    "until": "2026-01-02T03:04:05Z",
+    "bucket_seconds": 86400.0,
+    "rows": 142400,
+    "sampled_rows": 20000,
+    "model_version": "3",
+    "alert_threshold": 0.01,
+    "decline_threshold": 0.9,
+    "buckets": [
+        {
+            "since": "2026-01-01T03:04:05Z",
+            "decisions": {"APPROVE": 142150, "REVIEW": 200, "DECLINE": 50},
+            "score": _QUANTILES,
+            "latency_ms": {"p50": 1.9, "p90": 3.1, "p99": 7.5},
+            "labels": {"alerts_labelled": 120, "alerts_fraud": 90, "approved_labelled": 140, "approved_fraud": 12},
+        }
+    ],
+    "drift": {
+        "rows": 20000,
+        "judged": True,
+        "features": [{"name": "V14", "psi": 0.04, "limit": 0.1, "breached": False, "missing": 0.0}],
+    },
+    "precision": 0.75,
+    "recall": 0.88,
+    "review_sample": {"drawn": 140, "labelled": 131, "frauds": 0, "missed_frauds": 0.0},
+    "shadow": [
+        {
+            "model_version": "4",
+            "rows": 14100,
+            "agree": 14090,
+            "alerts_both": 22,
+            "alerts_champion_only": 4,
+            "alerts_challenger_only": 6,
+        }
+    ],
 }
 
 PROBLEM_DETAILS: Final = {

@@ -8,17 +8,25 @@ from typing import Any, cast
 import numpy as np
 
 from ml_project.reasons import Explanation, Reason
+from ml_project.review_sample import drawn_for_review
 from ml_project.scorer import Decision, Scores
 from serving.prediction_ids import new_prediction_id
 from serving.predictions import DECISIONS, First, Predictions
 from serving.request_record import RequestRecord
 from stores.decisions import Chunk, DecisionRecord
+from stores.decisions.segment_ids import new_segment_id, segment_prediction_ids
 
 
-def record_of_one(predictions: Predictions, request: RequestRecord) -> DecisionRecord:
-    """What is kept of a single prediction; it brings the prediction's id."""
+def record_of_one(predictions: Predictions, request: RequestRecord, sample_rate: float) -> DecisionRecord:
+    """What is kept of a single prediction; it brings the prediction's id.
+
+    ``sample_rate`` is the share of approvals that go to review.
+    """
+    prediction_id = new_prediction_id()
+    drawn = drawn_for_review([prediction_id], sample_rate)
     return DecisionRecord(
-        prediction_id=new_prediction_id(),
+        prediction_id=prediction_id,
+        review_rate=1.0 if predictions.alerts else sample_rate if drawn else None,
         inputs=tuple(predictions.transactions.raw[0].tolist()),
         isolation_score=float(predictions.scores.isolation[0]),
         boosted_score=float(predictions.scores.boosted[0]),
@@ -32,11 +40,16 @@ def record_of_one(predictions: Predictions, request: RequestRecord) -> DecisionR
     )
 
 
-def chunk_of_many(predictions: Predictions, request: RequestRecord) -> Chunk:
+def chunk_of_many(predictions: Predictions, request: RequestRecord, sample_rate: float) -> Chunk:
     """What is kept of a batch's chunk; it brings the predictions' ids."""
     scores, ids = predictions.scores, predictions.transactions.ids
     names = [str(decision) for decision in DECISIONS]
+    segment_id = new_segment_id()
+    drawn = drawn_for_review(segment_prediction_ids(segment_id, len(predictions)), sample_rate)
     return Chunk(
+        segment_id=segment_id,
+        sample=frozenset(row for row in drawn if not predictions.decisions[row]),
+        sample_rate=sample_rate,
         raw=predictions.transactions.raw,
         scores=np.stack([scores.isolation, scores.boosted, scores.hybrid, scores.probability]),
         decisions=[names[place] for place in predictions.decisions.tolist()],

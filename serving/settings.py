@@ -49,6 +49,13 @@ class GatewaySettings(AccessSettings):
         description="Share of the transactions that the version named Challenger scores too, without answering; 0: "
         "none is loaded. It takes a second model's memory.",
     )
+    review_sample_rate: float = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="Share of the approvals, drawn at random, that go to review beside the alerts; labels from alerts "
+        "alone say nothing of the frauds that were let through.",
+    )
     batch_threads: int = Field(
         0, ge=0, description="Cores that score one batch; 0 takes all, shared out among the workers."
     )
@@ -57,6 +64,15 @@ class GatewaySettings(AccessSettings):
     max_body_bytes: int = Field(16 * 1024**2, ge=1024, description="Largest JSON body, in bytes.")
     max_upload_bytes: int = Field(
         2 * 1024**3, ge=1024, description="Largest CSV, Parquet or Arrow upload, in bytes; it is spooled to the disk."
+    )
+    currency: str = Field(
+        "EUR", pattern=r"^[A-Z]{3}$", description="Currency that the page shows amounts in, by its ISO 4217 code."
+    )
+    mlflow_page: str = Field(
+        "",
+        pattern=r"^(https?://[^\s@]+)?$",
+        description="Address of MLflow's page as people reach it, which the gateway's page links to; empty: no links. "
+        "Everybody who reaches the gateway can read it.",
     )
     emf_namespace: str = Field(
         "",

@@ -20,6 +20,7 @@ from ml_project.card import (
     ThresholdCurve,
 )
 from ml_project.curve import ranking_curve
+from ml_project.drift_limits import DriftLimits
 from ml_project.schema import RAW_FEATURES
 from ml_project.scored import ScoredRows
 from pipelines.card.words import FIGURES, LIMITS, PURPOSE
@@ -32,7 +33,13 @@ _TEST = "test_"
 
 
 def build_card(
-    run: Run, report: GateReport, evidence: Evidence, shipped: Bundle, model_name: str, version: int
+    run: Run,
+    report: GateReport,
+    evidence: Evidence,
+    shipped: Bundle,
+    model_name: str,
+    version: int,
+    drift_limits: DriftLimits,
 ) -> Card:
     """The card of a finished, judged run."""
     data = run.data
@@ -79,6 +86,7 @@ def build_card(
             **{f"library {name}": value for name, value in shipped.manifest.libraries.items()},
         },
         gate="passed" if report.passed else f"refused: {report.failures}",
+        drift_limits=drift_limits,
     )
 
 

@@ -6,6 +6,7 @@ from pipelines.card.build import build_card
 from pipelines.card.pages import card_html, card_markdown, short_form
 from pipelines.gate.page import gate_page
 from pipelines.gate.report import GateReport
+from pipelines.monitoring.limits import MonitorLimits
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Run
 from stores.registry import CARD_FILE
@@ -24,7 +25,8 @@ def log_report(settings: PipelineSettings, run: Run, version: int, report: GateR
     shipped = evidence.shipped.bundle
     if shipped is None:
         return
-    card = build_card(run, report, evidence, shipped, settings.model_name, version)
+    limits = MonitorLimits.load(settings.monitor_limits).drift
+    card = build_card(run, report, evidence, shipped, settings.model_name, version, limits)
     run.log_text(card.model_dump_json(indent=1), CARD_FILE)
     run.log_text(card_html(card), "card.html")
     run.log_text(card_markdown(card), "card.md")

@@ -9,7 +9,7 @@ from ml_project.bundle import Manifest
 from ml_project.drift import Drift, chance_counts, compare
 from ml_project.features import compute_features
 from ml_project.statistics import weighted_quantile
-from pipelines.monitoring.limits import Figure, MonitorLimits
+from pipelines.monitoring.limits import Figure, MonitorLimits, drift_figures
 from pipelines.monitoring.reading import Decided
 from pipelines.monitoring.window import Window
 
@@ -29,7 +29,7 @@ def watch(rows: Decided, manifest: Manifest, window: Window, limits: MonitorLimi
     features = compute_features(rows.raw, manifest.amount)
     drifts = compare(baseline, manifest.statistics, features, rows.hybrid, rows.weight, significance)
     comparable = baseline.hourly or window.hours >= limits.decisions.minimum_hours
-    found = [figure for drift in drifts for figure in limits.drift.figures(drift, comparable)]
+    found = [figure for drift in drifts for figure in drift_figures(drift, limits.drift, comparable)]
     found += decisions(rows, manifest, window, limits, significance)
     return Watched(drifts, found + service(rows, window, limits))
 

@@ -2,20 +2,15 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ml_project.drift import Drift, Shift
+from ml_project.drift_limits import DriftLimits, limit_of
 from ml_project.errors import InvalidInput
 from pipelines.settings import LIMITS_FILE
-
-_DRIFT_FIGURES: Final = 3
-"""PSI, KS and the share out of range have noise; what is missing has none."""
-
-_DECISION_FIGURES: Final = 4
-"""Alerts and declines, each too many or too few."""
 
 
 @dataclass(frozen=True)
@@ -66,37 +61,23 @@ class Figure:
         return asdict(self)
 
 
+def drift_figures(drift: Drift, limits: DriftLimits, comparable: bool = True) -> list[Figure]:
+    """A drift's figures; ``comparable`` is false for a part of a day against a baseline without hours."""
+    judged = comparable and drift.rows >= limits.minimum_rows
+
+    def against(name: str, shift: Shift, least: float) -> Figure:
+        high = limit_of(shift, least)
+        return Figure(name, drift.name, shift.value, None, high, judged, judged and shift.value > high)
+
+    found = [against("psi", drift.psi, limits.psi), against("ks", drift.ks, limits.ks)]
+    found.append(against("missing", Shift(drift.missing, 0.0), limits.missing))
+    if drift.out_of_range is not None:
+        found.append(against("out_of_range", drift.out_of_range, limits.out_of_range))
+    return found
+
+
 class _Limits(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DriftLimits(_Limits):
-    """See ``monitor.yaml``."""
-
-    minimum_rows: int = Field(ge=1)
-    false_alarms: float = Field(gt=0, lt=1)
-    psi: float = Field(ge=0)
-    ks: float = Field(ge=0)
-    missing: float = Field(ge=0)
-    out_of_range: float = Field(ge=0)
-
-    def significance(self, watched: int) -> float:
-        """What each single figure may contribute to the false alarms of a window (Bonferroni)."""
-        return self.false_alarms / (_DRIFT_FIGURES * watched + _DECISION_FIGURES)
-
-    def figures(self, drift: Drift, comparable: bool = True) -> list[Figure]:
-        """A drift's figures; ``comparable`` is false for a part of a day against a baseline without hours."""
-        judged = comparable and drift.rows >= self.minimum_rows
-
-        def against(name: str, shift: Shift, least: float) -> Figure:
-            high = max(least, shift.noise)
-            return Figure(name, drift.name, shift.value, None, high, judged, judged and shift.value > high)
-
-        found = [against("psi", drift.psi, self.psi), against("ks", drift.ks, self.ks)]
-        found.append(against("missing", Shift(drift.missing, 0.0), self.missing))
-        if drift.out_of_range is not None:
-            found.append(against("out_of_range", drift.out_of_range, self.out_of_range))
-        return found
 
 
 class DecisionLimits(_Limits):

@@ -105,10 +105,10 @@ def read(tables: Iterable[Any], seed: int = 0) -> dict[str, Decided]:
     held: dict[str, Decided] = {}
     waiting: dict[str, list[Decided]] = {}
     for table in tables:
-        answered = table.filter(_answered(table))
-        versions = np.array(answered["model_version"].to_pylist(), dtype=object)
+        rows = table.filter(_answered(table))
+        versions = np.array(rows["model_version"].to_pylist(), dtype=object)
         for version in sorted(set(versions.tolist())):
-            part = Decided.of_table(answered.filter(versions == version))
+            part = Decided.of_table(rows.filter(versions == version))
             waiting.setdefault(version, []).append(part)
             if sum(map(len, waiting[version])) >= MOST_ROWS // 2:
                 held[version] = _thinned(_joined(held.get(version), waiting.pop(version)), rng)

@@ -8,7 +8,6 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
-from ml_project.review_sample import drawn_for_review
 from ml_project.schema import EVENT_TIME, RAW_FEATURES, WEIGHT
 from ml_project.scorer import Decision
 
@@ -16,18 +15,16 @@ MOST_ROWS: Final = 500_000
 """Rows held; beyond them, approvals that nobody spoke of are thinned and the rest of them weigh more."""
 
 UNLABELLED: Final = -1
-_OWN: Final = ["received_at", "labelled_at", "label", "alert", "sampled", "repeated"]
+_NO_MORE: Final = ["received_at", "labelled_at", "repeated"]
 
 
-def read_decided(tables: Iterable[Any], review_share: float, seed: int = 0) -> pd.DataFrame:
+def read_decided(tables: Iterable[Any], seed: int = 0) -> pd.DataFrame:
     """Decisions, each transaction once: as it was first scored, whatever was sent again.
 
     Parameters
     ----------
     tables : iterable of pyarrow.Table
         What ``DecisionStore.tables_by_event_time`` gives.
-    review_share : float
-        Share of the approvals that goes to review at random.
     seed : int
         For what is thinned.
 
@@ -35,12 +32,13 @@ def read_decided(tables: Iterable[Any], review_share: float, seed: int = 0) -> p
     -------
     DataFrame
         The 30 raw fields, ``event_time`` (receipt where the client gave none), ``label`` (-1 without one), ``alert``,
-        ``sampled`` (in the random review sample) and ``Weight`` (what the row stands for), by name of the transaction.
+        ``review_rate`` (the probability with which an approval was drawn for review; 0 where it was not) and ``Weight``
+        (what the row stands for), by name of the transaction.
     """
     rng = np.random.default_rng(seed)
-    held, waiting = _rows(_empty(), review_share), []
+    held, waiting = _rows(_empty()), []
     for table in tables:
-        waiting.append(_rows(table, review_share))
+        waiting.append(_rows(table))
         if sum(map(len, waiting)) >= MOST_ROWS // 2:
             held, waiting = _thinned(pd.concat([held, *waiting]), rng), []
     return _one_each(_thinned(pd.concat([held, *waiting]), rng))
@@ -52,13 +50,11 @@ def _empty() -> Any:
     return SCHEMA.empty_table()
 
 
-def _rows(table: Any, review_share: float) -> pd.DataFrame:
+def _rows(table: Any) -> pd.DataFrame:
     # Bulk rows whose transaction_id was another's were refused: no decision was given.
     conflicting = table["conflicts_with"].is_valid()
     refused = compute.and_(compute.and_(conflicting, table["segment_id"].is_valid()), compute.invert(table["spooled"]))
     table = table.filter(compute.invert(refused))
-    sampled = np.zeros(len(table), dtype=bool)
-    sampled[drawn_for_review(table["prediction_id"].to_pylist(), review_share)] = True
     times = {
         EVENT_TIME: compute.coalesce(table["event_time"], table["received_at"]),
         "received_at": table["received_at"],
@@ -68,7 +64,7 @@ def _rows(table: Any, review_share: float) -> pd.DataFrame:
     own = {
         "label": table["label"].fill_null(UNLABELLED).to_numpy(),
         "alert": compute.not_equal(table["decision"], pa.scalar(str(Decision.APPROVE))).to_numpy(),
-        "sampled": sampled,
+        "review_rate": table["review_rate"].fill_null(0.0).to_numpy(),
         "repeated": compute.or_(table["duplicate_of"].is_valid(), table["conflicts_with"].is_valid()).to_numpy(),
         WEIGHT: np.ones(len(table)),
     }
@@ -79,7 +75,7 @@ def _rows(table: Any, review_share: float) -> pd.DataFrame:
 
 def _thinned(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     while len(rows) > MOST_ROWS:
-        plain = ~rows["alert"] & ~rows["sampled"] & (rows["label"] == UNLABELLED)
+        plain = ~rows["alert"] & (rows["review_rate"] == 0) & (rows["label"] == UNLABELLED)
         kept = ~plain | (rng.random(len(rows)) < 0.5)
         if kept.all():
             break
@@ -94,6 +90,4 @@ def _one_each(rows: pd.DataFrame) -> pd.DataFrame:
     firsts = ordered[~ordered.index.duplicated(keep="first")].sort_values(EVENT_TIME, kind="stable")
     label = newest.reindex(firsts.index).fillna(UNLABELLED).astype(np.int8)
     dated = firsts[EVENT_TIME].dt.tz_localize("UTC")
-    return firsts.drop(columns=[*_OWN, EVENT_TIME]).assign(
-        **{EVENT_TIME: dated, "label": label, "alert": firsts["alert"], "sampled": firsts["sampled"]}
-    )
+    return firsts.drop(columns=_NO_MORE).assign(**{EVENT_TIME: dated, "label": label})

@@ -131,7 +131,7 @@ class _Retraining:
             base = run_ingest(self.settings, Path(scratch) / "base.parquet")
             with step(f"read decisions on transactions before {until:%Y-%m-%d %H:%M} UTC"):
                 tables = self.store.tables_by_event_time(_ALWAYS, until)
-                decided = read_decided(tables, self.settings.review_share, self.settings.seed)
+                decided = read_decided(tables, self.settings.seed)
                 built = build(*read_ingested(base.path), decided, champion.base_until)
             self._log(built, champion, until, Path(scratch) / "built" / Path(DATA).name)
 

@@ -16,7 +16,7 @@ GOES_ON_FOR: Final = timedelta(days=1)
 """Later there is a day's labels more to learn from, and what stopped it may be its data."""
 
 _ASKED: Final = (
-    *("data", "missing", "simulated_rows", "label_delay_days", "review_share"),
+    *("data", "missing", "simulated_rows", "label_delay_days"),
     *("trials", "folds", "tuning_rows", "seed", "threads", "replicates"),
     *("policy", "review_cost", "alerts_per_day", "fpr", "decline_precision"),
 )

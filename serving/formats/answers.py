@@ -10,6 +10,7 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 from pydantic_core import to_json
 
+from ml_project.schema import RAW_FEATURES
 from serving.errors import FieldError
 from serving.formats import ARROW, CSV, PARQUET
 from serving.predictions import DECISIONS, Predictions
@@ -31,6 +32,7 @@ _COLUMNS: Final = pa.schema(
     }
 )
 _REASONS: Final = pa.field("reasons", pa.string())
+_AMOUNT: Final = pa.field("amount", pa.float64())
 
 
 class AnswerWriter(Protocol):
@@ -87,12 +89,16 @@ class TableAnswer:
     media_type : str
     with_reasons : bool
         Add a column with the reasons and warnings as JSON.
+    with_amounts : bool
+        Add a column with the transactions' amounts.
     """
 
-    def __init__(self, media_type: str, with_reasons: bool) -> None:
+    def __init__(self, media_type: str, with_reasons: bool, with_amounts: bool = False) -> None:
         self._schema = _COLUMNS
         if with_reasons:
             self._schema = self._schema.append(_REASONS)
+        if with_amounts:
+            self._schema = self._schema.append(_AMOUNT)
         self._sink = _Sink()
         self._writer = _WRITERS[media_type](self._sink, self._schema)
 
@@ -164,6 +170,8 @@ def _table(chunk: Chunk, predictions: Predictions, schema: pa.Schema) -> pa.Tabl
             for row, explanation in predictions.explanations.items()
         }
         columns[_REASONS.name] = [said.get(row) for row in range(count)]
+    if _AMOUNT.name in schema.names:
+        columns[_AMOUNT.name] = predictions.transactions.raw[:, RAW_FEATURES.index("Amount")]
     return pa.table(columns, schema=schema)
 
 

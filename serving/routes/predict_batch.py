@@ -73,6 +73,7 @@ async def predict_batch(
         OnError,
         Query(description="Rows that cannot be scored: fail refuses the batch, skip answers them by an error."),
     ] = OnError.FAIL,
+    amounts: Annotated[bool, Query(description="Say each transaction's amount in a column of tables.")] = False,
 ) -> Response:
     """Score a batch: answers in the same order, all by one version, in the type that Accept names or the request's own.
 
@@ -91,7 +92,7 @@ async def predict_batch(
     model = gateway.model()
     media_type = negotiate(accept, sorted(MEDIA_TYPES, key=lambda offered: offered != upload.media_type))
     record = record_of(request.scope)
-    batch = Batch(upload, model, gateway.decisions, media_type, on_error, explain)
+    batch = Batch(upload, model, gateway.decisions, media_type, on_error, explain, amounts)
     response = await answer_batch(batch, gateway.settings, record, gateway.batches)
     record.message = "Batch prediction successful"
     record.fields.update(model_version=model.version)

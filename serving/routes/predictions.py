@@ -50,6 +50,9 @@ class Wanted(BaseModel):
     score_from: _Score | None = Field(None, description="Least hybrid score.")
     score_below: _Score | None = None
     labelled: bool | None = None
+    for_review: bool | None = Field(
+        None, description="The alerts, and the approvals drawn at random: what reviewers should label."
+    )
     model_version: str | None = Field(None, min_length=1, max_length=64, pattern=r"^[^\x00]*$")
 
 
@@ -69,9 +72,14 @@ class PredictionsPage(BaseModel):
 
 @router.get("/predictions", response_model=PredictionsPage, responses=answer({"items": [KEPT], "next": None}))
 async def predictions(query: Annotated[PageQuery, Query()], gateway: GatewayDep) -> Response:
-    """Pages that stay in place while predictions come in. Of batches they list what is no approval."""
+    """Pages that stay in place while predictions come in. Of batches they list what is for review.
+
+    ``review_rate`` is 1 for an alert, the sample's rate for an approval drawn at random, null for what nobody reviews.
+    What is for review bears reasons, as long as the version that decided is the live one.
+    """
     wanted = query.model_dump(exclude={"limit", "after"})
-    items, following = await to_thread.run_sync(gateway.decisions.page, wanted, query.after, query.limit)
+    model = gateway.slot.current
+    items, following = await to_thread.run_sync(gateway.decisions.page, wanted, query.after, query.limit, model)
     return Response(to_json({"items": items, "next": following}), media_type="application/json")
 
 

@@ -11,8 +11,6 @@ from stores.decisions.rows import to_row
 from stores.decisions.schema import predictions, segments, transactions
 from stores.decisions.segments import Chunk, checksum
 
-APPROVE = "APPROVE"
-
 
 @dataclass(frozen=True, slots=True)
 class SegmentStored:
@@ -102,8 +100,7 @@ def _insert(
     )
     if taken:
         connection.execute(insert(transactions), taken)
-    listed = {row for row, decision in enumerate(chunk.decisions) if decision != APPROVE} | chunk.listed
-    shown = sorted(listed - firsts.keys() - (set() if spooled else conflicts.keys()))
+    shown = sorted(chunk.review_rates.keys() - firsts.keys() - (set() if spooled else conflicts.keys()))
     if shown:
         rows = [
             to_row(

@@ -30,6 +30,7 @@ class PageFilter:
     score_from: float | None = None
     score_below: float | None = None
     labelled: bool | None = None
+    for_review: bool | None = None
     model_version: str | None = None
 
 
@@ -42,7 +43,7 @@ class Page:
 
 
 def page(connection: Connection, wanted: PageFilter, after: str | None = None, limit: int = 100) -> Page:
-    """One page. Of bulk segments it has the alerts and the rows listed for review; duplicates are left out.
+    """One page. Of bulk segments it has what goes to review: the alerts and a sample; duplicates are left out.
 
     Raises
     ------
@@ -77,6 +78,8 @@ def _conditions(wanted: PageFilter) -> Iterator[ColumnElement[bool]]:
         yield columns.hybrid_score < wanted.score_below
     if wanted.model_version is not None:
         yield columns.model_version == wanted.model_version
+    if wanted.for_review is not None:
+        yield columns.review_rate.is_not(None) if wanted.for_review else columns.review_rate.is_(None)
     if wanted.labelled is not None:
         labelled = exists().where(labels.c.prediction_id == columns.prediction_id)
         yield labelled if wanted.labelled else ~labelled

@@ -45,7 +45,10 @@ def check_transaction_id(transaction_id: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord:
-    """One scored transaction; ``inputs`` in the order of ``schema.RAW_FEATURES``, times with a time zone."""
+    """One scored transaction; ``inputs`` in the order of ``schema.RAW_FEATURES``, times with a time zone.
+
+    ``review_rate`` is explained at the table predictions.
+    """
 
     prediction_id: str
     received_at: datetime
@@ -65,6 +68,7 @@ class DecisionRecord:
     transaction_id: str | None = None
     event_time: datetime | None = None
     reasons: Reasons | None = None
+    review_rate: float | None = None
 
     def __post_init__(self) -> None:
         if self.transaction_id is not None:

@@ -49,9 +49,10 @@ metadata = MetaData()
 
 _ID = String(36)
 
-_WHERE_EVENT_TIME: dict[str, Any] = {
-    f"{dialect}_where": text("event_time IS NOT NULL") for dialect in ("sqlite", "postgresql")
-}
+
+def _where(condition: str) -> dict[str, Any]:
+    """For a partial index: rows that it is not about pay nothing for it."""
+    return {f"{dialect}_where": text(condition) for dialect in ("sqlite", "postgresql")}
 
 
 def _shared() -> list[Column[Any]]:
@@ -87,14 +88,19 @@ predictions = Table(
     Column("segment_id", _ID),
     Column("duplicate_of", _ID),
     Column("conflicts_with", _ID),
+    Column("review_rate", Double),
     Index("predictions_newest", "received_at", "prediction_id"),
     Index("predictions_riskiest", "hybrid_score", "prediction_id"),
     Index("predictions_by_decision", "decision", "received_at", "prediction_id"),
     Index("predictions_by_version", "model_version", "received_at", "prediction_id"),
-    # Partial: who sends no event times pays for no index of them.
-    Index("predictions_by_event_time", "event_time", "prediction_id", **_WHERE_EVENT_TIME),
+    Index("predictions_by_event_time", "event_time", "prediction_id", **_where("event_time IS NOT NULL")),
+    Index("predictions_review_newest", "received_at", "prediction_id", **_where("review_rate IS NOT NULL")),
+    Index("predictions_review_riskiest", "hybrid_score", "prediction_id", **_where("review_rate IS NOT NULL")),
 )
-"""Single predictions, and of bulk segments the rows that people look through: the alerts."""
+"""Single predictions, and of bulk segments the rows that people look through: alerts and the review sample.
+
+``review_rate`` is the probability with which a prediction like this goes to review: 1 for an alert, the sample's rate
+for an approval that was drawn, null for all that nobody looks at. One over it is what a label weighs."""
 
 transactions = Table(
     "transactions",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,8 @@ from ml_project.schema import OUTPUTS, RAW_FEATURES
 from stores.decisions.errors import DamagedSegment
 from stores.decisions.records import DecisionRecord, Reasons, check_transaction_id, payload_digest
 from stores.decisions.segment_ids import MAX_ROWS, new_segment_id, prediction_id_at, segment_prediction_ids
+
+APPROVE: Final = "APPROVE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +41,10 @@ class Chunk:
     event_times : sequence of datetime or None, optional
     reasons : mapping
         By row number, for the rows that have any.
-    listed : collection of int, optional
-        Rows that pages show besides those with a decision other than APPROVE: a sample for review.
+    sample : collection of int, optional
+        Approvals that go to review beside the alerts.
+    sample_rate : float, optional
+        The share of approvals that the sample was drawn at.
     """
 
     received_at: datetime
@@ -57,7 +61,8 @@ class Chunk:
     transaction_ids: Sequence[str | None] | None = None
     event_times: Sequence[datetime | None] | None = None
     reasons: Mapping[int, Reasons] = field(default_factory=dict)
-    listed: frozenset[int] = frozenset()
+    sample: frozenset[int] = frozenset()
+    sample_rate: float = 0.0
     segment_id: str = field(default_factory=new_segment_id)
 
     def __post_init__(self) -> None:
@@ -76,6 +81,16 @@ class Chunk:
         """The columns that a segment has once for all rows."""
         names = ("alert_threshold", "decline_threshold", "model_version", "bundle_digest", "latency_ms")
         return {name: getattr(self, name) for name in (*names, "received_at", "request_id", "key_name")}
+
+    @cached_property
+    def review_rates(self) -> dict[int, float]:
+        """Rows that go to review, in order, with what is kept as their review_rate."""
+        sample = self.sample
+        return {
+            row: 1.0 if decision != APPROVE else self.sample_rate
+            for row, decision in enumerate(self.decisions)
+            if decision != APPROVE or row in sample
+        }
 
     @property
     def event_span(self) -> tuple[datetime | None, datetime | None]:
@@ -102,6 +117,7 @@ class Chunk:
             inputs=tuple(self.raw[row].tolist()),
             decision=self.decisions[row],
             reasons=self.reasons.get(row),
+            review_rate=self.review_rates.get(row),
             transaction_id=ids[row] if ids else None,
             event_time=times[row] if times else None,
             **dict(zip(OUTPUTS, self.scores[:, row].tolist(), strict=True)),

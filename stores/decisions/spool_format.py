@@ -30,7 +30,8 @@ def encode(item: DecisionRecord | Chunk) -> bytes:
         values = {field.name: getattr(item, field.name) for field in fields(item)}
         payload = _DECISION + json.dumps(values, default=datetime.isoformat).encode()
     else:
-        header = {**item.shared, "segment_id": item.segment_id, "listed": sorted(item.listed)}
+        review = {"sample": sorted(item.sample), "sample_rate": item.sample_rate}
+        header = {**item.shared, "segment_id": item.segment_id, **review}
         text = json.dumps(header, default=datetime.isoformat).encode()
         payload = _CHUNK + _HEADER.pack(len(text)) + text + item.content
     return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
@@ -60,8 +61,9 @@ def decode(payload: bytes) -> DecisionRecord | Chunk:
     table = read_stream(payload[start + length :])
     optional = {name: table.column(name).to_pylist() for name in table.column_names if name in _OPTIONAL}
     reasons = {row: json.loads(text) for row, text in enumerate(optional.get("reasons", ())) if text is not None}
+    header.pop("listed", None)  # always empty in what older software spooled
     return Chunk(
-        **header | {"listed": frozenset(header["listed"])},
+        **header | {"sample": frozenset(header.get("sample", ()))},
         raw=np.column_stack([table.column(name).to_numpy() for name in RAW_FEATURES]),
         scores=np.stack([table.column(name).to_numpy() for name in OUTPUTS]),
         decisions=table.column("decision").to_pylist(),

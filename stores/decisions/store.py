@@ -10,7 +10,18 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import IntegrityError
 
-from stores.decisions import adding, adding_segments, labelling, leases, lookup, pages, retention, shadow, tables
+from stores.decisions import (
+    adding,
+    adding_segments,
+    labelling,
+    leases,
+    lookup,
+    pages,
+    retention,
+    shadow,
+    tables,
+    watching,
+)
 from stores.decisions.adding import Replayed
 from stores.decisions.adding_segments import SegmentStored
 from stores.decisions.engine import translated
@@ -21,6 +32,7 @@ from stores.decisions.records import DecisionRecord, Found, Label, Stored
 from stores.decisions.schema import predictions, segments
 from stores.decisions.segments import Chunk
 from stores.decisions.shadow import ShadowDecision
+from stores.decisions.watching import Outcome, Shadowed, Slice
 
 _RACES: Final = 3
 """How often a write is tried again that lost a race for a transaction_id to another process."""
@@ -134,6 +146,21 @@ class DecisionStore:
     def give_lease_back(self, name: str, holder: str) -> None:
         """Free a lease at once; another's stays."""
         self._write(lambda connection: leases.give_back(connection, name, holder))
+
+    def slices(self, edges: Sequence[datetime], rows: int) -> list[Slice]:
+        """Decisions received between neighbouring edges, counted and sampled; see `watching.slices`."""
+        with self._reading() as connection:
+            return list(watching.slices(connection, edges, rows))
+
+    def outcomes(self, since: datetime, until: datetime) -> list[Outcome]:
+        """What predictions received in [since, until) turned out to be; see `watching.outcomes`."""
+        with self._reading() as connection:
+            return watching.outcomes(connection, since, until)
+
+    def shadowed(self, since: datetime, until: datetime) -> list[Shadowed]:
+        """Challengers beside the champion, on what was received in [since, until)."""
+        with self._reading() as connection:
+            return watching.shadowed(connection, since, until)
 
     def export(self, older_than: datetime, folder: Path) -> retention.Exported:
         """Write older decisions and their labels as Parquet; nothing is deleted."""

@@ -43,12 +43,15 @@ SCHEMA: Final = pa.schema(
         ("spooled", pa.bool_()),
         ("duplicate_of", _TEXT),
         ("conflicts_with", _TEXT),
+        ("review_rate", _NUMBER),
         ("label", pa.int8()),
         ("labelled_at", _TIME),
         ("reviewer", _TEXT),
     ]
 )
-"""Columns of every table: the decision, its 30 inputs one by one, and the newest label."""
+"""Columns of every table: the decision, its 30 inputs one by one, and the newest label.
+
+``review_rate`` is explained at the table predictions: one over it is what a label weighs."""
 
 
 def tables(connection: Connection, since: datetime | None, until: datetime | None) -> Iterator[Any]:
@@ -109,7 +112,17 @@ def _segments(connection: Connection, conditions: list[Any]) -> Iterator[Any]:
             values = [marks[str(row)][place] if str(row) in marks else None for row in range(segment.rows)]
             filled[name] = pa.array(values, _TEXT)
         filled["prediction_id"] = pa.array(ids, _TEXT)
+        filled["review_rate"] = pa.array(_review_rates(connection, ids), _NUMBER)
         yield _labelled(connection, filled, ids)
+
+
+def _review_rates(connection: Connection, ids: list[str]) -> list[float | None]:
+    """Of a segment's rows; those that go to review stand in the table predictions, too."""
+    columns = predictions.c
+    inside = columns.prediction_id.between(ids[0], ids[-1])
+    rows = connection.execute(select(columns.prediction_id, columns.review_rate).where(inside))
+    rates: dict[str, float | None] = {row.prediction_id: row.review_rate for row in rows}
+    return [rates.get(prediction_id) for prediction_id in ids]
 
 
 def _labelled(connection: Connection, filled: dict[str, Any], ids: list[str]) -> Any:

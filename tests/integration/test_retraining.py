@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,6 @@ def settings(executed: Execution, tmp_path: Path) -> PipelineSettings:
         "trials": 2,
         "threads": 1,
         "replicates": 100,
-        "review_share": 0.05,
         "user": "anna",
     }
     return executed.settings.model_copy(update=changes)
@@ -83,12 +83,12 @@ def wave(seed: int = 7) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return raw, fraud
 
 
-def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArray[np.bool_], share: float) -> None:
+def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArray[np.bool_]) -> None:
     """As the gateway would have kept it; alerts, the review sample and half of the other frauds are labelled."""
     engine = open_engine(url)
     migrate(engine)
     store = DecisionStore(engine)
-    rng = np.random.default_rng(0)
+    rng, share = np.random.default_rng(0), 0.05
     scores = scorer.score(raw)
     for begin in range(0, len(raw), 1_000):
         part = slice(begin, begin + 1_000)
@@ -106,9 +106,10 @@ def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArra
             transaction_ids=[f"card-{row}" for row in range(begin, begin + len(raw[part]))],
             event_times=[START + timedelta(seconds=float(seconds)) for seconds in raw[part, 0]],
         )
+        chunk = replace(chunk, sample=frozenset(drawn_for_review(chunk.prediction_ids, share)), sample_rate=share)
         store.add_segment(chunk)
         told = np.array(chunk.decisions) != "APPROVE"
-        told[drawn_for_review(chunk.prediction_ids, share)] = True
+        told[list(chunk.sample)] = True
         told |= fraud[part] & (rng.random(len(told)) < 0.5)
         labels = [
             LabelItem(label=int(fraud[begin + row]), transaction_id=f"card-{begin + row}") for row in told.nonzero()[0]
@@ -119,7 +120,7 @@ def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArra
 
 @pytest.fixture
 def after_a_wave(settings: PipelineSettings, tmp_path: Path) -> None:
-    decided_by(champion(settings, tmp_path), settings.decisions_url, *wave(), share=settings.review_share)
+    decided_by(champion(settings, tmp_path), settings.decisions_url, *wave())
 
 
 def retrainings(client: MlflowClient) -> list[MlflowRun]:
@@ -188,7 +189,7 @@ def test_a_worse_one_becomes_challenger_and_traffic_sees_nothing(
 ) -> None:
     raw, fraud = wave()
     noise = np.random.default_rng(1).permutation(fraud)
-    decided_by(champion(settings, tmp_path), settings.decisions_url, raw, noise, settings.review_share)
+    decided_by(champion(settings, tmp_path), settings.decisions_url, raw, noise)
     released = {path: path.read_bytes() for path in Path(settings.releases).rglob("*") if path.is_file()}
     done = retrain(settings, "schedule", NOW)
     assert (done.promotion.outcome, done.sound) == (Outcome.REFUSED, True)
@@ -296,7 +297,7 @@ def test_of_two_at_once_one_runs(
     tmp_path: Path,
     start: Callable[..., "subprocess.Popen[str]"],
 ) -> None:
-    decided_by(champion(settings, tmp_path), postgres_database, *wave(), share=settings.review_share)
+    decided_by(champion(settings, tmp_path), postgres_database, *wave())
     running = [start("--reason", reason, FRAUD_DATABASE_URL=postgres_database) for reason in ("drift", "schedule")]
     said = [process.communicate(timeout=400) for process in running]
     codes = sorted(process.returncode for process in running)

@@ -127,7 +127,7 @@ def make_scorer(raw_rows: np.ndarray) -> Callable[..., Scorer]:
             score_baseline=baseline,
             policy="f1",
             policies={"f1": Thresholds(alert, decline)},
-            data={},
+            data={"rows": ROWS},
             libraries={},
             golden_rows=(),
         )

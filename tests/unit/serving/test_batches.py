@@ -121,6 +121,18 @@ def test_tables_give_reasons_when_asked(gateway, table, media_type) -> None:
     assert [json.loads(answer["reasons"])["reasons"] for answer in asked] == [answer["reasons"] for answer in in_json]
 
 
+def test_tables_say_amounts_when_asked(gateway, table) -> None:
+    rows = [0, 7, 599]
+    bad = table.take(rows).to_pylist()
+    bad[1]["V1"] = None
+    answer = DECODE[CSV](
+        post(gateway, csv_bytes(pa.Table.from_pylist(bad)), CSV, CSV, "?amounts=true&on_error=skip").content
+    )
+    amounts = table["Amount"].to_pylist()
+    assert [row["amount"] for row in answer] == [amounts[0], None, amounts[599]]
+    assert "amount" not in DECODE[CSV](post(gateway, csv_bytes(table), CSV).content)[0]
+
+
 @pytest.mark.parametrize("media_type", ENCODE)
 def test_no_rows(gateway, table, media_type) -> None:
     response = post(gateway, ENCODE[media_type](table.slice(0, 0)), media_type)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ml_project.review_sample import drawn_for_review
 from ml_project.schema import RAW_FEATURES
 
 
@@ -52,6 +53,35 @@ def test_filters(client) -> None:
     assert (count(model_version="3"), count(model_version="4")) == (10, 0)
     assert count(since=items[2]["received_at"]) == 3
     assert count(until=items[2]["received_at"]) == 7
+
+
+def test_what_is_for_review(serve, source, make_scorer, raw_rows) -> None:
+    """All alerts, and half of the approvals here; the sample's reasons are made when they are asked for."""
+    source.promote(3, make_scorer(0.5))
+    with serve(source, review_sample_rate=0.5) as running:
+        running.wait_for(3)
+        sent = [dict(zip(RAW_FEATURES, row.tolist(), strict=True)) for row in raw_rows[-60:-20]]
+        approved = [dict(zip(RAW_FEATURES, row.tolist(), strict=True)) for row in raw_rows[:60]]
+        answers = running.client.post("/predict-batch", json=[*sent[:20], *approved[:30]]).json()
+        answers += [running.client.post("/predict", json=row).json() for row in (*sent[20:], *approved[30:])]
+        approvals = [answer["prediction_id"] for answer in answers if answer["decision"] == "APPROVE"]
+        drawn = {approvals[place] for place in drawn_for_review(approvals, 0.5)}
+        assert 10 < len(drawn) < len(approvals) - 10
+
+        items = running.client.get("/predictions", params={"for_review": True, "limit": 500}).json()["items"]
+        alerts = {answer["prediction_id"] for answer in answers} - set(approvals)
+        rates = {item["prediction_id"]: item["review_rate"] for item in items}
+        assert rates == dict.fromkeys(alerts, 1.0) | dict.fromkeys(drawn, 0.5)
+        assert all(item["reasons"] for item in items)
+
+        sampled = running.client.get("/predictions", params={"for_review": True, "decision": "APPROVE"}).json()["items"]
+        explained = running.client.post("/predict?explain=true", json=sampled[0]["inputs"]).json()["reasons"]
+        assert sampled[0]["reasons"] == explained
+
+        source.promote(4, make_scorer(0.4))  # another version does not speak for this one
+        running.wait_for(4)
+        sampled = running.client.get("/predictions", params={"for_review": True, "decision": "APPROVE"}).json()["items"]
+        assert [item["reasons"] for item in sampled if item["prediction_id"] in drawn] == [None] * len(drawn)
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,21 @@
-"""Work that only one process may do at a time."""
+"""Approvals go to review, too."""
 
 import sqlalchemy as sa
 from alembic import op
-
-from stores.decisions.schema import UtcDateTime
 
 revision = "0004"
 down_revision = "0003"
 
 
 def upgrade() -> None:
-    """In the database, which every machine shares that learns from it."""
-    op.create_table(
-        "leases",
-        sa.Column("name", sa.String(64), primary_key=True),
-        sa.Column("holder", sa.String(256), nullable=False),
-        sa.Column("since", UtcDateTime, nullable=False),
-        sa.Column("expires_at", UtcDateTime, nullable=False),
-    )
+    """Alerts always went to review; no approval was drawn before this, so that null is right for them."""
+    op.add_column("predictions", sa.Column("review_rate", sa.Double))
+    op.execute("UPDATE predictions SET review_rate = 1 WHERE decision IN ('REVIEW', 'DECLINE')")
+    for name, column in (("newest", "received_at"), ("riskiest", "hybrid_score")):
+        op.create_index(
+            f"predictions_review_{name}",
+            "predictions",
+            [column, "prediction_id"],
+            sqlite_where=sa.text("review_rate IS NOT NULL"),
+            postgresql_where=sa.text("review_rate IS NOT NULL"),
+        )

@@ -10,7 +10,6 @@ import pytest
 from ml_project.cleaning import clean
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
-from ml_project.review_sample import drawn_for_review
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from ml_project.split import split_by_time
 from pipelines.ingest import IngestedMeta, content_digest
@@ -67,8 +66,8 @@ def chunk(rows: int, **fields: Any) -> Chunk:
     return Chunk(**defaults | fields)
 
 
-def read(store: DecisionStore, until: datetime = END, share: float = 0.0) -> pd.DataFrame:
-    return read_decided(store.tables_by_event_time(datetime(1970, 1, 1, tzinfo=UTC), until), share)
+def read(store: DecisionStore, until: datetime = END) -> pd.DataFrame:
+    return read_decided(store.tables_by_event_time(datetime(1970, 1, 1, tzinfo=UTC), until))
 
 
 def test_a_labelled_transaction_s_whole_way(store: DecisionStore) -> None:
@@ -110,27 +109,37 @@ def test_bulk_rows_count_and_refused_ones_do_not(store: DecisionStore) -> None:
     assert bulk.prediction_ids[2] in rows.index
 
 
-def test_the_random_sample_is_the_gateway_s(store: DecisionStore) -> None:
-    store.add([record(number) for number in range(1, 200)])
-    rows = read(store, share=0.3)
-    expected = {rows.index[place] for place in drawn_for_review(rows.index, 0.3)}
-    assert set(rows.index[rows["sampled"]]) == expected
-    assert 30 < len(expected) < 90
+def test_the_random_sample_is_what_the_gateway_drew(store: DecisionStore) -> None:
+    store.add([record(1), record(2, review_rate=0.01), record(3, decision="REVIEW", review_rate=1.0)])
+    store.add_segment(chunk(3, sample=frozenset({1}), sample_rate=0.05))
+    rows = read(store).sort_values("Amount")
+    assert rows["review_rate"].tolist() == [0, 0.01, 1.0, 0, 0.05, 0]
+    assert rows["alert"].tolist() == [False, False, True, False, False, False]
 
 
 def test_too_many_rows_are_thinned_and_those_that_tell_something_stay(
     store: DecisionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decided_module, "MOST_ROWS", 100)
-    store.add([record(number, decision="REVIEW" if number % 20 == 0 else "APPROVE") for number in range(1, 401)])
+    store.add(
+        [
+            record(
+                number,
+                decision="REVIEW" if number % 20 == 0 else "APPROVE",
+                review_rate=0.05 if number % 20 == 1 else None,
+            )
+            for number in range(1, 401)
+        ]
+    )
     store.label([LabelItem(label=1, prediction_id=record(7).prediction_id)], "anna")
-    rows = read(store, share=0.05)
+    rows = read(store)
     assert len(rows) <= 100
     assert rows["alert"].sum() == 20
     assert rows.loc[record(7).prediction_id, WEIGHT] == 1.0
-    assert rows[rows["alert"] | rows["sampled"]][WEIGHT].unique().tolist() == [1.0]
+    telling = rows[rows["alert"] | (rows["review_rate"] > 0)]
+    assert (len(telling), telling[WEIGHT].unique().tolist()) == (40, [1.0])
     assert rows[WEIGHT].sum() == pytest.approx(400, rel=0.25)
-    pd.testing.assert_frame_equal(rows, read(store, share=0.05))
+    pd.testing.assert_frame_equal(rows, read(store))
 
 
 def decided(rows: int, seed: int = 1, **columns: Any) -> pd.DataFrame:
@@ -138,7 +147,7 @@ def decided(rows: int, seed: int = 1, **columns: Any) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame(rng.normal(size=(rows, 30)), columns=list(RAW_FEATURES))
     frame["Time"], frame["Amount"] = np.arange(rows) * 60.0, np.abs(frame["Amount"])
-    own = {"label": UNLABELLED, "alert": False, "sampled": False, WEIGHT: 1.0, **columns}
+    own = {"label": UNLABELLED, "alert": False, "review_rate": 0.0, WEIGHT: 1.0, **columns}
     return frame.assign(**{EVENT_TIME: pd.Timestamp(DAY) + pd.to_timedelta(np.linspace(0, 10, rows), unit="D"), **own})
 
 
@@ -179,10 +188,10 @@ def test_what_nobody_spoke_of_is_legitimate_and_weighs_what_the_sample_says(
     base: tuple[pd.DataFrame, IngestedMeta],
 ) -> None:
     # of 100 sampled approvals 5 are frauds, of 900 others 5 are known
-    label, sampled = np.full(1_000, UNLABELLED), np.arange(1_000) % 10 == 0
+    label, rate = np.full(1_000, UNLABELLED), np.where(np.arange(1_000) % 10 == 0, 0.1, 0.0)
     label[np.arange(0, 50, 10)] = 1
     label[np.arange(1, 51, 10)] = 1
-    built = build(*base, decided(1_000, label=label, sampled=sampled))
+    built = build(*base, decided(1_000, label=label, review_rate=rate))
     rows = built.frame[built.frame[EVENT_TIME] > pd.Timestamp(DAY)]
     assert built.sources.corrected_frauds == pytest.approx(50)
     assert built.sources.decided_unlabelled == 990

@@ -5,17 +5,21 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import insert
 
 from stores.decisions import (
     Chunk,
     DecisionRecord,
     DecisionStore,
     LabelItem,
+    PageFilter,
     migrate,
     migrations,
     open_engine,
     tables,
 )
+from stores.decisions.rows import to_row
+from stores.decisions.schema import predictions
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -71,9 +75,12 @@ def test_a_database_from_before_is_brought_up_to_date_with_what_it_holds(
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-    store = DecisionStore(engine)
-    record = make_record(received_at=DAY)
-    store.add([record])
+        alert = make_record(received_at=DAY, decision="REVIEW", review_rate=1.0)
+        approval = make_record(received_at=DAY + HOUR / 2)
+        old = [{name: value for name, value in to_row(r).items() if name != "review_rate"} for r in (alert, approval)]
+        connection.execute(insert(predictions), old)
     migrate(engine)
-    assert ids(store, DAY, DAY + HOUR) == [record.prediction_id]
+    store = DecisionStore(engine)
+    assert ids(store, DAY, DAY + HOUR) == [alert.prediction_id, approval.prediction_id]
+    assert [found.record for found in store.page(PageFilter(for_review=True)).items] == [alert]
     engine.dispose()

@@ -23,6 +23,7 @@ _rows = st.lists(
                 "hybrid_score": st.sampled_from(SCORES),
                 "decision": st.sampled_from(["APPROVE", "REVIEW", "DECLINE"]),
                 "model_version": st.sampled_from(["1", "2"]),
+                "review_rate": st.none() | st.just(0.5),
             }
         ),
         st.booleans(),
@@ -38,6 +39,7 @@ _filters = st.builds(
     score_from=st.none() | st.sampled_from(SCORES),
     score_below=st.none() | st.sampled_from(SCORES),
     labelled=st.none() | st.booleans(),
+    for_review=st.none() | st.booleans(),
     model_version=st.none() | st.just("2"),
 )
 
@@ -52,6 +54,7 @@ def expected(rows: list[tuple[DecisionRecord, bool]], wanted: PageFilter) -> lis
         and (wanted.score_from is None or record.hybrid_score >= wanted.score_from)
         and (wanted.score_below is None or record.hybrid_score < wanted.score_below)
         and (wanted.labelled is None or labelled == wanted.labelled)
+        and (wanted.for_review is None or (record.review_rate is not None) == wanted.for_review)
         and (wanted.model_version is None or record.model_version == wanted.model_version)
     ]
     key: Callable[[DecisionRecord], Any] = (

@@ -50,11 +50,16 @@ def test_any_row_is_found_by_both_its_names(store: DecisionStore, make_chunk: Ma
 
 
 def test_pages_show_alerts_and_the_sample(store: DecisionStore, make_chunk: MakeChunk) -> None:
-    chunk = make_chunk(rows=30, listed=frozenset({5}))
+    chunk = make_chunk(rows=30, sample=frozenset({5}), sample_rate=0.25)
     store.add_segment(chunk)
     shown = store.page(PageFilter()).items
     assert {found.record.prediction_id for found in shown} == {chunk.prediction_ids[row] for row in (1, 5, 11, 21)}
     assert store.find(chunk.prediction_ids[11]) in shown
+    rates = {found.record.prediction_id: found.record.review_rate for found in shown}
+    assert rates == {chunk.prediction_ids[row]: 0.25 if row == 5 else 1.0 for row in (1, 5, 11, 21)}
+    assert len(store.page(PageFilter(for_review=True)).items) == 4
+    (table,) = store.tables()
+    assert table["review_rate"].to_pylist() == [rates.get(name) for name in chunk.prediction_ids]
 
 
 def test_repeated_and_conflicting_rows(

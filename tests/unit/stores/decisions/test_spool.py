@@ -30,11 +30,14 @@ def test_what_comes_back_is_what_went_in(make_record: Make, make_chunk: Callable
     )
     assert decode(encode(record)[8:]) == record
     times = [None, datetime(2026, 5, 1, tzinfo=UTC)] * 5
-    chunk = make_chunk(rows=10, transaction_ids=["a", *[None] * 9], event_times=times, listed=frozenset({2}))
+    chunk = make_chunk(
+        rows=10, transaction_ids=["a", *[None] * 9], event_times=times, sample=frozenset({2}), sample_rate=0.5
+    )
     back = decode(encode(chunk)[8:])
     assert isinstance(back, Chunk)
     assert back.content == chunk.content
-    assert (back.shared, back.listed, back.prediction_ids) == (chunk.shared, chunk.listed, chunk.prediction_ids)
+    assert (back.shared, back.sample, back.sample_rate) == (chunk.shared, frozenset({2}), 0.5)
+    assert back.prediction_ids == chunk.prediction_ids
     assert back.digests == chunk.digests
 
 

@@ -1,0 +1,109 @@
+"""A real gateway process with a real model behind it, and a real headless Chromium in front."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.released import Version, fit_versions
+from tests.browser.traffic import keep_a_day
+from tests.browser.visits import Visit
+from tests.conftest import missing
+from tests.faults.processes import Gateway, free_port
+
+Visitor = Callable[..., Visit]
+MakeGateway = Callable[..., Gateway]
+Pictures = Callable[[Visit, str], None]
+
+
+@pytest.fixture(scope="session")
+def versions() -> list[Version]:
+    """Versions 1 and 2."""
+    return fit_versions()
+
+
+# Not for the session: Playwright keeps an event loop running, which other tests could not start theirs beside.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        missing("Chromium")
+    with sync_playwright() as playwright:
+        # Chromium's own sandbox does not work as root
+        launched = playwright.chromium.launch(
+            executable_path=chromium, args=["--disable-dev-shm-usage"], chromium_sandbox=os.geteuid() != 0
+        )
+        yield launched
+        launched.close()
+
+
+def _gateway(ends: ExitStack, folder: Path, version: Version, **environment: str) -> Gateway:
+    settings = {
+        "FRAUD_REQUIRE_KEYS": "false",
+        "FRAUD_BOOTSTRAP_KEY": "",
+        # no tracking server: the release pointer says which version is live
+        "FRAUD_TRACKING_URI": f"http://127.0.0.1:{free_port()}",
+        "FRAUD_MLFLOW_PAGE": "https://mlflow.example.org",
+    }
+    made = Gateway(folder, **(settings | environment))
+    ends.push(made)
+    version.publish(made.releases)
+    made.start()
+    made.wait_for_version(version.number)
+    return made
+
+
+@pytest.fixture(scope="package")
+def gateway(versions: list[Version], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A running gateway with version 1, open to its own machine, which tests share and leave as it is."""
+    with ExitStack() as ends:
+        yield _gateway(ends, tmp_path_factory.mktemp("gateway"), versions[0])
+
+
+@pytest.fixture(scope="package")
+def watched(versions: list[Version], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The same with a day of decisions in its database, which tests look at and leave as they are."""
+    with ExitStack() as ends:
+        made = _gateway(ends, tmp_path_factory.mktemp("watched"), versions[0])
+        keep_a_day(versions[0], made.state)
+        yield made
+
+
+@pytest.fixture
+def make_gateway(versions: list[Version], tmp_path: Path) -> Iterator[MakeGateway]:
+    """A gateway of the test's own, to stop, swap or lock; settings as keywords."""
+    with ExitStack() as ends:
+        yield partial(_gateway, ends, tmp_path, versions[0])
+
+
+@pytest.fixture
+def visit(browser: Browser, gateway: Gateway) -> Iterator[Visitor]:
+    """Opens tabs: `visit()`, `visit(width=360, scheme="dark")`, `visit(url=...)`; none may complain."""
+    visits: list[Visit] = []
+
+    def begin(url: str = gateway.url, **options: object) -> Visit:
+        visits.append(Visit(browser, url, **options))
+        return visits[-1]
+
+    yield begin
+    for one in visits:
+        one.check()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Pictures:
+    """Keeps a picture of the whole page under a name, for people: in the folder that FRAUD_TEST_PICTURES names."""
+    folder = Path(os.environ.get("FRAUD_TEST_PICTURES", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def take(tab: Visit, name: str) -> None:
+        path = folder / f"{name}.png"
+        tab.picture(path)
+        assert path.stat().st_size > 10_000
+
+    return take

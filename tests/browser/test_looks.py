@@ -1,0 +1,26 @@
+"""Views that show kept decisions, in every width and in light and dark."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.accessibility import overflow, violations
+from tests.browser.conftest import Pictures, Visitor
+from tests.browser.visits import SCHEMES, WIDTHS
+from tests.faults.processes import Gateway
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("view", ["review", "model", "watch"])
+def test_it_is_accessible_and_fits(
+    visit: Visitor, watched: Gateway, view: str, width: int, scheme: str, pictures: Pictures
+) -> None:
+    tab = visit(url=watched.url, width=width, scheme=scheme)
+    page = tab.open(view)
+    expect(page.locator(".chart").first).to_be_visible()
+    page.locator("details").first.locator("summary").click()
+    assert violations(page) == []
+    assert overflow(page) == 0
+    pictures(tab, f"{view}-{width}-{scheme}")

@@ -1,0 +1,63 @@
+"""The live version's card: lineage, figures, curves, another threshold, history."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import MakeGateway, Visitor
+from tests.browser.released import Version
+from tests.faults.processes import Gateway
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_card_says_where_the_version_comes_from(visit: Visitor, gateway: Gateway) -> None:
+    card = gateway.client.get("/model").json()["card"]
+    page = visit().open("model")
+    expect(page.locator(".lineage")).to_contain_text(card["data"]["digest"])
+    expect(page.locator(".lineage")).to_contain_text(card["lineage"]["git commit"])
+    figure = card["figures"]["average_precision"]
+    row = page.get_by_role("row", name="Average precision")
+    expect(row).to_contain_text(f"{figure['value']:.3g}")
+    expect(row).to_contain_text(f"{figure['low']:.3g} to {figure['high']:.3g}")
+    link = page.get_by_role("link", name="This version in MLflow")
+    expect(link).to_have_attribute("href", "https://mlflow.example.org/#/models/fraud-ensemble/versions/1")
+    curves = page.locator(".charts .chart")
+    expect(curves).to_have_count(3)
+    assert all(len(path.get_attribute("d") or "") > 20 for path in curves.locator("path.line").all())
+    page.get_by_text("As a table").nth(1).click()
+    table = page.get_by_role("region", name="Precision and recall, as a table")
+    expect(table.locator("tbody tr")).to_have_count(len(card["test_curve"]["recall"]))
+
+
+def test_the_slider_reads_the_curve_off(visit: Visitor, gateway: Gateway) -> None:
+    live = gateway.client.get("/model").json()
+    curve = live["card"]["what_if"]
+    page = visit().open("model")
+    slider = page.get_by_role("slider")
+    in_use = int(slider.input_value())
+    assert curve["threshold"][in_use] >= live["alert_threshold"] * (1 - 1e-5)
+    figures = page.locator(".panel", has=slider).locator(".figures")
+    expect(figures).to_contain_text("as in use")
+    slider.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    place = in_use + 10
+    expect(figures).to_contain_text(f"{curve['alerts_per_day'][place]:.3g} alerts".split()[0])
+    expect(figures).to_contain_text(f"{curve['recall'][place] * 100:.1f}".removesuffix(".0"))
+    expect(figures).to_contain_text("against in use")
+    said = slider.get_attribute("aria-valuetext") or ""
+    assert said.startswith(f"threshold {curve['threshold'][place]:.3g}")
+    page.get_by_role("button", name="Back to the threshold in use").click()
+    assert int(slider.input_value()) == in_use
+
+
+def test_history_and_a_version_that_goes_live_meanwhile(
+    visit: Visitor, make_gateway: MakeGateway, versions: list[Version]
+) -> None:
+    gateway = make_gateway()
+    page = visit(url=gateway.url).open("model")
+    history = page.get_by_role("region", name="History")
+    expect(history.locator("tbody tr")).to_have_count(1)
+    expect(page.get_by_text("MLflow is away: only the latest promotion is known.")).to_be_visible()
+    versions[1].publish(gateway.releases)
+    expect(page.get_by_role("heading", name="fraud-ensemble · version 2")).to_be_visible(timeout=60_000)

@@ -1,0 +1,173 @@
+"""One transaction: sample, paste, faults, answer."""
+
+import json
+import re
+import shlex
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ml_project.schema import RAW_FEATURES
+from tests.browser.accessibility import overflow, violations
+from tests.browser.conftest import Pictures, Visitor
+from tests.browser.released import Version
+from tests.browser.visits import SCHEMES, WIDTHS
+from tests.faults.processes import Gateway
+
+pytestmark = pytest.mark.slow
+
+
+def score_sample(page: Page, kind: str) -> None:
+    page.get_by_role("button", name=f"{kind} sample").click()
+    expect(page.locator(".notice")).to_contain_text("sample of the live version")
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(page.locator(".verdict")).to_be_visible()
+
+
+@pytest.fixture
+def sample(versions: list[Version]) -> dict[str, float]:
+    """The fraud of version 1's card."""
+    return versions[0].card.samples[1].transaction
+
+
+def test_a_fraudulent_sample_is_declined_with_reasons(
+    visit: Visitor, gateway: Gateway, versions: list[Version]
+) -> None:
+    page = visit().open("score")
+    score_sample(page, "Fraudulent")
+    panel = page.locator(".answer")
+    expect(panel.locator(".verdict .badge")).to_have_text("DECLINE")
+    prediction_id = panel.get_by_label("prediction id", exact=True).inner_text()
+    kept = gateway.client.get(f"/predictions/{prediction_id}").json()
+    assert kept["decision"] == "DECLINE"
+    alert, decline = (f"{threshold:.3g}" for threshold in asdict(versions[0].bundle.manifest.thresholds).values())
+    label = panel.get_by_role("img").get_attribute("aria-label")
+    assert label == f"Score {kept['hybrid_score']:.3g}; reviewed from {alert}, declined from {decline}"
+    bars = panel.locator(".signed-bars li")
+    assert bars.count() == len(kept["reasons"])
+    for place, reason in enumerate(kept["reasons"]):
+        assert reason["contribution"] > 0
+        expect(bars.nth(place)).to_contain_text(f"+{reason['contribution']:.3g} towards fraud")
+
+
+def test_a_legitimate_sample_is_approved_and_explained_too(visit: Visitor) -> None:
+    page = visit().open("score")
+    score_sample(page, "Legitimate")
+    expect(page.locator(".verdict .badge")).to_have_text("APPROVE")
+    expect(page.locator(".signed-bars li").first).to_be_visible()
+
+
+def test_the_curl_command_sends_the_same(visit: Visitor, gateway: Gateway, sample: dict[str, float]) -> None:
+    page = visit().open("score")
+    score_sample(page, "Fraudulent")
+    command = shlex.split(page.get_by_label("curl command", exact=True).inner_text().replace("\\\n", " "))
+    assert command[:2] == ["curl", "-sS"]
+    assert command[2] == f"{gateway.url}/predict?explain=true"
+    assert json.loads(command[command.index("-d") + 1]) == sample
+
+
+def spoilt(sample: dict[str, float]) -> dict[str, Any]:
+    return {name: value for name, value in sample.items() if name != "V7"} | {"V3": "many", "Amount": -5}
+
+
+def test_faults_stand_beside_their_fields(visit: Visitor, sample: dict[str, float]) -> None:
+    tab = visit()
+    tab.expect_complaint("422")
+    page = tab.open("score")
+    page.get_by_label("Or paste JSON").fill(json.dumps(spoilt(sample)))
+    page.get_by_role("button", name="Fill the form").click()
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(page.locator("#field-V7-fault")).to_have_text("Field required")
+    expect(page.locator("#field-V3-fault")).to_have_text("Input should be a valid number")
+    expect(page.locator("#field-Amount-fault")).to_have_text("Input should be greater than or equal to 0")
+    assert page.locator("[aria-invalid]").count() == 3
+    expect(page.locator("#field-Amount")).to_be_focused()
+    assert violations(page) == []
+    for name, value in (("V7", "1"), ("V3", "1"), ("Amount", "5")):
+        page.locator(f"#field-{name}").fill(value)
+    page.locator("#field-Amount").press("Enter")
+    expect(page.locator(".verdict")).to_be_visible()
+    assert page.locator("[aria-invalid]").count() == 0
+
+
+@pytest.mark.parametrize("form", ["json", "row", "row of the data set", "header and row"])
+def test_what_is_pasted_fills_the_form(visit: Visitor, sample: dict[str, float], form: str) -> None:
+    values = [sample[name] for name in RAW_FEATURES]
+    text = {
+        "json": json.dumps(sample | {"Class": 1, "transaction_id": "it's 1"}),
+        "row": ",".join(map(str, values)),
+        "row of the data set": ",".join([*map(str, values), '"1"']),
+        "header and row": "Class," + ",".join(RAW_FEATURES) + "\n1," + ",".join(map(str, values)),
+    }[form]
+    page = visit().open("score")
+    page.get_by_label("Or paste JSON").fill(text)
+    page.get_by_role("button", name="Fill the form").click()
+    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    for name in ("Time", "V1", "V28", "Amount"):
+        assert float(page.locator(f"#field-{name}").input_value()) == sample[name]
+    assert ("Ignored: Class" in page.locator(".notice").inner_text()) == (form in ("json", "header and row"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "This is not JSON"), ("1,2,3", "has 30 cells"), ("", "nothing to read")]
+)
+def test_what_cannot_be_read_is_said(visit: Visitor, text: str, said: str) -> None:
+    page = visit().open("score")
+    page.get_by_label("Or paste JSON").fill(text)
+    page.get_by_role("button", name="Fill the form").click()
+    expect(page.get_by_role("alert")).to_contain_text(said)
+
+
+def test_markup_in_data_stays_text(visit: Visitor, sample: dict[str, float]) -> None:
+    tab = visit()
+    tab.expect_complaint("422")
+    page = tab.open("score")
+    page.get_by_label("Or paste JSON").fill(
+        json.dumps(sample | {"V1": "<img src=x onerror=alert(1)>", "transaction_id": "<b>"})
+    )
+    page.get_by_role("button", name="Fill the form").click()
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(page.locator("#field-V1-fault")).to_have_text("Input should be a valid number")
+    assert page.locator("main img, main b").count() == 0
+
+
+def test_it_works_by_keyboard_alone(visit: Visitor) -> None:
+    page = visit().open("score")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Fraudulent sample")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    for _ in range(20):
+        if page.evaluate("document.activeElement.textContent") == "Score":
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    expect(page.locator(".verdict")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_is_accessible_and_fits(visit: Visitor, width: int, scheme: str, pictures: Pictures) -> None:
+    tab = visit(width=width, scheme=scheme)
+    page = tab.open("score")
+    score_sample(page, "Fraudulent")
+    page.locator("summary").click()
+    assert violations(page) == []
+    assert overflow(page) == 0
+    assert page.locator(":root").get_attribute("data-theme") == scheme
+    pictures(tab, f"score-one-{width}-{scheme}")
+
+
+def test_moments_are_local(visit: Visitor) -> None:
+    page = visit().open("score")
+    shown = page.locator("#status").inner_text()
+    moment = page.evaluate(
+        "fetch('health/ready').then(a => a.json()).then(r => new Date(r.loaded_at).toLocaleTimeString('en-GB'))"
+    )
+    assert re.search(rf"live since \d+ \w+ \d+, {moment}", shown)

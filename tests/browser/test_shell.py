@@ -1,0 +1,134 @@
+"""The frame around the views: status, keys, colours, addresses."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.accessibility import violations
+from tests.browser.conftest import MakeGateway, Visitor
+from tests.browser.released import Version
+from tests.faults.processes import KEY, ROOT, Gateway
+
+pytestmark = pytest.mark.slow
+
+
+def make_key(gateway: Gateway, scope: str) -> str:
+    """A new key, which the running gateway knows of."""
+    command = [sys.executable, "-m", "serving", "keys", "create", "--name", scope, "--scope", scope]
+    environment = os.environ | {"FRAUD_STATE_DIR": str(gateway.state)}
+    made = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    gateway.wait_until(lambda: gateway.client.get("/features", headers={"X-API-Key": made}).status_code != 401)
+    return made
+
+
+def test_status_shows_a_swap_while_the_page_is_open(
+    visit: Visitor, make_gateway: MakeGateway, versions: list[Version]
+) -> None:
+    gateway = make_gateway()
+    page = visit(url=gateway.url).open("score")
+    status = page.locator("#status")
+    expect(status).to_contain_text("Ready · version 1")
+    page.get_by_role("button", name="Fraudulent sample").click()
+    versions[1].publish(gateway.releases)
+    expect(status).to_contain_text("Ready · version 2")
+    expect(page.locator("#announcer")).to_have_text("Ready · version 2")
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(page.locator(".answer dl")).to_contain_text("Model version2")
+    decline = versions[1].bundle.manifest.thresholds.decline
+    expect(page.locator(".answer").get_by_role("img", name=f"declined from {decline:.3g}")).to_be_visible()
+
+
+def test_a_gateway_that_goes_away_comes_back_by_itself(visit: Visitor, make_gateway: MakeGateway) -> None:
+    gateway = make_gateway()
+    tab = visit(url=gateway.url)
+    tab.expect_complaint("ERR_|503")
+    page = tab.open("score")
+    page.get_by_role("button", name="Legitimate sample").click()
+    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    assert gateway.end(20) == 0
+    status = page.locator("#status")
+    expect(status).to_contain_text("The gateway does not answer")
+    assert violations(page) == []
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("The gateway does not answer.")
+    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    gateway.start()
+    expect(status).to_contain_text("Ready · version 1", timeout=60_000)
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(page.locator(".verdict")).to_be_visible()
+
+
+def test_a_key_is_asked_for_kept_in_the_tab_and_can_be_forgotten(visit: Visitor, make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(FRAUD_REQUIRE_KEYS="true", FRAUD_BOOTSTRAP_KEY=KEY)
+    tab = visit(url=gateway.url)
+    tab.expect_complaint("401")
+    page = tab.open("score")
+    page.get_by_role("button", name="Fraudulent sample").click()
+    dialog = page.get_by_role("dialog", name="API key")
+    expect(dialog).to_contain_text("This needs an API key with the scope “read”.")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_role("alert")).to_contain_text("This needs an API key")
+    page.get_by_role("button", name="Fraudulent sample").click()
+    page.get_by_label("Key, kept").fill(KEY)
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    page.get_by_role("button", name="Score", exact=True).click()
+    command = page.get_by_label("curl command", exact=True)
+    expect(command).to_contain_text('-H "X-API-Key: $FRAUD_API_KEY"')
+    assert KEY not in page.content()
+    page.reload()
+    page.get_by_role("button", name="Fraudulent sample").click()
+    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    page.get_by_role("button", name="API key").click()
+    page.get_by_role("button", name="Forget the key").click()
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(dialog).to_contain_text("the scope “predict”")
+
+
+def test_a_key_without_the_scope_says_which_is_missing(visit: Visitor, make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(FRAUD_REQUIRE_KEYS="true", FRAUD_BOOTSTRAP_KEY=KEY)
+    key = make_key(gateway, "read")
+    tab = visit(url=gateway.url)
+    tab.expect_complaint("401|403")
+    page = tab.open("score")
+    page.get_by_role("button", name="API key").click()
+    page.get_by_label("Key, kept").fill(key)
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Fraudulent sample").click()
+    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(page.get_by_role("dialog")).to_contain_text("The key in use lacks the scope “predict”.")
+
+
+@pytest.mark.parametrize("path", ["/", "/ui", "/ui/", "/#/nothing", "/ui#/file"])
+def test_every_address_of_the_page_works(visit: Visitor, path: str) -> None:
+    tab = visit()
+    tab.page.goto(tab.url + path)
+    view = "Score a file" if path.endswith("file") else "Score one"
+    expect(tab.page.get_by_role("heading", level=1)).to_have_text(view)
+    expect(tab.page).to_have_title(f"{view} · Card fraud")
+    expect(tab.page.get_by_role("link", name=view)).to_have_attribute("aria-current", "page")
+
+
+def test_colours_can_be_switched_and_stay(visit: Visitor) -> None:
+    page = visit(scheme="dark").open("score")
+    root = page.locator(":root")
+    expect(root).to_have_attribute("data-theme", "dark")
+    page.get_by_role("button", name="Switch to light colours").click()
+    expect(root).to_have_attribute("data-theme", "light")
+    page.reload()
+    expect(root).to_have_attribute("data-theme", "light")
+
+
+def test_a_view_that_cannot_be_loaded_says_so(visit: Visitor, make_gateway: MakeGateway) -> None:
+    gateway = make_gateway()
+    tab = visit(url=gateway.url)
+    tab.expect_complaint("ERR_|Failed to fetch dynamically")
+    page = tab.open("score")
+    gateway.kill()
+    page.get_by_role("link", name="Score a file").click()
+    expect(page.get_by_role("alert")).to_contain_text("could not be loaded")

@@ -1,0 +1,94 @@
+// Scales, ticks and the frame that every chart with two axes is drawn into. Sizes are pixels: text never shrinks.
+import { s } from "../dom.js";
+import { significant } from "../format.js";
+
+const MARGIN = { top: 12, right: 24, bottom: 24, left: 58 };
+const TITLE = 16;
+const MINUTE = 60_000;
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 5760, 10_080].map((step) => step * MINUTE);
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+/** A function from values to pixels. */
+export function scale({ min, max, log }, from, to) {
+  const place = log ? (value) => Math.log10(Math.max(value, min)) : (value) => value;
+  const low = place(min);
+  const span = place(max) - low || 1;
+  return (value) => from + ((place(value) - low) / span) * (to - from);
+}
+
+/** Round values between two ends, about `count` of them. */
+export function ticks({ min, max, log, time }, count) {
+  if (log) {
+    return decades(min, max, count);
+  }
+  const span = max - min || 1;
+  const step = time ? STEPS.find((each) => span / each <= count) || STEPS.at(-1) : roundStep(span / count);
+  const shift = time ? new Date(min).getTimezoneOffset() * MINUTE : 0; // round in local time
+  const found = [];
+  for (let at = Math.ceil((min - shift) / step) * step + shift; at <= max + step * 1e-9; at += step) {
+    found.push(Math.abs(at) < step * 1e-9 ? 0 : at);
+  }
+  return found;
+}
+
+/** A moment (milliseconds) as an axis shows it. */
+export function clockTime(value) {
+  const midnight = new Date(value).getHours() === 0 && new Date(value).getMinutes() === 0;
+  return midnight ? date.format(value) : clock.format(value);
+}
+
+/**
+ * An SVG with grid, axes and labels, and the scales to draw into it.
+ * @param {string} label what the chart shows, for those who cannot see it
+ * @param {number} width in pixels
+ * @param {number} height in pixels
+ * @param {Object} x {min, max, log?, time?, label, format?}
+ * @param {Object} y the same
+ */
+export function frame(label, width, height, x, y) {
+  const [left, right] = [MARGIN.left, width - MARGIN.right];
+  const [top, bottom] = [MARGIN.top, height - MARGIN.bottom - (x.label ? TITLE : 0)];
+  const [sx, sy] = [scale(x, left, right), scale(y, bottom, top)];
+  const format = (axis) => axis.format || (axis.time ? clockTime : (value) => significant(value, 3));
+  const across = ticks(x, Math.max(2, Math.floor((right - left) / 80)));
+  const up = ticks(y, Math.max(2, Math.floor((bottom - top) / 44)));
+  const svg = s("svg", { class: "chart", role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}`, width, height },
+    up.map((value) => [
+      s("line", { class: "grid", x1: left, x2: right, y1: sy(value), y2: sy(value) }),
+      s("text", { x: left - 8, y: sy(value) + 4, "text-anchor": "end" }, format(y)(value)),
+    ]),
+    s("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }),
+    across.map((value) => [
+      s("line", { class: "axis", x1: sx(value), x2: sx(value), y1: bottom, y2: bottom + 4 }),
+      s("text", { x: sx(value), y: bottom + 17, "text-anchor": "middle" }, format(x)(value)),
+    ]),
+    x.label && s("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, x.label));
+  return { svg, sx, sy, left, right, top, bottom };
+}
+
+/** A line across at a value, with its name. */
+export function threshold({ svg, sx, sy, left, right, top, bottom }, { x, y, kind, name }) {
+  const [x1, x2, y1, y2] = x === undefined ? [left, right, sy(y), sy(y)] : [sx(x), sx(x), top, bottom];
+  svg.append(s("line", { class: `mark ${kind}`, x1, x2, y1, y2 }));
+  if (name) {
+    svg.append(s("text", { class: kind, x: x === undefined ? right : x1 + 4, y: x === undefined ? y1 - 4 : top + 10,
+      "text-anchor": x === undefined ? "end" : "start" }, name));
+  }
+}
+
+function decades(min, max, count) {
+  const [low, high] = [Math.ceil(Math.log10(min) - 1e-9), Math.floor(Math.log10(max) + 1e-9)];
+  const step = Math.max(1, Math.ceil((high - low) / count));
+  const found = [];
+  for (let power = low; power <= high; power += step) {
+    found.push(10 ** power);
+  }
+  return found;
+}
+
+function roundStep(rough) {
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999) * power;
+}
+

@@ -1,0 +1,66 @@
+// Numbers, amounts and moments as people read them: in the browser's language and time zone.
+
+const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+let money = moneyIn("EUR");
+
+function moneyIn(currency) {
+  return new Intl.NumberFormat(undefined, { style: "currency", currency });
+}
+
+/** Which currency amounts are in; app.js says so once. */
+export function useCurrency(code) {
+  money = moneyIn(code);
+}
+
+/** 1234.5 as 1,234.50 with its currency. */
+export function amount(value) {
+  return money.format(value);
+}
+
+/** 1234567 as 1,234,567. */
+export function integer(value) {
+  return whole.format(value);
+}
+
+/** 1234567 as 1.2M. */
+export function short(value) {
+  return compact.format(value);
+}
+
+/** A number with some significant digits; very small and large ones as powers of ten. */
+export function significant(value, digits = 3) {
+  if (value !== 0 && (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e7)) {
+    return value.toExponential(digits - 1).replace("e+", "e");
+  }
+  return new Intl.NumberFormat(undefined, { maximumSignificantDigits: digits }).format(value);
+}
+
+/** 0.1234 as 12.3 %; what is not 0 never shows as 0 %, what is not 1 never as 100 %. */
+export function percent(value) {
+  const digits = value > 0 && value < 0.001 ? 4 : value > 0.999 && value < 1 ? 3 : 1;
+  if (value > 0 && value < 1e-6) {
+    return "< 0.0001 %";
+  }
+  return `${new Intl.NumberFormat(undefined, { maximumFractionDigits: digits }).format(value * 100)} %`;
+}
+
+/** An ISO moment, in local time. */
+export function dateTime(iso) {
+  return moment.format(new Date(iso));
+}
+
+/** 90 as 1 min 30 s; 0.25 as 0.3 s. */
+export function duration(seconds) {
+  if (seconds < 60) {
+    return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  }
+  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+/** 1500000 as 1.5 MB. */
+export function bytes(count) {
+  const step = count < 1e3 ? 0 : count < 1e6 ? 1 : count < 1e9 ? 2 : 3;
+  return `${(count / 1000 ** step).toFixed(step < 2 ? 0 : 1)} ${["B", "kB", "MB", "GB"][step]}`;
+}

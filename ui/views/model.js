@@ -1,0 +1,59 @@
+// The live version's card: what it learnt from, how good it is, what another threshold would do, how it came to answer.
+import { fill, h } from "../dom.js";
+import { errorNotice } from "./parts/notice.js";
+import { curvesOf } from "./model/curves.js";
+import { historyOf } from "./model/history.js";
+import { figuresOf, headOf, lineageOf, policiesOf } from "./model/card.js";
+import { whatIf } from "./model/what_if.js";
+
+const AGAIN = 10_000;
+
+/** Mounts the view; a version that goes live meanwhile takes the old one's place. */
+export async function mount(root, { api, settings, status }) {
+  const ending = new AbortController();
+  const body = h("div", { class: "view" });
+  let shown = null;
+  let parts = [];
+  let again = null;
+  fill(root, h("h1", {}, "Model"), body);
+
+  async function load() {
+    clearTimeout(again);
+    let live;
+    let history;
+    try {
+      [live, history] = await Promise.all([
+        api.get("model", { signal: ending.signal }),
+        api.get("model/history", { signal: ending.signal }).catch((error) => ({ error })),
+      ]);
+    } catch (error) {
+      if (error.name !== "AbortError") {
+        fill(body, errorNotice(error));
+        if (![401, 403].includes(error.status)) {
+          again = setTimeout(load, AGAIN); // a card may be fetched some seconds after its version went live
+        }
+      }
+      return;
+    }
+    parts.forEach((part) => part.end());
+    const curves = curvesOf(live);
+    const slider = whatIf(live);
+    parts = [curves, slider];
+    shown = live.digest;
+    fill(body, headOf(live, settings), figuresOf(live.card), slider.element, curves.element, policiesOf(live),
+      lineageOf(live.card, settings), historyOf(history));
+  }
+
+  const forget = status.subscribe(({ state, digest }) => {
+    if (state === "ready" && digest !== shown) {
+      load();
+    }
+  });
+  await load();
+  return () => {
+    forget();
+    clearTimeout(again);
+    ending.abort();
+    parts.forEach((part) => part.end());
+  };
+}

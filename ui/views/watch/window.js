@@ -1,0 +1,26 @@
+// What the charts over time have in common.
+import { dateTime } from "../../format.js";
+
+/** The axis of a window. */
+export function timeAxis({ since, until }) {
+  return { min: Date.parse(since), max: Date.parse(until), time: true };
+}
+
+/** Buckets as [{from, to, middle, bucket}], in milliseconds. */
+export function spans({ buckets, bucket_seconds: seconds }) {
+  return buckets.map((bucket) => {
+    const from = Date.parse(bucket.since);
+    return { from, to: from + seconds * 1000, middle: from + seconds * 500, bucket };
+  });
+}
+
+/** A round number that is no less than any of these, and more than 0. */
+export function top(values) {
+  return Math.max(1e-9, ...values) * 1.08;
+}
+
+/** When a bucket begins, for a table. */
+export function beginning(from) {
+  return dateTime(new Date(from).toISOString());
+}
+
