@@ -30,7 +30,7 @@ class Correction:
     known : float
         Frauds that are known among them.
     sampled, sampled_frauds : int
-        Those in the random sample, and the frauds found there.
+        Those in the random sample, and the frauds found there; no weights.
     frauds : float
         Frauds that approvals now count for; ``known`` where the sample finds no more.
     weight : (n,)
@@ -51,24 +51,27 @@ class Correction:
 
 
 def corrected(
-    alert: NDArray[np.bool_], fraud: NDArray[np.bool_], sampled: NDArray[np.bool_], weight: NDArray[np.float64]
+    alert: NDArray[np.bool_], fraud: NDArray[np.bool_], rate: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> Correction:
     """Weights that give frauds among approvals their true share.
 
     Parameters
     ----------
-    alert, fraud, sampled : (n,)
-        Not approved; known as fraud (whatever nobody spoke of in time is not); in the random review sample.
+    alert, fraud : (n,)
+        Not approved; known as fraud (whatever nobody spoke of in time is not).
+    rate : (n,)
+        Of approvals in the random review sample, the probability that they were drawn; 0 of all others.
     weight : (n,)
         What each row stands for so far; 1 for frauds and for the sample.
     """
     approved = ~alert
-    inside = approved & sampled
+    inside = approved & (rate > 0)
     approvals, known = float(weight[approved].sum()), float(weight[approved & fraud].sum())
     seen, found = int(inside.sum()), int((inside & fraud).sum())
     frauds = known
     if found and _chance_of(found, round(known), seen / approvals) < CHANCE:
-        frauds = max(known, approvals * found / seen)
+        stands_for = 1 / rate[inside]
+        frauds = max(known, approvals * float(stands_for[fraud[inside]].sum() / stands_for.sum()))
     scaled = weight.copy()
     if frauds > known:
         scaled[approved & fraud] *= frauds / known

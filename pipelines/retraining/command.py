@@ -14,9 +14,9 @@ Reason = Annotated[Literal["schedule", "drift", "manual"], typer.Option(help="Wh
 def retrain(reason: Reason = "manual", data: Data = None, trials: Trials = None, timeout: Timeout = None) -> None:
     """Train again on base data (--data) and the gateway's labelled decisions; promote the result if it is not worse.
 
-    Learns from decisions (FRAUD_DATABASE_URL) older than FRAUD_LABEL_DELAY_DAYS: with the newest label of each
-    transaction, as legitimate where nobody gave one, weighted by what the random review of approvals found
-    (FRAUD_REVIEW_SHARE). Tuning starts from the champion's settings. Then as `main`: validate, train, threshold, gate.
+    Learns from decisions (FRAUD_DATABASE_URL) on transactions older than FRAUD_LABEL_DELAY_DAYS: with the newest label
+    of each, as legitimate where nobody gave one, weighted by what the random review of approvals found. Tuning starts
+    from the champion's settings. Then as `main`: validate, train, threshold, gate.
     What the gate refuses becomes Challenger, traffic sees nothing of it.
 
     Killed, the same command goes on where it stopped (for a day). Two never run at once: the second ends with exit 3;

@@ -103,8 +103,8 @@ def build(base: pd.DataFrame, meta: IngestedMeta, decided: pd.DataFrame, base_un
     again = there.isin(here).to_numpy()
     label = _labels(decided["label"].to_numpy(), here, pd.Series(base[LABEL].to_numpy(), index=there))
     fraud = label == 1
-    alert, sampled = decided["alert"].to_numpy(), decided["sampled"].to_numpy()
-    correction = corrected(alert, fraud, sampled, decided[WEIGHT].to_numpy())
+    alert = decided["alert"].to_numpy()
+    correction = corrected(alert, fraud, decided["review_rate"].to_numpy(), decided[WEIGHT].to_numpy())
     rows = decided.assign(**{LABEL: fraud.astype(np.int8), WEIGHT: correction.weight})
     columns = [*CLEAN_COLUMNS, EVENT_TIME]
     together = pd.concat([base.loc[~again, columns], rows[columns]], ignore_index=True)

@@ -15,7 +15,7 @@ MOST_ROWS: Final = 500_000
 """Rows held; beyond them, approvals that nobody spoke of are thinned and the rest of them weigh more."""
 
 UNLABELLED: Final = -1
-_OWN: Final = ["received_at", "labelled_at", "label", "alert", "sampled", "repeated"]
+_NO_MORE: Final = ["received_at", "labelled_at", "repeated"]
 
 
 def read_decided(tables: Iterable[Any], seed: int = 0) -> pd.DataFrame:
@@ -32,7 +32,8 @@ def read_decided(tables: Iterable[Any], seed: int = 0) -> pd.DataFrame:
     -------
     DataFrame
         The 30 raw fields, ``event_time`` (receipt where the client gave none), ``label`` (-1 without one), ``alert``,
-        ``sampled`` (in the random review sample) and ``Weight`` (what the row stands for), by name of the transaction.
+        ``review_rate`` (the probability with which an approval was drawn for review; 0 where it was not) and ``Weight``
+        (what the row stands for), by name of the transaction.
     """
     rng = np.random.default_rng(seed)
     held, waiting = _rows(_empty()), []
@@ -54,7 +55,6 @@ def _rows(table: Any) -> pd.DataFrame:
     conflicting = table["conflicts_with"].is_valid()
     refused = compute.and_(compute.and_(conflicting, table["segment_id"].is_valid()), compute.invert(table["spooled"]))
     table = table.filter(compute.invert(refused))
-    alert = compute.not_equal(table["decision"], pa.scalar(str(Decision.APPROVE)))
     times = {
         EVENT_TIME: compute.coalesce(table["event_time"], table["received_at"]),
         "received_at": table["received_at"],
@@ -63,8 +63,8 @@ def _rows(table: Any) -> pd.DataFrame:
     names = compute.coalesce(table["transaction_id"], table["prediction_id"]).to_pylist()
     own = {
         "label": table["label"].fill_null(UNLABELLED).to_numpy(),
-        "alert": alert.to_numpy(),
-        "sampled": compute.and_(table["review_rate"].is_valid(), compute.invert(alert)).to_numpy(),
+        "alert": compute.not_equal(table["decision"], pa.scalar(str(Decision.APPROVE))).to_numpy(),
+        "review_rate": table["review_rate"].fill_null(0.0).to_numpy(),
         "repeated": compute.or_(table["duplicate_of"].is_valid(), table["conflicts_with"].is_valid()).to_numpy(),
         WEIGHT: np.ones(len(table)),
     }
@@ -75,7 +75,7 @@ def _rows(table: Any) -> pd.DataFrame:
 
 def _thinned(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     while len(rows) > MOST_ROWS:
-        plain = ~rows["alert"] & ~rows["sampled"] & (rows["label"] == UNLABELLED)
+        plain = ~rows["alert"] & (rows["review_rate"] == 0) & (rows["label"] == UNLABELLED)
         kept = ~plain | (rng.random(len(rows)) < 0.5)
         if kept.all():
             break
@@ -90,6 +90,4 @@ def _one_each(rows: pd.DataFrame) -> pd.DataFrame:
     firsts = ordered[~ordered.index.duplicated(keep="first")].sort_values(EVENT_TIME, kind="stable")
     label = newest.reindex(firsts.index).fillna(UNLABELLED).astype(np.int8)
     dated = firsts[EVENT_TIME].dt.tz_localize("UTC")
-    return firsts.drop(columns=[*_OWN, EVENT_TIME]).assign(
-        **{EVENT_TIME: dated, "label": label, "alert": firsts["alert"], "sampled": firsts["sampled"]}
-    )
+    return firsts.drop(columns=_NO_MORE).assign(**{EVENT_TIME: dated, "label": label})

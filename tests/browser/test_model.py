@@ -60,4 +60,4 @@ def test_history_and_a_version_that_goes_live_meanwhile(
     expect(history.locator("tbody tr")).to_have_count(1)
     expect(page.get_by_text("MLflow is away: only the latest promotion is known.")).to_be_visible()
     versions[1].publish(gateway.releases)
-    expect(page.get_by_role("heading", name="fraud-ensemble · version 2")).to_be_visible()
+    expect(page.get_by_role("heading", name="fraud-ensemble · version 2")).to_be_visible(timeout=60_000)

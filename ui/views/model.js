@@ -6,15 +6,19 @@ import { historyOf } from "./model/history.js";
 import { figuresOf, headOf, lineageOf, policiesOf } from "./model/card.js";
 import { whatIf } from "./model/what_if.js";
 
+const AGAIN = 10_000;
+
 /** Mounts the view; a version that goes live meanwhile takes the old one's place. */
 export async function mount(root, { api, settings, status }) {
   const ending = new AbortController();
   const body = h("div", { class: "view" });
   let shown = null;
   let parts = [];
+  let again = null;
   fill(root, h("h1", {}, "Model"), body);
 
   async function load() {
+    clearTimeout(again);
     let live;
     let history;
     try {
@@ -25,6 +29,9 @@ export async function mount(root, { api, settings, status }) {
     } catch (error) {
       if (error.name !== "AbortError") {
         fill(body, errorNotice(error));
+        if (![401, 403].includes(error.status)) {
+          again = setTimeout(load, AGAIN); // a card may be fetched some seconds after its version went live
+        }
       }
       return;
     }
@@ -45,6 +52,7 @@ export async function mount(root, { api, settings, status }) {
   await load();
   return () => {
     forget();
+    clearTimeout(again);
     ending.abort();
     parts.forEach((part) => part.end());
   };

@@ -9,9 +9,9 @@ NEITHER = False, False, False
 
 
 def rows(*parts: tuple[int, bool, bool, bool]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Columns of so many rows that are (alert, fraud, sampled)."""
+    """Columns of so many rows that are (alert, fraud, sampled), one in ten of the approvals drawn."""
     alert, fraud, sampled = (np.concatenate([np.full(part[0], part[k]) for part in parts]) for k in (1, 2, 3))
-    return alert, fraud, sampled, np.ones(len(alert))
+    return alert, fraud, np.where(sampled, 0.1, 0.0), np.ones(len(alert))
 
 
 def test_the_sample_tells_how_many_frauds_approvals_count_for() -> None:
@@ -39,10 +39,21 @@ def test_known_frauds_are_never_scaled_down() -> None:
     assert (found.frauds, found.applied) == (50, False)
 
 
+def test_a_sample_drawn_at_changing_rates_counts_each_as_what_it_stands_for() -> None:
+    alert, fraud, rate, weight = rows((8, False, True, True), (92, False, False, True), (900, *NEITHER))
+    rate[:4] = rate[8:54] = 0.2
+    rate[4:8] = rate[54:100] = 0.05
+    found = corrected(alert, fraud, rate, weight)
+    # 4 of 50 at either rate
+    assert found.frauds == pytest.approx(1_000 * (4 / 0.2 + 4 / 0.05) / (50 / 0.2 + 50 / 0.05))
+    rate[4:8], rate[54:100] = 0.2, 0.2
+    assert corrected(alert, fraud, rate, weight).frauds == pytest.approx(80)
+
+
 def test_thinned_approvals_count_as_what_they_stand_for() -> None:
-    alert, fraud, sampled, weight = rows((5, False, True, True), (95, False, False, True), (450, *NEITHER))
+    alert, fraud, rate, weight = rows((5, False, True, True), (95, False, False, True), (450, *NEITHER))
     weight[100:] = 2.0
-    found = corrected(alert, fraud, sampled, weight)
+    found = corrected(alert, fraud, rate, weight)
     assert found.approvals == 1_000
     assert found.frauds == pytest.approx(50)
     assert found.weight[fraud].sum() == pytest.approx(50)
@@ -65,16 +76,16 @@ def reviewed(truth: np.ndarray, seed: int, reported: float) -> tuple[np.ndarray,
     """Alerts that miss half of all frauds, and labels from alerts, the random sample and customers' reports."""
     rng = np.random.default_rng(seed)
     alert = np.where(truth, rng.random(len(truth)) < 0.5, rng.random(len(truth)) < 0.001)
-    sampled = np.zeros(len(truth), dtype=bool)
-    sampled[drawn_for_review([f"{seed}-{row}" for row in range(len(truth))], 0.05)] = True
-    return alert, truth & (alert | sampled | (rng.random(len(truth)) < reported)), sampled, np.ones(len(truth))
+    rate = np.zeros(len(truth))
+    rate[drawn_for_review([f"{seed}-{row}" for row in range(len(truth))], 0.05)] = 0.05
+    return alert, truth & (alert | (rate > 0) | (rng.random(len(truth)) < reported)), rate, np.ones(len(truth))
 
 
 def test_the_true_fraud_rate_is_recovered_on_simulated_traffic(truth: np.ndarray) -> None:
     ratios, naive = [], []
     for seed in range(20):
-        alert, known, sampled, weight = reviewed(truth, seed, reported=0.1)
-        found = corrected(alert, known, sampled, weight)
+        alert, known, rate, weight = reviewed(truth, seed, reported=0.1)
+        found = corrected(alert, known, rate, weight)
         assert found.applied
         ratios.append(found.weight[known].sum() / truth.sum())
         naive.append(known.sum() / truth.sum())

@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -110,26 +109,35 @@ def test_bulk_rows_count_and_refused_ones_do_not(store: DecisionStore) -> None:
     assert bulk.prediction_ids[2] in rows.index
 
 
-def test_the_random_sample_is_the_gateway_s(store: DecisionStore) -> None:
+def test_the_random_sample_is_what_the_gateway_drew(store: DecisionStore) -> None:
     store.add([record(1), record(2, review_rate=0.01), record(3, decision="REVIEW", review_rate=1.0)])
-    bulk = chunk(3, decisions=["APPROVE", "APPROVE", "REVIEW"], sample=frozenset({1}), sample_rate=0.01)
-    store.add_segment(bulk)
-    rows = read(store)
-    assert set(rows.index[rows["sampled"]]) == {record(2).prediction_id, bulk.prediction_ids[1]}
+    store.add_segment(chunk(3, sample=frozenset({1}), sample_rate=0.05))
+    rows = read(store).sort_values("Amount")
+    assert rows["review_rate"].tolist() == [0, 0.01, 1.0, 0, 0.05, 0]
+    assert rows["alert"].tolist() == [False, False, True, False, False, False]
 
 
 def test_too_many_rows_are_thinned_and_those_that_tell_something_stay(
     store: DecisionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decided_module, "MOST_ROWS", 100)
-    kept = [record(number, decision="REVIEW" if number % 20 == 0 else "APPROVE") for number in range(1, 401)]
-    store.add([replace(each, review_rate=0.05) if place % 20 == 5 else each for place, each in enumerate(kept)])
+    store.add(
+        [
+            record(
+                number,
+                decision="REVIEW" if number % 20 == 0 else "APPROVE",
+                review_rate=0.05 if number % 20 == 1 else None,
+            )
+            for number in range(1, 401)
+        ]
+    )
     store.label([LabelItem(label=1, prediction_id=record(7).prediction_id)], "anna")
     rows = read(store)
     assert len(rows) <= 100
-    assert (rows["alert"].sum(), rows["sampled"].sum()) == (20, 20)
+    assert rows["alert"].sum() == 20
     assert rows.loc[record(7).prediction_id, WEIGHT] == 1.0
-    assert rows[rows["alert"] | rows["sampled"]][WEIGHT].unique().tolist() == [1.0]
+    telling = rows[rows["alert"] | (rows["review_rate"] > 0)]
+    assert (len(telling), telling[WEIGHT].unique().tolist()) == (40, [1.0])
     assert rows[WEIGHT].sum() == pytest.approx(400, rel=0.25)
     pd.testing.assert_frame_equal(rows, read(store))
 
@@ -139,7 +147,7 @@ def decided(rows: int, seed: int = 1, **columns: Any) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame(rng.normal(size=(rows, 30)), columns=list(RAW_FEATURES))
     frame["Time"], frame["Amount"] = np.arange(rows) * 60.0, np.abs(frame["Amount"])
-    own = {"label": UNLABELLED, "alert": False, "sampled": False, WEIGHT: 1.0, **columns}
+    own = {"label": UNLABELLED, "alert": False, "review_rate": 0.0, WEIGHT: 1.0, **columns}
     return frame.assign(**{EVENT_TIME: pd.Timestamp(DAY) + pd.to_timedelta(np.linspace(0, 10, rows), unit="D"), **own})
 
 
@@ -180,10 +188,10 @@ def test_what_nobody_spoke_of_is_legitimate_and_weighs_what_the_sample_says(
     base: tuple[pd.DataFrame, IngestedMeta],
 ) -> None:
     # of 100 sampled approvals 5 are frauds, of 900 others 5 are known
-    label, sampled = np.full(1_000, UNLABELLED), np.arange(1_000) % 10 == 0
+    label, rate = np.full(1_000, UNLABELLED), np.where(np.arange(1_000) % 10 == 0, 0.1, 0.0)
     label[np.arange(0, 50, 10)] = 1
     label[np.arange(1, 51, 10)] = 1
-    built = build(*base, decided(1_000, label=label, sampled=sampled))
+    built = build(*base, decided(1_000, label=label, review_rate=rate))
     rows = built.frame[built.frame[EVENT_TIME] > pd.Timestamp(DAY)]
     assert built.sources.corrected_frauds == pytest.approx(50)
     assert built.sources.decided_unlabelled == 990
