@@ -42,7 +42,7 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-def _gateway(ends: ExitStack, folder: Path, version: Version, **environment: str) -> Gateway:
+def started_gateway(ends: ExitStack, folder: Path, version: Version, **environment: str) -> Gateway:
     settings = {
         "FRAUD_REQUIRE_KEYS": "false",
         "FRAUD_BOOTSTRAP_KEY": "",
@@ -62,14 +62,14 @@ def _gateway(ends: ExitStack, folder: Path, version: Version, **environment: str
 def gateway(versions: list[Version], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A running gateway with version 1, open to its own machine, which tests share and leave as it is."""
     with ExitStack() as ends:
-        yield _gateway(ends, tmp_path_factory.mktemp("gateway"), versions[0])
+        yield started_gateway(ends, tmp_path_factory.mktemp("gateway"), versions[0])
 
 
 @pytest.fixture(scope="package")
 def watched(versions: list[Version], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The same with a day of decisions in its database, which tests look at and leave as they are."""
     with ExitStack() as ends:
-        made = _gateway(ends, tmp_path_factory.mktemp("watched"), versions[0])
+        made = started_gateway(ends, tmp_path_factory.mktemp("watched"), versions[0])
         keep_a_day(versions[0], made.state)
         yield made
 
@@ -78,7 +78,7 @@ def watched(versions: list[Version], tmp_path_factory: pytest.TempPathFactory) -
 def make_gateway(versions: list[Version], tmp_path: Path) -> Iterator[MakeGateway]:
     """A gateway of the test's own, to stop, swap or lock; settings as keywords."""
     with ExitStack() as ends:
-        yield partial(_gateway, ends, tmp_path, versions[0])
+        yield partial(started_gateway, ends, tmp_path, versions[0])
 
 
 @pytest.fixture
