@@ -36,9 +36,11 @@ def test_numbers_never_pretend(page: Page) -> None:
         ("percent", 1): "100 %",
         ("significant", 1.45e-6): "1.45e-6",
         ("significant", 0.19369): "0.194",
+        ("significant", 1e-5): "1e-5",
         ("significant", 0): "0",
         ("integer", 1234567): "1,234,567",
         ("amount", 1234.5): "€1,234.50",
+        ("total", 1234567.8): "€1,234,568",
         ("duration", 90): "1 min 30 s",
         ("bytes", 56_900_000): "56.9 MB",
     }
