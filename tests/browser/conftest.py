@@ -28,16 +28,14 @@ def versions() -> list[Version]:
 
 
 # Not for the session: Playwright keeps an event loop running, which other tests could not start theirs beside.
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    chromium = next(found, None)
     if chromium is None:
         missing("Chromium")
     with sync_playwright() as playwright:
-        # Chromium's own sandbox does not work as root
-        launched = playwright.chromium.launch(
-            executable_path=chromium, args=["--disable-dev-shm-usage"], chromium_sandbox=os.geteuid() != 0
-        )
+        launched = playwright.chromium.launch(executable_path=chromium, args=["--disable-dev-shm-usage"])
         yield launched
         launched.close()
 
@@ -58,7 +56,7 @@ def started_gateway(ends: ExitStack, folder: Path, version: Version, **environme
     return made
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def gateway(versions: list[Version], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A running gateway with version 1, open to its own machine, which tests share and leave as it is."""
     with ExitStack() as ends:
