@@ -3,20 +3,26 @@
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-let money = moneyIn("EUR");
+let [money, wholeMoney] = moneyIn("EUR");
 
 function moneyIn(currency) {
-  return new Intl.NumberFormat(undefined, { style: "currency", currency });
+  const style = { style: "currency", currency };
+  return [style, { ...style, maximumFractionDigits: 0 }].map((options) => new Intl.NumberFormat(undefined, options));
 }
 
 /** Which currency amounts are in; app.js says so once. */
 export function useCurrency(code) {
-  money = moneyIn(code);
+  [money, wholeMoney] = moneyIn(code);
 }
 
 /** 1234.5 as 1,234.50 with its currency. */
 export function amount(value) {
   return money.format(value);
+}
+
+/** A sum of many amounts, without its cents. */
+export function total(value) {
+  return wholeMoney.format(value);
 }
 
 /** 1234567 as 1,234,567. */
@@ -32,7 +38,7 @@ export function short(value) {
 /** A number with some significant digits; very small and large ones as powers of ten. */
 export function significant(value, digits = 3) {
   if (value !== 0 && (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e7)) {
-    return value.toExponential(digits - 1).replace("e+", "e");
+    return value.toExponential(digits - 1).replace(/\.?0*e\+?/, "e");
   }
   return new Intl.NumberFormat(undefined, { maximumSignificantDigits: digits }).format(value);
 }

@@ -62,7 +62,7 @@ export function showStatus(element, status, announce) {
     element.dataset.state = now.state;
     element.toggleAttribute("data-trouble", now.state === "ready" && Boolean(now.trouble));
     fill(element, h("span", { class: "dot", "aria-hidden": "true" }), h("span", {}, words(now)),
-      now.state === "ready" && h("span", {}, `live since ${dateTime(now.loadedAt)}`),
+      now.state === "ready" && h("span", {}, `Live since ${dateTime(now.loadedAt)}`),
       now.state !== "away" && now.trouble && h("span", {}, now.trouble));
     if (before.state !== "unknown" && (before.state !== now.state || before.version !== now.version)) {
       announce(words(now));

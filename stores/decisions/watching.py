@@ -151,18 +151,18 @@ def _counts(
     """Predictions by decision, those among them that segments hold, rows of segments, approvals drawn for review."""
     columns = predictions.c
     within = columns.received_at >= since, columns.received_at < until
-    by_decision = select(columns.decision, func.count()).group_by(columns.decision)
-    review = by_decision.where(*within, columns.review_rate.is_not(None))
-    counts = {name: int(count) for name, count in connection.execute(by_decision.where(*within))}
-    of_segments = connection.execute(review.where(columns.segment_id.is_not(None)))
-    listed = {name: int(count) for name, count in of_segments}
-    drawn = connection.scalar(
-        select(func.count()).where(*within, columns.review_rate.is_not(None), columns.decision == APPROVE)
-    )
-    bulk = connection.scalar(
-        select(func.sum(segments.c.rows)).where(segments.c.received_at >= since, segments.c.received_at < until)
-    )
-    return counts, listed, bulk or 0, drawn or 0
+    every = select(columns.decision, func.count()).where(*within).group_by(columns.decision)
+    counts = {name: int(count) for name, count in connection.execute(every)}
+    listed: dict[str, int] = {}
+    drawn = 0
+    if counts:
+        bulk_row = columns.segment_id.is_not(None)
+        review = select(columns.decision, bulk_row, func.count()).where(*within, columns.review_rate.is_not(None))
+        for name, in_segment, count in connection.execute(review.group_by(columns.decision, bulk_row)):
+            drawn += count if name == APPROVE else 0
+            listed |= {name: count} if in_segment else {}
+    bulk = select(func.sum(segments.c.rows)).where(segments.c.received_at >= since, segments.c.received_at < until)
+    return counts, listed, connection.scalar(bulk) or 0, drawn
 
 
 def _singles(connection: Connection, since: datetime, until: datetime, quota: int, count: int) -> Sample:

@@ -28,21 +28,19 @@ def versions() -> list[Version]:
 
 
 # Not for the session: Playwright keeps an event loop running, which other tests could not start theirs beside.
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    chromium = next(found, None)
     if chromium is None:
         missing("Chromium")
     with sync_playwright() as playwright:
-        # Chromium's own sandbox does not work as root
-        launched = playwright.chromium.launch(
-            executable_path=chromium, args=["--disable-dev-shm-usage"], chromium_sandbox=os.geteuid() != 0
-        )
+        launched = playwright.chromium.launch(executable_path=chromium, args=["--disable-dev-shm-usage"])
         yield launched
         launched.close()
 
 
-def _gateway(ends: ExitStack, folder: Path, version: Version, **environment: str) -> Gateway:
+def started_gateway(ends: ExitStack, folder: Path, version: Version, **environment: str) -> Gateway:
     settings = {
         "FRAUD_REQUIRE_KEYS": "false",
         "FRAUD_BOOTSTRAP_KEY": "",
@@ -58,18 +56,18 @@ def _gateway(ends: ExitStack, folder: Path, version: Version, **environment: str
     return made
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def gateway(versions: list[Version], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A running gateway with version 1, open to its own machine, which tests share and leave as it is."""
     with ExitStack() as ends:
-        yield _gateway(ends, tmp_path_factory.mktemp("gateway"), versions[0])
+        yield started_gateway(ends, tmp_path_factory.mktemp("gateway"), versions[0])
 
 
 @pytest.fixture(scope="package")
 def watched(versions: list[Version], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The same with a day of decisions in its database, which tests look at and leave as they are."""
     with ExitStack() as ends:
-        made = _gateway(ends, tmp_path_factory.mktemp("watched"), versions[0])
+        made = started_gateway(ends, tmp_path_factory.mktemp("watched"), versions[0])
         keep_a_day(versions[0], made.state)
         yield made
 
@@ -78,7 +76,7 @@ def watched(versions: list[Version], tmp_path_factory: pytest.TempPathFactory) -
 def make_gateway(versions: list[Version], tmp_path: Path) -> Iterator[MakeGateway]:
     """A gateway of the test's own, to stop, swap or lock; settings as keywords."""
     with ExitStack() as ends:
-        yield partial(_gateway, ends, tmp_path, versions[0])
+        yield partial(started_gateway, ends, tmp_path, versions[0])
 
 
 @pytest.fixture

@@ -170,4 +170,4 @@ def test_moments_are_local(visit: Visitor) -> None:
     moment = page.evaluate(
         "fetch('health/ready').then(a => a.json()).then(r => new Date(r.loaded_at).toLocaleTimeString('en-GB'))"
     )
-    assert re.search(rf"live since \d+ \w+ \d+, {moment}", shown)
+    assert re.search(rf"Live since \d+ \w+ \d+, {moment}", shown)

@@ -25,15 +25,15 @@ def keep_a_day(version: Version, state: Path, rows: int = 4_000) -> list[Decisio
     label = chunk.label[np.argsort(chunk.raw[:, 0])]
     scorer, explainer = Scorer(version.bundle, threads=1), Explainer(version.bundle)
     scores = scorer.score(raw)
+    decisions = [decide(float(score), scorer.thresholds) for score in scores.hybrid]
+    alerts = [row for row, decision in enumerate(decisions) if decision != Decision.APPROVE]
+    explained = dict(zip(alerts, explainer.explain(raw[alerts], scores.isolation[alerts]), strict=True))
     random, now = Random(3), datetime.now(UTC)
     records = []
     for row in range(rows):
         received_at = now - timedelta(hours=23.9) * (1 - row / rows)
-        decision = decide(float(scores.hybrid[row]), scorer.thresholds)
         prediction_id = _id_at(received_at, random)
         drawn = drawn_for_review([prediction_id], SAMPLE_RATE)
-        alert = decision != Decision.APPROVE
-        explained = explainer.explain(raw[row : row + 1], scores.isolation[row : row + 1]) if alert else []
         records.append(
             DecisionRecord(
                 prediction_id=prediction_id,
@@ -45,14 +45,14 @@ def keep_a_day(version: Version, state: Path, rows: int = 4_000) -> list[Decisio
                 fraud_probability=float(scores.probability[row]),
                 alert_threshold=scorer.thresholds.alert,
                 decline_threshold=scorer.thresholds.decline,
-                decision=str(decision),
+                decision=str(decisions[row]),
                 model_version=str(version.number),
                 bundle_digest=version.bundle.digest,
                 latency_ms=random.lognormvariate(1, 0.4) + 2 * np.sin(row / rows * 6) ** 2,
                 request_id=f"req_{row}",
                 transaction_id=f"card-{row}",
-                reasons=[dict(reason) for reason in explained[0].reasons] if explained else None,
-                review_rate=1.0 if alert else SAMPLE_RATE if drawn else None,
+                reasons=[dict(reason) for reason in explained[row].reasons] if row in explained else None,
+                review_rate=1.0 if row in explained else SAMPLE_RATE if drawn else None,
             )
         )
     engine = open_engine(f"sqlite:///{state / 'decisions.db'}")

@@ -25,10 +25,11 @@ export function histogram(scores, { alert, decline }) {
   return s("svg", { class: "chart with-counts", height: bottom + 26, role: "img",
       "aria-label": `Histogram of ${integer(scores.length)} scores${above}` },
     gridLines(top, bottom),
-    counts.map((count, place) => s("rect", { class: kindOf(axis.at((place + 0.5) / BINS), alert, decline),
-      x: across((place + 0.08) / BINS), width: across(0.84 / BINS), y: bottom - height(count), height: height(count) },
+    counts.map((count, place) => s("g", {},
       s("title", {}, `${integer(count)} with scores from ${significant(axis.at(place / BINS))} to ${
-        significant(axis.at((place + 1) / BINS))}`))),
+        significant(axis.at((place + 1) / BINS))}`),
+      partsOf((place + 0.08) / BINS, (place + 0.92) / BINS, axis, alert, decline).map(({ kind, from, to }) =>
+        s("rect", { class: kind, x: across(from), width: across(to - from), y: bottom - height(count), height: height(count) })))),
     s("line", { class: "axis", x1: 0, x2: "100%", y1: bottom, y2: bottom }),
     axis.ticks.map(({ position, label }) =>
       s("text", { x: across(position), y: bottom + 18, "text-anchor": anchorAt(position) }, label)),
@@ -45,11 +46,16 @@ function gridLines(top, bottom) {
   });
 }
 
-function kindOf(score, alert, decline) {
-  if (alert === null || score < alert) {
-    return "bar";
-  }
-  return decline !== null && score >= decline ? "bar declined" : "bar reviewed";
+/** A bar from left to right in the colours of the decisions that it spans. */
+function partsOf(left, right, axis, alert, decline) {
+  const first = alert === null ? 1 : axis.position(Math.min(alert, 1));
+  const last = decline === null ? 1 : axis.position(Math.min(decline, 1));
+  const within = (place) => Math.min(right, Math.max(left, place));
+  return [
+    { kind: "bar", from: left, to: within(first) },
+    { kind: "bar reviewed", from: within(first), to: within(last) },
+    { kind: "bar declined", from: within(last), to: right },
+  ].filter(({ from, to }) => to > from);
 }
 
 function mark(axis, kind, value, word, y) {

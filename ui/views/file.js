@@ -19,6 +19,7 @@ export async function mount(root, context) {
   const card = new LiveCard(context);
   const progress = h("div", { class: "view" });
   const outcome = h("div", { class: "view", id: "outcome" });
+  const left = new AbortController();
   let running = null;
 
   async function begin(file) {
@@ -73,7 +74,7 @@ export async function mount(root, context) {
   fill(root,
     h("header", {}, h("h1", {}, "Score a file"),
       h("p", { class: "lead" }, "Every row is decided by the version that is live when the file has arrived. Rows that cannot be scored are listed; the good ones are kept.")),
-    h("section", { class: "panel", "aria-label": "File" }, dropPlace(begin)), progress, outcome);
+    h("section", { class: "panel", "aria-label": "File" }, dropPlace(begin, left.signal)), progress, outcome);
   if (last) {
     fill(progress, h("p", { class: "muted" }, `Scored last: ${last.file}`));
     show();
@@ -82,6 +83,7 @@ export async function mount(root, context) {
   return () => {
     card.end();
     running?.abort();
+    left.abort();
   };
 }
 

@@ -5,9 +5,11 @@ import { LARGEST, mediaTypeOf } from "./upload.js";
 
 /**
  * @param {function(File)} onFile is given files that can be sent
+ * @param {AbortSignal} ended when the view is left: until then a file may be dropped anywhere in the window, which the
+ *   browser would otherwise open in place of the page
  * @returns {HTMLElement}
  */
-export function dropPlace(onFile) {
+export function dropPlace(onFile, ended) {
   const fault = h("p", { class: "fault", role: "alert" });
   const input = h("input", { type: "file", id: "file", accept: ".csv,.parquet", class: "unseen" });
   const place = h("div", { class: "drop" },
@@ -36,16 +38,13 @@ export function dropPlace(onFile) {
     }
   });
   for (const kind of ["dragover", "dragleave", "drop"]) {
-    place.addEventListener(kind, (event) => {
+    window.addEventListener(kind, (event) => {
       event.preventDefault();
       place.toggleAttribute("data-over", kind === "dragover");
-    });
+      if (kind === "drop" && event.dataTransfer.files[0]) {
+        take(event.dataTransfer.files[0]);
+      }
+    }, { signal: ended });
   }
-  place.addEventListener("drop", (event) => {
-    const [file] = event.dataTransfer.files;
-    if (file) {
-      take(file);
-    }
-  });
   return place;
 }

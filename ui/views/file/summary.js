@@ -1,7 +1,8 @@
 // A scored file at a glance: how many rows of each decision, what amount is at risk, how the scores are spread.
+import { scoreAxis } from "../../charts/axis.js";
 import { histogram } from "../../charts/histogram.js";
 import { h } from "../../dom.js";
-import { amount, integer, percent } from "../../format.js";
+import { integer, percent, total } from "../../format.js";
 import { notice } from "../parts/notice.js";
 
 /**
@@ -21,11 +22,12 @@ export function summaryOf(results, decline) {
         h("dt", {}, h("span", { class: "badge", "data-decision": decision }, decision)),
         h("dd", {}, integer(rows), h("span", { class: "share" }, results.count ? percent(rows / results.count) : "")))),
       h("div", {}, h("dt", {}, "Amount at risk"),
-        h("dd", {}, amount(risk), h("span", { class: "share" }, `in ${integer(alerts)} alerts`))),
+        h("dd", {}, total(risk), h("span", { class: "share" }, `in ${integer(alerts)} alerts`))),
       h("div", {}, h("dt", {}, "Bad rows"), h("dd", {}, integer(results.bad.length))),
       h("div", {}, h("dt", {}, "Model version"), h("dd", {}, results.version ?? "–"))),
     results.count > 0 && h("figure", {},
       histogram(results.scores, { alert: results.alert, decline }),
       h("figcaption", { class: "muted small" },
-        "Rows by hybrid score; heights are logarithmic, so that a few frauds can be seen beside many ordinary rows.")));
+        "Rows by hybrid score; heights are logarithmic, so that a few frauds can be seen beside many ordinary rows",
+        scoreAxis(results.alert).logarithmic ? ", and so is the score’s own scale." : ".")));
 }

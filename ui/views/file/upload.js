@@ -25,6 +25,11 @@ export async function upload(file, told) {
   await send(file, told);
 }
 
+/** A part of a string keeps all of it in memory; what is cut out of the copy keeps the part alone. */
+function copied(text) {
+  return new TextDecoder().decode(new TextEncoder().encode(text));
+}
+
 function send(file, { signal, onSent, onText }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -33,7 +38,7 @@ function send(file, { signal, onSent, onText }) {
       if (request.status !== 200) {
         return;
       }
-      const text = request.responseText.slice(read);
+      const text = copied(request.responseText.slice(read));
       read += text.length;
       try {
         onText(text);

@@ -1,4 +1,5 @@
 // The gateway's answer to one transaction, for people.
+import { scoreAxis } from "../../charts/axis.js";
 import { scale } from "../../charts/scale.js";
 import { signedBars } from "../../charts/signed_bars.js";
 import { h } from "../../dom.js";
@@ -24,6 +25,7 @@ export function answerOf(prediction, { body, decline, milliseconds, announce }) 
       h("span", { class: "badge large", "data-decision": prediction.decision }, prediction.decision),
       h("span", {}, DECISIONS[prediction.decision])),
     scale({ score: prediction.hybrid_score, alert: prediction.threshold_used, decline }),
+    scoreAxis(prediction.threshold_used).logarithmic && h("p", { class: "muted small" }, "The scale is logarithmic."),
     h("dl", { class: "figures" },
       figure("Fraud probability", percent(prediction.fraud_probability)),
       figure("Hybrid score", significant(prediction.hybrid_score)),

@@ -5,7 +5,7 @@ import { COMPONENTS, NAMING_FIELDS, RAW_FIELDS } from "../../fields.js";
 const LABELS = {
   Time: "Time, in seconds",
   transaction_id: "Transaction id (optional)",
-  event_time: "Event time (optional, RFC 3339)",
+  event_time: "Event time (optional)",
 };
 
 export class TransactionForm {
@@ -87,6 +87,7 @@ export class TransactionForm {
   #field(name, label) {
     const id = `field-${name}`;
     const input = h("input", { id, name, autocomplete: "off", spellcheck: "false", "aria-describedby": `${id}-fault`,
+      placeholder: name === "event_time" ? "2026-01-31T12:00:00Z" : null,
       inputmode: RAW_FIELDS.includes(name) ? "decimal" : null });
     const fault = h("span", { id: `${id}-fault`, class: "fault" });
     this.#inputs.set(name, input);
