@@ -198,6 +198,12 @@ def test_trained_served_backed_up_and_restored(
     finally:
         end(gateway)
 
+    # connections that MLflow holds are dead now
+    platform.postgres.stop()
+    platform.postgres.start()
+    verified = platform.pipelines("verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
     folder = platform.folder / "backup"
     folder.mkdir()
     for name in DATABASES:

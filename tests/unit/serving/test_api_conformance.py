@@ -34,7 +34,7 @@ def test_every_answer_is_as_described(extent, serve, source, scorer, card, tmp_p
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1200,
         )
         assert done.returncode == 0, "\n".join(line[:500] for line in done.stdout.splitlines())
         count = sum(map(len, gateway.client.get("/openapi.json").json()["paths"].values()))
