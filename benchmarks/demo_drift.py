@@ -37,7 +37,7 @@ from tests.servers import free_port
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "demo-drift.html"
 DAYS, DRIFT_DAY, PER_DAY, FRAUD_RATE = 30, 10, 2_000, 0.015
-WATCHED_DAYS = (1, 4, 7, 9, 10, 11, 14, 18, 22)
+WATCHED_DAYS = (1, 5, 9, 10, 11, 16, 22)
 
 Finish = Callable[[list[str], dict[str, str]], tuple[int, str]]
 
@@ -88,6 +88,8 @@ class Bank:
             "MLFLOW_TRACKING_URI": self.mlflow_url,
             "FRAUD_DATA": str(file),
             "FRAUD_TRIALS": "2",
+            "FRAUD_FOLDS": "2",
+            "FRAUD_TUNING_ROWS": "8000",
             "FRAUD_REPLICATES": "100",
             "FRAUD_EVIDENTLY": "false",
             "FRAUD_LEASE_SECONDS": "5",
@@ -144,7 +146,7 @@ class Probe(threading.Thread):
         self._url, self._enough = url, threading.Event()
 
     def run(self) -> None:
-        (body,) = sample_transactions(1)
+        _blatant, body = sample_transactions(2)
         with httpx.Client(base_url=self._url, timeout=10) as client:
             while not self._enough.wait(0.05):
                 try:
@@ -177,7 +179,7 @@ def demonstrate(bank: Bank) -> tuple[list[Watched], Probe, dict[str, str]]:
     took = time.monotonic() - began
     print(said)
     bank.wait_for_version("2")
-    while probe.answers.get("2", 0) < 20:
+    while probe.is_alive() and probe.answers.get("2", 0) < 20:
         time.sleep(0.1)
     probe.stop()
     bank.traffic(DAYS - 1, 1, "--drift", "V14=0.5")

@@ -26,6 +26,13 @@ def prometheus_text(report: Report) -> str:
             for figure in report.figures
             if math.isfinite(figure.value)
         ),
+        "# HELP fraud_monitor_interval Ends of a figure's 95 % interval.",
+        "# TYPE fraud_monitor_interval gauge",
+        *(
+            f'fraud_monitor_interval{{{labels},figure="{name}",end="{end}"}} {getattr(estimate, end):.10g}'
+            for name, estimate in report.estimates.items()
+            for end in ("low", "high")
+        ),
         "# HELP fraud_monitor_breaches Figures beyond their limits.",
         "# TYPE fraud_monitor_breaches gauge",
         f"fraud_monitor_breaches{{{labels}}} {len(report.breaches)}",
@@ -39,6 +46,8 @@ def prometheus_text(report: Report) -> str:
 def emf_line(report: Report, namespace: str) -> str:
     """One line of CloudWatch's embedded metric format: the breaches and the figures about the whole window."""
     overall = {figure.metric: figure.value for figure in report.figures if not figure.of}
+    for name, estimate in report.labelled.estimates.items():
+        overall |= {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     for name in ("psi", "ks"):
         overall[f"{name}_max"] = max(figure.value for figure in report.figures if figure.name == name)
     values = {"breaches": float(len(report.breaches)), **overall}

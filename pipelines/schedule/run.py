@@ -1,5 +1,6 @@
 """Puts the scheduler together: APScheduler says when, the queue keeps what is due, workers do it."""
 
+import logging
 import signal
 import sys
 import threading
@@ -79,6 +80,7 @@ class Schedule:
         Unavailable
             When the database cannot be used at the beginning, or goes away in the middle of a transaction.
         """
+        logging.getLogger("apscheduler.executors").setLevel(logging.ERROR)  # what was missed is told below
         with self._database.held(self._settings.state_dir):
             self._runs = Runs(self._database)
             for asked in self._runs.resume():

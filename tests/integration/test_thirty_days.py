@@ -24,6 +24,7 @@ from benchmarks.demo_drift import DAYS, PER_DAY, ROOT, Bank
 
 pytestmark = pytest.mark.soak
 DRIFT_DAY = 20
+_TRIES = 20
 
 
 class Killer:
@@ -36,24 +37,29 @@ class Killer:
     def __call__(self, command: list[str], environment: dict[str, str]) -> tuple[int, str]:
         name = command[3]
         longest = {"simulate-traffic": 25.0, "monitor": 12.0, "retrain": 60.0}.get(name, 0.0)
-        for _ in range(3 if name == "retrain" else 2 if longest else 0):
-            process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )  # fmt: skip
-            try:
-                process.wait(self._random.uniform(1.0, longest))
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                self.kills[name] = self.kills.get(name, 0) + 1
-        for _ in range(20):
-            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
-            if done.returncode != 3:  # the lease of one that was killed has yet to run out
-                break
+        to_kill = 3 if name == "retrain" else 2 if longest else 0
+        for _ in range(_TRIES):
+            with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+                process = subprocess.Popen(
+                    command, cwd=ROOT, env=environment, stdout=output, stderr=errors, start_new_session=True
+                )
+                try:
+                    code = process.wait(self._random.uniform(1.0, longest) if to_kill else 1_800)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                    to_kill -= 1
+                    self.kills[name] = self.kills.get(name, 0) + 1
+                    continue
+                output.seek(0)
+                errors.seek(0)
+                said, complaint = output.read(), errors.read()
+            if code in (0, 4):
+                return code, said
+            # A server was being killed, or the lease of one that was killed has yet to run out.
+            assert code in (2, 3), f"{command[3:]}: {code} {complaint[-3000:]}"
             time.sleep(2)
-        assert done.returncode in (0, 4), f"{command[3:]}: {done.returncode} {done.stdout[-1000:]}{done.stderr[-2000:]}"
-        return done.returncode, done.stdout
+        raise AssertionError(f"{command[3:]}: {complaint[-3000:]}")
 
 
 class Supervisor(threading.Thread):

@@ -54,6 +54,11 @@ def test_prometheus_text(breached: Report, tmp_path) -> None:
     sample = re.compile(r'[a-z_]+\{model="fraud-ensemble",version="3"(,[a-z]+="[\w.]*")*\} -?[\d.e+-]+')
     assert all(line.startswith("#") or sample.fullmatch(line) for line in text.splitlines())
     assert f'fraud_monitor_breaches{{model="fraud-ensemble",version="3"}} {len(breached.breaches)}' in text
+    recall = breached.labelled.estimates["recall_at_budget"]
+    ends = [
+        f'version="3",figure="recall_at_budget",end="{end}"}} {getattr(recall, end):.10g}' for end in ("low", "high")
+    ]
+    assert all(end in text for end in ends)
     write_textfile(breached, tmp_path / "sub" / "fraud.prom")
     assert (tmp_path / "sub" / "fraud.prom").read_text() == text
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["fraud.prom"]
@@ -73,6 +78,9 @@ def test_an_emf_line(breached: Report) -> None:
     assert all(isinstance(line[metric["Name"]], float) for metric in directive["Metrics"])
     assert line["breaches"] == len(breached.breaches)
     assert line["psi_max"] > 0.1
+    watched = {metric["Name"] for metric in directive["Metrics"]}
+    assert {"rows_per_day", "latency_p99_ms", "calibration_error", "calibration_error_low", "mature_rows"} <= watched
+    assert line["calibration_error_low"] < line["calibration_error"] < line["calibration_error_high"]
 
 
 def test_the_webhook_hears_of_it(breached: Report, settings: PipelineSettings) -> None:
