@@ -15,6 +15,7 @@ from pipelines.commands import moves, steps
 from pipelines.compare.command import compare
 from pipelines.monitoring.command import monitor
 from pipelines.prequential.command import prequential
+from pipelines.scoring.command import score
 from pipelines.traffic.command import simulate_traffic
 from stores.masking import masked
 from stores.mlflow_environment import quiet_mlflow
@@ -43,7 +44,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         steps.up,
     ),
     "How good it is": (compare, prequential),
-    "What it does now": (monitor, simulate_traffic),
+    "What it does now": (score, monitor, simulate_traffic),
     "What is Production": (moves.rollback, moves.approve, moves.history, moves.verify),
 }
 for panel, commands in PANELS.items():

@@ -70,6 +70,11 @@ class PipelineSettings(BaseSettings):
     )
     monitoring_experiment: str = Field("fraud-monitoring", description="MLflow experiment of `monitor`.")
     monitor_limits: Path = Field(LIMITS_FILE, description="File with the limits of `monitor`.")
+    scoring_experiment: str = Field("fraud-scoring", description="MLflow experiment of `score`.")
+    spark_master: str = Field(
+        "",
+        description="Where Spark runs: `local[*]`, spark://host:7077; empty: as spark-submit says, else here.",
+    )
     label_delay_days: float = Field(
         7.0, ge=0, description="Days after which a transaction without a label counts as legitimate."
     )

@@ -105,10 +105,10 @@ def read(tables: Iterable[Any], seed: int = 0) -> dict[str, Decided]:
     held: dict[str, Decided] = {}
     waiting: dict[str, list[Decided]] = {}
     for table in tables:
-        answered = table.filter(_answered(table))
-        versions = np.array(answered["model_version"].to_pylist(), dtype=object)
+        kept = table.filter(answered(table))
+        versions = np.array(kept["model_version"].to_pylist(), dtype=object)
         for version in sorted(set(versions.tolist())):
-            part = Decided.of_table(answered.filter(versions == version))
+            part = Decided.of_table(kept.filter(versions == version))
             waiting.setdefault(version, []).append(part)
             if sum(map(len, waiting[version])) >= MOST_ROWS // 2:
                 held[version] = _thinned(_joined(held.get(version), waiting.pop(version)), rng)
@@ -121,7 +121,7 @@ def _joined(before: Decided | None, parts: list[Decided]) -> Decided:
     return Decided.concatenate(parts if before is None else [before, *parts])
 
 
-def _answered(table: Any) -> Any:
+def answered(table: Any) -> Any:
     """Without repetitions, and without bulk rows that were refused because their transaction_id was taken."""
     repeated = table["duplicate_of"].is_valid().to_numpy()
     refused = table["conflicts_with"].is_valid().to_numpy() & table["segment_id"].is_valid().to_numpy()

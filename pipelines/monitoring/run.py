@@ -1,5 +1,7 @@
 """The step ``monitor``: read, compare, write a run, tell."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -81,6 +83,13 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
 
 
 def _read(settings: PipelineSettings, window: Window) -> dict[str, Decided]:
+    with kept_decisions(settings) as store:
+        return read(store.tables_by_event_time(window.since, window.until), settings.seed)
+
+
+@contextmanager
+def kept_decisions(settings: PipelineSettings) -> Iterator[DecisionStore]:
+    """The gateway's decision store, for as long as the block runs; raises `InvalidInput` where there is none."""
     try:
         url = make_url(settings.decisions_url)
     except (ArgumentError, ValueError):
@@ -91,7 +100,7 @@ def _read(settings: PipelineSettings, window: Window) -> dict[str, Decided]:
     engine = open_engine(settings.decisions_url)
     try:
         migrate(engine)
-        return read(DecisionStore(engine).tables_by_event_time(window.since, window.until), settings.seed)
+        yield DecisionStore(engine)
     finally:
         engine.dispose()
 
