@@ -65,4 +65,5 @@ def connection(storage_url: str) -> "tuple[URL, dict[str, Any]]":
         url = make_url(storage_url)
     except (ArgumentError, ValueError):  # the message would hold the URL, and with it the password
         raise InvalidInput("FRAUD_STUDY_URL is not a URL.", "Write sqlite:///path or postgresql://...") from None
-    return (with_driver(url), ENGINE_OPTIONS) if is_postgres(url) else (url, {})
+    # several workers write in turns: SQLite lets one wait for another
+    return (with_driver(url), ENGINE_OPTIONS) if is_postgres(url) else (url, {"connect_args": {"timeout": 60}})

@@ -3,6 +3,7 @@
 It leaves two draft bundles and the scores of unseen rows in its run; ``threshold`` turns them into bundles.
 """
 
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from pipelines.progress import console, progress, step
 from pipelines.settings import PipelineSettings
 from pipelines.study_storage import storage_errors
 from pipelines.tracking import DONE_TAG, Run
+from pipelines.tuning_workers import WORKER, SharedStudy, tune_together
 
 if TYPE_CHECKING:
     import optuna
@@ -92,10 +94,8 @@ def _parameters(settings: PipelineSettings, split: TimeSplit) -> dict[str, objec
 
 def _tune(settings: PipelineSettings, run: Run, train_part: Dataset, digest: str) -> EnsembleSettings:
     thinned = thin(train_part, settings.tuning_rows, settings.seed)
-    folds = [
-        PreparedFold.prepare(fold, AGEING_FEATURES, settings.seed, settings.threads)
-        for fold in forward_folds(thinned, settings.folds)
-    ]
+    threads = max(1, settings.threads // settings.workers)
+    prepare = partial(_prepare, thinned, settings.folds, settings.seed, threads)
     name = tuning.study_name(digest, settings.seed, settings.folds, settings.tuning_rows)
     study = tuning.open_study(name, settings.study, settings.seed)
     earlier = tuning.finished_trials(study)
@@ -113,7 +113,14 @@ def _tune(settings: PipelineSettings, run: Run, train_part: Dataset, digest: str
             advance(value)
 
         with storage_errors(settings.study):
-            chosen = tuning.tune(study, folds, settings.trials, settings.timeout, on_trial)
+            if settings.workers > 1 and len(earlier) < settings.trials:
+                shared = SharedStudy(
+                    name, settings.study, settings.seed, settings.trials, settings.timeout, settings.workers, prepare
+                )
+                tune_together(shared, study, on_trial)
+                chosen = tuning.best(study)
+            else:
+                chosen = tuning.tune(study, prepare(), settings.trials, settings.timeout, on_trial)
     run.log(
         params={f"best_{key}": value for key, value in study.best_trial.params.items()},
         metrics={"tuning_average_precision": study.best_value},
@@ -122,11 +129,17 @@ def _tune(settings: PipelineSettings, run: Run, train_part: Dataset, digest: str
     return chosen
 
 
+def _prepare(thinned: Dataset, folds: int, seed: int, threads: int) -> list[PreparedFold]:
+    return [PreparedFold.prepare(fold, AGEING_FEATURES, seed, threads) for fold in forward_folds(thinned, folds)]
+
+
 def _log_trial(run: Run, trial: "optuna.trial.FrozenTrial") -> None:
     with run.child(f"trial {trial.number}", {"kind": "trial", "optuna.state": trial.state.name}) as child:
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
         value = {"average_precision": trial.value} if trial.value is not None else {}
-        child.log(params=trial.params, metrics={**value, **trial.user_attrs, "seconds": seconds})
+        folds = {name: figure for name, figure in trial.user_attrs.items() if name != WORKER}
+        tags = {f"optuna.{WORKER}": trial.user_attrs[WORKER]} if WORKER in trial.user_attrs else {}
+        child.log(params=trial.params, metrics={**value, **folds, "seconds": seconds}, tags=tags)
 
 
 def _measure_all(

@@ -22,6 +22,8 @@ SEARCH_SPACE_VERSION = 1
 
 HEARTBEAT_SECONDS = 30
 STARTUP_TRIALS = 8
+MOST_RETRIES = 3
+"""A point that kills its worker that often is given up."""
 
 OnTrial = Callable[["optuna.trial.FrozenTrial"], None]
 
@@ -61,8 +63,13 @@ def study_name(data_digest: str, seed: int, folds: int, tuning_rows: int) -> str
     return f"fraud-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def open_study(name: str, storage_url: str, seed: int) -> "optuna.Study":
+def open_study(name: str, storage_url: str, seed: int, worker: int = 0, workers: int = 1) -> "optuna.Study":
     """Create or resume a study.
+
+    Parameters
+    ----------
+    worker, workers : int
+        Which of how many processes this is: each draws points of its own, and away from those that others try.
 
     Raises
     ------
@@ -82,11 +89,16 @@ def open_study(name: str, storage_url: str, seed: int) -> "optuna.Study":
                 engine_kwargs=options,
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=4 * HEARTBEAT_SECONDS,
+                heartbeat_stale_trial_callback=retry,
             )
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
     done = len(finished_trials(study))
     # a resumed sampler must not draw the points of its first start again
-    study.sampler = optuna.samplers.TPESampler(seed=seed + 1000 * done, n_startup_trials=STARTUP_TRIALS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.sampler = optuna.samplers.TPESampler(
+            seed=seed + 1000 * done + worker, n_startup_trials=STARTUP_TRIALS, constant_liar=workers > 1
+        )
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
     if not study.trials:
         study.enqueue_trial(starting_point(EnsembleSettings()))
@@ -100,6 +112,15 @@ def finished_trials(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
     states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     finished: list[optuna.trial.FrozenTrial] = study.get_trials(deepcopy=False, states=states)
     return finished
+
+
+def retry(study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> None:
+    """Put the point of a trial whose worker died back in the queue."""
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=MOST_RETRIES)(study, trial)
 
 
 def tune(
@@ -116,6 +137,23 @@ def tune(
     on_trial : callable
         Called with each finished trial.
     """
+    remaining = trials - len(finished_trials(study))
+    if remaining > 0:
+        study.optimize(
+            objective_of(folds), n_trials=remaining, timeout=timeout, callbacks=[lambda _study, trial: on_trial(trial)]
+        )
+    return best(study)
+
+
+def best(study: "optuna.Study") -> EnsembleSettings:
+    """The settings of the best trial."""
+    import optuna
+
+    return suggest(optuna.trial.FixedTrial(study.best_trial.params))
+
+
+def objective_of(folds: list[PreparedFold]) -> "Callable[[optuna.Trial], float]":
+    """Mean average precision over the folds; a trial that falls behind others' after the same fold is pruned."""
     import optuna
 
     def objective(trial: optuna.Trial) -> float:
@@ -129,9 +167,4 @@ def tune(
                 raise optuna.TrialPruned
         return sum(figures) / len(figures)
 
-    remaining = trials - len(finished_trials(study))
-    if remaining > 0:
-        study.optimize(
-            objective, n_trials=remaining, timeout=timeout, callbacks=[lambda _study, trial: on_trial(trial)]
-        )
-    return suggest(optuna.trial.FixedTrial(study.best_trial.params))
+    return objective

@@ -11,6 +11,7 @@ Data = Annotated[
 ]
 Trials = Annotated[int | None, typer.Option(help="Trials of the whole study, earlier executions included.")]
 Timeout = Annotated[float | None, typer.Option(help="Seconds after which no further trial starts.")]
+Workers = Annotated[int | None, typer.Option(help="Processes that tune, on one study.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything drawn at random.")]
 Policy = Annotated[str | None, typer.Option(help="Threshold policy: f1, cost, alert_budget or recall_at_fpr.")]
 RunId = Annotated[str, typer.Option(help="A run's id, or `latest`.")]

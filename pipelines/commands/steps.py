@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines.commands.options import Data, Policy, RunId, Seed, Timeout, Trials, settings_with
+from pipelines.commands.options import Data, Policy, RunId, Seed, Timeout, Trials, Workers, settings_with
 
 
 def ingest(data: Data = None, seed: Seed = None) -> None:
@@ -21,12 +21,16 @@ def validate() -> None:
     run_validate(settings_with())
 
 
-def train(trials: Trials = None, timeout: Timeout = None, seed: Seed = None) -> None:
-    """Tune, fit the evaluation twin and the refit, and measure them beside the baselines."""
+def train(trials: Trials = None, timeout: Timeout = None, seed: Seed = None, workers: Workers = None) -> None:
+    """Tune, fit the evaluation twin and the refit, and measure them beside the baselines.
+
+    With --workers several processes try points of the same study; so do other machines that have the same data and the
+    same FRAUD_STUDY_URL (PostgreSQL). A worker that dies is replaced and its point tried again.
+    """
     from pipelines.progress import console
     from pipelines.steps import run_train
 
-    run = run_train(settings_with(trials=trials, timeout=timeout, seed=seed))
+    run = run_train(settings_with(trials=trials, timeout=timeout, seed=seed, workers=workers))
     console.print(f"trained in run {run.id}")
 
 

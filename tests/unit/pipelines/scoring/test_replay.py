@@ -60,7 +60,7 @@ def kept(settings: PipelineSettings, frame: pd.DataFrame, expected: pd.DataFrame
     ]
     store.add(records)
     declined = np.flatnonzero(few["decision"] == "DECLINE").tolist()
-    store.label([LabelItem(1, records[row].prediction_id) for row in declined], "anna")
+    store.label([LabelItem(label=1, prediction_id=records[row].prediction_id) for row in declined], "anna")
     engine.dispose()
     return few
 
