@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from ml_project.dataset import Dataset
 from ml_project.errors import Refused
@@ -18,6 +19,8 @@ from pipelines.train import train
 from pipelines.validation.run import validate
 
 LATEST = "latest"
+
+EngineName = Literal["local", "spark"]
 
 
 def run_ingest(settings: PipelineSettings) -> Ingested:
@@ -41,8 +44,8 @@ def run_ingest(settings: PipelineSettings) -> Ingested:
     return ingested
 
 
-def run_validate(settings: PipelineSettings) -> None:
-    """Validate the ingested data in a run of its own.
+def run_validate(settings: PipelineSettings, engine: EngineName = "local") -> None:
+    """Validate the ingested data in a run of its own, with pandas or on Spark.
 
     Raises
     ------
@@ -50,7 +53,7 @@ def run_validate(settings: PipelineSettings) -> None:
         When the suite fails.
     """
     with Tracker(settings).pipeline_run("validate") as run:
-        _validate(settings, run)
+        _validate(settings, run, engine)
 
 
 def run_train(settings: PipelineSettings) -> Run:
@@ -99,10 +102,15 @@ def _find(tracker: Tracker, run_id: str, completed: str) -> Run:
     return tracker.latest(completed) if run_id == LATEST else tracker.run(run_id)
 
 
-def _validate(settings: PipelineSettings, run: Run) -> None:
-    frame, meta = read_ingested(settings.dataset_path)
+def _validate(settings: PipelineSettings, run: Run, engine: EngineName = "local") -> None:
     with step("validate"), TemporaryDirectory() as scratch, run.child("validation", {"kind": "validation"}) as child:
-        report = validate(frame, meta, Path(scratch))
+        if engine == "spark":
+            from pipelines.validation.spark import validate_on_spark
+
+            report, meta = validate_on_spark(settings, Path(scratch))
+        else:
+            frame, meta = read_ingested(settings.dataset_path)
+            report = validate(frame, meta, Path(scratch))
         child.log_folder(Path(scratch), "data_docs")
         child.log(
             metrics={**report.figures, "checks": len(report.checks), "failed": len(report.failures)},

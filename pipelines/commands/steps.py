@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines.commands.options import Data, Policy, RunId, Seed, Timeout, Trials, Workers, settings_with
+from pipelines.commands.options import Data, Engine, Policy, RunId, Seed, Timeout, Trials, Workers, settings_with
 
 
 def ingest(data: Data = None, seed: Seed = None) -> None:
@@ -14,11 +14,11 @@ def ingest(data: Data = None, seed: Seed = None) -> None:
     run_ingest(settings_with(data=data, seed=seed))
 
 
-def validate() -> None:
+def validate(engine: Engine = "local") -> None:
     """Check the ingested data against the Great Expectations suite; exit 1 when it fails."""
     from pipelines.steps import run_validate
 
-    run_validate(settings_with())
+    run_validate(settings_with(), engine)
 
 
 def train(trials: Trials = None, timeout: Timeout = None, seed: Seed = None, workers: Workers = None) -> None:

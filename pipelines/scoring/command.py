@@ -1,16 +1,15 @@
 """The command ``score``."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from ml_project.errors import InvalidInput
-from pipelines.commands.options import settings_with
+from pipelines.commands.options import Engine, settings_with
 
 Data = Annotated[str, typer.Option(help="A Parquet or CSV file, or a folder of them; also s3://.")]
 Output = Annotated[str, typer.Option(help="Folder or s3://bucket/prefix that the outcome becomes.")]
-Engine = Annotated[Literal["local", "spark"], typer.Option(help="This machine's cores, or FRAUD_SPARK_MASTER.")]
 Version = Annotated[int | None, typer.Option(help="Model version; Production by default.")]
 Replay = Annotated[bool, typer.Option("--replay", help="Score kept decisions again: what would change?")]
 Since = Annotated[str | None, typer.Option("--from", help="Of --replay: begin, such as 2026-01-01 (UTC).")]

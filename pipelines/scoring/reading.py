@@ -16,8 +16,8 @@ from pipelines.scoring.places import Place
 from pipelines.scoring.plan import Part, Plan
 from stores.objects import MissingObject
 
-BATCH_ROWS: Final = 16384
-_BUFFER: Final = 1 << 20
+BATCH_ROWS: Final = 8_192
+_BUFFER: Final = 1 << 18
 
 
 @dataclass(frozen=True)

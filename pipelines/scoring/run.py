@@ -99,7 +99,7 @@ def _execute(
     for part in done:
         tally += Receipt.from_bytes(target.staging.read(receipt_name(part))).tally
     with row_progress("scored", plan.rows, tally.rows) as on_rows:
-        for receipt in _run(settings, engine, plan, todo, scorer, target.staging, on_rows):
+        for receipt in run_parts(settings, engine, plan, todo, scorer, target.staging, on_rows):
             tally += receipt.tally
     if tally.rows != plan.rows:
         raise InvalidInput(f"{tally.rows} rows were read where {plan.rows} were planned.", "The input has changed.")
@@ -107,7 +107,7 @@ def _execute(
     return Summary.of(plan, engine, tally, scorer.bundle.manifest, limits, seconds, rows_now, len(done))
 
 
-def _run(
+def run_parts(
     settings: PipelineSettings,
     engine: EngineName,
     plan: Plan,
@@ -116,6 +116,7 @@ def _run(
     staging: Place,
     on_rows: OnRows,
 ) -> Iterator[Receipt]:
+    """Let an engine score the parts that are missing: the one place where engines differ."""
     source, _names = find_files(plan.input, settings.s3_endpoint_url)
     if engine == "local":
         return run_local(plan, todo, RowScorer(scorer, plan.version, plan.carried), source, staging, on_rows)

@@ -59,6 +59,7 @@ def test_a_killed_workers_point_is_tried_again(storage: str) -> None:
                     killed.append(tuple(trial.params.values()))
                     break
             time.sleep(0.05)
+        study._storage._backend.remove_session()  # type: ignore[attr-defined]
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
@@ -72,6 +73,8 @@ def test_a_killed_workers_point_is_tried_again(storage: str) -> None:
     assert sorted(heard) == sorted(trial.number for trial in tuning.finished_trials(study))
     workers = {trial.user_attrs[WORKER] for trial in tuning.finished_trials(study)}
     assert len(workers) >= 2
+    study._storage._backend.remove_session()  # type: ignore[attr-defined]
+    study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")  # for `ask`, which no worker uses
