@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,7 @@ def score_once(bundle: Path, data: Path, output: Path, engine: str) -> dict[str,
 def measured(bundle: Path, data: Path, engine: str) -> dict[str, Any]:
     """`score_once` in a process of its own, with the memory and processor time of it and its children."""
     with tempfile.TemporaryDirectory() as scratch:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [sys.executable, __file__, "--child", engine, str(bundle), str(data), str(Path(scratch) / "out")]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         peak = 0.0
@@ -90,8 +92,16 @@ def measured(bundle: Path, data: Path, engine: str) -> dict[str, Any]:
             time.sleep(0.5)
         assert process.stdout is not None
         answer: dict[str, Any] = json.loads(process.stdout.read().splitlines()[-1])
-    rate = answer["rows"] / answer["seconds"]
-    return {"engine": engine, **answer, "rows_per_second": round(rate), "peak_mb": round(peak / BYTES_PER_MB)}
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "engine": engine,
+        **answer,
+        "cpu_seconds": round(cpu, 2),
+        "rows_per_second": round(answer["rows"] / answer["seconds"]),
+        "rows_per_cpu_second": round(answer["rows"] / cpu),
+        "peak_mb": round(peak / BYTES_PER_MB),
+    }
 
 
 def _resident(pid: int) -> float:
@@ -105,11 +115,11 @@ def _resident(pid: int) -> float:
     return total
 
 
-def exponent(found: list[dict[str, Any]]) -> float | None:
+def exponent(found: list[dict[str, Any]], time_of: str) -> float | None:
     """Slope of log time against log rows; None of fewer than two sizes."""
     if len(found) < 2:
         return None
-    slope, _ = np.polyfit(*(np.log([each[name] for each in found]) for name in ("rows", "seconds")), 1)
+    slope, _ = np.polyfit(*(np.log([each[name] for each in found]) for name in ("rows", time_of)), 1)
     return round(float(slope), 3)
 
 
@@ -138,7 +148,11 @@ def main() -> None:
     summary = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "measurements": found,
-        "exponents": {name: exponent([each for each in found if each["engine"] == name]) for name in arguments.engine},
+        "exponents": {
+            f"{engine} {time_of}": exponent([each for each in found if each["engine"] == engine], time_of)
+            for engine in arguments.engine
+            for time_of in ("seconds", "cpu_seconds")
+        },
     }
     print(json.dumps(summary["exponents"]))
     if arguments.json:

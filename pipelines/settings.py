@@ -47,7 +47,7 @@ class PipelineSettings(BaseSettings):
     study_url: str = Field("", description="Optuna storage; empty: a SQLite file under the state folder.")
     trials: int = Field(30, ge=1, description="Trials of the whole study, those of earlier executions included.")
     timeout: float | None = Field(None, gt=0, description="Seconds after which no further trial starts.")
-    workers: int = Field(1, ge=1, le=256, description="Processes that tune; each gets its share of the threads.")
+    tuning_workers: int = Field(1, ge=1, le=256, description="Processes that tune; each gets its share of the threads.")
     folds: int = Field(3, ge=2, le=10, description="Forward-chained folds, in tuning and for the refit's thresholds.")
     tuning_rows: int = Field(40_000, ge=1_000, description="Legitimate rows that tuning sees (weighted sample).")
     seed: int = Field(0, ge=0, description="Seed of everything drawn at random.")

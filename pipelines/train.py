@@ -94,7 +94,7 @@ def _parameters(settings: PipelineSettings, split: TimeSplit) -> dict[str, objec
 
 def _tune(settings: PipelineSettings, run: Run, train_part: Dataset, digest: str) -> EnsembleSettings:
     thinned = thin(train_part, settings.tuning_rows, settings.seed)
-    threads = max(1, settings.threads // settings.workers)
+    threads = max(1, settings.threads // settings.tuning_workers)
     prepare = partial(_prepare, thinned, settings.folds, settings.seed, threads)
     name = tuning.study_name(digest, settings.seed, settings.folds, settings.tuning_rows)
     study = tuning.open_study(name, settings.study, settings.seed)
@@ -113,9 +113,15 @@ def _tune(settings: PipelineSettings, run: Run, train_part: Dataset, digest: str
             advance(value)
 
         with storage_errors(settings.study):
-            if settings.workers > 1 and len(earlier) < settings.trials:
+            if settings.tuning_workers > 1 and len(earlier) < settings.trials:
                 shared = SharedStudy(
-                    name, settings.study, settings.seed, settings.trials, settings.timeout, settings.workers, prepare
+                    name,
+                    settings.study,
+                    settings.seed,
+                    settings.trials,
+                    settings.timeout,
+                    settings.tuning_workers,
+                    prepare,
                 )
                 tune_together(shared, study, on_trial)
                 chosen = tuning.best(study)

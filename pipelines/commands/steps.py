@@ -30,7 +30,7 @@ def train(trials: Trials = None, timeout: Timeout = None, seed: Seed = None, wor
     from pipelines.progress import console
     from pipelines.steps import run_train
 
-    run = run_train(settings_with(trials=trials, timeout=timeout, seed=seed, workers=workers))
+    run = run_train(settings_with(trials=trials, timeout=timeout, seed=seed, tuning_workers=workers))
     console.print(f"trained in run {run.id}")
 
 
