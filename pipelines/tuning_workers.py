@@ -85,6 +85,7 @@ def tune_together(shared: SharedStudy, study: "optuna.Study", on_trial: OnTrial)
         for process in working:
             process.terminate()
             process.join()
+            put_back(study, worker_name(process.pid))
 
 
 def work(shared: SharedStudy, number: int) -> None:

@@ -97,10 +97,11 @@ def _is_part(name: str) -> bool:
     return _is_table(name) and not any(piece.startswith(("_", ".")) for piece in name.split("/"))
 
 
-_Cut = Iterator[tuple[str, int, int, int, int, int]]
+_Cut = tuple[str, int, int, int, int, int]
+"""A part without its number."""
 
 
-def _look_parquet(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[tuple[str, int, int, int, int, int]]]:
+def _look_parquet(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[_Cut]]:
     try:
         table = pa.parquet.ParquetFile(file)
     except pa.ArrowException as error:
@@ -115,7 +116,7 @@ def _look_parquet(file: Any, name: str, part_rows: int) -> tuple[InputFile, list
     return found, list(_cut_groups(name, rows, part_rows or PART_ROWS))
 
 
-def _cut_groups(name: str, groups: list[int], part_rows: int) -> _Cut:
+def _cut_groups(name: str, groups: list[int], part_rows: int) -> Iterator[_Cut]:
     """Row groups put together up to ``part_rows``, larger ones cut."""
     first, begin, held = 0, 0, 0
     for group, rows in enumerate(groups):
@@ -136,12 +137,12 @@ def _cut_groups(name: str, groups: list[int], part_rows: int) -> _Cut:
         yield name, first, held, begin, len(groups), 0
 
 
-def _look_csv(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[tuple[str, int, int, int, int, int]]]:
+def _look_csv(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[_Cut]]:
     header = file.read(_BLOCK).partition(b"\n")[0]
     columns = tuple(pa.csv.read_csv(io.BytesIO(header + b"\n")).column_names) if header.strip() else ()
     sha, size = hashlib.sha256(header), file.size()
     position, rows, begin = len(header) + 1, part_rows or CSV_ROWS, len(header) + 1
-    cut: list[tuple[str, int, int, int, int, int]] = []
+    cut: list[_Cut] = []
     seen, first = 0, 0
     file.seek(min(position, size))
     while block := file.read(_BLOCK):
