@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.baseline import Baseline, effective_rows, hours_of, watched_columns
+from ml_project.baseline import WATCHED, Baseline
+from ml_project.drift_counts import DriftCounts
 from ml_project.schema import FEATURES
 from ml_project.statistics import FeatureStatistics
 
@@ -75,31 +76,30 @@ def compare(
         Probability with which each single noise is exceeded where nothing has changed; for a window as a whole it
         adds up over the figures (Bonferroni), however they depend on each other.
     """
-    hours = hours_of(features)
+    return judge(baseline, DriftCounts.of(baseline, statistics, features, hybrid, weight), significance)
+
+
+def judge(baseline: Baseline, counts: DriftCounts, significance: float) -> list[Drift]:
+    """The same of rows that were counted; see `compare`."""
     training = sum(baseline.rows)
     found = []
-    for name, values in watched_columns(features, hybrid).items():
-        there = np.isfinite(values)
-        total = weight.sum()
-        missing = float(weight[~there].sum() / total) if total else 0.0
-        kept, weights = values[there], weight[there]
-        rows = effective_rows(weights)
-        expected, known = _expected(baseline, name, hours[there], weights)
-        observed = _shares(kept, np.array(baseline.edges[name]), weights)
+    for place, name in enumerate(WATCHED):
+        hours, kept, missing = counts.hours[place], counts.hours[place].sum(), counts.missing[place]
+        rows = float(kept**2 / counts.squares[place]) if kept else 0.0
+        expected, known = _expected(baseline, name, hours)
+        bins = counts.bins[place, : len(baseline.edges[name]) + 1]
+        observed: NDArray[np.float64] = bins / max(kept, np.finfo(float).tiny)
         out_of_range = None
         if name in FEATURES:
-            place = FEATURES.index(name)
-            outside = (kept < statistics.minimum[place]) | (kept > statistics.maximum[place])
-            share = float(weights[outside].sum() / weights.sum()) if rows else 0.0
             _low, high = chance_counts(_RANGE_ENDS, training, rows, significance)
-            out_of_range = Shift(share, high / rows if rows else 0.0)
+            out_of_range = Shift(float(counts.outside[place] / kept) if rows else 0.0, high / rows if rows else 0.0)
         found.append(
             Drift(
                 name,
                 rows,
                 population_stability(expected, observed, known, rows, significance),
                 kolmogorov_smirnov(expected, observed, known, rows, significance),
-                missing,
+                float(missing / (kept + missing)) if missing else 0.0,
                 out_of_range,
                 tuple(expected.tolist()),
                 tuple(observed.tolist()),
@@ -178,27 +178,17 @@ def chance_counts(seen: float, known: float, rows: float, significance: float) -
     return low, min(high, int(rows))
 
 
-def _expected(
-    baseline: Baseline, name: str, hours: NDArray[np.int64], weight: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    """The baseline's shares in a window's mix of hours, and the rows that they are as good as."""
+def _expected(baseline: Baseline, name: str, hours: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """The baseline's shares in the mix of a window's rows by hour (24,), and the rows that they are as good as."""
     shares = np.array(baseline.shares[name])
-    if not len(weight):
+    if not hours.any():
         return shares.mean(axis=0), 0.0
     if not baseline.hourly:
         return shares[0], baseline.rows[0]
-    mix = np.bincount(hours, weights=weight, minlength=len(shares)) / weight.sum()
+    mix = hours / hours.sum()
     known = 1 / float((mix**2 / np.maximum(baseline.rows, 1.0)).sum())
     expected: NDArray[np.float64] = mix @ shares
     return expected / expected.sum(), known
-
-
-def _shares(
-    values: NDArray[np.float64], edges: NDArray[np.float64], weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    counts = np.bincount(np.searchsorted(edges, values, side="left"), weights=weight, minlength=len(edges) + 1)
-    shares: NDArray[np.float64] = counts / max(weight.sum(), np.finfo(float).tiny)
-    return shares
 
 
 def _merged(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnxruntime as ort
@@ -53,6 +54,16 @@ def decide(hybrid: float, thresholds: Thresholds) -> Decision:
     if hybrid >= thresholds.decline:
         return Decision.DECLINE
     return Decision.REVIEW if hybrid >= thresholds.alert else Decision.APPROVE
+
+
+DECISIONS: Final = tuple(Decision)
+
+
+def decide_all(hybrid: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:
+    """Decisions of scores (n,) as places in ``DECISIONS``; see `decide`."""
+    decisions = (hybrid >= thresholds.alert).astype(np.int8)
+    decisions[hybrid >= thresholds.decline] = DECISIONS.index(Decision.DECLINE)
+    return decisions
 
 
 class Scorer:

@@ -17,6 +17,7 @@ from pipelines.monitoring.command import monitor
 from pipelines.prequential.command import prequential
 from pipelines.retraining.command import retrain
 from pipelines.schedule.command import schedule
+from pipelines.scoring.command import score
 from pipelines.traffic.command import simulate_traffic
 from stores.masking import masked
 from stores.mlflow_environment import quiet_mlflow
@@ -46,7 +47,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         steps.up,
     ),
     "How good it is": (compare, prequential),
-    "What it does now": (monitor, schedule, simulate_traffic),
+    "What it does now": (score, monitor, schedule, simulate_traffic),
     "What is Production": (moves.rollback, moves.approve, moves.history, moves.verify),
 }
 for panel, commands in PANELS.items():

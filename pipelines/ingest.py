@@ -19,6 +19,7 @@ from stores.files import replacing
 
 _KEY: Final = b"fraud.ingest"
 _FORMAT: Final = 1
+_REMEDY: Final = "Run ingest first."
 
 
 @dataclass(frozen=True)
@@ -116,21 +117,35 @@ def read_ingested(path: Path) -> tuple[pd.DataFrame, IngestedMeta]:
     InvalidInput
         If there is no such file, it is not one of ours, or its content is not what its digest says.
     """
-    remedy = "Run ingest first."
-    if not path.is_file():
-        raise InvalidInput(f"{path}: no ingested data.", remedy)
+    meta = read_meta(path)
     try:
         table = pa.parquet.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
-        raise InvalidInput(f"{path}: not a complete Parquet file.", remedy) from error
-    note: dict[str, Any] = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
-    if note.pop("format", None) != _FORMAT:
-        raise InvalidInput(f"{path}: a Parquet file that ingest has not written, or another version of it.", remedy)
-    meta = IngestedMeta(**{**note, "cleaning": CleaningReport(**note["cleaning"])})
+        raise InvalidInput(f"{path}: not a complete Parquet file.", _REMEDY) from error
     frame = table.to_pandas()
     if content_digest(frame) != meta.digest:
-        raise InvalidInput(f"{path}: the content has changed since it was ingested.", remedy)
+        raise InvalidInput(f"{path}: the content has changed since it was ingested.", _REMEDY)
     return frame, meta
+
+
+def read_meta(path: Path) -> IngestedMeta:
+    """What an ingested file says of itself, by its footer alone: its content is not compared with the digest.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such file, or it is not one of ours.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"{path}: no ingested data.", _REMEDY)
+    try:
+        metadata = pa.parquet.read_schema(path).metadata
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInput(f"{path}: not a complete Parquet file.", _REMEDY) from error
+    note: dict[str, Any] = json.loads((metadata or {}).get(_KEY, b"{}"))
+    if note.pop("format", None) != _FORMAT:
+        raise InvalidInput(f"{path}: a Parquet file that ingest has not written, or another version of it.", _REMEDY)
+    return IngestedMeta(**{**note, "cleaning": CleaningReport(**note["cleaning"])})
 
 
 def content_digest(frame: pd.DataFrame) -> str:

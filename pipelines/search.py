@@ -1,6 +1,7 @@
 """The part of ``train`` that chooses settings: a study on forward-chained folds, and each of its trials in MLflow."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ml_project.dataset import Dataset
@@ -12,6 +13,7 @@ from pipelines.progress import console, progress
 from pipelines.settings import PipelineSettings
 from pipelines.study_storage import storage_errors
 from pipelines.tracking import Run
+from pipelines.tuning_workers import WORKER, SharedStudy, tune_together
 
 if TYPE_CHECKING:
     import optuna
@@ -33,10 +35,8 @@ def search(
         What is tried first.
     """
     thinned = thin(train_part, settings.tuning_rows, settings.seed)
-    folds = [
-        PreparedFold.prepare(fold, AGEING_FEATURES, settings.seed, settings.threads)
-        for fold in forward_folds(thinned, settings.folds)
-    ]
+    threads = max(1, settings.threads // settings.tuning_workers)
+    prepare = partial(_prepare, thinned, settings.folds, settings.seed, threads)
     name = tuning.study_name(digest, settings.seed, settings.folds, settings.tuning_rows)
     study = tuning.open_study(name, settings.study, settings.seed, starts)
     earlier = tuning.finished_trials(study)
@@ -60,7 +60,12 @@ def search(
         with storage_errors(settings.study):
             chosen = run.data.data.tags.get(TRIAL_TAG)
             if chosen is None or int(chosen) >= len(study.trials):
-                tuning.tune(study, folds, settings.trials, settings.timeout, on_trial)
+                if settings.tuning_workers > 1:
+                    budget = (settings.trials, settings.timeout, settings.tuning_workers)
+                    shared = SharedStudy(name, settings.study, settings.seed, *budget, prepare)
+                    tune_together(shared, study, on_trial)
+                else:
+                    tuning.tune(study, prepare(), settings.trials, settings.timeout, on_trial)
                 chosen = str(study.best_trial.number)
                 run.log(tags={"optuna.study": name, TRIAL_TAG: chosen})
             best = study.trials[int(chosen)]
@@ -71,6 +76,10 @@ def search(
     return tuning.settings_of(best)
 
 
+def _prepare(thinned: Dataset, folds: int, seed: int, threads: int) -> list[PreparedFold]:
+    return [PreparedFold.prepare(fold, AGEING_FEATURES, seed, threads) for fold in forward_folds(thinned, folds)]
+
+
 def _trial_name(trial: "optuna.trial.FrozenTrial") -> str:
     return f"trial {trial.number}"
 
@@ -79,4 +88,6 @@ def _log_trial(run: Run, trial: "optuna.trial.FrozenTrial") -> None:
     with run.child(_trial_name(trial), {"kind": "trial", "optuna.state": trial.state.name}) as child:
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
         value = {"average_precision": trial.value} if trial.value is not None else {}
-        child.log(params=trial.params, metrics={**value, **trial.user_attrs, "seconds": seconds})
+        folds = {name: figure for name, figure in trial.user_attrs.items() if name != WORKER}
+        tags = {f"optuna.{WORKER}": trial.user_attrs[WORKER]} if WORKER in trial.user_attrs else {}
+        child.log(params=trial.params, metrics={**value, **folds, "seconds": seconds}, tags=tags)

@@ -47,6 +47,7 @@ class PipelineSettings(BaseSettings):
     study_url: str = Field("", description="Optuna storage; empty: a SQLite file under the state folder.")
     trials: int = Field(30, ge=1, description="Trials of the whole study, those of earlier executions included.")
     timeout: float | None = Field(None, gt=0, description="Seconds after which no further trial starts.")
+    tuning_workers: int = Field(1, ge=1, le=256, description="Processes that tune; each gets its share of the threads.")
     folds: int = Field(3, ge=2, le=10, description="Forward-chained folds, in tuning and for the refit's thresholds.")
     tuning_rows: int = Field(40_000, ge=1_000, description="Legitimate rows that tuning sees (weighted sample).")
     seed: int = Field(0, ge=0, description="Seed of everything drawn at random.")
@@ -70,6 +71,11 @@ class PipelineSettings(BaseSettings):
     )
     monitoring_experiment: str = Field("fraud-monitoring", description="MLflow experiment of `monitor`.")
     monitor_limits: Path = Field(LIMITS_FILE, description="File with the limits of `monitor`.")
+    scoring_experiment: str = Field("fraud-scoring", description="MLflow experiment of `score`.")
+    spark_master: str = Field(
+        "",
+        description="Where Spark runs: `local[*]`, spark://host:7077; empty: as spark-submit says, else here.",
+    )
     label_delay_days: float = Field(
         7.0, ge=0, description="Days after which a transaction without a label counts as legitimate."
     )

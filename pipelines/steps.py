@@ -1,8 +1,10 @@
 """The steps as the command line and ``MLproject`` know them: each opens or finds its run and calls the work."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import pandas as pd
 
@@ -19,9 +21,12 @@ from pipelines.settings import PipelineSettings
 from pipelines.threshold import threshold
 from pipelines.tracking import DONE_TAG, Run, Tracker
 from pipelines.train import train
+from pipelines.validation.report import ValidationReport
 from pipelines.validation.run import validate
 
 LATEST = "latest"
+
+EngineName = Literal["local", "spark"]
 
 
 def run_ingest(settings: PipelineSettings, output: Path | None = None) -> Ingested:
@@ -45,8 +50,8 @@ def run_ingest(settings: PipelineSettings, output: Path | None = None) -> Ingest
     return ingested
 
 
-def run_validate(settings: PipelineSettings) -> None:
-    """Validate the ingested data in a run of its own.
+def run_validate(settings: PipelineSettings, engine: EngineName = "local") -> None:
+    """Validate the ingested data in a run of its own, with pandas or on Spark.
 
     Raises
     ------
@@ -54,7 +59,12 @@ def run_validate(settings: PipelineSettings) -> None:
         When the suite fails.
     """
     with Tracker(settings).pipeline_run("validate") as run:
-        validate_in(run, *read_ingested(settings.dataset_path))
+        if engine == "spark":
+            from pipelines.validation.spark import validate_on_spark
+
+            _validate(run, partial(validate_on_spark, settings))
+        else:
+            validate_in(run, *read_ingested(settings.dataset_path))
 
 
 def run_train(settings: PipelineSettings) -> Run:
@@ -112,8 +122,12 @@ def validate_in(run: Run, frame: pd.DataFrame, meta: IngestedMeta) -> None:
     Refused
         When the suite fails.
     """
+    _validate(run, lambda folder: (validate(frame, meta, folder), meta))
+
+
+def _validate(run: Run, suite: Callable[[Path], tuple[ValidationReport, IngestedMeta]]) -> None:
     with step("validate"), TemporaryDirectory() as scratch, run.child("validation", {"kind": "validation"}) as child:
-        report = validate(frame, meta, Path(scratch))
+        report, meta = suite(Path(scratch))
         child.log_folder(Path(scratch), "data_docs")
         child.log(
             metrics={**report.figures, "checks": len(report.checks), "failed": len(report.failures)},

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 HEARTBEAT_SECONDS: Final = 30
+MOST_RETRIES: Final = 3
+"""A point that kills its worker that often is given up."""
 
 
 @contextmanager
@@ -75,7 +77,17 @@ def open_storage(storage_url: str) -> "optuna.storages.RDBStorage":
             engine_kwargs=options,
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=4 * HEARTBEAT_SECONDS,
+            heartbeat_stale_trial_callback=retry,
         )
+
+
+def retry(study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> None:
+    """Put the point of a trial whose worker died back in the queue."""
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=MOST_RETRIES)(study, trial)
 
 
 def connection(storage_url: str) -> "tuple[URL, dict[str, Any]]":
@@ -93,4 +105,5 @@ def connection(storage_url: str) -> "tuple[URL, dict[str, Any]]":
         url = make_url(storage_url)
     except (ArgumentError, ValueError):  # the message would hold the URL, and with it the password
         raise InvalidInput("FRAUD_STUDY_URL is not a URL.", "Write sqlite:///path or postgresql://...") from None
-    return (with_driver(url), ENGINE_OPTIONS) if is_postgres(url) else (url, {})
+    # several workers write in turns: SQLite lets one wait for another
+    return (with_driver(url), ENGINE_OPTIONS) if is_postgres(url) else (url, {"connect_args": {"timeout": 60}})

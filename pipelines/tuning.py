@@ -5,6 +5,7 @@ its budget counts the trials of earlier executions.
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,12 @@ def study_name(data_digest: str, seed: int, folds: int, tuning_rows: int) -> str
 
 
 def open_study(
-    name: str, storage_url: str, seed: int, starts: Sequence[EnsembleSettings] = (EnsembleSettings(),)
+    name: str,
+    storage_url: str,
+    seed: int,
+    starts: Sequence[EnsembleSettings] = (EnsembleSettings(),),
+    worker: int = 0,
+    workers: int = 1,
 ) -> "optuna.Study":
     """Create or resume a study.
 
@@ -68,6 +74,8 @@ def open_study(
     ----------
     starts : sequence of EnsembleSettings
         Points that are tried first, in this order; those that were tried or wait already are not again.
+    worker, workers : int
+        Which of how many processes this is: each draws points of its own, and away from those that others try.
 
     Raises
     ------
@@ -82,7 +90,11 @@ def open_study(
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
     done = len(finished_trials(study))
     # a resumed sampler must not draw the points of its first start again
-    study.sampler = optuna.samplers.TPESampler(seed=seed + 1000 * done, n_startup_trials=STARTUP_TRIALS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.sampler = optuna.samplers.TPESampler(
+            seed=seed + 1000 * done + worker, n_startup_trials=STARTUP_TRIALS, constant_liar=workers > 1
+        )
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
     # not by the library's skip_if_exists: that counts trials, too, which were killed before they could tell
     states = optuna.trial.TrialState
@@ -118,6 +130,16 @@ def tune(
     on_trial : callable
         Called with each finished trial.
     """
+    remaining = trials - len(finished_trials(study))
+    if remaining > 0:
+        study.optimize(
+            objective_of(folds), n_trials=remaining, timeout=timeout, callbacks=[lambda _study, trial: on_trial(trial)]
+        )
+    return settings_of(study.best_trial)
+
+
+def objective_of(folds: list[PreparedFold]) -> "Callable[[optuna.Trial], float]":
+    """Mean average precision over the folds; a trial that falls behind others' after the same fold is pruned."""
     import optuna
 
     def objective(trial: optuna.Trial) -> float:
@@ -131,12 +153,7 @@ def tune(
                 raise optuna.TrialPruned
         return sum(figures) / len(figures)
 
-    remaining = trials - len(finished_trials(study))
-    if remaining > 0:
-        study.optimize(
-            objective, n_trials=remaining, timeout=timeout, callbacks=[lambda _study, trial: on_trial(trial)]
-        )
-    return settings_of(study.best_trial)
+    return objective
 
 
 def settings_of(trial: "optuna.trial.FrozenTrial") -> EnsembleSettings:

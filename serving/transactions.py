@@ -13,11 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import from_json
 
 from ml_project.schema import ENGINEERED_FEATURES, PCA_COMPONENTS, RAW_FEATURES
+from ml_project.scorable import MAX_MAGNITUDE
 from serving.errors import BodyTooLarge, FieldError, InvalidFields, MalformedJson
 from serving.event_times import parse_event_time
-
-MAX_MAGNITUDE: Final = 1e15
-"""Largest value of a raw field: features hold squares of them in float32, which ends at 3.4e38."""
 
 MAX_ERRORS: Final = 100
 """Faults named in one answer; a file of the wrong kind has as many as cells."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines.commands.options import Data, Policy, RunId, Seed, Timeout, Trials, settings_with
+from pipelines.commands.options import Data, Engine, Policy, RunId, Seed, Timeout, Trials, Workers, settings_with
 
 
 def ingest(data: Data = None, seed: Seed = None) -> None:
@@ -14,19 +14,23 @@ def ingest(data: Data = None, seed: Seed = None) -> None:
     run_ingest(settings_with(data=data, seed=seed))
 
 
-def validate() -> None:
+def validate(engine: Engine = "local") -> None:
     """Check the ingested data against the Great Expectations suite; exit 1 when it fails."""
     from pipelines.steps import run_validate
 
-    run_validate(settings_with())
+    run_validate(settings_with(), engine)
 
 
-def train(trials: Trials = None, timeout: Timeout = None, seed: Seed = None) -> None:
-    """Tune, fit the evaluation twin and the refit, and measure them beside the baselines."""
+def train(trials: Trials = None, timeout: Timeout = None, seed: Seed = None, workers: Workers = None) -> None:
+    """Tune, fit the evaluation twin and the refit, and measure them beside the baselines.
+
+    With --workers several processes try points of the same study; so do other machines that have the same data and the
+    same FRAUD_STUDY_URL (PostgreSQL). A worker that dies is replaced and its point tried again.
+    """
     from pipelines.progress import console
     from pipelines.steps import run_train
 
-    run = run_train(settings_with(trials=trials, timeout=timeout, seed=seed))
+    run = run_train(settings_with(trials=trials, timeout=timeout, seed=seed, tuning_workers=workers))
     console.print(f"trained in run {run.id}")
 
 

@@ -34,11 +34,18 @@ def validate(frame: pd.DataFrame, meta: IngestedMeta, output: Path, *, suite: Pa
     InvalidInput
         If the suite's file is not a suite. Data that fail are no error: see ``ValidationReport.success``.
     """
-    suites = load_suite(suite, event_time=EVENT_TIME in frame)
     figures = summarise(frame, Reference.load())
+    return check(frame, EVENT_TIME in frame, figures, meta, output, suite)
+
+
+def check(
+    table: Any, event_time: bool, figures: dict[str, float], meta: IngestedMeta, output: Path, suite: Path = SUITE_FILE
+) -> ValidationReport:
+    """Run the suite on a table, a pandas or a Spark data frame, and on its weighted figures; see `validate`."""
+    suites = load_suite(suite, event_time=event_time)
     context = _context(output)
     run = f"{meta.source}-{meta.digest[:12]}"
-    checks = _check(context, "transactions", frame, suites["transactions"], run)
+    checks = _check(context, "transactions", table, suites["transactions"], run)
     checks += _check(context, "weighted", pd.DataFrame([figures]), suites["weighted"], run)
     context.build_data_docs()
     return ValidationReport(tuple(checks), figures, output / "index.html")
@@ -75,7 +82,7 @@ def _context(output: Path) -> "AbstractDataContext":
 
 
 def _check(
-    context: "AbstractDataContext", name: str, frame: pd.DataFrame, expectations: list[Expectation], run: str
+    context: "AbstractDataContext", name: str, frame: Any, expectations: list[Expectation], run: str
 ) -> list[Check]:
     from great_expectations import Checkpoint, ExpectationSuite, ValidationDefinition
     from great_expectations.core import RunIdentifier
@@ -83,7 +90,9 @@ def _check(
 
     configurations = [ExpectationConfiguration(type=each.type, kwargs=each.kwargs) for each in expectations]
     suite = ExpectationSuite(name=name, expectations=[each.to_domain_obj() for each in configurations])
-    batch = context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+    sources = context.data_sources
+    source = sources.add_pandas(name) if isinstance(frame, pd.DataFrame) else sources.add_spark(name)
+    batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
     definition = context.validation_definitions.add(
         ValidationDefinition(name=name, data=batch, suite=context.suites.add(suite))
     )

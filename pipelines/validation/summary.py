@@ -43,7 +43,16 @@ class Reference:
 
 
 def summarise(frame: pd.DataFrame, reference: Reference) -> dict[str, float]:
-    """Figures of a table, by weight; those whose column is missing or not a number are left out.
+    """Figures of a table, by weight; see `figures_of`. Those whose column is missing or not a number are left out."""
+    columns = [column for column in (LABEL, *COMPARED) if _is_number(frame, column)]
+    frauds = float((frame[LABEL] == 1).sum()) if LABEL in columns else 0.0
+    return figures_of(len(frame), frauds, {column: _moments(frame, column) for column in columns}, reference)
+
+
+def figures_of(
+    rows: int, frauds: float, moments: dict[str, tuple[float, float]], reference: Reference
+) -> dict[str, float]:
+    """Figures from weighted means and standard deviations, however they were computed.
 
     Returns
     -------
@@ -52,13 +61,12 @@ def summarise(frame: pd.DataFrame, reference: Reference) -> dict[str, float]:
         (difference of means in reference standard deviations) and ``spread_*`` (ratio of standard deviations: the
         components' means are near 0, so that a wrong scale would not show in them).
     """
-    figures: dict[str, float] = {"rows": float(len(frame))}
-    if _is_number(frame, LABEL):
-        figures["frauds"] = float((frame[LABEL] == 1).sum())
-        figures["fraud_rate"] = _moments(frame, LABEL)[0]
+    figures: dict[str, float] = {"rows": float(rows)}
+    if LABEL in moments:
+        figures |= {"frauds": frauds, "fraud_rate": moments[LABEL][0]}
     for column in COMPARED:
-        if _is_number(frame, column):
-            mean, std = _moments(frame, column)
+        if column in moments:
+            mean, std = moments[column]
             figures[f"mean_shift_{column}"] = (mean - reference.mean[column]) / reference.std[column]
             figures[f"spread_{column}"] = std / reference.std[column]
     return figures

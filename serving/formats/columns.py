@@ -10,16 +10,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from ml_project.scorable import MAX_MAGNITUDE, unusable
 from serving.errors import FieldError, InvalidFields
 from serving.event_times import event_times_of
-from serving.transactions import MAX_ERRORS, MAX_MAGNITUDE, MAX_NAME_LENGTH, Chunk, Transactions
+from serving.transactions import MAX_ERRORS, MAX_NAME_LENGTH, Chunk, Transactions
 
 TRANSACTION_ID: Final = "transaction_id"
 
 _IGNORED: Final = frozenset((*ENGINEERED_FEATURES, LABEL, WEIGHT))
 """The engineered features, and what a training file has beside the raw ones: analysts score such files as they are."""
-
-_NOT_NEGATIVE: Final = np.isin(RAW_FEATURES, ("Time", "Amount"))
 
 
 def check_columns(names: Sequence[str]) -> None:
@@ -97,24 +96,24 @@ def checked(
     times: Sequence[datetime | ValueError | None] = (),
 ) -> Chunk:
     """What can be scored of raw transactions (n, 30), names (empty ones count as none), places and event times."""
-    bad = ~(np.abs(raw) <= MAX_MAGNITUDE) | ((raw < 0) & _NOT_NEGATIVE)
+    bad = unusable(raw)
     names = [name or None for name in ids]
     # PostgreSQL holds no NUL.
-    unusable = [place for place, name in enumerate(names) if name and (len(name) > MAX_NAME_LENGTH or "\0" in name)]
+    misnamed = [place for place, name in enumerate(names) if name and (len(name) > MAX_NAME_LENGTH or "\0" in name)]
     timeless = {place: str(when) for place, when in enumerate(times) if isinstance(when, ValueError)}
     moments = [None if isinstance(when, ValueError) else when for when in times] if any(times) else []
     transactions = Transactions(raw, names, moments)
-    if not unusable and not timeless and not bad.any():
+    if not misnamed and not timeless and not bad.any():
         return Chunk(transactions, rows, [])
     errors: list[FieldError] = [
         {"row": int(rows[place]), "field": RAW_FEATURES[column], "message": _fault(raw[place, column])}
         for place, column in np.argwhere(bad).tolist()
     ]
     message = f"Name should have at most {MAX_NAME_LENGTH} characters, and no NUL"
-    errors += [{"row": int(rows[place]), "field": TRANSACTION_ID, "message": message} for place in unusable]
+    errors += [{"row": int(rows[place]), "field": TRANSACTION_ID, "message": message} for place in misnamed]
     errors += [{"row": int(rows[place]), "field": EVENT_TIME, "message": said} for place, said in timeless.items()]
     good = ~bad.any(axis=1)
-    kept = np.setdiff1d(np.flatnonzero(good), [*unusable, *timeless])
+    kept = np.setdiff1d(np.flatnonzero(good), [*misnamed, *timeless])
     errors.sort(key=lambda error: error["row"])
     return Chunk(transactions.take(kept.tolist()), rows[kept], errors)
 

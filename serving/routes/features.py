@@ -5,10 +5,11 @@ from typing import Any, Final
 from fastapi import APIRouter
 
 from ml_project.schema import ENGINEERED_FEATURES, FEATURES, RAW_FEATURES
+from ml_project.scorable import MAX_MAGNITUDE
 from serving.dependencies import GatewayDep
 from serving.examples import answer
 from serving.live_model import LiveModel
-from serving.transactions import MAX_MAGNITUDE, Transaction
+from serving.transactions import Transaction
 
 router = APIRouter(tags=["model"])
 

@@ -7,6 +7,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,6 +19,7 @@ from ml_project.errors import InvalidInput, Unavailable
 from stores.objects.errors import MissingObject
 from stores.objects.locations import split_s3
 from stores.objects.s3_errors import S3Place, translated
+from stores.objects.s3_ranges import buffered
 
 _CONNECT_SECONDS: Final = 3
 _SILENCE_SECONDS: Final = 5
@@ -81,6 +83,25 @@ class S3Objects:
             ),
         )
 
+    def reader(self, name: str) -> BufferedReader:
+        """An object to read at any position; one that changes meanwhile is refused."""
+
+        def look() -> tuple[int, str]:
+            # Not HEAD, whose errors have no reasons.
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._key(name))
+            answer["Body"].close()
+            return answer["ContentLength"], answer["ETag"]
+
+        size, etag = self._ask(name, look)
+
+        def fetch(begin: int, end: int) -> bytes:
+            span = f"bytes={begin}-{end - 1}"
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._key(name), Range=span, IfMatch=etag)
+            content: bytes = answer["Body"].read()
+            return content
+
+        return buffered(size, lambda begin, end: self._ask(name, lambda: fetch(begin, end)))
+
     def download(self, name: str, path: Path) -> None:
         """Fetch an object into a new file, in parts; one that changes meanwhile is refused."""
         if not self._key(name):
@@ -105,6 +126,16 @@ class S3Objects:
         extra = {"Metadata": {_SHA256: _file_digest(path)}}
         with translated(self._place, self.address(name)):
             self._client.upload_file(str(path), self._bucket, self._key(name), ExtraArgs=extra, Config=_TRANSFER)
+
+    def remove(self, name: str) -> None:
+        """Delete an object; none is no error."""
+        self._ask(name, lambda: self._client.delete_object(Bucket=self._bucket, Key=self._key(name)))
+
+    def copy_from(self, other: "S3Objects", name: str) -> None:
+        """Put a copy of another place's object of that name here, without fetching it."""
+        source = {"Bucket": other._bucket, "Key": other._key(name)}
+        with translated(self._place, self.address(name)):
+            self._client.copy(source, self._bucket, self._key(name), Config=_TRANSFER)
 
     def names(self) -> list[str]:
         """Names of everything below the prefix, sorted."""

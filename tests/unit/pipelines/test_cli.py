@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     *("ingest", "validate", "train", "threshold", "promote", "main", "retrain", "up"),
     *("compare", "prequential"),
-    *("monitor", "schedule", "simulate-traffic"),
+    *("score", "monitor", "schedule", "simulate-traffic"),
     *("rollback", "approve", "policy", "history", "verify"),
 )
 
@@ -51,6 +51,8 @@ def test_help_lists_every_step_and_the_exit_codes(tmp_path: Path) -> None:
         (("promote", "--run-id", "abc", "--version", "3"), "two candidates"),
         (("rollback",), "--reason"),
         (("policy", "set", "f1"), "There is no Production version"),
+        (("score", "--data", "no/such.parquet"), "--output"),
+        (("score", "--data", "a.parquet", "--output", "b"), "No version is Production"),
         (("monitor", "--window", "soon"), "'soon' is no span of time"),
         (("monitor",), "There is no decision database"),
         (("schedule",), "Nothing is to be done"),

@@ -16,6 +16,7 @@ from pyarrow import parquet
 from ml_project.errors import FraudError
 from ml_project.reasons import Explainer
 from ml_project.schema import RAW_FEATURES
+from ml_project.scorable import MAX_MAGNITUDE
 from serving.errors import FieldError
 from serving.formats.arrow import read_arrow
 from serving.formats.csv import read_csv
@@ -23,7 +24,7 @@ from serving.formats.json import read_json
 from serving.formats.multipart import FormFile
 from serving.formats.parquet import read_parquet
 from serving.routes.feedback import parse_feedback
-from serving.transactions import MAX_MAGNITUDE, Chunk, parse_transaction
+from serving.transactions import Chunk, parse_transaction
 
 ROWS = 40
 _columns: dict[str, object] = {name: np.arange(ROWS) + place / 7 for place, name in enumerate(RAW_FEATURES)}

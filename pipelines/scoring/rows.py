@@ -1,0 +1,172 @@
+"""A batch of rows in, scores and what could not be scored out, for every engine and kind of file."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ml_project.drift_counts import DriftCounts
+from ml_project.errors import InvalidInput
+from ml_project.features import compute_features
+from ml_project.schema import OUTPUTS, RAW_FEATURES
+from ml_project.scorable import fault, unusable
+from ml_project.scorer import DECISIONS, Scorer, decide_all
+from pipelines.scoring.plan import SOURCE_FILE, SOURCE_ROW, VERSION
+from pipelines.scoring.tally import Tally
+
+QUARANTINE: Final = pa.schema(
+    [(SOURCE_FILE, pa.string()), (SOURCE_ROW, pa.int64()), ("reasons", pa.list_(pa.string())), ("content", pa.string())]
+)
+"""Rows that were not scored: where they stand (rows counted from 0), why, and what they held (as JSON or CSV text)."""
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """One batch's outcome: a table per decision that occurs, what could not be scored, and the counts."""
+
+    decided: dict[str, pa.Table]
+    quarantine: pa.Table
+    tally: Tally
+
+
+class RowScorer:
+    """Scores batches of rows by one version. Immutable; safe to share between threads.
+
+    Parameters
+    ----------
+    scorer : Scorer
+        With one thread where several batches are scored at once.
+    version : int
+        Its number in the registry.
+    carried : tuple of str
+        Columns that go into the output as they are; Time and Amount go as the numbers that were scored.
+    """
+
+    def __init__(self, scorer: Scorer, version: int, carried: tuple[str, ...]) -> None:
+        self._scorer = scorer
+        self._version = str(version)
+        self._carried = carried
+        manifest = scorer.bundle.manifest
+        self._amount, self._statistics, self._baseline = manifest.amount, manifest.statistics, manifest.drift_baseline
+
+    @property
+    def nothing(self) -> Tally:
+        """The counts of no rows."""
+        return Tally(DriftCounts.none(self._baseline))
+
+    def refused(self, reasons: Iterable[str]) -> Tally:
+        """The counts of lines that were no rows."""
+        counted = Counter(reasons)
+        return Tally(DriftCounts.none(self._baseline), quarantined=counted.total(), reasons=counted)
+
+    def score(self, batch: pa.RecordBatch, file: str, rows: NDArray[np.int64]) -> ScoredBatch:
+        """Score rows that stand at places ``rows`` (n,) of a file.
+
+        Parameters
+        ----------
+        batch : pyarrow.RecordBatch
+            At least the 30 raw fields, as numbers or text.
+        """
+        raw, text = _raw(batch)
+        bad = unusable(raw)
+        good = ~bad.any(axis=1)
+        if good.all():
+            quarantine, reasons = QUARANTINE.empty_table(), Counter[str]()
+        else:
+            quarantine, reasons = _quarantine(batch, raw, text, bad, file, rows)
+            batch, raw, rows = batch.filter(pa.array(good)), raw[good], rows[good]
+        features = compute_features(raw, self._amount)
+        scores = self._scorer.score_features(features)
+        places = decide_all(scores.hybrid, self._scorer.thresholds)
+        table = self._table(batch, raw, scores, file, rows)
+        counts = np.bincount(places, minlength=len(DECISIONS)).tolist()
+        amounts = np.bincount(places, weights=raw[:, -1], minlength=len(DECISIONS)).tolist()
+        there = [(place, str(name)) for place, name in enumerate(DECISIONS) if counts[place]]
+        return ScoredBatch(
+            {name: table.filter(pa.array(places == place)) for place, name in there},
+            quarantine,
+            Tally(
+                DriftCounts.of(self._baseline, self._statistics, features, scores.hybrid, np.ones(len(rows))),
+                Counter({name: counts[place] for place, name in there}),
+                Counter({name: amounts[place] for place, name in there}),
+                len(quarantine),
+                reasons,
+            ),
+        )
+
+    def _table(
+        self, batch: pa.RecordBatch, raw: NDArray[np.float64], scores: Any, file: str, rows: NDArray[np.int64]
+    ) -> pa.Table:
+        numbers = {name: raw[:, RAW_FEATURES.index(name)] for name in ("Time", "Amount")}
+        columns: dict[str, Any] = {
+            name: pa.array(numbers[name]) if name in numbers else batch.column(name) for name in self._carried
+        }
+        values = (scores.isolation, scores.boosted, scores.hybrid, scores.probability)
+        columns |= {name: pa.array(value) for name, value in zip(OUTPUTS, values, strict=True)}
+        columns[VERSION] = pa.repeat(pa.scalar(self._version), len(raw))
+        columns[SOURCE_FILE] = pa.repeat(pa.scalar(file), len(raw))
+        columns[SOURCE_ROW] = pa.array(rows)
+        return pa.table(columns)
+
+
+def quarantined(file: str, row: int, reason: str, content: str) -> dict[str, Any]:
+    """A row that was no row at all, as a line of ``QUARANTINE``."""
+    return {SOURCE_FILE: file, SOURCE_ROW: row, "reasons": [reason], "content": content}
+
+
+def _raw(batch: pa.RecordBatch) -> tuple[NDArray[np.float64], dict[str, pa.Array]]:
+    """Raw fields (n, 30), NaN for what is no number, and those columns that came as text."""
+    raw, text = np.empty((len(batch), len(RAW_FEATURES))), {}
+    for place, name in enumerate(RAW_FEATURES):
+        column = batch.column(name)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            text[name] = column
+        try:
+            raw[:, place] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        except pa.ArrowException as error:
+            if name in text:
+                raw[:, place] = [_number(value) for value in column.to_pylist()]
+                continue
+            raise InvalidInput(f"Column {name} holds {column.type}.", "Give numbers.") from error
+    return raw, text
+
+
+def _number(text: str | None) -> float:
+    """A number that was written as text; NaN for anything else."""
+    try:
+        return float(text) if text else np.nan
+    except ValueError:
+        return np.nan
+
+
+def _quarantine(
+    batch: pa.RecordBatch,
+    raw: NDArray[np.float64],
+    text: dict[str, pa.Array],
+    bad: NDArray[np.bool_],
+    file: str,
+    rows: NDArray[np.int64],
+) -> tuple[pa.Table, Counter[str]]:
+    kept, counted = [], Counter[str]()
+    for row in np.flatnonzero(bad.any(axis=1)).tolist():
+        reasons = []
+        for place in np.flatnonzero(bad[row]).tolist():
+            name = RAW_FEATURES[place]
+            given = (text[name] if name in text else batch.column(name))[row].as_py()
+            missing = given is None or given == ""
+            if missing:
+                said = "missing"
+            elif isinstance(given, str) and np.isnan(raw[row, place]) and given.strip().lower() != "nan":
+                said = "not a number"
+            else:
+                said = fault(raw[row, place])
+            reasons.append(f"{name} is {said}")
+        counted.update(reasons)
+        content = json.dumps({name: batch.column(name)[row].as_py() for name in batch.schema.names}, default=str)
+        kept.append({SOURCE_FILE: file, SOURCE_ROW: int(rows[row]), "reasons": reasons, "content": content})
+    return pa.Table.from_pylist(kept, QUARANTINE), counted

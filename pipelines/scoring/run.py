@@ -1,0 +1,136 @@
+"""The step ``score``: plan, score what is missing, commit, write a run."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from ml_project.errors import InvalidInput
+from ml_project.scorer import Scorer, load_scorer
+from pipelines.monitoring.limits import MonitorLimits
+from pipelines.progress import console, row_progress
+from pipelines.scoring.local import run_local
+from pipelines.scoring.output import Output, open_output
+from pipelines.scoring.parts import Receipt, receipt_name
+from pipelines.scoring.places import Place
+from pipelines.scoring.plan import Part, Plan
+from pipelines.scoring.planning import find_files, make_plan
+from pipelines.scoring.rows import RowScorer
+from pipelines.scoring.summary import Summary
+from pipelines.settings import PipelineSettings
+from pipelines.tracking import DONE_TAG, Run, Tracker
+from stores.registry import PRODUCTION, ModelVersion, Registry
+
+EngineName = Literal["local", "spark"]
+OnRows = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A finished output: its ``_job.json``, and the summary and run of the execution that finished it just now."""
+
+    job: dict[str, Any]
+    summary: Summary | None = None
+    run_id: str = ""
+
+
+def score(settings: PipelineSettings, data: str, output: str, engine: EngineName, version: int | None = None) -> Scored:
+    """Score a table by a registered version, by default Production.
+
+    Raises
+    ------
+    InvalidInput
+        When there is no version, nothing to score, or something else where the output should go.
+    LostRace
+        When another process writes the same local output.
+    Unavailable
+        When MLflow, S3 or Spark does not answer.
+    """
+    tracker = Tracker(settings.model_copy(update={"experiment": settings.scoring_experiment}))
+    limits = MonitorLimits.load(settings.monitor_limits)
+    registry = Registry(settings.mlflow_uri, settings.model_name)
+    chosen = chosen_version(registry, version)
+    target = open_output(output, settings.s3_endpoint_url)
+    with TemporaryDirectory() as scratch, target.alone():
+        scorer = version_scorer(registry, chosen, Path(scratch))
+        plan = make_plan(data, output, chosen.version, scorer.bundle.digest, settings.s3_endpoint_url)
+        finished = target.finished()
+        if finished is not None:
+            if finished.get("fingerprint") != plan.fingerprint:
+                raise InvalidInput(f"{output} holds the outcome of another job.", "Give another --output.")
+            return Scored(finished)
+        with tracker.pipeline_run("score") as run:
+            run.log(params=_parameters(plan, engine), tags={"fraud.version": chosen.version, "output": output})
+            summary = _execute(settings, plan, scorer, target, engine, limits)
+            job = {**summary.to_dict(), "run_id": run.id}
+            _log(run, summary, job)
+            target.commit(job)
+            run.log(tags={f"{DONE_TAG}score": "true"})
+    return Scored(job, summary, run.id)
+
+
+def chosen_version(registry: Registry, version: int | None) -> ModelVersion:
+    """The version that was asked for, else Production."""
+    chosen = registry.version(version) if version is not None else registry.resolve(PRODUCTION)
+    if chosen is None:
+        raise InvalidInput("No version is Production.", "Promote one, or give --version.")
+    return chosen
+
+
+def version_scorer(registry: Registry, version: ModelVersion, scratch: Path) -> Scorer:
+    """A checked scorer of a version, with one thread: engines score several batches at once."""
+    folder = scratch / f"version-{version.version}"
+    registry.download_bundle(version.version, folder)
+    return load_scorer(folder, version.digest, threads=1)
+
+
+def _execute(
+    settings: PipelineSettings, plan: Plan, scorer: Scorer, target: Output, engine: EngineName, limits: MonitorLimits
+) -> Summary:
+    begun = time.monotonic()
+    if target.begin(plan):
+        console.print("  an earlier execution is gone on with")
+    held = set(target.staging.names())
+    done = [part for part in plan.parts if receipt_name(part) in held]
+    todo = [part for part in plan.parts if receipt_name(part) not in held]
+    tally = RowScorer(scorer, plan.version, plan.carried).nothing
+    for part in done:
+        tally += Receipt.from_bytes(target.staging.read(receipt_name(part))).tally
+    with row_progress("scored", plan.rows, tally.rows) as on_rows:
+        for receipt in run_parts(settings, engine, plan, todo, scorer, target.staging, on_rows):
+            tally += receipt.tally
+    if tally.rows != plan.rows:
+        raise InvalidInput(f"{tally.rows} rows were read where {plan.rows} were planned.", "The input has changed.")
+    seconds, rows_now = time.monotonic() - begun, sum(part.rows for part in todo)
+    return Summary.of(plan, engine, tally, scorer.bundle.manifest, limits, seconds, rows_now, len(done))
+
+
+def run_parts(
+    settings: PipelineSettings,
+    engine: EngineName,
+    plan: Plan,
+    todo: Sequence[Part],
+    scorer: Scorer,
+    staging: Place,
+    on_rows: OnRows,
+) -> Iterator[Receipt]:
+    """Let an engine score the parts that are missing: the one place where engines differ."""
+    source, _names = find_files(plan.input, settings.s3_endpoint_url)
+    if engine == "local":
+        return run_local(plan, todo, RowScorer(scorer, plan.version, plan.carried), source, staging, on_rows)
+    from pipelines.scoring.spark import run_spark
+
+    return run_spark(settings, plan, todo, scorer.bundle, source, staging, on_rows)
+
+
+def _parameters(plan: Plan, engine: EngineName) -> dict[str, object]:
+    told = {name: value for name, value in plan.to_dict().items() if name != "fingerprint"}
+    return {**told, "engine": engine}
+
+
+def _log(run: Run, summary: Summary, job: dict[str, Any]) -> None:
+    drifted = ", ".join(figure.metric for figure in summary.drifted)[:4_000]
+    run.log(metrics=summary.metrics, tags={"drifted": drifted or "nothing"})
+    run.log_json(job, "job.json")

@@ -1,0 +1,93 @@
+"""The engine of many machines: a Spark task per part, which reads its rows and keeps its files by itself.
+
+Rows never pass through the Java machine: a task gets a part's number, and answers with its receipt. An executor that
+dies is no matter; its parts are scored again elsewhere and put equal files in their places. Input and output must be
+reachable from every executor: S3, or a folder that all machines share.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+from ml_project.bundle import BOOSTER_FILE, MANIFEST_FILE, ONNX_FILE, Bundle, Manifest
+from ml_project.scorer import Scorer
+from pipelines.scoring.parts import Receipt, receipt_name, score_part
+from pipelines.scoring.places import Place, open_place
+from pipelines.scoring.plan import Part, Plan
+from pipelines.scoring.rows import RowScorer
+from pipelines.settings import PipelineSettings
+from pipelines.spark_session import spark_session
+
+_LOOK_SECONDS: Final = 2.0
+_scorers: dict[str, RowScorer] = {}
+"""Of this Python worker, which Spark uses again for the next task: a bundle is loaded once."""
+
+
+@dataclass(frozen=True)
+class SparkJob:
+    """What every executor is sent once."""
+
+    plan: Plan
+    todo: tuple[Part, ...]
+    bundle: dict[str, bytes]
+    source: str
+    staging: str
+    endpoint_url: str
+
+    def scorer(self) -> RowScorer:
+        """The scorer, with one ONNX thread: Spark gives a task one core."""
+        key = self.plan.fingerprint
+        if key not in _scorers:
+            manifest = Manifest.model_validate_json(self.bundle[MANIFEST_FILE])
+            scorer = Scorer(Bundle(manifest, self.bundle[ONNX_FILE], self.bundle[BOOSTER_FILE]), threads=1)
+            scorer.replay_golden_rows()
+            _scorers.clear()
+            _scorers[key] = RowScorer(scorer, self.plan.version, self.plan.carried)
+        return _scorers[key]
+
+
+def run_spark(
+    settings: PipelineSettings,
+    plan: Plan,
+    todo: Sequence[Part],
+    bundle: Bundle,
+    source: Place,
+    staging: Place,
+    on_rows: Callable[[int], None],
+) -> Iterator[Receipt]:
+    """Score parts on Spark's executors; their receipts when all are done."""
+    if not todo:
+        return
+    job = SparkJob(plan, tuple(todo), bundle.files, source.location, staging.location, settings.s3_endpoint_url)
+    with spark_session(settings) as spark, ThreadPoolExecutor(1) as waiting:
+        sent = spark.sparkContext.broadcast(job)
+        numbers = spark.range(0, len(todo), 1, numPartitions=len(todo))
+        answers = numbers.mapInArrow(_task(sent), "receipt binary")
+        collected = waiting.submit(answers.collect)
+        seen: set[str] = set(staging.names())
+        while not wait([collected], _LOOK_SECONDS).done:
+            seen = _tell(todo, staging, seen, on_rows)
+        rows = collected.result()
+        _tell(todo, staging, seen, on_rows)
+    yield from (Receipt.from_bytes(bytes(row.receipt)) for row in rows)
+
+
+def _task(sent: Any) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    def score_parts(batches: Iterator[Any]) -> Iterator[Any]:
+        job: SparkJob = sent.value
+        source, staging = (open_place(place, job.endpoint_url) for place in (job.source, job.staging))
+        for batch in batches:
+            parts = [job.todo[place] for place in batch.column(0).to_pylist()]
+            receipts = [score_part(job.plan, part, job.scorer(), source, staging).to_bytes() for part in parts]
+            yield pa.RecordBatch.from_arrays([pa.array(receipts, pa.binary())], names=["receipt"])
+
+    return score_parts
+
+
+def _tell(todo: Sequence[Part], staging: Place, seen: set[str], on_rows: Callable[[int], None]) -> set[str]:
+    held = set(staging.names())
+    on_rows(sum(part.rows for part in todo if receipt_name(part) in held - seen))
+    return held

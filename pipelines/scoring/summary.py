@@ -1,0 +1,109 @@
+"""What a finished job says of itself: for the terminal, for MLflow and for whoever finds the output."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.table import Table
+
+from ml_project.baseline import WATCHED
+from ml_project.bundle import Manifest
+from ml_project.drift import Drift, judge
+from ml_project.scorer import DECISIONS
+from pipelines.monitoring.limits import Figure, MonitorLimits, drift_figures
+from pipelines.scoring.plan import Plan
+from pipelines.scoring.tally import Tally
+
+_SHOWN: Final = 5
+"""Reasons, and drifts, that a terminal shows."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts, drift against the bundle's baseline, and time.
+
+    Attributes
+    ----------
+    seconds : float
+        Of this execution.
+    resumed : int
+        Parts that an earlier execution had finished.
+    """
+
+    plan: Plan
+    engine: str
+    tally: Tally
+    drifts: list[Drift]
+    drift_figures: list[Figure]
+    seconds: float
+    rows_now: int
+    resumed: int
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        engine: str,
+        tally: Tally,
+        manifest: Manifest,
+        limits: MonitorLimits,
+        seconds: float,
+        rows_now: int,
+        resumed: int,
+    ) -> "Summary":
+        """Judge the drift of what was counted."""
+        baseline = manifest.drift_baseline
+        drifts = judge(baseline, tally.drift, limits.drift.significance(len(WATCHED)))
+        figures = [figure for drift in drifts for figure in drift_figures(drift, limits.drift, baseline.hourly)]
+        return cls(plan, engine, tally, drifts, figures, seconds, rows_now, resumed)
+
+    @property
+    def drifted(self) -> list[Figure]:
+        """Beyond their limits, the strongest first."""
+        found = [figure for figure in self.drift_figures if figure.breached]
+        return sorted(found, key=lambda figure: figure.value / (figure.high or 1), reverse=True)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """For MLflow."""
+        tally = self.tally
+        found: dict[str, float] = {
+            "rows": tally.rows,
+            "rows_scored": tally.scored,
+            "rows_quarantined": tally.quarantined,
+            "seconds": self.seconds,
+            "rows_per_second": self.rows_now / max(self.seconds, 1e-3),
+            "parts_resumed": self.resumed,
+            "drift_breaches": len(self.drifted),
+        }
+        for name in map(str, DECISIONS):
+            found[f"rows_{name.lower()}"] = tally.decisions[name]
+            found[f"amount_{name.lower()}"] = tally.amounts[name]
+        return found | {figure.metric: figure.value for figure in self.drift_figures}
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: what stands in ``_job.json``."""
+        counted = {name: value for name, value in self.tally.to_dict().items() if name != "drift"}
+        drift = {drift.name: {"psi": drift.psi.value, "ks": drift.ks.value} for drift in self.drifts}
+        return {
+            **self.plan.to_dict(),
+            **counted,
+            "engine": self.engine,
+            "seconds": round(self.seconds, 3),
+            "parts_resumed": self.resumed,
+            "drifted": [figure.metric for figure in self.drifted],
+            "drift": drift,
+        }
+
+    def to_table(self) -> Table:
+        """Decisions, what was refused and what drifted."""
+        tally = self.tally
+        table = Table("", "rows", "share", "amount", title_justify="left")
+        for name in map(str, DECISIONS):
+            share = tally.decisions[name] / max(tally.rows, 1)
+            table.add_row(name, f"{tally.decisions[name]:,}", f"{share:.4%}", f"{tally.amounts[name]:,.2f}")
+        table.add_row("quarantine", f"{tally.quarantined:,}", f"{tally.quarantined / max(tally.rows, 1):.4%}", "")
+        for reason, count in tally.reasons.most_common(_SHOWN):
+            table.add_row(f"  {reason}", f"{count:,}", "", "", style="dim")
+        for figure in self.drifted[:_SHOWN]:
+            table.add_row(f"  {figure.metric}", f"{figure.value:.3g}", f"limit {figure.limit}", "", style="yellow")
+        return table
