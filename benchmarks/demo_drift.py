@@ -44,7 +44,7 @@ Finish = Callable[[list[str], dict[str, str]], tuple[int, str]]
 
 def finished(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
     """A command's exit code and what it said, once it has ended by itself."""
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=3600)
     if done.returncode not in (0, 4):
         raise RuntimeError(f"{command[3:]}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-3000:]}")
     return done.returncode, done.stdout
