@@ -164,7 +164,10 @@ def test_smoke_on_postgresql_and_s3(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="up") as name:
         Path(name).chmod(0o755)  # PostgreSQL's account must reach it where this runs as root
         process = start(Path(name), *arguments, "--port", str(ports[0]), "--mlflow-port", str(ports[1]))
-        output, _ = process.communicate(timeout=400)
+        try:
+            output, _ = process.communicate(timeout=1200)
+        finally:
+            process.terminate()
         assert process.returncode == 0, output
         assert "Production is now version 1." in output
         assert "/predict-batch answered 3 transactions" in output
