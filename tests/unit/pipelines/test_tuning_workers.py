@@ -65,15 +65,17 @@ def test_a_killed_workers_point_is_tried_again(storage: str) -> None:
     killer.start()
     tune_together(shared, study, lambda trial: heard.append(trial.number))
     killer.join(1)
-    assert points(study, STATES.FAIL) == killed
     finished = points(study, STATES.COMPLETE, STATES.PRUNED)
-    assert killed[0] in finished, "its point was tried again"
+    # on a slow machine the worker may have gone on to its next trial before the signal reached it
+    assert killed[0] in finished, "what was being tried is not lost"
+    (failed,) = study.get_trials(states=(STATES.FAIL,))
+    again = [trial for trial in tuning.finished_trials(study) if failed.params.items() <= trial.params.items()]
+    assert again, "its point was tried again"
     assert TRIALS <= len(finished) <= TRIALS + 1
     assert points(study, STATES.RUNNING, STATES.WAITING) == []
     assert sorted(heard) == sorted(trial.number for trial in tuning.finished_trials(study))
-    (dead,) = {trial.user_attrs[WORKER] for trial in study.get_trials(states=(STATES.FAIL,))}
     last = max(tuning.finished_trials(study), key=lambda trial: trial.number)
-    assert last.user_attrs[WORKER] != dead
+    assert last.user_attrs[WORKER] != failed.user_attrs.get(WORKER)
     study._storage._backend.remove_session()  # type: ignore[attr-defined]
     study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
