@@ -82,5 +82,7 @@ $(VENV)/run.stamp: requirements/gateway.txt requirements/pipelines.txt | $(VENV)
 
 $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
 	@echo "installing the locked requirements and the tools (a few minutes, once)"
+	@# older ones do not find the pin of a package that others ask for with an extra (pandas[parquet])
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=26,<27"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@ $(VENV)/run.stamp

@@ -26,8 +26,8 @@ from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server, find_program
 REAL_SAMPLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "creditcard_sample.parquet"
 REAL_HEAD = REAL_SAMPLE.with_name("creditcard_head.csv")
 
-# Before OpenMP is loaded, here and in processes that tests start: its threads would spin while they wait for each other,
-# which on few cores takes them from whoever has work.
+# Before OpenMP is loaded, here and in processes that tests start: its threads would spin while they wait for each
+# other, which on few cores takes them from whoever has work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _databases = itertools.count()
