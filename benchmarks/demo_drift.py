@@ -207,8 +207,18 @@ def page(windows: list[Watched], facts: dict[str, str]) -> str:
 
     first = next(each for each in windows if each.exit_code == 4)
     pictures = [
-        over_days("PSI of V14", "psi_V14", "The last day is the new version's.", limit=True),
-        over_days("PSI of the score", "psi_hybrid_score", "The last day is the new version's.", limit=True),
+        over_days(
+            "PSI of V14",
+            "psi_V14",
+            "The last day is the new version's, whose baseline holds days from before the drift, too.",
+            limit=True,
+        ),
+        over_days(
+            "PSI of the score",
+            "psi_hybrid_score",
+            "The last day is the new version's, whose baseline holds days from before the drift, too.",
+            limit=True,
+        ),
         over_days("average precision", "average_precision", "Of days whose labels had time to come."),
         over_days("share of alerts", "alert_share", "Of all decisions of the day.", limit=True),
     ]
