@@ -19,7 +19,7 @@ from ml_project.features import AmountStatistics, compute_features
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from ml_project.statistics import FeatureStatistics
-from pipelines.monitoring.limits import MonitorLimits
+from pipelines.monitoring.limits import MonitorLimits, drift_figures
 
 LIMITS = MonitorLimits.load().drift
 Compare = Callable[[np.ndarray], list[Drift]]
@@ -50,7 +50,7 @@ def against_baseline(small_scorer: Scorer) -> Compare:
 
 
 def alarms(drifts: list[Drift]) -> set[tuple[str, str]]:
-    return {(each.name, figure.name) for each in drifts for figure in LIMITS.figures(each) if figure.breached}
+    return {(each.name, figure.name) for each in drifts for figure in drift_figures(each, LIMITS) if figure.breached}
 
 
 @pytest.mark.parametrize(
