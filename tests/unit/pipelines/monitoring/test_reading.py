@@ -1,16 +1,15 @@
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from pipelines.monitoring import reading
 from pipelines.monitoring.reading import UNLABELLED, Decided, read
-from stores.decisions import Chunk, DecisionRecord, DecisionStore, LabelItem, migrate, open_engine
+from stores.decisions import DecisionStore, LabelItem, migrate, open_engine
+from tests.kept_decisions import DAY, chunk, record
 
-DAY = datetime(2026, 3, 1, tzinfo=UTC)
 END = DAY + timedelta(days=1)
 
 
@@ -20,42 +19,6 @@ def store(tmp_path: Path) -> Iterator[DecisionStore]:
     migrate(engine)
     yield DecisionStore(engine)
     engine.dispose()
-
-
-def record(number: int, **fields: Any) -> DecisionRecord:
-    defaults: dict[str, Any] = {
-        "prediction_id": f"00000000-0000-7000-8000-{number:012x}",
-        "received_at": DAY + timedelta(minutes=number),
-        "inputs": tuple(float(number + place) for place in range(30)),
-        "isolation_score": 0.1,
-        "boosted_score": 0.2,
-        "hybrid_score": number / 100,
-        "fraud_probability": 0.01,
-        "alert_threshold": 0.5,
-        "decline_threshold": 0.9,
-        "decision": "APPROVE",
-        "model_version": "3",
-        "bundle_digest": "d" * 64,
-        "latency_ms": 1.25,
-        "request_id": "request",
-    }
-    return DecisionRecord(**defaults | fields)
-
-
-def chunk(rows: int, **fields: Any) -> Chunk:
-    defaults: dict[str, Any] = {
-        "received_at": DAY,
-        "raw": np.arange(rows * 30, dtype=float).reshape(rows, 30),
-        "scores": np.full((4, rows), 0.25),
-        "decisions": ["APPROVE"] * rows,
-        "alert_threshold": 0.5,
-        "decline_threshold": 0.9,
-        "model_version": "4",
-        "bundle_digest": "e" * 64,
-        "latency_ms": 9.5,
-        "request_id": "request",
-    }
-    return Chunk(**defaults | fields)
 
 
 def test_versions_apart_with_the_newest_labels(store: DecisionStore) -> None:

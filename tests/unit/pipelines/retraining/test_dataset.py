@@ -16,9 +16,9 @@ from pipelines.ingest import IngestedMeta, content_digest
 from pipelines.retraining import decided as decided_module
 from pipelines.retraining.dataset import build
 from pipelines.retraining.decided import UNLABELLED, read_decided
-from stores.decisions import Chunk, DecisionRecord, DecisionStore, LabelItem, migrate, open_engine
+from stores.decisions import DecisionStore, LabelItem, migrate, open_engine
+from tests.kept_decisions import DAY, chunk, record
 
-DAY = datetime(2026, 3, 1, tzinfo=UTC)
 END = DAY + timedelta(days=10)
 
 
@@ -28,42 +28,6 @@ def store(database_url: str) -> Iterator[DecisionStore]:
     migrate(engine)
     yield DecisionStore(engine)
     engine.dispose()
-
-
-def record(number: int, **fields: Any) -> DecisionRecord:
-    defaults: dict[str, Any] = {
-        "prediction_id": f"00000000-0000-7000-8000-{number:012x}",
-        "received_at": DAY + timedelta(minutes=number),
-        "inputs": tuple(float(number + place) for place in range(30)),
-        "isolation_score": 0.1,
-        "boosted_score": 0.2,
-        "hybrid_score": number / 100,
-        "fraud_probability": 0.01,
-        "alert_threshold": 0.5,
-        "decline_threshold": 0.9,
-        "decision": "APPROVE",
-        "model_version": "3",
-        "bundle_digest": "d" * 64,
-        "latency_ms": 1.25,
-        "request_id": "request",
-    }
-    return DecisionRecord(**defaults | fields)
-
-
-def chunk(rows: int, **fields: Any) -> Chunk:
-    defaults: dict[str, Any] = {
-        "received_at": DAY,
-        "raw": 500 + np.arange(rows * 30, dtype=float).reshape(rows, 30),
-        "scores": np.full((4, rows), 0.25),
-        "decisions": ["APPROVE"] * rows,
-        "alert_threshold": 0.5,
-        "decline_threshold": 0.9,
-        "model_version": "3",
-        "bundle_digest": "d" * 64,
-        "latency_ms": 50.0,
-        "request_id": "bulk",
-    }
-    return Chunk(**defaults | fields)
 
 
 def read(store: DecisionStore, until: datetime = END) -> pd.DataFrame:
