@@ -88,7 +88,7 @@ run "platform" {
     condition = toset([for alarm in concat(values(aws_cloudwatch_metric_alarm.simple), [aws_cloudwatch_metric_alarm.errors, aws_cloudwatch_metric_alarm.latency]) : alarm.alarm_name]) == toset([
       for name in [
         "errors", "latency", "no-healthy-instance", "no-model", "drift", "job-failed", "retraining-missed", "monitoring-missed",
-        "undelivered", "spool", "cpu", "mlflow", "database-storage",
+        "undelivered", "spool", "queue", "cpu", "mlflow", "database-storage",
       ] : "fraud-detection-${name}"
     ])
     error_message = "every alarm is there"
@@ -122,7 +122,7 @@ run "platform" {
     error_message = "Slack and e-mail where they are wanted"
   }
   assert {
-    condition     = length(jsondecode(aws_cloudwatch_dashboard.platform.dashboard_body).widgets) == 7
+    condition     = length(jsondecode(aws_cloudwatch_dashboard.platform.dashboard_body).widgets) == 8
     error_message = "the dashboard has its charts"
   }
   assert {

@@ -1,6 +1,8 @@
 """Whole pipelines on small data, in this process or as real ones."""
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -42,3 +44,11 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Execution:
     quiet_mlflow()
     settings = PipelineSettings(state_dir=folder / "var", tracking_uri="", data=str(file), trials=3, threads=2)
     return Execution(settings, *run_main(settings))
+
+
+@pytest.fixture
+def own_settings(executed: Execution, tmp_path: Path) -> PipelineSettings:
+    """A registry of one's own in which version 1 was promoted by `main`, for tests that change it."""
+    shutil.copy(executed.settings.mlflow_database, tmp_path / "mlflow.db")
+    shutil.copytree(executed.settings.releases, tmp_path / "releases")
+    return executed.settings.model_copy(update={"state_dir": tmp_path})

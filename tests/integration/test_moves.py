@@ -32,11 +32,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def settings(executed: Execution, tmp_path: Path) -> PipelineSettings:
-    """A registry of one's own in which version 1 was promoted by `main`; anna works on it."""
-    shutil.copy(executed.settings.mlflow_database, tmp_path / "mlflow.db")
-    shutil.copytree(executed.settings.releases, tmp_path / "releases")
-    return executed.settings.model_copy(update={"state_dir": tmp_path, "user": "anna"})
+def settings(own_settings: PipelineSettings) -> PipelineSettings:
+    """Anna works on it."""
+    return own_settings.model_copy(update={"user": "anna"})
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from ml_project.bundle import BOOSTER_FILE, MANIFEST_FILE, ONNX_FILE, combined_d
 from ml_project.errors import Refused
 from ml_project.schema import LABEL, RAW_FEATURES
 from pipelines.promote import Outcome
+from pipelines.settings import PipelineSettings
 from pipelines.steps import run_ingest, run_main, run_promote, run_threshold, run_train, run_validate
 from tests.integration.conftest import Execution, transactions
 
@@ -159,8 +160,9 @@ def test_from_an_empty_study_the_digest_is_the_same(executed: Execution, tmp_pat
 
 
 @pytest.mark.slow
-def test_step_by_step_refuses_simulated_after_real(executed: Execution, client: MlflowClient) -> None:
-    settings = executed.settings.model_copy(update={"data": "simulated", "simulated_rows": 60_000, "trials": 1})
+def test_step_by_step_refuses_simulated_after_real(own_settings: PipelineSettings) -> None:
+    client = MlflowClient(own_settings.mlflow_uri)
+    settings = own_settings.model_copy(update={"data": "simulated", "simulated_rows": 60_000, "trials": 1})
     run_ingest(settings)
     run_validate(settings)
     run = run_train(settings)

@@ -1,7 +1,6 @@
 """Retraining from a real decision store into a real registry: what it learns, whom it lets run, what a kill costs."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -34,7 +33,6 @@ from pipelines.tracking import Tracker
 from pipelines.tuning import settings_of, starting_point
 from stores.decisions import Chunk, DecisionStore, LabelItem, migrate, open_engine
 from stores.registry import Registry
-from tests.integration.conftest import Execution
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,18 +42,15 @@ ROWS = 15_000
 
 
 @pytest.fixture
-def settings(executed: Execution, tmp_path: Path) -> PipelineSettings:
-    """A registry of one's own in which version 1 was promoted by `main` from bank.csv; nothing was decided yet."""
-    shutil.copy(executed.settings.mlflow_database, tmp_path / "mlflow.db")
-    shutil.copytree(executed.settings.releases, tmp_path / "releases")
+def settings(own_settings: PipelineSettings) -> PipelineSettings:
+    """Nothing was decided yet."""
     changes = {
-        "state_dir": tmp_path,
         "trials": 2,
         "threads": 1,
         "replicates": 100,
         "user": "anna",
     }
-    return executed.settings.model_copy(update=changes)
+    return own_settings.model_copy(update=changes)
 
 
 @pytest.fixture

@@ -27,5 +27,6 @@ def test_spark_udf_scores_like_the_scorer(spark: Any, executed: Execution, tmp_p
     scored = scored.sort_values("index")
     Registry(settings.mlflow_uri, settings.model_name).download_bundle(1, tmp_path / "bundle")
     scorer = load_scorer(tmp_path / "bundle", threads=1)
-    np.testing.assert_array_equal(scored["hybrid_score"], scorer.score(rows.to_numpy()).hybrid)
+    # ONNX Runtime adds up trees in another order for other batches
+    np.testing.assert_allclose(scored["hybrid_score"], scorer.score(rows.to_numpy()).hybrid, rtol=0, atol=1e-6)
     assert set(scored["decision"]) <= {"APPROVE", "REVIEW", "DECLINE"}

@@ -87,7 +87,7 @@ def test_the_service_is_what_clients_of_the_seed_know(platform: Platform) -> Non
 
 def test_alarms_searches_and_schedules_are_there(platform: Platform) -> None:
     alarms = platform.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    assert len(alarms) == 13
+    assert len(alarms) == 14
     assert all(alarm["AlarmActions"] for alarm in alarms)
     schedules = platform.client("scheduler").list_schedules()["Schedules"]
     assert {one["Name"] for one in schedules} >= {"fraud-detection-retrain", "fraud-detection-monitor"}
