@@ -72,7 +72,8 @@ def test_a_changed_object_is_refused_and_an_earlier_version_is_still_there(moto,
     S3Objects(location, moto[0], setting="X").write(name, b"{}")
     with pytest.raises(InvalidBundle, match=r"manifest\.json has the digest"):
         releases.download_bundle(release, tmp_path / "bundle")
-    client = boto3.client("s3", endpoint_url=moto[0], region_name="us-east-1")
+    # a session of its own: boto3's default one may have kept the keys of other tests
+    client = boto3.Session().client("s3", endpoint_url=moto[0], region_name="us-east-1")
     kept = client.list_object_versions(Bucket=BUCKET, Prefix=f"b/{name}")["Versions"]
     assert [version["IsLatest"] for version in kept] == [True, False]
     assert len(client.list_object_versions(Bucket=BUCKET, Prefix=f"b/{POINTER}")["Versions"]) == 1
