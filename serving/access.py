@@ -1,7 +1,6 @@
 """Who may do what: API keys with scopes, or nobody's key where the gateway is open to its own machine only."""
 
 import hmac
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +18,6 @@ _PUBLIC: Final = frozenset({"/", "/ui", "/docs", "/health", "/openapi.json", "/h
 
 _PUBLIC_FOLDERS: Final = ("/ui/", "/docs/", "/health/")
 _SCOPES: Final = {"/predict": "predict", "/predict-batch": "predict", "/feedback": "feedback"}
-_LOOK_SECONDS: Final = 2.0
 
 
 def scope_of(path: str) -> str | None:
@@ -60,8 +58,7 @@ class Access:
         self._prepared = prepared
         self._may_be_open = settings.require_keys == "auto" and settings.on_loopback and settings.bootstrap_key is None
         self._always_open = settings.require_keys == "false"
-        self._any_key: bool | None = None
-        self._look_at = 0.0
+        self._any_key = False
         self._read_once = False
         secret = settings.bootstrap_key
         self._bootstrap = None if secret is None else secret.get_secret_value().encode()
@@ -78,7 +75,7 @@ class Access:
         try:
             if not self._always_open and not self._prepared():
                 raise Unavailable("The API keys cannot be read yet.", "Try again when the database is back.")
-            if await self._is_open():
+            if self._is_open():
                 return None
             if plaintext is None:
                 raise NoKey("This needs an API key.", "Send it as X-API-Key or as Authorization: Bearer.")
@@ -102,15 +99,8 @@ class Access:
         self._read_once = True
         return key.name
 
-    async def _is_open(self) -> bool:
+    def _is_open(self) -> bool:
         if self._always_open or not self._may_be_open or self._any_key:
             return self._always_open
-        if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + _LOOK_SECONDS
-            try:
-                self._any_key = bool(await to_thread.run_sync(self._keys.list))
-            except Unavailable:
-                if self._any_key is None:
-                    self._look_at = 0.0
-                    raise
+        self._any_key = self._keys.any()
         return not self._any_key

@@ -98,6 +98,16 @@ class Keys:
             raise MissingScope(f"The API key {key.name!r} has no scope {scope!r}.", "Use one that has.")
         return key
 
+    def any(self) -> bool:
+        """Whether a key was ever made, by the copy that `verify` has.
+
+        Raises
+        ------
+        Unavailable
+            When the keys could never be read.
+        """
+        return bool(self._copy.current())
+
     def revoke(self, name: str) -> None:
         """End a key, for all processes within ``cache_seconds``.
 

@@ -201,7 +201,7 @@ def test_the_spool_of_killed_workers_is_brought_home(start, postgres_server, leg
     postgres_server.stop()
     try:
         kept = [ask(process, "POST", "/predict", json=legitimate).json() for _ in range(10)]
-        assert {answer["kept"] for answer in kept} == {"spool"}
+        assert [answer for answer in kept if answer.get("kept") != "spool"] == []
         for worker in workers_of(process):
             os.kill(worker.pid, signal.SIGKILL)
     finally:
