@@ -51,17 +51,27 @@ class Terraform:
 
     def init(self, *arguments: str) -> None:
         mirror = (f"-plugin-dir={_MIRROR}",) if _MIRROR else ()
-        self.run("init", "-input=false", *mirror, *arguments)
+        done = self._run("init", "-input=false", *mirror, *arguments)
+        if "Failed to query available provider packages" in done.stderr:
+            missing("the AWS provider (set TF_PLUGIN_DIR, or let terraform reach its registry)")
+        _expect(0, done)
 
     def run(self, *arguments: str, code: int = 0) -> str:
         """Run a command, expect its exit code, return what it printed."""
-        command = ["terraform", arguments[0], "-no-color", *arguments[1:]]
-        done = subprocess.run(command, cwd=self.folder, env=self._environment, capture_output=True, text=True)
-        if done.returncode != code:
-            said = done.stdout[-6000:] + done.stderr[-6000:]
-            pytest.fail(f"terraform {' '.join(arguments)} ended with {done.returncode}, not {code}:\n{said}")
+        done = self._run(*arguments)
+        _expect(code, done)
         return done.stdout
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["terraform", arguments[0], "-no-color", *arguments[1:]]
+        return subprocess.run(command, cwd=self.folder, env=self._environment, capture_output=True, text=True)
 
     def output(self) -> dict[str, Any]:
         """The root's outputs."""
         return {name: one["value"] for name, one in json.loads(self.run("output", "-json")).items()}
+
+
+def _expect(code: int, done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode != code:
+        said = done.stdout[-6000:] + done.stderr[-6000:]
+        pytest.fail(f"{' '.join(done.args)} ended with {done.returncode}, not {code}:\n{said}")
