@@ -4,9 +4,7 @@ import hmac
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from anyio import to_thread
-
-from ml_project.errors import FraudError, Unavailable
+from ml_project.errors import Unavailable
 from serving.errors import NoKey
 from serving.settings import GatewaySettings
 
@@ -50,7 +48,8 @@ class Access:
     settings : GatewaySettings
     keys : Keys
     prepared : callable
-        Whether the database has its tables and the bootstrap key; before that, what it says of keys means nothing.
+        Whether the database has its tables and the bootstrap key, and the keys were read: from then on nothing here
+        waits for it.
     """
 
     def __init__(self, settings: GatewaySettings, keys: "Keys", prepared: Callable[[], bool]) -> None:
@@ -59,11 +58,10 @@ class Access:
         self._may_be_open = settings.require_keys == "auto" and settings.on_loopback and settings.bootstrap_key is None
         self._always_open = settings.require_keys == "false"
         self._any_key = False
-        self._read_once = False
         secret = settings.bootstrap_key
         self._bootstrap = None if secret is None else secret.get_secret_value().encode()
 
-    async def name(self, plaintext: str | None, scope: str) -> str | None:
+    def name(self, plaintext: str | None, scope: str) -> str | None:
         """The name of a key that is good for a scope; None in open mode.
 
         Raises
@@ -79,25 +77,12 @@ class Access:
                 return None
             if plaintext is None:
                 raise NoKey("This needs an API key.", "Send it as X-API-Key or as Authorization: Bearer.")
-            return await self._verified(plaintext, scope)
+            return self._keys.verify(plaintext, scope).name
         except Unavailable:
             given = (plaintext or "").encode()
             if self._bootstrap is None or not hmac.compare_digest(given, self._bootstrap):
                 raise
             return "bootstrap"
-
-    async def _verified(self, plaintext: str, scope: str) -> str:
-        if self._read_once:
-            return self._keys.verify(plaintext, scope).name
-        try:  # the first time asks the database, which must not hold up the event loop
-            key = await to_thread.run_sync(self._keys.verify, plaintext, scope)
-        except Unavailable:
-            raise
-        except FraudError:
-            self._read_once = True
-            raise
-        self._read_once = True
-        return key.name
 
     def _is_open(self) -> bool:
         if self._always_open or not self._may_be_open or self._any_key:

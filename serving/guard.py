@@ -47,7 +47,7 @@ class Guard:
             decisions = self._gateway.decisions
             self._access = Access(self._gateway.settings, decisions.keys, decisions.prepared)
         record = record_of(scope)
-        name = await self._access.name(key_in(scope["headers"]), wanted)
+        name = self._access.name(key_in(scope["headers"]), wanted)
         if name is not None:
             record.key_name = record.fields["key"] = name
         if self._limit is not None:
