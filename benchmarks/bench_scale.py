@@ -35,8 +35,9 @@ def reference_bundle(folder: Path) -> None:
     # Here, not above: scoring needs none of the libraries that fit, and its memory is measured.
     from ml_project.bundle import Bundle
     from ml_project.dataset import Dataset
+    from ml_project.engine import LocalEngine
     from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
-    from ml_project.fitting import FitOptions, fit_twin
+    from ml_project.fitting import fit_twin
     from ml_project.policies import Thresholds
     from ml_project.split import split_by_time
 
@@ -45,7 +46,7 @@ def reference_bundle(folder: Path) -> None:
     label = np.concatenate([chunk.label for chunk in chunks])
     data = Dataset(raw, label, np.ones(len(label)), raw[:, 0])
     settings = EnsembleSettings(0.02, ForestSettings(100, 256), BoosterSettings(rounds=25, num_parallel_tree=4))
-    bundle = fit_twin(split_by_time(data), settings, FitOptions(seed=1), {"source": "simulated"}).bundle
+    bundle = fit_twin(split_by_time(data), settings, LocalEngine(seed=1), {"source": "simulated"}).bundle
     policies = {"f1": Thresholds(0.3, 0.7)}
     manifest = bundle.manifest.model_copy(update={"policy": "f1", "policies": policies})
     Bundle(manifest, bundle.onnx, bundle.booster).write(folder)

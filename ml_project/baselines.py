@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings, fit_ensemble
 from ml_project.features import AmountStatistics, compute_features
-from ml_project.fitting import FitOptions
 from ml_project.statistics import FeatureStatistics
 
 Score = Callable[[Dataset], NDArray[np.float64]]
@@ -37,15 +37,15 @@ _CLIP = 5.0
 """Standard deviations at which a linear model's inputs are cut: without it a few extreme rows bend the whole plane."""
 
 
-def fit_seed_recipe(train: Dataset, options: FitOptions) -> Score:
+def fit_seed_recipe(train: Dataset, engine: LocalEngine) -> Score:
     """The seed's fixed blend."""
     amount = AmountStatistics.fit(train.amount, train.weight)
     features = compute_features(train.raw, amount)
-    ensemble = fit_ensemble(features, train.label, train.weight, SEED_RECIPE, options.seed, options.threads)
+    ensemble = fit_ensemble(features, train.label, train.weight, SEED_RECIPE, engine.seed, engine.threads)
     return lambda data: ensemble.hybrid(compute_features(data.raw, amount))
 
 
-def fit_logistic_regression(train: Dataset, options: FitOptions) -> Score:
+def fit_logistic_regression(train: Dataset, engine: LocalEngine) -> Score:
     """Logistic regression on standardised features."""
     amount = AmountStatistics.fit(train.amount, train.weight)
     features = compute_features(train.raw, amount)
@@ -54,6 +54,6 @@ def fit_logistic_regression(train: Dataset, options: FitOptions) -> Score:
     def scaled(values: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.clip(statistics.standardise(values), -_CLIP, _CLIP)
 
-    model = LogisticRegression(C=0.1, max_iter=1000, random_state=options.seed)
+    model = LogisticRegression(C=0.1, max_iter=1000, random_state=engine.seed)
     model.fit(scaled(features), train.label, sample_weight=train.weight)
     return lambda data: np.asarray(model.predict_proba(scaled(compute_features(data.raw, amount)))[:, 1])

@@ -40,6 +40,17 @@ class CleaningReport:
     missing_imputed: dict[str, int]
     engineered_dropped: int
 
+    @property
+    def metrics(self) -> dict[str, int]:
+        """For the run."""
+        return {
+            "rows_in": self.rows_in,
+            "rows": self.rows_out,
+            "frauds": self.frauds,
+            "duplicates_dropped": self.duplicates_dropped,
+            "missing_imputed": sum(self.missing_imputed.values()),
+        }
+
 
 def clean(
     frame: pd.DataFrame, missing: Literal["reject", "impute"] = "reject", *, name: str = "data", header_lines: int = 0
@@ -100,6 +111,17 @@ def clean(
         missing_imputed=imputed,
         engineered_dropped=sum(column in frame for column in ENGINEERED_FEATURES),
     )
+
+
+def check_columns(frame: pd.DataFrame, name: str) -> None:
+    """Refuse a table by its columns alone, and one without a row.
+
+    Raises
+    ------
+    InvalidInput
+        When a column is unknown, missing or there twice.
+    """
+    _Check(name, 0).columns(frame)
 
 
 @dataclass(frozen=True)

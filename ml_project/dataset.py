@@ -26,9 +26,9 @@ class Labelled(Protocol):
         """Amounts, shape (n,)."""
 
 
-def span_in_days(moment: NDArray[np.float64]) -> float:
-    """Length of the span that sorted moments cover (at least a minute, so that rates stay finite)."""
-    return max(float(moment[-1] - moment[0]), 60.0) / SECONDS_PER_DAY
+def span_in_days(first_moment: float, last_moment: float) -> float:
+    """Length of a span (at least a minute, so that rates stay finite)."""
+    return max(last_moment - first_moment, 60.0) / SECONDS_PER_DAY
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,17 @@ class Dataset:
     @property
     def days(self) -> float:
         """Days that the rows cover."""
-        return span_in_days(self.moment)
+        return span_in_days(self.first_moment, self.last_moment)
+
+    @property
+    def first_moment(self) -> float:
+        """Of the earliest row."""
+        return float(self.moment[0])
+
+    @property
+    def last_moment(self) -> float:
+        """Of the latest row."""
+        return float(self.moment[-1])
 
     def take(self, rows: slice | NDArray[np.intp] | NDArray[np.bool_]) -> "Dataset":
         """The chosen rows; ``rows`` must keep their order."""

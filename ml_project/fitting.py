@@ -18,26 +18,18 @@ from ml_project.baseline import Baseline
 from ml_project.bundle import FORMAT_VERSION, Bundle, Manifest
 from ml_project.calibration import Calibrator, fit_calibrator
 from ml_project.dataset import Dataset
-from ml_project.ensemble import Ensemble, EnsembleSettings, fit_ensemble
+from ml_project.engine import Engine, PartT
+from ml_project.ensemble import Ensemble, EnsembleSettings
 from ml_project.features import AmountStatistics, compute_features
 from ml_project.onnx_graph import ensemble_to_onnx
 from ml_project.schema import FEATURES
 from ml_project.scored import ScoredRows
 from ml_project.scorer import Scorer, golden_rows
-from ml_project.split import Fold, TimeSplit, forward_folds
-from ml_project.statistics import FeatureStatistics, Histogram
+from ml_project.split import Fold, TimeSplit
+from ml_project.statistics import Histogram
 
 GOLDEN_ROWS = 8
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn")
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """What a fit depends on beside rows and settings."""
-
-    seed: int = 0
-    threads: int = 1
-    folds: int = 3
 
 
 @dataclass(frozen=True)
@@ -61,43 +53,41 @@ class Fitted:
         return ScoredRows.of(data, compute_features(data.raw, self.amount), self.ensemble)
 
 
-def _fit(data: Dataset, settings: EnsembleSettings, options: FitOptions) -> tuple[Ensemble, AmountStatistics]:
-    amount = AmountStatistics.fit(data.amount, data.weight)
-    features = compute_features(data.raw, amount)
-    return fit_ensemble(features, data.label, data.weight, settings, options.seed, options.threads), amount
-
-
 def _finish(
-    data: Dataset,
-    ensemble: Ensemble,
-    amount: AmountStatistics,
+    engine: Engine[PartT],
+    part: PartT,
+    fit: tuple[Ensemble, AmountStatistics],
     unseen: ScoredRows,
+    seen: PartT,
     settings: EnsembleSettings,
     origin: dict[str, Any],
 ) -> Fitted:
+    """What was fitted on ``part``, as a draft bundle; ``seen`` is the latest part that anything of it comes from."""
+    ensemble, amount = fit
     calibrator = fit_calibrator(unseen.hybrid, unseen.label, unseen.weight)
-    features = compute_features(data.raw, amount)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         features=FEATURES,
         settings=asdict(settings),
         amount=amount,
-        statistics=FeatureStatistics.fit(features, data.weight),
+        statistics=engine.statistics(part, amount),
         score_baseline=Histogram.fit(unseen.hybrid, unseen.weight),
         policy="",
         policies={},
-        data=origin | {"rows": len(data), "frauds": data.frauds, "seen_until": float(unseen.moment[-1])},
+        data=origin | {"rows": len(part), "frauds": part.frauds, "seen_until": seen.last_moment},
         libraries={name: version(name) for name in LIBRARIES}
         | {"xgboost": _xgboost_version(), "python": platform.python_version()},
         golden_rows=(),
     )
     draft = Bundle(manifest, ensemble_to_onnx(ensemble, calibrator), bytes(ensemble.booster.save_raw("ubj")))
     scorer = Scorer(draft, threads=1)
+    sample = engine.sample(part)
+    features = compute_features(sample.raw, amount)
     hybrid = scorer.score_features(features).hybrid
     manifest = manifest.model_copy(
         update={
-            "golden_rows": golden_rows(scorer, _spread(data, hybrid)),
-            "baseline": Baseline.fit(features, hybrid, data.weight),
+            "golden_rows": golden_rows(scorer, _spread(sample, hybrid)),
+            "baseline": Baseline.fit(features, hybrid, sample.weight),
         }
     )
     return Fitted(ensemble, amount, calibrator, Bundle(manifest, draft.onnx, draft.booster), unseen)
@@ -120,7 +110,9 @@ def _spread(data: Dataset, hybrid: NDArray[np.float64]) -> NDArray[np.float64]:
     return golden
 
 
-def fit_twin(split: TimeSplit, settings: EnsembleSettings, options: FitOptions, origin: dict[str, Any]) -> Fitted:
+def fit_twin(
+    split: TimeSplit[PartT], settings: EnsembleSettings, engine: Engine[PartT], origin: dict[str, Any]
+) -> Fitted:
     """The evaluation twin: fitted on train, calibrated on validation.
 
     Parameters
@@ -128,31 +120,30 @@ def fit_twin(split: TimeSplit, settings: EnsembleSettings, options: FitOptions, 
     origin : dict
         Where the rows come from (source, digest): goes into the manifest.
     """
-    ensemble, amount = _fit(split.train, settings, options)
-    unseen = ScoredRows.of(split.validation, compute_features(split.validation.raw, amount), ensemble)
-    return _finish(split.train, ensemble, amount, unseen, settings, origin | {"role": "twin"})
+    fit = engine.fit(split.train, settings)
+    unseen = engine.score(split.validation, *fit).scores
+    return _finish(engine, split.train, fit, unseen, split.validation, settings, origin | {"role": "twin"})
 
 
-def score_forward(fold: Fold, settings: EnsembleSettings, options: FitOptions) -> ScoredRows:
+def score_forward(fold: Fold[PartT], settings: EnsembleSettings, engine: Engine[PartT]) -> ScoredRows:
     """The future's scores by an ensemble fitted on the past."""
-    ensemble, amount = _fit(fold.past, settings, options)
-    return ScoredRows.of(fold.future, compute_features(fold.future.raw, amount), ensemble)
+    return engine.score(fold.future, *engine.fit(fold.past, settings)).scores
 
 
 def fit_refit(
-    data: Dataset,
+    data: PartT,
     settings: EnsembleSettings,
-    options: FitOptions,
+    engine: Engine[PartT],
     origin: dict[str, Any],
     on_fold: Callable[[int], None] = lambda _fold: None,
 ) -> Fitted:
     """The refit: fitted on all rows, calibrated on forward scores. ``on_fold`` hears of each finished fold."""
     parts = []
-    for number, fold in enumerate(forward_folds(data, options.folds)):
-        parts.append(score_forward(fold, settings, options))
+    for number, fold in enumerate(engine.forward_folds(data)):
+        parts.append(score_forward(fold, settings, engine))
         on_fold(number)
-    ensemble, amount = _fit(data, settings, options)
-    return _finish(data, ensemble, amount, ScoredRows.concatenate(parts), settings, origin | {"role": "refit"})
+    unseen = ScoredRows.concatenate(parts)
+    return _finish(engine, data, engine.fit(data, settings), unseen, data, settings, origin | {"role": "refit"})
 
 
 def parity(fitted: Fitted, data: Dataset, rows: int = 10_000) -> float:

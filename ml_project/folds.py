@@ -54,7 +54,7 @@ class PreparedFold:
     _isolation: dict[ForestSettings, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
-    def prepare(cls, fold: Fold, excluded: tuple[str, ...], seed: int, threads: int) -> "PreparedFold":
+    def prepare(cls, fold: Fold[Dataset], excluded: tuple[str, ...], seed: int, threads: int) -> "PreparedFold":
         """Features (amount statistics of the past only) and bins."""
         amount = AmountStatistics.fit(fold.past.amount, fold.past.weight)
         past = without(compute_features(fold.past.raw, amount), excluded)

@@ -8,8 +8,9 @@ chapter 5; Gama et al., "On evaluating stream learning algorithms", Machine Lear
 from dataclasses import dataclass
 
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
 from ml_project.ensemble import EnsembleSettings
-from ml_project.fitting import FitOptions, score_forward
+from ml_project.fitting import score_forward
 from ml_project.metrics import Estimate, average_precision, cost_within, estimate, precision_within, recall_within
 from ml_project.schema import SECONDS_PER_DAY
 from ml_project.split import Fold, forward_folds, with_label_delay
@@ -23,7 +24,7 @@ class Budget:
     review_cost: float
 
 
-def blocks(data: Dataset, count: int, start: float, label_delay: float) -> list[Fold]:
+def blocks(data: Dataset, count: int, start: float, label_delay: float) -> list[Fold[Dataset]]:
     """Blocks of equal weight after the first ``start`` of it, each with the past whose labels had come in.
 
     Parameters
@@ -40,10 +41,10 @@ def blocks(data: Dataset, count: int, start: float, label_delay: float) -> list[
 
 
 def measure_block(
-    fold: Fold, settings: EnsembleSettings, options: FitOptions, budget: Budget, replicates: int
+    fold: Fold[Dataset], settings: EnsembleSettings, engine: LocalEngine, budget: Budget, replicates: int
 ) -> dict[str, Estimate]:
     """Figures of a block whose highest scores are reviewed within the budget, by an ensemble fitted on its past."""
-    scored = score_forward(fold, settings, options)
+    scored = score_forward(fold, settings, engine)
     alerts = budget.alerts_per_day * scored.days
     figures = {
         "average_precision": average_precision,
@@ -51,4 +52,4 @@ def measure_block(
         "recall_at_budget": recall_within(alerts),
         "cost_per_day": cost_within(alerts, budget.review_cost, scored.days),
     }
-    return estimate(scored, scored.hybrid, figures, replicates, options.seed)
+    return estimate(scored, scored.hybrid, figures, replicates, engine.seed)

@@ -27,7 +27,7 @@ class ScoredRows:
     @property
     def days(self) -> float:
         """Days that the rows cover."""
-        return span_in_days(self.moment)
+        return span_in_days(float(self.moment[0]), float(self.moment[-1]))
 
     @property
     def curve(self) -> RankingCurve:

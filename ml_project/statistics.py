@@ -44,6 +44,49 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """Total weight, and of each feature the mean, variance and extremes, each of shape (37,); disjoint rows' add up."""
+
+    weight: float
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    minimum: NDArray[np.float64]
+    maximum: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, features: NDArray[np.float32], weight: NDArray[np.float64]) -> "Moments":
+        """Of features (n, 37) under weights (n,)."""
+        values = features.astype(np.float64)
+        mean = np.average(values, axis=0, weights=weight)
+        variance = np.average((values - mean) ** 2, axis=0, weights=weight)
+        return cls(float(weight.sum()), mean, variance, values.min(axis=0), values.max(axis=0))
+
+    def __add__(self, other: "Moments") -> "Moments":
+        """Source: Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983."""
+        weight = self.weight + other.weight
+        here, there = self.weight / weight, other.weight / weight
+        apart = other.mean - self.mean
+        return Moments(
+            weight,
+            self.mean + there * apart,
+            here * self.variance + there * other.variance + here * there * apart**2,
+            np.minimum(self.minimum, other.minimum),
+            np.maximum(self.maximum, other.maximum),
+        )
+
+    def to_bytes(self) -> bytes:
+        """For the way between processes."""
+        figures = (self.mean, self.variance, self.minimum, self.maximum)
+        return np.concatenate([[self.weight], *figures]).tobytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Moments":
+        """The inverse of `to_bytes`."""
+        weight, *others = np.split(np.frombuffer(content), [1, *(1 + len(FEATURES) * k for k in (1, 2, 3))])
+        return cls(float(weight[0]), *others)
+
+
+@dataclass(frozen=True)
 class FeatureStatistics:
     """Per feature, in the order of ``schema.FEATURES``; fitted on training rows only.
 
@@ -60,20 +103,25 @@ class FeatureStatistics:
     histograms: dict[str, Histogram]
 
     @classmethod
-    def fit(cls, features: NDArray[np.float32], weight: NDArray[np.float64]) -> "FeatureStatistics":
-        """Statistics of features (n, 37) under sampling weights (n,); a constant feature gets scale 1."""
+    def fit(
+        cls, features: NDArray[np.float32], weight: NDArray[np.float64], moments: Moments | None = None
+    ) -> "FeatureStatistics":
+        """Statistics of features (n, 37) under sampling weights (n,); a constant feature gets scale 1.
+
+        ``moments`` are those of all rows, where the features are a sample's.
+        """
         values = features.astype(np.float64)
-        mean = np.average(values, axis=0, weights=weight)
-        std = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight))
+        known = Moments.of(features, weight) if moments is None else moments
+        std = np.sqrt(known.variance)
         quartiles = np.array([weighted_quantile(column, weight, [0.25, 0.5, 0.75]) for column in values.T])
         iqr = quartiles[:, 2] - quartiles[:, 0]
         return cls(
-            mean=_floats(mean),
-            std=_floats(np.where(std > CONSTANT * np.abs(mean), std, 1.0)),
+            mean=_floats(known.mean),
+            std=_floats(np.where(std > CONSTANT * np.abs(known.mean), std, 1.0)),
             median=_floats(quartiles[:, 1]),
             iqr=_floats(np.where(iqr > 0, iqr, 1.0)),
-            minimum=_floats(values.min(axis=0)),
-            maximum=_floats(values.max(axis=0)),
+            minimum=_floats(known.minimum),
+            maximum=_floats(known.maximum),
             histograms={name: Histogram.fit(values[:, i], weight) for i, name in enumerate(FEATURES)},
         )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ import pyarrow.parquet
 from ml_project.cleaning import CleaningReport, clean
 from ml_project.errors import InvalidInput
 from pipelines.sources import Source, read_source
-from stores.files import replacing
+from stores.files import replacing, write_atomically
 
 _KEY: Final = b"fraud.ingest"
 _FORMAT: Final = 1
+_META_FILE: Final = "_ingested.json"
 _REMEDY: Final = "Run ingest first."
 
 
@@ -100,13 +102,24 @@ def ingest(
 def write_ingested(frame: pd.DataFrame, meta: IngestedMeta, output: Path) -> None:
     """Write a clean table with what it says of itself, atomically."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    note = json.dumps({"format": _FORMAT, **asdict(meta)}, sort_keys=True).encode()
+    note = _note(meta)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: note})
+    if (output / _META_FILE).is_file():  # of an earlier `ingest --engine spark`
+        shutil.rmtree(output)
     try:
         with replacing(output) as file:
             pa.parquet.write_table(table, file, compression="zstd")
     except OSError as error:
         raise InvalidInput(f"{output}: cannot be written ({error.strerror or error}).", "Check the folder.") from error
+
+
+def write_meta(meta: IngestedMeta, folder: Path) -> None:
+    """Write what a folder of clean Parquet files says of itself."""
+    write_atomically(folder / _META_FILE, _note(meta))
+
+
+def _note(meta: IngestedMeta) -> bytes:
+    return json.dumps({"format": _FORMAT, **asdict(meta)}, sort_keys=True).encode()
 
 
 def read_ingested(path: Path) -> tuple[pd.DataFrame, IngestedMeta]:
@@ -118,6 +131,8 @@ def read_ingested(path: Path) -> tuple[pd.DataFrame, IngestedMeta]:
         If there is no such file, it is not one of ours, or its content is not what its digest says.
     """
     meta = read_meta(path)
+    if path.is_dir():
+        raise InvalidInput(f"{path}: ingested by Spark.", "Add --engine spark, or ingest without it.")
     try:
         table = pa.parquet.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
@@ -134,15 +149,18 @@ def read_meta(path: Path) -> IngestedMeta:
     Raises
     ------
     InvalidInput
-        If there is no such file, or it is not one of ours.
+        If there is no such file or folder, or it is not one of ours.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InvalidInput(f"{path}: no ingested data.", _REMEDY)
     try:
-        metadata = pa.parquet.read_schema(path).metadata
+        if path.is_dir():
+            content = (path / _META_FILE).read_bytes()
+        else:
+            content = (pa.parquet.read_schema(path).metadata or {}).get(_KEY, b"{}")
     except (pa.ArrowException, OSError) as error:
         raise InvalidInput(f"{path}: not a complete Parquet file.", _REMEDY) from error
-    note: dict[str, Any] = json.loads((metadata or {}).get(_KEY, b"{}"))
+    note: dict[str, Any] = json.loads(content)
     if note.pop("format", None) != _FORMAT:
         raise InvalidInput(f"{path}: a Parquet file that ingest has not written, or another version of it.", _REMEDY)
     return IngestedMeta(**{**note, "cleaning": CleaningReport(**note["cleaning"])})

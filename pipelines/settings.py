@@ -76,6 +76,14 @@ class PipelineSettings(BaseSettings):
         "",
         description="Where Spark runs: `local[*]`, spark://host:7077; empty: as spark-submit says, else here.",
     )
+    spark_workers: int = Field(
+        0, ge=0, description="Spark tasks that grow the boosted trees together; 0: one per core that Spark has."
+    )
+    spark_sample_rows: int = Field(
+        200_000,
+        ge=1_000,
+        description="Legitimate rows that training on Spark samples, and of the highest scores keeps.",
+    )
     label_delay_days: float = Field(
         7.0, ge=0, description="Days after which a transaction without a label counts as legitimate."
     )

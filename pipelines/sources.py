@@ -42,6 +42,15 @@ class RawData:
     header_lines: int = 0
 
 
+@dataclass(frozen=True)
+class Found:
+    """Where rows are: a path or address, or None where the simulator makes them."""
+
+    location: str | None
+    source: Source
+    name: str
+
+
 def read_source(
     data: str,
     *,
@@ -80,11 +89,39 @@ def read_source(
     Unavailable
         If Kaggle or S3 was asked for and cannot be reached.
     """
+    found = locate(
+        data,
+        cache=cache,
+        simulated_rows=simulated_rows,
+        seed=seed,
+        kaggle_timeout=kaggle_timeout,
+        kaggle_command=kaggle_command,
+        kaggle_sha256=kaggle_sha256,
+        on_notice=on_notice,
+    )
+    if found.location is None:
+        return RawData(_simulated(simulated_rows, seed), found.source, found.name)
+    table = read_table(found.location, s3_endpoint_url)
+    return RawData(table.frame, found.source, found.name, table.header_lines)
+
+
+def locate(
+    data: str,
+    *,
+    cache: Path,
+    simulated_rows: int,
+    seed: int,
+    kaggle_timeout: float = 10.0,
+    kaggle_command: Sequence[str] = kaggle_source.COMMAND,
+    kaggle_sha256: str = kaggle_source.SHA256,
+    on_notice: Callable[[str], None],
+) -> Found:
+    """Find the data that was asked for, and download them where that is needed; see `read_source`."""
+    simulated = Found(None, "simulated", f"simulated ({simulated_rows} rows, seed {seed})")
     if data == "simulated":
-        return _simulated(simulated_rows, seed)
+        return simulated
     if data not in ("auto", "kaggle"):
-        table = read_table(data, s3_endpoint_url)
-        return RawData(table.frame, "file", data, table.header_lines)
+        return Found(data, "file", data)
     path = kaggle_source.cached(cache, sha256=kaggle_sha256)
     if path is None:
         on_notice(f"Downloading {kaggle_source.DATASET} from Kaggle (66 MB, once).")
@@ -94,13 +131,12 @@ def read_source(
             if data == "kaggle":
                 raise
             on_notice(SIMULATED_WARNING.format(rows=simulated_rows, reason=error.cause))
-            return _simulated(simulated_rows, seed)
-    table = read_table(str(path))
-    return RawData(table.frame, "kaggle", kaggle_source.DATASET, table.header_lines)
+            return simulated
+    return Found(str(path), "kaggle", kaggle_source.DATASET)
 
 
-def _simulated(rows: int, seed: int) -> RawData:
+def _simulated(rows: int, seed: int) -> pd.DataFrame:
     chunks = list(simulate(rows, seed=seed))
     frame = pd.DataFrame(np.concatenate([chunk.raw for chunk in chunks]), columns=list(RAW_FEATURES))
     frame[LABEL] = np.concatenate([chunk.label for chunk in chunks])
-    return RawData(frame, "simulated", f"simulated ({rows} rows, seed {seed})")
+    return frame

@@ -1,12 +1,17 @@
 """A Spark session for a step: the one that is there, else one as ``FRAUD_SPARK_MASTER`` or spark-submit say."""
 
+import atexit
+import hashlib
+import io
 import os
+import shutil
 import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 from ml_project.errors import FraudError, InvalidInput, Unavailable
@@ -29,7 +34,8 @@ def spark_session(settings: PipelineSettings) -> Iterator[Any]:
         When Spark does not start, or its job fails.
     """
     try:
-        from pyspark.errors import PySparkException
+        from py4j.protocol import Py4JError
+        from pyspark.errors import AnalysisException, PySparkException
         from pyspark.sql import SparkSession
     except ImportError as error:
         raise InvalidInput("pyspark is not installed.", "Install the dependency group spark.") from error
@@ -40,10 +46,14 @@ def spark_session(settings: PipelineSettings) -> Iterator[Any]:
     except Exception as error:  # Java's and py4j's faults have no common base
         raise Unavailable(f"Spark did not start: {_last_line(error)}.", "It needs Java 17.") from error
     try:
-        with TemporaryDirectory(prefix="fraud-spark-") as scratch:
-            spark.sparkContext.addPyFile(str(_packed(Path(scratch))))
-            yield spark
-    except PySparkException as error:
+        spark.sparkContext.addPyFile(str(_packed()))
+        yield spark
+    except AnalysisException as error:  # goes on with a plan of many lines
+        said = str(error).strip().splitlines()[0]
+        raise Unavailable(
+            f"Spark cannot do this: {said[:300]}.", "Check that the data is what ingest wrote."
+        ) from error
+    except (PySparkException, Py4JError) as error:
         raise _translated(error) from error
     finally:
         if there is None:
@@ -51,23 +61,30 @@ def spark_session(settings: PipelineSettings) -> Iterator[Any]:
 
 
 def _started(builder: Any, master: str) -> Any:
-    session = builder.builder.appName("fraud-platform").config("spark.ui.showConsoleProgress", "false")
+    quiet = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+    session = builder.builder.appName("fraud-platform").config(map=quiet)
     if master:
         session = session.master(master)
     elif "SPARK_ENV_LOADED" not in os.environ and "PYSPARK_GATEWAY_PORT" not in os.environ:
         session = session.master("local[*]").config("spark.ui.enabled", "false")
-    spark = session.getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    return spark
+    return session.getOrCreate()
 
 
-def _packed(folder: Path) -> Path:
-    """Our packages as executors import them."""
-    path = folder / "fraud_platform.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+@cache
+def _packed() -> Path:
+    """Our packages as executors import them: one file for this process's life, since late executors ask for it, too.
+
+    Named by its content: a session that outlives us refuses another file of the same name.
+    """
+    folder = Path(mkdtemp(prefix="fraud-spark-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in _PACKAGES:
             for file in sorted((_ROOT / package).rglob("*.py")):
-                archive.write(file, file.relative_to(_ROOT))
+                archive.writestr(zipfile.ZipInfo(str(file.relative_to(_ROOT))), file.read_bytes())
+    path = folder / f"fraud_platform_{hashlib.sha256(content.getvalue()).hexdigest()[:12]}.zip"
+    path.write_bytes(content.getvalue())
     return path
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
 from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import Refused
 from pipelines.evaluation import Measured
@@ -29,19 +30,28 @@ LATEST = "latest"
 EngineName = Literal["local", "spark"]
 
 
-def run_ingest(settings: PipelineSettings, output: Path | None = None) -> Ingested:
+def run_ingest(settings: PipelineSettings, output: Path | None = None, engine: EngineName = "local") -> Ingested:
     """Read, clean and store the data that ``settings.data`` names, where the next steps look unless told otherwise."""
+
+    def notice(text: str) -> None:
+        console.print(f"[bold yellow]{text}[/bold yellow]")
+
     with step(f"ingest {settings.data}"):
-        ingested = ingest(
-            settings.data,
-            output or settings.dataset_path,
-            cache=settings.state_dir / "cache",
-            missing=settings.missing,
-            simulated_rows=settings.simulated_rows,
-            seed=settings.seed,
-            s3_endpoint_url=settings.s3_endpoint_url,
-            on_notice=lambda text: console.print(f"[bold yellow]{text}[/bold yellow]"),
-        )
+        if engine == "spark":
+            from pipelines.ingest_spark import ingest_on_spark
+
+            ingested = ingest_on_spark(settings, output or settings.dataset_path, notice)
+        else:
+            ingested = ingest(
+                settings.data,
+                output or settings.dataset_path,
+                cache=settings.state_dir / "cache",
+                missing=settings.missing,
+                simulated_rows=settings.simulated_rows,
+                seed=settings.seed,
+                s3_endpoint_url=settings.s3_endpoint_url,
+                on_notice=notice,
+            )
         report = ingested.meta.cleaning
         console.print(
             f"  {ingested.meta.name}: {report.rows_out:,} rows, {report.frauds} frauds; "
@@ -60,17 +70,18 @@ def run_validate(settings: PipelineSettings, engine: EngineName = "local") -> No
     """
     with Tracker(settings).pipeline_run("validate") as run:
         if engine == "spark":
-            from pipelines.validation.spark import validate_on_spark
-
-            _validate(run, partial(validate_on_spark, settings))
+            _validate_on_spark(run, settings)
         else:
             validate_in(run, *read_ingested(settings.dataset_path))
 
 
-def run_train(settings: PipelineSettings) -> Run:
-    """Train on the ingested data in a run of its own."""
+def run_train(settings: PipelineSettings, engine: EngineName = "local") -> Run:
+    """Train on the ingested data in a run of its own, here or on Spark."""
     with Tracker(settings).pipeline_run("train") as run:
-        train_in(run, settings, *read_ingested(settings.dataset_path))
+        if engine == "spark":
+            _train_on_spark(run, settings)
+        else:
+            train_in(run, settings, *read_ingested(settings.dataset_path))
     return run
 
 
@@ -90,7 +101,7 @@ def run_promote(
     return promote(settings, tracker, tracker.run(candidate.run_id), candidate, order or Order())
 
 
-def run_main(settings: PipelineSettings) -> tuple[Run, Measured, Promotion]:
+def run_main(settings: PipelineSettings, engine: EngineName = "local") -> tuple[Run, Measured, Promotion]:
     """All steps, in one parent run.
 
     Raises
@@ -100,11 +111,15 @@ def run_main(settings: PipelineSettings) -> tuple[Run, Measured, Promotion]:
     """
     tracker = Tracker(settings)
     require_stores(settings)
-    run_ingest(settings)
+    run_ingest(settings, engine=engine)
     with tracker.pipeline_run("main") as run:
-        frame, meta = read_ingested(settings.dataset_path)
-        validate_in(run, frame, meta)
-        train_in(run, settings, frame, meta)
+        if engine == "spark":
+            _validate_on_spark(run, settings)
+            _train_on_spark(run, settings)
+        else:
+            frame, meta = read_ingested(settings.dataset_path)
+            validate_in(run, frame, meta)
+            train_in(run, settings, frame, meta)
         measured = threshold(settings, run)
         promotion = promote(settings, tracker, run)
     return run, measured, promotion
@@ -123,6 +138,18 @@ def validate_in(run: Run, frame: pd.DataFrame, meta: IngestedMeta) -> None:
         When the suite fails.
     """
     _validate(run, lambda folder: (validate(frame, meta, folder), meta))
+
+
+def _validate_on_spark(run: Run, settings: PipelineSettings) -> None:
+    from pipelines.validation.spark import validate_on_spark
+
+    _validate(run, partial(validate_on_spark, settings))
+
+
+def _train_on_spark(run: Run, settings: PipelineSettings) -> None:
+    from pipelines.spark_training.train import train_on_spark
+
+    train_on_spark(run, settings)
 
 
 def _validate(run: Run, suite: Callable[[Path], tuple[ValidationReport, IngestedMeta]]) -> None:
@@ -149,18 +176,6 @@ def train_in(
 ) -> None:
     """Train on clean data, as a part of a run; ``starts`` is what tuning tries first."""
     run.log_dataset(frame, meta.name, meta.digest)
-    _log_cleaning(run, meta)
-    train(settings, run, Dataset.from_frame(frame), meta, starts)
-
-
-def _log_cleaning(run: Run, meta: IngestedMeta) -> None:
-    report = meta.cleaning
-    run.log(
-        metrics={
-            "rows_in": report.rows_in,
-            "rows": report.rows_out,
-            "frauds": report.frauds,
-            "duplicates_dropped": report.duplicates_dropped,
-            "missing_imputed": sum(report.missing_imputed.values()),
-        }
-    )
+    run.log(metrics=meta.cleaning.metrics)
+    engine = LocalEngine(settings.seed, settings.threads, settings.folds)
+    train(settings, run, Dataset.from_frame(frame), engine, meta, starts)

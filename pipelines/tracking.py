@@ -81,13 +81,15 @@ class Run:
         """Store a JSON artifact."""
         self.log_text(json.dumps(content, indent=1, sort_keys=True), path)
 
-    def log_dataset(self, frame: pd.DataFrame, name: str, digest: str) -> None:
-        """Say which data the run was trained on, by name and content digest."""
+    def log_dataset(self, frame: pd.DataFrame, name: str, digest: str, rows: int | None = None) -> None:
+        """Say which data the run was trained on, by name and content digest; ``rows`` where the frame is a sample."""
         from mlflow.data.pandas_dataset import from_pandas
         from mlflow.entities import DatasetInput, InputTag
 
         dataset = from_pandas(frame, name=Path(name).name, digest=digest[:32])
         entity = dataset._to_mlflow_entity()
+        if rows is not None:
+            entity._profile = json.dumps({"num_rows": rows, "num_elements": rows * len(frame.columns)})
         self.client.log_inputs(self.id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
 
     def fetch(self, path: str, folder: Path) -> Path:

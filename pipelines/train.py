@@ -7,21 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ml_project.baselines import fit_logistic_regression, fit_seed_recipe
-from ml_project.dataset import Dataset
+from ml_project.engine import Engine, Evaluated, LocalEngine, PartT
 from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import Refused
-from ml_project.fitting import FitOptions, Fitted, fit_refit, fit_twin, parity
+from ml_project.fitting import Fitted, fit_refit, fit_twin, parity
 from ml_project.metrics import Estimate, paired_difference
 from ml_project.scored import ScoredRows
 from ml_project.scorer import PARITY_TOLERANCE
-from ml_project.split import TimeSplit, split_by_time
-from pipelines.evaluation import Measured, measure
+from ml_project.split import TimeSplit
+from pipelines.evaluation import Measured, Period, measure
 from pipelines.ingest import IngestedMeta
 from pipelines.progress import console, progress, step
 from pipelines.search import search
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run
+
+Scores = NDArray[np.float64]
 
 DRAFTS = "drafts"
 SCORES = "scores"
@@ -32,7 +37,8 @@ TEST_ROWS = "scores/test_rows.parquet"
 def train(
     settings: PipelineSettings,
     run: Run,
-    data: Dataset,
+    data: PartT,
+    engine: Engine[PartT],
     meta: IngestedMeta,
     starts: Sequence[EnsembleSettings] = (EnsembleSettings(),),
 ) -> dict[str, Estimate]:
@@ -40,6 +46,8 @@ def train(
 
     Parameters
     ----------
+    engine : Engine
+        What fits and scores on ``data``, wherever its rows are.
     starts : sequence of EnsembleSettings
         What tuning tries first.
 
@@ -50,70 +58,75 @@ def train(
     Refused
         When the ONNX graph does not reproduce scikit-learn and XGBoost.
     """
-    split = split_by_time(data)
-    options = FitOptions(settings.seed, settings.threads, settings.folds)
+    split = engine.split(data)
     run.log(params=_parameters(settings, split), tags={"data.source": meta.source, "data.digest": meta.digest})
     with step("tune"):
-        chosen = search(settings, run, split.train, meta.digest, starts)
+        chosen = search(settings, run, engine.sample(split.train), meta.digest, starts)
     with step("fit the evaluation twin, the refit and the baselines"):
         origin = {"source": meta.source, "digest": meta.digest}
-        twin = fit_twin(split, chosen, options, origin)
+        twin = fit_twin(split, chosen, engine, origin)
         console.print("  twin fitted on train, calibrated on validation")
         refit = fit_refit(
-            data, chosen, options, origin, lambda k: console.print(f"  forward fold {k + 1}/{settings.folds} scored")
+            data, chosen, engine, origin, lambda k: console.print(f"  forward fold {k + 1}/{settings.folds} scored")
         )
         console.print("  refit fitted on all rows")
-        difference = max(parity(twin, split.test), parity(refit, data))
+        difference = max(parity(twin, engine.sample(split.test)), parity(refit, engine.sample(data)))
         if difference > PARITY_TOLERANCE:
             raise Refused(
                 f"ONNX scores differ by {difference:.2g} from scikit-learn's and XGBoost's.",
                 "This is a defect: report it.",
             )
     with step("measure on test"):
-        test = twin.score(split.test)
-        measured = _measure_all(settings, run, split, twin, test, options)
+        test = engine.score(split.test, twin.ensemble, twin.amount)
+        measured = _measure_all(settings, run, split, twin, test, engine)
     against = {
-        f"test_average_precision_minus_{name}": paired_difference(test, test.hybrid, other.test_score)[
+        f"test_average_precision_minus_{name}": paired_difference(test.rows, test.scores.hybrid, other.test_score)[
             "average_precision"
         ]
         for name, other in measured.items()
         if name != "twin"
     }
     run.log(metrics={**measured["twin"].metrics, **against, "parity_max_difference": difference})
-    _store(run, twin, refit, test)
-    run.log_frame(split.test.to_frame(), TEST_ROWS)
+    _store(run, twin, refit, test.scores)
+    run.log_frame(test.rows.to_frame(), TEST_ROWS)
     run.log(tags={f"{DONE_TAG}train": "true"})
     return measured["twin"].metrics
 
 
-def _parameters(settings: PipelineSettings, split: TimeSplit) -> dict[str, object]:
+def _parameters(settings: PipelineSettings, split: TimeSplit[PartT]) -> dict[str, object]:
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     rows = {f"{name}_rows": len(part) for name, part in parts.items()}
     frauds = {f"{name}_frauds": part.frauds for name, part in parts.items()}
     days = {f"{name}_days": f"{part.days:.4f}" for name, part in parts.items()}
-    moments = {"first_moment": split.train.moment[0], "last_moment": split.test.moment[-1]}
+    moments = {"first_moment": split.train.first_moment, "last_moment": split.test.last_moment}
     chosen = ("seed", "threads", "folds", "trials", "tuning_rows", "policy", "review_cost", "alerts_per_day", "fpr")
     return {**rows, **frauds, **days, **moments, **{name: getattr(settings, name) for name in chosen}}
 
 
 def _measure_all(
-    settings: PipelineSettings, run: Run, split: TimeSplit, twin: Fitted, test: ScoredRows, options: FitOptions
+    settings: PipelineSettings,
+    run: Run,
+    split: TimeSplit[PartT],
+    twin: Fitted,
+    test: Evaluated,
+    engine: Engine[PartT],
 ) -> dict[str, Measured]:
     """Twin and baselines on the same rows, each with its own threshold by the policy in use; a child run each."""
     run.discard(run.children("baseline"))
-    recipe = fit_seed_recipe(split.train, options)
-    logistic = fit_logistic_regression(split.train, options)
-    validation = twin.unseen
-    scores = {
-        "twin": (validation.hybrid, test.hybrid),
-        "xgboost_alone": (validation.boosted, test.boosted),
-        "seed_recipe": (recipe(split.validation), recipe(split.test)),
-        "logistic_regression": (logistic(split.validation), logistic(split.test)),
+    train, validation = engine.sample(split.train), engine.sample(split.validation)
+    here = LocalEngine(engine.seed, engine.threads)
+    recipe, logistic = fit_seed_recipe(train, here), fit_logistic_regression(train, here)
+    unseen = twin.unseen
+    scores: dict[str, tuple[Period, Scores, Scores]] = {
+        "twin": (unseen, unseen.hybrid, test.scores.hybrid),
+        "xgboost_alone": (unseen, unseen.boosted, test.scores.boosted),
+        "seed_recipe": (validation, recipe(validation), recipe(test.rows)),
+        "logistic_regression": (validation, logistic(validation), logistic(test.rows)),
     }
     measured = {}
     with progress("models measured", len(scores)) as advance:
-        for name, (on_validation, on_test) in scores.items():
-            measured[name] = measure(settings, split.validation, split.test, on_validation, on_test)
+        for name, (known, on_known, on_test) in scores.items():
+            measured[name] = measure(settings, known, test.rows, on_known, on_test)
             if name != "twin":
                 with run.child(name, {"kind": "baseline"}) as child:
                     child.log(metrics=measured[name].metrics, params={"policy": settings.policy})

@@ -196,16 +196,25 @@ def s3_bucket(s3_server: S3Server, s3_credentials: None, tmp_path: Path) -> str:
     return name
 
 
-@pytest.fixture(scope="session")
-def spark() -> Iterator[Any]:
-    """A Spark session on two threads of this machine."""
+@pytest.fixture
+def spark(spark_stops: None) -> Any:
+    """A Spark session on two threads of this machine: the one that is there, or a new one."""
     if shutil.which("java") is None:
         missing("java")
     from pyspark.sql import SparkSession
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    session = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
-    yield session
-    session.stop()
+    quick = {"spark.ui.enabled": "false", "spark.log.level": "ERROR", "spark.sql.shuffle.partitions": "4"}
+    return SparkSession.builder.master("local[2]").config(map=quick).getOrCreate()
+
+
+@pytest.fixture(scope="session")
+def spark_stops() -> Iterator[None]:
+    """Ends Spark's session with the tests'."""
+    yield
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        session.stop()

@@ -7,11 +7,14 @@ import typer
 from pipelines.commands.options import Data, Engine, Policy, RunId, Seed, Timeout, Trials, Workers, settings_with
 
 
-def ingest(data: Data = None, seed: Seed = None) -> None:
-    """Read, clean and store the transactions as one Parquet file with a content digest."""
+def ingest(data: Data = None, seed: Seed = None, engine: Engine = "local") -> None:
+    """Read, clean and store the transactions as one Parquet file with a content digest.
+
+    With --engine spark as a folder of them, for more rows than fit into memory; the next steps then need it, too.
+    """
     from pipelines.steps import run_ingest
 
-    run_ingest(settings_with(data=data, seed=seed))
+    run_ingest(settings_with(data=data, seed=seed), engine=engine)
 
 
 def validate(engine: Engine = "local") -> None:
@@ -21,16 +24,24 @@ def validate(engine: Engine = "local") -> None:
     run_validate(settings_with(), engine)
 
 
-def train(trials: Trials = None, timeout: Timeout = None, seed: Seed = None, workers: Workers = None) -> None:
+def train(
+    trials: Trials = None,
+    timeout: Timeout = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    engine: Engine = "local",
+) -> None:
     """Tune, fit the evaluation twin and the refit, and measure them beside the baselines.
 
     With --workers several processes try points of the same study; so do other machines that have the same data and the
     same FRAUD_STUDY_URL (PostgreSQL). A worker that dies is replaced and its point tried again.
+
+    With --engine spark the boosted trees grow on all rows by Spark's executors (docs/scale.md).
     """
     from pipelines.progress import console
     from pipelines.steps import run_train
 
-    run = run_train(settings_with(trials=trials, timeout=timeout, seed=seed, tuning_workers=workers))
+    run = run_train(settings_with(trials=trials, timeout=timeout, seed=seed, tuning_workers=workers), engine)
     console.print(f"trained in run {run.id}")
 
 
@@ -44,7 +55,12 @@ def threshold(run_id: RunId = "latest", policy: Policy = None) -> None:
 
 
 def main(
-    data: Data = None, trials: Trials = None, timeout: Timeout = None, seed: Seed = None, policy: Policy = None
+    data: Data = None,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    seed: Seed = None,
+    policy: Policy = None,
+    engine: Engine = "local",
 ) -> None:
     """All steps: ingest, validate, train, threshold, promote. A candidate that the gate refuses is no failure here."""
     from pipelines.progress import console
@@ -52,7 +68,7 @@ def main(
     from pipelines.steps import run_main
 
     settings = settings_with(data=data, trials=trials, timeout=timeout, seed=seed, policy=policy)
-    run, measured, promotion = run_main(settings)
+    run, measured, promotion = run_main(settings, engine)
     show_figures(measured, settings.policy)
     console.print(f"run {run.id}\n[bold]{promotion.sentence}[/bold]")
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ml_project.baselines import SEED_RECIPE
 from ml_project.bundle import Bundle
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
 from ml_project.features import compute_features
-from ml_project.fitting import FitOptions, fit_twin
+from ml_project.fitting import fit_twin
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from ml_project.split import split_by_time
@@ -30,7 +31,7 @@ def reference_bundle() -> Bundle:
     """The seed's recipe, 100 + 100 trees, on fixed simulated rows."""
     (chunk,) = simulate(_REFERENCE_ROWS, seed=0, fraud_rate=0.05)
     rows = Dataset(chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0])
-    return fit_twin(split_by_time(rows), SEED_RECIPE, FitOptions(), {"source": "simulated", "digest": ""}).bundle
+    return fit_twin(split_by_time(rows), SEED_RECIPE, LocalEngine(), {"source": "simulated", "digest": ""}).bundle
 
 
 def latency_ratio(bundle: Bundle, enough: float) -> float:

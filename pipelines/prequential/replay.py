@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from mlflow.entities import Run as MlflowRun
 
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
 from ml_project.ensemble import EnsembleSettings
-from ml_project.fitting import FitOptions
 from ml_project.metrics import Estimate
 from ml_project.prequential import Budget, blocks, measure_block
 from ml_project.split import Fold
@@ -78,19 +78,19 @@ def _settings(tracker: Tracker, run_id: str) -> EnsembleSettings:
     return EnsembleSettings.from_dict(read_run_bundle(run, TWIN).manifest.settings)
 
 
-def _replay(settings: PipelineSettings, run: Run, folds: list[Fold], frozen: EnsembleSettings) -> list[Block]:
+def _replay(settings: PipelineSettings, run: Run, folds: list[Fold[Dataset]], frozen: EnsembleSettings) -> list[Block]:
     finished = _finished(run)
     if finished:
         console.print(f"  goes on after {len(finished)} of {len(folds)} blocks")
     budget = Budget(settings.alerts_per_day, settings.review_cost)
-    options = FitOptions(settings.seed, settings.threads)
+    engine = LocalEngine(settings.seed, settings.threads)
     with progress("blocks", len(folds), len(finished)) as advance:
         for number, fold in enumerate(folds):
             if number in finished:
                 continue
             tags = {"kind": KIND, "prequential.block": str(number)}
             with run.child(f"block {number}", tags) as child:
-                figures = measure_block(fold, frozen, options, budget, settings.replicates)
+                figures = measure_block(fold, frozen, engine, budget, settings.replicates)
                 block = Block(number, len(fold.past), fold.past.frauds, len(fold.future), fold.future.frauds, figures)
                 child.log(metrics={**figures, **_sizes(block)})
             finished[number] = block

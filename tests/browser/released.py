@@ -11,8 +11,9 @@ from ml_project.calibration import reliability
 from ml_project.card import CARD_VERSION, Calibration, Card, Data, Figure, Part, Policy, Sample, ThresholdCurve
 from ml_project.dataset import Dataset
 from ml_project.drift_limits import DriftLimits
+from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
-from ml_project.fitting import FitOptions, Fitted, fit_twin
+from ml_project.fitting import Fitted, fit_twin
 from ml_project.metrics import estimate, ranking_metrics, threshold_metrics
 from ml_project.policies import POLICIES, PolicySettings, Thresholds, choose_thresholds
 from ml_project.schema import RAW_FEATURES
@@ -54,7 +55,7 @@ def _version(number: int, blend_weight: float, split: TimeSplit) -> Version:
         forest=ForestSettings(trees=25, max_samples=128),
         booster=BoosterSettings(rounds=40, num_parallel_tree=1, max_depth=4, learning_rate=0.2),
     )
-    fitted = fit_twin(split, settings, FitOptions(seed=number, threads=2), ORIGIN)
+    fitted = fit_twin(split, settings, LocalEngine(seed=number, threads=2), ORIGIN)
     unseen = fitted.unseen
     policies = {name: choose_thresholds(name, unseen.curve, AIMS, unseen.days) for name in POLICIES}
     manifest = fitted.bundle.manifest.model_copy(update={"policy": "recall_at_fpr", "policies": policies})

@@ -11,8 +11,9 @@ from mlflow.tracking import MlflowClient
 
 from ml_project.bundle import Bundle
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
-from ml_project.fitting import FitOptions, fit_twin
+from ml_project.fitting import fit_twin
 from ml_project.policies import Thresholds
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
@@ -48,7 +49,7 @@ def bundles() -> list[Bundle]:
             booster=BoosterSettings(rounds=10 + number, num_parallel_tree=1, max_depth=4, learning_rate=0.3),
         )
         origin = {"source": "simulated", "digest": "0" * 64}
-        draft = fit_twin(split_by_time(data), settings, FitOptions(seed=number), origin).bundle
+        draft = fit_twin(split_by_time(data), settings, LocalEngine(seed=number), origin).bundle
         manifest = draft.manifest.model_copy(update={"policy": "f1", "policies": {"f1": Thresholds(0.4, 0.7)}})
         made.append(Bundle(manifest, draft.onnx, draft.booster))
     return made

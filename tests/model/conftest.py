@@ -15,8 +15,9 @@ from mlflow.pyfunc.model import PythonModelContext
 
 from ml_project.bundle import Bundle, read_bundle
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings
-from ml_project.fitting import FitOptions, fit_twin
+from ml_project.fitting import fit_twin
 from ml_project.policies import PolicySettings, choose_thresholds
 from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Scorer
@@ -37,7 +38,7 @@ def _small_bundle() -> Bundle:
     (chunk,) = simulate(6_000, seed=11, fraud_rate=0.02)
     data = Dataset(chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0])
     settings = EnsembleSettings(blend_weight=0.1, booster=BoosterSettings(rounds=20), excluded=())
-    fitted = fit_twin(split_by_time(data), settings, FitOptions(), {"source": "simulated", "digest": "0" * 64})
+    fitted = fit_twin(split_by_time(data), settings, LocalEngine(), {"source": "simulated", "digest": "0" * 64})
     thresholds = choose_thresholds("f1", fitted.unseen.curve, PolicySettings(), fitted.unseen.days)
     manifest = fitted.bundle.manifest.model_copy(update={"policy": "f1", "policies": {"f1": thresholds}})
     return Bundle(manifest, fitted.bundle.onnx, fitted.bundle.booster)

@@ -8,8 +8,9 @@ import pytest
 
 from ml_project.bundle import Bundle
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
-from ml_project.fitting import FitOptions, Fitted, fit_twin
+from ml_project.fitting import Fitted, fit_twin
 from ml_project.policies import Thresholds
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
@@ -47,7 +48,7 @@ def origin() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def twin(split: TimeSplit, small_settings: EnsembleSettings, origin: dict[str, Any]) -> Fitted:
     """The evaluation twin of the small settings; its bundle has no thresholds yet."""
-    return fit_twin(split, small_settings, FitOptions(seed=1), origin)
+    return fit_twin(split, small_settings, LocalEngine(seed=1), origin)
 
 
 @pytest.fixture(scope="session")

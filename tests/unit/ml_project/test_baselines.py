@@ -4,9 +4,9 @@ from sklearn.metrics import average_precision_score
 
 from ml_project.baselines import SEED_RECIPE, fit_logistic_regression, fit_seed_recipe
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
 from ml_project.ensemble import fit_ensemble
 from ml_project.features import AmountStatistics, compute_features
-from ml_project.fitting import FitOptions
 from ml_project.split import TimeSplit
 
 
@@ -16,7 +16,7 @@ def fit(request: pytest.FixtureRequest):
 
 
 def test_scores_rank_later_frauds_far_above_chance(fit, split: TimeSplit):
-    score = fit(split.train, FitOptions(seed=1))(split.test)
+    score = fit(split.train, LocalEngine(seed=1))(split.test)
     assert score.shape == (len(split.test),)
     assert ((score >= 0) & (score <= 1)).all()
     chance = np.average(split.test.label, weights=split.test.weight)
@@ -24,12 +24,12 @@ def test_scores_rank_later_frauds_far_above_chance(fit, split: TimeSplit):
 
 
 def test_same_seed_same_scores(fit, split: TimeSplit):
-    first, second = (fit(split.train, FitOptions(seed=1))(split.test) for _ in range(2))
+    first, second = (fit(split.train, LocalEngine(seed=1))(split.test) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 def test_rows_are_scored_one_by_one(fit, split: TimeSplit):
-    score = fit(split.train, FitOptions(seed=1))
+    score = fit(split.train, LocalEngine(seed=1))
     np.testing.assert_allclose(score(split.test)[:20], score(split.test.take(slice(0, 20))), rtol=1e-12)
 
 
@@ -38,7 +38,7 @@ def test_seed_recipe_is_the_fixed_blend(split: TimeSplit):
     features, later = (compute_features(data.raw, amount) for data in (split.train, split.test))
     ensemble = fit_ensemble(features, split.train.label, split.train.weight, SEED_RECIPE, seed=1)
     expected = 0.4 * ensemble.isolation(later) + 0.6 * ensemble.boosted(later)
-    np.testing.assert_allclose(fit_seed_recipe(split.train, FitOptions(seed=1))(split.test), expected)
+    np.testing.assert_allclose(fit_seed_recipe(split.train, LocalEngine(seed=1))(split.test), expected)
     assert len(ensemble.forest.estimators_) == 100
     assert len(ensemble.booster.get_dump()) == 100
     depth = max(line.count("\t") for tree in ensemble.booster.get_dump() for line in tree.splitlines())
@@ -46,7 +46,7 @@ def test_seed_recipe_is_the_fixed_blend(split: TimeSplit):
 
 
 def test_an_extreme_amount_does_not_bend_the_regression(split: TimeSplit):
-    score = fit_logistic_regression(split.train, FitOptions())
+    score = fit_logistic_regression(split.train, LocalEngine())
     found = []
     for amount in (1e6, 1e9):
         raw = split.test.raw.copy()

@@ -64,5 +64,5 @@ def test_take_and_counts(transactions: Dataset):
 
 
 def test_span_is_at_least_a_minute():
-    assert span_in_days(np.array([5.0])) == 60 / 86_400
-    assert span_in_days(np.array([0.0, 43_200.0])) == 0.5
+    assert span_in_days(5.0, 5.0) == 60 / 86_400
+    assert span_in_days(0.0, 43_200.0) == 0.5

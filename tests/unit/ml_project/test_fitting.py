@@ -7,15 +7,16 @@ import pytest
 from ml_project.bundle import BOOSTER_FILE, MANIFEST_FILE, ONNX_FILE
 from ml_project.calibration import fit_calibrator
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
 from ml_project.ensemble import EnsembleSettings
 from ml_project.features import AmountStatistics
-from ml_project.fitting import GOLDEN_ROWS, FitOptions, Fitted, fit_refit, fit_twin, parity
+from ml_project.fitting import GOLDEN_ROWS, Fitted, fit_refit, fit_twin, parity
 from ml_project.schema import FEATURES
 from ml_project.scorer import Scorer
 from ml_project.split import TimeSplit, forward_folds
 from ml_project.statistics import Histogram
 
-OPTIONS = FitOptions(seed=1)
+ENGINE = LocalEngine(seed=1)
 
 
 def spoiled(data: Dataset) -> Dataset:
@@ -37,16 +38,16 @@ def folds_heard() -> list[int]:
 def refit(
     transactions: Dataset, small_settings: EnsembleSettings, origin: dict[str, Any], folds_heard: list[int]
 ) -> Fitted:
-    return fit_refit(transactions, small_settings, OPTIONS, origin, folds_heard.append)
+    return fit_refit(transactions, small_settings, ENGINE, origin, folds_heard.append)
 
 
 def test_same_inputs_same_digest(twin: Fitted, split: TimeSplit, small_settings: EnsembleSettings, origin):
-    assert fit_twin(split, small_settings, OPTIONS, origin).bundle.digest == twin.bundle.digest
-    assert fit_twin(split, small_settings, FitOptions(seed=2), origin).bundle.digest != twin.bundle.digest
+    assert fit_twin(split, small_settings, ENGINE, origin).bundle.digest == twin.bundle.digest
+    assert fit_twin(split, small_settings, LocalEngine(seed=2), origin).bundle.digest != twin.bundle.digest
 
 
 def test_twin_never_sees_test_rows(twin: Fitted, split: TimeSplit, small_settings: EnsembleSettings, origin):
-    other = fit_twin(replace(split, test=spoiled(split.test)), small_settings, OPTIONS, origin)
+    other = fit_twin(replace(split, test=spoiled(split.test)), small_settings, ENGINE, origin)
     assert other.bundle.digest == twin.bundle.digest
 
 
@@ -54,7 +55,7 @@ def test_validation_labels_change_calibration_only(
     twin: Fitted, split: TimeSplit, small_settings: EnsembleSettings, origin
 ):
     changed = replace(split, validation=relabelled(split.validation, 20))
-    other = fit_twin(changed, small_settings, OPTIONS, origin)
+    other = fit_twin(changed, small_settings, ENGINE, origin)
     differing = {name for name in twin.bundle.files if twin.bundle.files[name] != other.bundle.files[name]}
     assert differing == {ONNX_FILE, MANIFEST_FILE}
     assert other.calibrator != twin.calibrator
@@ -66,7 +67,7 @@ def test_validation_labels_change_calibration_only(
 def test_validation_rows_change_neither_trees_nor_statistics(
     twin: Fitted, split: TimeSplit, small_settings: EnsembleSettings, origin
 ):
-    other = fit_twin(replace(split, validation=spoiled(split.validation)), small_settings, OPTIONS, origin)
+    other = fit_twin(replace(split, validation=spoiled(split.validation)), small_settings, ENGINE, origin)
     assert other.bundle.files[BOOSTER_FILE] == twin.bundle.files[BOOSTER_FILE]
     first, second = twin.bundle.manifest, other.bundle.manifest
     assert (second.statistics, second.amount) == (first.statistics, first.amount)
@@ -123,14 +124,14 @@ def test_refit_sees_all_rows(refit: Fitted, transactions: Dataset, folds_heard: 
 
 
 def test_last_rows_change_the_refit(refit: Fitted, transactions: Dataset, small_settings: EnsembleSettings, origin):
-    other = fit_refit(relabelled(transactions, 5), small_settings, OPTIONS, origin)
+    other = fit_refit(relabelled(transactions, 5), small_settings, ENGINE, origin)
     assert other.bundle.booster != refit.bundle.booster
 
 
 def test_refit_calibrates_on_forward_scores(
     refit: Fitted, transactions: Dataset, small_settings: EnsembleSettings, origin
 ):
-    folds = forward_folds(transactions, OPTIONS.folds)
+    folds = forward_folds(transactions, ENGINE.folds)
     np.testing.assert_array_equal(refit.unseen.moment, np.concatenate([fold.future.moment for fold in folds]))
     np.testing.assert_array_equal(refit.unseen.label, transactions.label[len(folds[0].past) :])
     # the last fold's scores come from a model of the rows before it alone
@@ -145,7 +146,7 @@ def test_refit_calibrates_on_forward_scores(
             )
         )
     )
-    other = fit_refit(spoilt, small_settings, OPTIONS, origin)
+    other = fit_refit(spoilt, small_settings, ENGINE, origin)
     np.testing.assert_array_equal(other.unseen.hybrid, refit.unseen.hybrid)
     assert other.calibrator == fit_calibrator(other.unseen.hybrid, other.unseen.label, other.unseen.weight)
 

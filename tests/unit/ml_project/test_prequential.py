@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
 from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import InvalidInput
-from ml_project.fitting import FitOptions
 from ml_project.prequential import Budget, blocks, measure_block
 from ml_project.split import forward_folds
 
@@ -30,7 +30,7 @@ def test_a_delay_longer_than_the_history_is_refused(transactions: Dataset) -> No
 
 def test_a_block_is_scored_by_what_was_known(transactions: Dataset, small_settings: EnsembleSettings) -> None:
     fold = blocks(transactions, 3, 0.4, 0.1)[-1]
-    figures = measure_block(fold, small_settings, FitOptions(), Budget(200.0, 5.0), replicates=100)
+    figures = measure_block(fold, small_settings, LocalEngine(), Budget(200.0, 5.0), replicates=100)
     assert set(figures) == {"average_precision", "precision_at_budget", "recall_at_budget", "cost_per_day"}
     assert figures["average_precision"].value > 0.5
     assert all(figure.low <= figure.value <= figure.high for figure in figures.values())

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
-from ml_project.split import MIN_FRAUDS, TimeSplit, concatenate, forward_folds, split_by_time
+from ml_project.split import MIN_FRAUDS, TimeSplit, forward_folds, split_by_time
 
 
 def numbered(moment: np.ndarray, weight: np.ndarray, fraud_every: int = 5) -> Dataset:
@@ -87,9 +87,8 @@ def test_a_fold_with_too_few_frauds_is_refused():
         forward_folds(data, 3, start=0.4)
 
 
-def test_fitted_is_train_and_validation(split: TimeSplit, transactions: Dataset):
-    np.testing.assert_array_equal(split.fitted.raw, transactions.raw[: len(split.fitted)])
-    assert len(split.fitted) == len(split.train) + len(split.validation)
-    whole = concatenate(split.fitted, split.test)
-    np.testing.assert_array_equal(whole.weight, transactions.weight)
-    np.testing.assert_array_equal(whole.moment, transactions.moment)
+def test_the_parts_are_the_whole(split: TimeSplit[Dataset], transactions: Dataset):
+    parts = (split.train, split.validation, split.test)
+    for name in ("raw", "label", "weight", "moment"):
+        whole = np.concatenate([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(whole, getattr(transactions, name))

@@ -7,8 +7,9 @@ import pytest
 
 from ml_project.bundle import Bundle
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
-from ml_project.fitting import FitOptions, fit_twin
+from ml_project.fitting import fit_twin
 from ml_project.policies import PolicySettings, choose_thresholds
 from ml_project.simulator import simulate
 from ml_project.split import split_by_time
@@ -25,7 +26,7 @@ USELESS = replace(
 
 def finished_twin(data: Dataset, settings: EnsembleSettings, source: str = "file") -> Bundle:
     """A twin with thresholds, as the step threshold leaves it."""
-    fitted = fit_twin(split_by_time(data), settings, FitOptions(), {"source": source, "digest": "d"})
+    fitted = fit_twin(split_by_time(data), settings, LocalEngine(), {"source": source, "digest": "d"})
     thresholds = choose_thresholds("recall_at_fpr", fitted.unseen.curve, PolicySettings(fpr=0.01), fitted.unseen.days)
     update = {"policy": "recall_at_fpr", "policies": {"recall_at_fpr": thresholds}}
     return Bundle(fitted.bundle.manifest.model_copy(update=update), fitted.bundle.onnx, fitted.bundle.booster)
