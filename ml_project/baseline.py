@@ -63,13 +63,16 @@ class Baseline:
         scores behind the thresholds are those of other, younger models (PSI 0.05 against 0.001).
         """
         hours = hours_of(features)
-        columns = watched_columns(features, hybrid)
         inner = [k / BINS for k in range(1, BINS)]
-        edges = {name: np.unique(weighted_quantile(values, weight, inner)) for name, values in columns.items()}
+        edges, shares = {}, {}
+        for name in WATCHED:
+            values = watched_column(name, features, hybrid)
+            edges[name] = np.unique(weighted_quantile(values, weight, inner))
+            shares[name] = _hourly_shares(values, edges[name], hours, weight)
         return cls(
             rows=tuple(round(effective_rows(weight[hours == hour]), 1) for hour in range(HOURS)),
             edges={name: tuple(inner_edges.tolist()) for name, inner_edges in edges.items()},
-            shares={name: _hourly_shares(columns[name], edges[name], hours, weight) for name in WATCHED},
+            shares=shares,
         )
 
     @classmethod
@@ -91,8 +94,12 @@ def hours_of(features: NDArray[np.float32]) -> NDArray[np.int64]:
 
 def watched_columns(features: NDArray[np.float32], hybrid: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """Values of each of ``WATCHED``."""
-    columns = {name: features[:, place].astype(np.float64) for place, name in enumerate(FEATURES) if name in WATCHED}
-    return {**columns, SCORE: hybrid}
+    return {name: watched_column(name, features, hybrid) for name in WATCHED}
+
+
+def watched_column(name: str, features: NDArray[np.float32], hybrid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of one of ``WATCHED``."""
+    return hybrid if name == SCORE else features[:, FEATURES.index(name)].astype(np.float64)
 
 
 def effective_rows(weight: NDArray[np.float64]) -> float:

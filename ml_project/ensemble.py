@@ -13,10 +13,8 @@ import xgboost as xgb
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
-from ml_project.curve import ranking_curve
-from ml_project.metrics import roc_auc
 from ml_project.schema import FEATURES
-from ml_project.statistics import weighted_quantile
+from ml_project.statistics import Ranked, weighted_quantile
 
 AGEING_FEATURES = ("Time", "Amount", "amount_zscore", "amount_log", "v1_v2_ratio", "high_value")
 """Features whose link to fraud did not last: leaving them out of the trees gains 1 to 2 points of average precision on
@@ -185,9 +183,19 @@ def booster_parameters(
 def feature_aucs(
     features: NDArray[np.float32], label: NDArray[np.int8], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """ROC-AUC of each feature alone as a score, shape (37,)."""
-    unused = np.zeros(len(label))
-    return np.array([roc_auc(ranking_curve(column, label, weight, unused)) for column in features.T])
+    """ROC-AUC of each feature alone as a score, shape (37,): the frauds' mean rank among the legitimate rows.
+
+    Source: Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve",
+    Radiology 143 (1982).
+    """
+    fraud, legitimate = label == 1, label == 0
+    frauds, weights = features[fraud], weight[legitimate]
+    aucs = []
+    for place, column in enumerate(features.T):
+        ranked, scores = Ranked.of(column[legitimate], weights), frauds[:, place]
+        below, at_most = ranked.weight_up_to(scores, inclusive=False), ranked.weight_up_to(scores)
+        aucs.append(np.average((below + at_most) / 2, weights=weight[fraud]) / ranked.cumulative[-1])
+    return np.array(aucs)
 
 
 def monotone_directions(aucs: NDArray[np.float64], threshold: float) -> tuple[int, ...]:

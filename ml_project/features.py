@@ -22,6 +22,9 @@ CONSTANT = 1e-12
 _LAST_HOUR = np.nextafter(np.float32(24), np.float32(0))
 """The last float32 of a day: rounding must not turn a moment before midnight into hour 24."""
 
+_BLOCK = 8_192
+"""Rows that are worked on at once: what lies between raw fields and features then fits into the processor's cache."""
+
 _COMPONENTS = len(PCA_COMPONENTS)
 _TIME, _V1, _V2, _V28, _AMOUNT = (RAW_FEATURES.index(name) for name in ("Time", "V1", "V2", "V28", "Amount"))
 
@@ -57,6 +60,13 @@ def compute_features(raw: NDArray[np.float64], amount: AmountStatistics) -> NDAr
         Columns as in ``schema.FEATURES``; column ``Time`` holds the hour of day, 0 <= h < 24.
     """
     features = np.empty((len(raw), len(FEATURES)), dtype=np.float32)
+    for begin in range(0, len(raw), _BLOCK):
+        block = slice(begin, begin + _BLOCK)
+        _fill(features[block], raw[block], amount)
+    return features
+
+
+def _fill(features: NDArray[np.float32], raw: NDArray[np.float64], amount: AmountStatistics) -> None:
     # Row by row in memory: the order of a sum, and with it its last digits, follows the layout.
     components = np.ascontiguousarray(raw[:, _V1 : _V28 + 1])
     amounts = raw[:, _AMOUNT]
@@ -77,4 +87,3 @@ def compute_features(raw: NDArray[np.float64], amount: AmountStatistics) -> NDAr
     engineered[:, 4] = np.add.reduce(centred * centred, axis=1) / _COMPONENTS
     engineered[:, 5] = np.maximum.reduce(magnitude, axis=1)
     engineered[:, 6] = np.add.reduce(magnitude, axis=1) / _COMPONENTS
-    return features

@@ -5,7 +5,7 @@ Into this process come counts, all frauds, and samples of the legitimate rows wh
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xgboost as xgb
@@ -40,6 +40,8 @@ from pipelines.spark_training.passes import (
     scores_pass,
 )
 from pipelines.spark_training.sampling import drawn, standing_for, to_dataset
+
+_ADAPTIVE: Final = "spark.sql.adaptive.enabled"
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,13 @@ class SparkEngine:
         # by content, not as files happen to be cut: workers have equal shares, and another run grows the same trees
         features = part.rows.mapInArrow(features_pass(amount, settings.excluded), FEATURE_COLUMNS)
         features = features.repartition(workers, KEY).sortWithinPartitions(KEY)
-        booster: xgb.Booster = classifier.fit(features).get_booster()
+        # adaptive execution would compute the features twice: once to count partitions
+        adaptive = self.spark.conf.get(_ADAPTIVE)
+        self.spark.conf.set(_ADAPTIVE, "false")
+        try:
+            booster: xgb.Booster = classifier.fit(features).get_booster()
+        finally:
+            self.spark.conf.set(_ADAPTIVE, adaptive)
         booster.feature_names = list(FEATURES)
         return booster
 
