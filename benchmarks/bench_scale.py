@@ -114,7 +114,12 @@ def main() -> None:
                     found.append(measured(job, engine, bundle, data))
                     print(json.dumps(found[-1]), flush=True)
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    summary = {"machine": machine, "measurements": found, "exponents": exponents(found)}
+    summary = {
+        "machine": machine,
+        "cores": len(os.sched_getaffinity(0)),
+        "measurements": found,
+        "exponents": exponents(found),
+    }
     print(json.dumps(summary["exponents"]))
     if arguments.json:
         arguments.json.write_text(json.dumps(summary, indent=1) + "\n")

@@ -101,10 +101,10 @@ class Dataset:
         else:
             moment = frame["Time"].to_numpy(dtype=np.float64)
         weight = frame[WEIGHT].to_numpy(dtype=np.float64) if WEIGHT in frame else np.ones(len(frame))
-        order = np.argsort(moment, kind="stable")
-        return cls(
-            raw=np.ascontiguousarray(frame[list(RAW_FEATURES)].to_numpy(dtype=np.float64)[order]),
-            label=frame[LABEL].to_numpy(dtype=np.int8)[order],
-            weight=weight[order],
-            moment=moment[order],
-        )
+        # clean data is in order; then nothing is moved, and column by column no second copy of all rows is made
+        sorted_already = bool(np.all(moment[1:] >= moment[:-1]))
+        order = slice(None) if sorted_already else np.argsort(moment, kind="stable")
+        raw = np.empty((len(frame), len(RAW_FEATURES)))
+        for place, name in enumerate(RAW_FEATURES):
+            raw[:, place] = frame[name].to_numpy(dtype=np.float64)[order]
+        return cls(raw, frame[LABEL].to_numpy(dtype=np.int8)[order], weight[order], moment[order])

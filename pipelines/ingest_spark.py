@@ -12,13 +12,14 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet
 
-from ml_project.cleaning import CLEAN_COLUMNS, CleaningReport, check_columns
+from ml_project.cleaning import CleaningReport
 from ml_project.errors import InvalidInput
-from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
 from pipelines.ingest import Ingested, IngestedMeta, write_meta
 from pipelines.settings import PipelineSettings
 from pipelines.sources import Found, locate
+from pipelines.spark_cleaning import clean_on_spark
 from pipelines.spark_session import spark_session
 
 _CHUNK: Final = 250_000
@@ -42,7 +43,7 @@ def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callabl
         )
         with _confined(spark):
             raw = _read(spark, _location(found, settings, Path(scratch)), found.name)
-            clean, counted = _clean(raw, settings.missing, found.name)
+            clean, counted = clean_on_spark(raw, settings.missing, found.name)
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 clean.write.parquet(str(partial.absolute()), compression="zstd")
@@ -99,74 +100,6 @@ def _read(spark: Any, location: str, name: str) -> Any:
         return spark.read.csv(location, header=True)
     table = spark.read.parquet(location)
     return table.drop(*(column for column in table.columns if column.startswith(_PANDAS_INDEX)))
-
-
-def _clean(raw: Any, missing: str, name: str) -> tuple[Any, dict[str, Any]]:
-    """The clean table, still to be computed, and what was counted before."""
-    from pyspark.sql import functions as f
-
-    check_columns(raw.limit(1).toPandas(), name)
-    numbers = [column for column in CLEAN_COLUMNS if column in raw.columns]
-    text = {column: f.trim(f.col(column).cast("string")) for column in numbers}
-    value = {column: f.col(column).try_cast("double") for column in numbers}
-    absent = {column: f.col(column).isNull() | (text[column] == "") | f.isnan(value[column]) for column in numbers}
-    infinite = {column: f.abs(value[column]) == float("inf") for column in numbers}
-    faults = [
-        *((column, ~absent[column] & value[column].isNull(), "is no number") for column in numbers),
-        *((column, infinite[column], "is infinite") for column in numbers),
-        ("Amount", value["Amount"] < 0, "is negative"),
-        (LABEL, ~value[LABEL].isin(0.0, 1.0), "is neither 0 nor 1"),
-        *([(WEIGHT, value[WEIGHT] <= 0, "is not positive")] if WEIGHT in numbers else []),
-    ]
-    holes = [column for column in numbers if missing == "reject" or column not in RAW_FEATURES]
-    faults += [(column, absent[column], "is missing") for column in holes]
-    moment = _moment(raw) if EVENT_TIME in raw.columns else None
-    if moment is not None:
-        faults.append((EVENT_TIME, moment.isNull(), "is missing or not ISO 8601"))
-    found = raw.agg(
-        f.count("*"),
-        *(f.count_if(absent[column]) for column in RAW_FEATURES),
-        *(f.count_if(fault) for _column, fault, _said in faults),
-        *(f.first(f.when(fault, f.col(column).cast("string")), ignorenulls=True) for column, fault, _said in faults),
-    ).first()
-    rows, gaps = found[0], dict(zip(RAW_FEATURES, found[1:31], strict=True))
-    counts, examples = found[31 : 31 + len(faults)], found[31 + len(faults) :]
-    if not rows:
-        raise InvalidInput(f"{name}: the table has no rows.", "Give a file with transactions.")
-    for (column, _fault, said), count, example in zip(faults, counts, examples, strict=True):
-        if count:
-            quoted = f" ({str(example)[:40]!r})" if example not in (None, "") else ""
-            raise InvalidInput(f"{name}: column {column} {said} in {count:,} rows{quoted}.", "Correct or remove them.")
-    imputed = {column: count for column, count in gaps.items() if count}
-    hollow = [column for column, count in imputed.items() if count == rows]
-    if hollow:
-        raise InvalidInput(f"{name}: column {hollow[0]} has no value at all.", "Fill it in.")
-    if imputed:
-        present = [f.when(~absent[column], value[column]) for column in imputed]
-        medians = raw.agg(*(f.percentile_approx(each, 0.5, 100_000) for each in present)).first()
-        for column, median in zip(imputed, medians, strict=True):
-            value[column] = f.when(absent[column], f.lit(median)).otherwise(value[column])
-    kept = [value[column].alias(column) for column in RAW_FEATURES] + [value[LABEL].cast("tinyint").alias(LABEL)]
-    if moment is not None:
-        kept.append(moment.alias(EVENT_TIME))
-    weight = (value[WEIGHT] if WEIGHT in numbers else f.lit(1.0)).alias(WEIGHT)
-    keys = [*RAW_FEATURES, LABEL, *([EVENT_TIME] if moment is not None else [])]
-    distinct = raw.select(*kept, weight).groupBy(*keys).agg(f.min(WEIGHT).alias(WEIGHT))
-    extra = sum(column in raw.columns for column in ENGINEERED_FEATURES)
-    return distinct.select(*CLEAN_COLUMNS, *keys[31:]), {
-        "rows_in": rows,
-        "missing_imputed": imputed,
-        "engineered_dropped": extra,
-    }
-
-
-def _moment(raw: Any) -> Any:
-    from pyspark.sql import functions as f
-
-    kind = dict(raw.dtypes)[EVENT_TIME]
-    if kind == "bigint":  # nanoseconds
-        return f.timestamp_micros(f.floor(f.col(EVENT_TIME) / 1000))
-    return f.col(EVENT_TIME).try_cast("timestamp")
 
 
 def _counted(table: Any) -> tuple[int, int, str]:

@@ -36,7 +36,7 @@ def search(
     """
     thinned = thin(train_part, settings.tuning_rows, settings.seed)
     threads = max(1, settings.threads // settings.tuning_workers)
-    prepare = partial(_prepare, thinned, settings.folds, settings.seed, threads)
+    prepare = partial(prepared, thinned, settings.folds, settings.seed, threads)
     name = tuning.study_name(digest, settings.seed, settings.folds, settings.tuning_rows)
     study = tuning.open_study(name, settings.study, settings.seed, starts)
     earlier = tuning.finished_trials(study)
@@ -76,7 +76,8 @@ def search(
     return tuning.settings_of(best)
 
 
-def _prepare(thinned: Dataset, folds: int, seed: int, threads: int) -> list[PreparedFold]:
+def prepared(thinned: Dataset, folds: int, seed: int, threads: int) -> list[PreparedFold]:
+    """What a worker tries its points on."""
     return [PreparedFold.prepare(fold, AGEING_FEATURES, seed, threads) for fold in forward_folds(thinned, folds)]
 
 

@@ -1,6 +1,7 @@
 """What the tree promises about itself: names, pins, entry points and what the documents say of them."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import tomllib
@@ -128,3 +129,12 @@ def test_every_setting_is_documented() -> None:
         for name, field in settings.model_fields.items():
             assert field.description
             assert f"FRAUD_{name.upper()}" in text
+
+
+def test_tables_of_scale_are_those_of_the_figures_kept() -> None:
+    from benchmarks import scale_report
+
+    summary = json.loads(scale_report.RESULTS.read_text())
+    measured, worked_out = "\n".join(scale_report.figures(summary)), "\n".join(scale_report.billion(summary, 8, 0.40))
+    assert measured in (ROOT / "docs" / "benchmarks.md").read_text()
+    assert worked_out in (ROOT / "docs" / "scale.md").read_text()

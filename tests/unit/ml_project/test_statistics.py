@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import RobustScaler, StandardScaler
 
 from ml_project.schema import FEATURES
-from ml_project.statistics import HISTOGRAM_BINS, FeatureStatistics, Histogram, weighted_quantile
+from ml_project.statistics import HISTOGRAM_BINS, FeatureStatistics, Histogram, Moments, Ranked, weighted_quantile
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), min_size=1, max_size=40), st.floats(0, 1))
@@ -73,3 +73,27 @@ def test_constant_feature_has_scale_one(value: float):
     fitted = FeatureStatistics.fit(features, np.random.default_rng(2).uniform(1, 3, 1000))
     assert set(fitted.std) == set(fitted.iqr) == {1.0}
     assert np.abs(fitted.standardise(features)).max() < 1e-6
+
+
+@pytest.mark.parametrize("cuts", [[100], [1, 299], [50, 60, 290]])
+def test_moments_of_parts_add_up(cuts: list[int]):
+    rng = np.random.default_rng(3)
+    features = (rng.normal(size=(300, 37)) * 10.0 ** rng.integers(-3, 4, 37) + 7).astype(np.float32)
+    weight = rng.uniform(1, 3, 300)
+    parts = [Moments.of(*pair) for pair in zip(np.split(features, cuts), np.split(weight, cuts), strict=True)]
+    total, whole = sum(parts[1:], start=parts[0]), Moments.of(features, weight)
+    assert total.weight == pytest.approx(whole.weight)
+    for name in ("mean", "variance", "minimum", "maximum"):
+        np.testing.assert_allclose(getattr(total, name), getattr(whole, name), rtol=1e-9)
+    told = Moments.from_bytes(whole.to_bytes())
+    assert told.weight == whole.weight
+    np.testing.assert_array_equal(told.variance, whole.variance)
+    given_whole = FeatureStatistics.fit(features[:50], weight[:50], whole)
+    assert given_whole.mean == FeatureStatistics.fit(features, weight).mean
+    assert given_whole.median == FeatureStatistics.fit(features[:50], weight[:50]).median
+
+
+def test_weight_up_to_a_limit():
+    ranked = Ranked.of(np.array([3.0, 1.0, 2.0, 2.0]), np.array([1.0, 2.0, 4.0, 8.0]))
+    np.testing.assert_array_equal(ranked.weight_up_to(np.array([0.0, 1.0, 2.0, 9.0])), [0, 2, 14, 15])
+    np.testing.assert_array_equal(ranked.weight_up_to(np.array([1.0, 2.0]), inclusive=False), [0, 2])
