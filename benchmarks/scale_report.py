@@ -39,7 +39,7 @@ def billion(summary: dict[str, Any], cores: int, price: float) -> Iterator[str]:
     yield "| --- | --- | --- |"
     for machines in _MACHINES:
         times = [each / (machines * cores * WORKING_SHARE) for each in hours.values()]
-        cells = [f"{60 * time:,.0f} min, ${time * machines * price:.2f}" for time in times]
+        cells = [f"{60 * time:,.1f} min, ${time * machines * price:.2f}" for time in times]
         yield f"| {machines} | {' | '.join(cells)} |"
 
 

@@ -52,6 +52,7 @@ def test_versions_of_both_engines_pass_one_gate(spark: Any, settings: PipelineSe
     folder = Path(mlflow.artifacts.download_artifacts("models:/fraud-ensemble@Production/artifacts/bundle"))
     manifest = json.loads((folder / MANIFEST_FILE).read_text())
     assert (manifest["data"]["role"], manifest["data"]["rows"]) == ("refit", ROWS)
+    assert manifest["data"]["seen_until"] == float(found.data.params["last_moment"])
     scorer, later = load_scorer(folder), transactions(3_000, seed=9)
     hybrid = scorer.score(later[list(RAW_FEATURES)].to_numpy()).hybrid
     caught = hybrid[later[LABEL] == 1] >= scorer.thresholds.alert

@@ -19,7 +19,7 @@ from ml_project.ensemble import (
     without,
 )
 from ml_project.features import compute_features
-from ml_project.fitting import fit_refit, fit_twin, parity
+from ml_project.fitting import fit_twin, parity
 from ml_project.metrics import average_precision
 from ml_project.policies import POLICIES, PolicySettings, choose_thresholds
 from pipelines.spark_training.engine import SparkEngine
@@ -108,12 +108,3 @@ def test_thresholds_from_the_highest_scores_are_those_of_all(spark: Any, here: D
             choose_thresholds(policy, rows.curve, settings, split.validation.days) for rows in (expected, some.scores)
         )
         assert (its.alert, its.decline) == pytest.approx((mine.alert, mine.decline), abs=1e-6), policy
-
-
-def test_a_refit_learns_from_forward_scores(spark: Any, here: Dataset, there: SparkPart) -> None:
-    heard: list[int] = []
-    refit = fit_refit(there, SETTINGS, SparkEngine(spark, seed=1), ORIGIN, heard.append)
-    assert heard == [0, 1, 2]
-    manifest = refit.bundle.manifest
-    assert (manifest.data["rows"], manifest.data["seen_until"]) == (len(here), here.last_moment)
-    assert len(refit.unseen.label) == sum(len(fold.future) for fold in LocalEngine().forward_folds(here))
