@@ -3,13 +3,10 @@
 Into this process come counts, all frauds, and samples of the legitimate rows whose weights stand for the rest.
 """
 
-import logging
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import xgboost as xgb
-from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
 from ml_project.dataset import Dataset
@@ -18,18 +15,18 @@ from ml_project.ensemble import (
     Ensemble,
     EnsembleSettings,
     IsolationMap,
-    booster_parameters,
     feature_aucs,
     fit_forest,
     monotone_directions,
     without,
 )
 from ml_project.features import CONSTANT, AmountStatistics, compute_features
-from ml_project.schema import FEATURES, LABEL, WEIGHT
+from ml_project.schema import LABEL, WEIGHT
 from ml_project.scored import ScoredRows
 from ml_project.split import SPLIT, Fold, TimeSplit, checked_folds, checked_split, fold_shares
 from ml_project.statistics import FeatureStatistics, Moments
-from pipelines.spark_training.part import KEY, SparkPart, cut, joined
+from pipelines.spark_training.boosting import grow
+from pipelines.spark_training.part import SparkPart, cut, joined
 from pipelines.spark_training.passes import (
     ANOMALY_BINS,
     FEATURE_COLUMNS,
@@ -40,8 +37,6 @@ from pipelines.spark_training.passes import (
     scores_pass,
 )
 from pipelines.spark_training.sampling import drawn, standing_for, to_dataset
-
-_ADAPTIVE: Final = "spark.sql.adaptive.enabled"
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,9 @@ class SparkEngine:
         sample = self.sample(part)
         seen = without(compute_features(sample.raw, amount), settings.excluded)
         forest = fit_forest(seen, sample.weight, settings.forest, self.seed)
-        booster = self._booster(part, settings, amount, feature_aucs(seen, sample.label, sample.weight))
+        directions = monotone_directions(feature_aucs(seen, sample.label, sample.weight), settings.booster.monotone_auc)
+        features = part.rows.mapInArrow(features_pass(amount, settings.excluded), FEATURE_COLUMNS)
+        booster = grow(self.spark, features, settings.booster, directions, self.seed, self.workers)
         mapping = self._isolation_map(part, forest, amount, settings.excluded)
         return Ensemble(forest, booster, mapping, settings.blend_weight), amount
 
@@ -142,41 +139,6 @@ class SparkEngine:
         ((squares,),) = part.rows.agg(f.sum(weight * (value - mean) * (value - mean))).collect()
         std = (squares / total) ** 0.5
         return AmountStatistics(mean, std if std > CONSTANT * abs(mean) else 1.0)
-
-    def _booster(
-        self, part: SparkPart, settings: EnsembleSettings, amount: AmountStatistics, aucs: NDArray[np.float64]
-    ) -> xgb.Booster:
-        from xgboost.spark import SparkXGBClassifier
-
-        logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
-        workers = self.workers or self.spark.sparkContext.defaultParallelism
-        directions = monotone_directions(aucs, settings.booster.monotone_auc)
-        parameters = booster_parameters(settings.booster, directions, self.seed, self.threads)
-        # the estimator sets these itself
-        for ours in ("objective", "nthread"):
-            del parameters[ours]
-        classifier = SparkXGBClassifier(
-            features_col=list(FEATURES),
-            label_col=LABEL,
-            weight_col=WEIGHT,
-            num_workers=workers,
-            n_estimators=settings.booster.rounds,
-            verbose=False,
-            verbosity=0,
-            **parameters,
-        )
-        # by content, not as files happen to be cut: workers have equal shares, and another run grows the same trees
-        features = part.rows.mapInArrow(features_pass(amount, settings.excluded), FEATURE_COLUMNS)
-        features = features.repartition(workers, KEY).sortWithinPartitions(KEY)
-        # adaptive execution would compute the features twice: once to count partitions
-        adaptive = self.spark.conf.get(_ADAPTIVE)
-        self.spark.conf.set(_ADAPTIVE, "false")
-        try:
-            booster: xgb.Booster = classifier.fit(features).get_booster()
-        finally:
-            self.spark.conf.set(_ADAPTIVE, adaptive)
-        booster.feature_names = list(FEATURES)
-        return booster
 
     def _isolation_map(
         self, part: SparkPart, forest: IsolationForest, amount: AmountStatistics, excluded: tuple[str, ...]
