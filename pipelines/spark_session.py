@@ -44,7 +44,8 @@ def spark_session(settings: PipelineSettings) -> Iterator[Any]:
     try:
         spark = there or _started(SparkSession, settings.spark_master)
     except Exception as error:  # Java's and py4j's faults have no common base
-        raise Unavailable(f"Spark did not start: {_last_line(error)}.", "It needs Java 17.") from error
+        remedy = "It needs Java 17, and FRAUD_SPARK_MASTER must be a master that answers."
+        raise Unavailable(f"Spark did not start: {_last_line(error).rstrip('.')}.", remedy) from error
     try:
         spark.sparkContext.addPyFile(str(_packed()))
         yield spark
