@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ml_project.drift_limits import DriftLimits
+from ml_project.drift import DriftLimits
 from ml_project.policies import NEVER
 
 if TYPE_CHECKING:
-    from ml_project.curve import RankingCurve
-    from ml_project.metrics import Estimate
+    from ml_project.metrics import Estimate, RankingCurve
 
 CARD_VERSION = 1
 POINTS = 200

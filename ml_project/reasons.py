@@ -21,8 +21,7 @@ from ml_project.calibration import log_odds
 from ml_project.errors import InvalidBundle
 from ml_project.features import compute_features
 from ml_project.schema import FEATURES, OUTPUTS, RAW_FEATURES
-from ml_project.tree_paths import read_paths
-from ml_project.tree_shap import TreeShap
+from ml_project.tree_shap import TreeShap, read_paths
 
 TOP: Final = 5
 PARITY_TOLERANCE: Final = 1e-4

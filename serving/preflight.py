@@ -7,7 +7,7 @@ from ml_project.errors import Unavailable
 from serving.access_settings import SHORTEST_SECRET
 from serving.rate_limits import RateLimit
 from serving.settings import GatewaySettings
-from stores.masking import masked
+from stores.error_text import masked
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -1,7 +1,7 @@
 """The model registry: which version an alias names, its bundle, and how an alias is moved.
 
 MLflow's own page writes aliases in lower case while its store compares them case-sensitively, so ``Production`` and
-``production`` can both exist. Every look-up here goes without case; see `stores.aliases.followed` for such twins.
+``production`` can both exist. Every look-up here goes without case; see `stores.moves.followed` for such twins.
 """
 
 import logging
@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from ml_project.card import Card
 from ml_project.errors import InvalidInput
-from stores.aliases import ALIASES, CHALLENGER, MOVED_TAG, PREVIOUS, PRODUCTION, followed, spellings
 from stores.files import take_place
-from stores.mlflow_errors import NOT_FOUND, open_client, translated
+from stores.mlflow_client import NOT_FOUND, open_client, translated
+from stores.moves import ALIASES, CHALLENGER, MOVED_TAG, PREVIOUS, PRODUCTION, followed, spellings
 
 __all__ = ["CHALLENGER", "PREVIOUS", "PRODUCTION", "ModelVersion", "Registry"]
 
@@ -63,7 +63,7 @@ class Registry:
     def resolve(self, alias: str) -> ModelVersion | None:
         """The version that an alias names, without regard to case; None where nothing does.
 
-        Where spellings disagree, a warning says which is followed; see `stores.aliases.followed`.
+        Where spellings disagree, a warning says which is followed; see `stores.moves.followed`.
         """
         with translated(self.tracking_uri):
             model = self._registered_model()

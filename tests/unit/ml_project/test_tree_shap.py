@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_project.errors import InvalidBundle
-from ml_project.tree_paths import TreePaths, read_paths
-from ml_project.tree_shap import TreeShap
+from ml_project.tree_shap import TreePaths, TreeShap, read_paths
 
 FEATURES = 5
 

@@ -30,7 +30,7 @@ from serving.listener import listen
 from serving.live_model import ModelSlot
 from serving.settings import GatewaySettings
 from stores.production import LiveVersion
-from stores.promotions import Promotions
+from stores.released import Promotions
 from stores.releases import Release
 
 ROWS = 600

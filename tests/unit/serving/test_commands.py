@@ -11,8 +11,8 @@ from pyarrow import parquet
 
 from serving.__main__ import main
 from stores.decisions import DecisionStore, Keys, migrate, open_engine
-from stores.objects.s3 import S3Objects
 from stores.releases import open_releases
+from stores.s3 import S3Objects
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from mlflow.tracking import MlflowClient
 
 from ml_project.bundle import FILES, Bundle, read_bundle
 from ml_project.errors import InvalidInput, Unavailable
-from stores.mlflow_environment import quiet_mlflow
-from stores.mlflow_errors import translated
+from stores.mlflow_client import quiet_mlflow, translated
 from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, Registry
 
 

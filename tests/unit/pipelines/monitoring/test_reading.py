@@ -69,7 +69,7 @@ def test_many_rows_are_thinned_but_alerts_and_labels_stay(
 
 
 def test_nothing_is_an_empty_set(decide: Callable[..., Decided]) -> None:
-    from stores.decisions.tables import SCHEMA
+    from stores.decisions.archive import SCHEMA
 
     nothing = Decided.of_table(SCHEMA.empty_table())
     assert (len(nothing), nothing.rows, nothing.raw.shape) == (0, 0.0, (0, 30))
