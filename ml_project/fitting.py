@@ -98,7 +98,7 @@ def _finish(
         | {"xgboost": _xgboost_version(), "python": platform.python_version()},
         golden_rows=(),
     )
-    draft = Bundle(manifest, ensemble_to_onnx(ensemble, calibrator), bytes(ensemble.booster.save_raw("ubj")))
+    draft = Bundle(manifest, ensemble_to_onnx(ensemble, calibrator), bytes(ensemble.booster.save_raw("json")))
     scorer = Scorer(draft, threads=1)
     sample = engine.sample(part)
     features = compute_features(sample.raw, amount)

@@ -1,6 +1,7 @@
-"""A saved booster's trees as paths from root to leaf: all that explaining a score needs to know of them.
+"""Exact Shapley values of a boosted forest's margin (path-dependent TreeSHAP), by NumPy alone.
 
-Exact Shapley values of a boosted forest's margin (path-dependent TreeSHAP), by NumPy alone.
+XGBoost would compute them too, but brings SciPy and 160 MB into every gateway. `read_paths` reads the JSON that it
+saves a booster as: all trees as paths from root to leaf.
 
 Lundberg et al., "From local explanations to global understanding with explainable AI for trees", Nature Machine
 Intelligence 2, 2020, give the game: where a feature is unknown, a row goes both ways by the training weight's shares.
@@ -13,6 +14,7 @@ features, times the leaf. Its Shapley values follow from writing the weights of 
 The integrand is a polynomial in t of degree D - 1, which Gauss-Legendre quadrature with D / 2 nodes integrates exactly.
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.errors import InvalidBundle
-from ml_project.ubjson import decode
 
 _OBJECTIVE: Final = "binary:logistic"
 _ANYTHING: Final = (-math.inf, math.inf, 1.0)
@@ -63,7 +64,7 @@ class TreePaths:
 
 
 def read_paths(booster: bytes) -> TreePaths:
-    """Read what ``xgboost.Booster.save_raw("ubj")`` wrote for a binary classifier on numbers.
+    """Read what ``xgboost.Booster.save_raw("json")`` wrote for a binary classifier on numbers.
 
     Raises
     ------
@@ -71,21 +72,20 @@ def read_paths(booster: bytes) -> TreePaths:
         For anything else.
     """
     try:
-        learner = decode(booster)["learner"]
+        learner = json.loads(booster)["learner"]
         if learner["objective"]["name"] != _OBJECTIVE:
             raise ValueError(f"its objective is {learner['objective']['name']}, not {_OBJECTIVE}")
         parameters = learner["learner_model_param"]
         score = float(parameters["base_score"].strip("[]"))
         paths = [path for tree in learner["gradient_booster"]["model"]["trees"] for path in _paths(tree)]
         return _arrays(paths, math.log(score / (1 - score)), int(parameters["num_feature"]))
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise InvalidBundle(f"The bundle's booster cannot be read: {error}.", "Publish it again.") from error
 
 
 def _paths(tree: Mapping[str, Any]) -> Iterator[tuple[float, dict[int, _Interval]]]:
-    left, right = tree["left_children"].tolist(), tree["right_children"].tolist()
-    feature, split = tree["split_indices"].tolist(), tree["split_conditions"].tolist()
-    cover = tree["sum_hessian"].tolist()
+    left, right, feature = (_integers(tree[name]) for name in ("left_children", "right_children", "split_indices"))
+    split, cover = _float32(tree["split_conditions"]), _float32(tree["sum_hessian"])
     if len({len(left), len(right), len(feature), len(split), len(cover)}) != 1:
         raise ValueError("a tree's columns have different lengths")
     waiting: list[tuple[int, dict[int, _Interval]]] = [(0, {})]
@@ -103,6 +103,27 @@ def _paths(tree: Mapping[str, Any]) -> Iterator[tuple[float, dict[int, _Interval
         below, above = cover[left[node]] / cover[node], cover[right[node]] / cover[node]
         waiting.append((left[node], path | {feature[node]: (low, min(high, threshold), share * below)}))
         waiting.append((right[node], path | {feature[node]: (max(low, threshold), high, share * above)}))
+
+
+def _integers(values: list[Any]) -> list[int]:
+    column = np.asarray(values)
+    if column.dtype.kind != "i" or column.ndim != 1:
+        raise ValueError("a tree's column holds other values than integers")
+    numbers: list[int] = column.tolist()
+    return numbers
+
+
+def _float32(values: list[Any]) -> list[float]:
+    """XGBoost writes as many digits as a float32 needs: only as float32 are they what it computes with."""
+    column = np.asarray(values)
+    if column.dtype.kind not in "if" or column.ndim != 1:
+        raise ValueError("a tree's column holds other values than numbers")
+    with np.errstate(over="ignore"):
+        column = column.astype(np.float32)
+    if not np.isfinite(column).all():
+        raise ValueError("a tree's column holds a value that is not finite")
+    numbers: list[float] = column.tolist()
+    return numbers
 
 
 def _arrays(paths: list[tuple[float, dict[int, _Interval]]], base: float, features: int) -> TreePaths:

@@ -15,8 +15,9 @@ from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
+from ml_project.bundle import Bundle, read_bundle
 from ml_project.card import Card
-from ml_project.errors import InvalidInput
+from ml_project.errors import InvalidBundle, InvalidInput
 from stores.files import take_place
 from stores.mlflow_client import NOT_FOUND, open_client, translated
 from stores.moves import ALIASES, CHALLENGER, MOVED_TAG, PREVIOUS, PRODUCTION, followed, spellings
@@ -169,6 +170,26 @@ class Registry:
                 artifact_uri=f"{model.rstrip('/')}/{BUNDLE_PATH}", dst_path=scratch, tracking_uri=self.tracking_uri
             )
             take_place(Path(path), folder)
+
+    def bundle(self, version: ModelVersion, *, require_digest: bool = True) -> Bundle:
+        """A version's bundle, if its files are what its digest tag says.
+
+        Parameters
+        ----------
+        require_digest : bool
+            Whether to refuse a version without a digest tag, such as one that was registered by hand.
+
+        Raises
+        ------
+        InvalidBundle
+            When the files are not what was registered, or there is no tag.
+        """
+        if require_digest and version.digest is None:
+            raise InvalidBundle(f"Version {version.version} has no digest tag.", "Register it with `promote`.")
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "bundle"
+            self.download_bundle(version.version, folder)
+            return read_bundle(folder, version.digest)
 
     def card(self, version: ModelVersion) -> Card | None:
         """A version's model card, as promotion left it in its run; None where there is none of this bundle."""
