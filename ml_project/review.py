@@ -69,11 +69,6 @@ class Correction:
     frauds: float
     weight: NDArray[np.float64]
 
-    @property
-    def applied(self) -> bool:
-        """Whether the sample found more than was known."""
-        return self.frauds > self.known
-
 
 def corrected(
     alert: NDArray[np.bool_], fraud: NDArray[np.bool_], rate: NDArray[np.float64], weight: NDArray[np.float64]

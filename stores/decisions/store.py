@@ -21,7 +21,7 @@ from stores.decisions.archive import ShadowDecision
 from stores.decisions.dashboard import Outcome, Shadowed, Slice
 from stores.decisions.reads import Page, PageFilter
 from stores.decisions.records import Conflict, DecisionRecord, Found, Label, Stored
-from stores.decisions.schema import leases, predictions, segments
+from stores.decisions.schema import leases
 from stores.decisions.segments import Chunk
 from stores.decisions.writes import LabelItem, Labelled, Replayed, SegmentStored
 from stores.sql import translated
@@ -112,12 +112,6 @@ class DecisionStore:
         """A prediction's labels, the oldest first; the last one counts."""
         with self._reading() as connection:
             return reads.labels_of(connection, prediction_id)
-
-    def versions_in_use(self) -> set[str]:
-        """Model versions that kept decisions refer to, and which therefore must not be deleted."""
-        singles, bulk = select(predictions.c.model_version), select(segments.c.model_version)
-        with self._reading() as connection:
-            return set(connection.scalars(singles.union(bulk)))
 
     def tables(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Any]:
         """Decisions received in [since, until) as ``pyarrow.Table`` objects of bounded size; see `archive.SCHEMA`."""

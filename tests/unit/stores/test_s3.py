@@ -256,3 +256,26 @@ def test_a_changed_object_is_refused_and_an_earlier_version_is_still_there(moto,
     kept = client.list_object_versions(Bucket=BUCKET, Prefix=f"b/{name}")["Versions"]
     assert [version["IsLatest"] for version in kept] == [True, False]
     assert len(client.list_object_versions(Bucket=BUCKET, Prefix=f"b/{POINTER}")["Versions"]) == 1
+
+
+def test_an_object_or_those_right_below_are_fetched(objects: S3Objects, s3_server: S3Server, s3_bucket: str) -> None:
+    for name in ("data/1.parquet", "data/2.parquet", "data/_SUCCESS", "data/deeper/3.parquet"):
+        objects.write(name, name.encode())
+    folder = S3Objects(f"{objects.location}/data", s3_server.url, setting="--data")
+    with folder.fetched(lambda name: name.endswith(".parquet")) as copy:
+        assert copy.name == "data"
+        assert sorted(path.name for path in copy.iterdir()) == ["1.parquet", "2.parquet"]
+    assert not copy.exists()
+    single = S3Objects(objects.address("data/1.parquet"), s3_server.url, setting="--data")
+    with single.fetched(str.isdigit) as copy:
+        assert (copy.name, copy.read_bytes()) == ("1.parquet", b"data/1.parquet")
+    with pytest.raises(MissingObject), folder.fetched(str.isdigit):
+        pass
+
+
+def test_moving_between_prefixes(objects: S3Objects, s3_server: S3Server) -> None:
+    staging = S3Objects(f"{objects.location}/_scoring", s3_server.url, setting="--output")
+    staging.write("part", b"x")
+    objects.take(staging, "part")
+    assert objects.names() == ["part"]
+    assert objects.read("part") == b"x"

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from ml_project.errors import InvalidInput, Unavailable
-from stores.decisions import DecisionStore, migrate, open_engine
+from stores.decisions import DecisionRecord, DecisionStore, migrate, open_engine, open_store
 from stores.decisions.schema import metadata
+from tests.servers import free_port
 
 
 def test_sqlite_is_durable(sqlite_store: DecisionStore) -> None:
@@ -77,3 +79,28 @@ def test_importing_the_store_is_cheap() -> None:
     code = "import sys, stores.decisions; print({'mlflow', 'pandas', 'fastapi', 'onnxruntime'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+def test_one_way_to_open_the_store(database_url: str, make_record: Callable[..., DecisionRecord]) -> None:
+    with open_store(database_url) as store:
+        store.add([make_record(transaction_id="a")])
+    with open_store(database_url, existing=True) as store:
+        assert store.find_transaction("a") is not None
+
+
+def test_a_reader_makes_no_empty_file(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"There is no decision database .*none.db. Set FRAUD_DATABASE_URL"):
+        open_store(f"sqlite:///{tmp_path}/none.db", existing=True)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InvalidInput, match="is not a URL"):
+        open_store("no url", existing=True)
+
+
+def test_an_absent_database_is_an_error_or_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    url = f"postgresql://u:sesame@127.0.0.1:{free_port()}/x"
+    with pytest.raises(Unavailable, match="decision database"):
+        open_store(url)
+    with open_store(url, wait=True) as store, pytest.raises(Unavailable):
+        store.ping()
+    assert "the decision database is away" in caplog.text
+    assert "sesame" not in caplog.text

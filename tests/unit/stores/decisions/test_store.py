@@ -96,14 +96,6 @@ def test_times_need_a_zone(store: DecisionStore, make_record: Make) -> None:
         store.add([replace(make_record(), received_at=datetime(2026, 1, 1))])  # noqa: DTZ001
 
 
-def test_versions_in_use(store: DecisionStore, make_record: Make, make_chunk: Callable[..., object]) -> None:
-    assert store.versions_in_use() == set()
-    store.add([make_record(model_version="2"), make_record(model_version="7")])
-    store.add_segment(make_chunk(model_version="5"))  # type: ignore[arg-type]
-    assert store.versions_in_use() == {"2", "5", "7"}
-    store.ping()
-
-
 def run_out(engine: Engine) -> None:
     """As if its holder had been silent for a minute more than the lease lasted."""
     with engine.begin() as connection:
