@@ -220,7 +220,7 @@ def chi_square_quantile(freedom: int, significance: float) -> float:
     """The value that chi-square exceeds with a probability.
 
     Source: Wilson and Hilferty, "The distribution of chi-square", PNAS 17 (1931); within 2 % from 3 degrees of freedom
-    on, and too large in the far tail of fewer. SciPy is nothing that a gateway should need.
+    on, and too large in the far tail of fewer. A gateway should not need SciPy.
     """
     z, part = NormalDist().inv_cdf(1 - significance), 2 / (9 * freedom)
     return float(freedom * (1 - part + z * math.sqrt(part)) ** 3)

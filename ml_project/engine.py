@@ -1,6 +1,6 @@
 """What fitting asks of rows, wherever they are: in this process's memory, or on the executors of a cluster.
 
-An engine brings rows and models together; what is fitted, and in which order, is `fitting`'s and the same for all.
+An engine brings rows and models together; `fitting` says what is fitted, and in which order, for all engines alike.
 """
 
 from dataclasses import dataclass

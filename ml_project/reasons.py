@@ -5,7 +5,7 @@ All contributions are log-odds, so that they can be ranked together:
 - A feature's is its exact Shapley value in the boosted model (TreeSHAP: Lundberg et al., "From local explanations to
   global understanding with explainable AI for trees", Nature Machine Intelligence 2, 2020). With the model's bias they
   sum to its margin.
-- The isolation forest has one term of its own: what its part of the blend, ``w * iso``, adds to the log-odds of the
+- The isolation forest has one term: what its part of the blend, ``w * iso``, adds to the log-odds of the
   hybrid score over the same transaction with ``iso = 0``, which is what at least half of all ordinary rows have.
 """
 

@@ -26,7 +26,7 @@ MODEL_TAG: Final = "fraud.model"
 
 _NOTE: Final = (
     "Every move of an alias of {model}. Parameter `move-N` says who moved what, when, why and with which gate result; "
-    "`done-N` says how it ended. MLflow does not let anybody change them. `python -m pipelines history` shows a table."
+    "`done-N` says how it ended. MLflow lets no one change them. `python -m pipelines history` shows a table."
 )
 
 
@@ -41,7 +41,7 @@ def find_run(client: MlflowClient, model_name: str) -> str | None:
     Raises
     ------
     Unavailable
-        When somebody deleted the experiment: a new one would forget every move.
+        When the experiment was deleted: a new one would forget every move.
     """
     found = client.get_experiment_by_name(history_name(model_name))
     if found is None:
@@ -55,7 +55,7 @@ def find_run(client: MlflowClient, model_name: str) -> str | None:
 
 
 def make_run(client: MlflowClient, model_name: str) -> str:
-    """Make the history run; where somebody else is first, theirs."""
+    """Make the history run; where another process is first, give the one that it made."""
     name = history_name(model_name)
     note = {MLFLOW_RUN_NOTE: _NOTE.format(model=model_name), MODEL_TAG: model_name}
     kind = {"mlflow.experimentKind": "custom_model_development"}
@@ -83,7 +83,7 @@ LONGEST: Final = 6_000
 class History:
     """The moves of one registered model on an MLflow tracking server.
 
-    Every method raises `Unavailable` when the server cannot be reached, or when somebody deleted the history.
+    Every method raises `Unavailable` when the server cannot be reached, or when the history was deleted.
     """
 
     def __init__(self, tracking_uri: str, model_name: str) -> None:
@@ -93,17 +93,17 @@ class History:
         self._run_id: str | None = None
 
     def read(self) -> Record:
-        """All of it; empty where nothing was ever moved."""
+        """The whole history; empty where nothing was ever moved."""
         with translated(self.tracking_uri):
             self._run_id = self._run_id or find_run(self._client, self.model_name)
             return Record.read(self._params(self._run_id)) if self._run_id else Record()
 
     def claim(self, number: int, move: Move) -> bool:
-        """Take a number for a move; False where somebody else has it."""
+        """Take a number for a move; False where another mover has it."""
         return self._write(_key(CLAIM, number), move.to_json())
 
     def end(self, number: int, ending: Ending) -> Ending:
-        """Say how a move ended; the ending that stands, which is another mover's where that was first."""
+        """Record how a move ended; gives the ending that stands, which is another mover's where that was first."""
         key = _key(ENDING, number)
         if self._write(key, ending.model_dump_json()):
             return ending

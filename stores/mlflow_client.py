@@ -63,7 +63,7 @@ def __getattr__(name: str) -> tuple[type[Exception], ...]:
 
 @contextmanager
 def translated(tracking_uri: str) -> Iterator[None]:
-    """Turn whatever the client raises for an absent or unwilling server into one clear error."""
+    """Turn what the client raises for an absent or unwilling server into one clear error."""
     try:
         yield
     except FraudError:
@@ -102,7 +102,7 @@ def require_server(tracking_uri: str) -> None:
     Raises
     ------
     Unavailable
-        When it does not answer within seconds, or refuses us.
+        When it does not answer within seconds, or refuses access.
     """
     if not tracking_uri.startswith(("http://", "https://")):
         return

@@ -19,7 +19,7 @@ PREVIOUS: Final = "Previous"
 ALIASES: Final = (PRODUCTION, PREVIOUS, CHALLENGER)
 
 MOVED_TAG: Final = "fraud.moved."
-"""Registered-model tag, followed by an alias: the version that our own last move gave it."""
+"""Registered-model tag, followed by an alias: the version that the last move by this software gave it."""
 
 
 def spellings(aliases: Mapping[str, int], alias: str) -> dict[str, int]:
@@ -30,7 +30,7 @@ def spellings(aliases: Mapping[str, int], alias: str) -> dict[str, int]:
 def followed(aliases: Mapping[str, int], tags: Mapping[str, str], alias: str) -> int | None:
     """The version that an alias names, without regard to case; None where nothing does.
 
-    Of several spellings that disagree, the one that differs from our own last move is somebody's newer move in MLflow's
+    Of several spellings that disagree, the one that differs from this software's last move is a newer move in MLflow's
     page; where that leaves a choice, the higher version.
 
     Parameters
@@ -171,7 +171,7 @@ class Record:
 
     @property
     def unfinished(self) -> tuple[Entry, ...]:
-        """Claims whose mover was cut short, or is at it."""
+        """Claims whose mover was cut short, or is still at work."""
         return tuple(entry for entry in self.entries if entry.ending is None)
 
     @cached_property

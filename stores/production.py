@@ -52,7 +52,7 @@ class Production:
         Unavailable
             When the registry is away and no release pointer can stand in.
         InvalidBundle
-            When the version carries no digest: nobody vouches for its files.
+            When the version carries no digest: nothing vouches for its files.
         """
         try:
             return _named(self._registry, PRODUCTION)

@@ -164,7 +164,7 @@ class Registry:
 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with translated(self.tracking_uri), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            # Not "models:/name/version": MLflow resolves that by the process's global registry, whatever it is told.
+            # Not "models:/name/version": MLflow resolves that by the process's global registry, not this one.
             model = self._client.get_model_version_download_uri(self.model_name, str(number))
             path = download_artifacts(
                 artifact_uri=f"{model.rstrip('/')}/{BUNDLE_PATH}", dst_path=scratch, tracking_uri=self.tracking_uri

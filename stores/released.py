@@ -41,7 +41,7 @@ def verdict(gate: Mapping[str, object]) -> Verdict:
 
 
 def cleared(gate: Mapping[str, object]) -> bool:
-    """Whether a version with this gate result may go live: it passed, or one of us forced it past."""
+    """Whether a version with this gate result may go live: it passed, or a person forced it past."""
     return verdict(gate) in ("passed", "forced")
 
 
@@ -82,7 +82,7 @@ class Promotions:
 
 
 def promotions_in(record: Record) -> Promotions:
-    """Those of a history."""
+    """The moves of Production in a history."""
     moves = [
         Promoted(
             entry.number,
@@ -103,7 +103,7 @@ def promotions_in(record: Record) -> Promotions:
 
 
 def promotion_of(release: Release | None) -> Promotions:
-    """The one that a release pointer stands for."""
+    """The one promotion that a release pointer stands for."""
     if release is None:
         return Promotions("release pointer", ())
     when, gate = release.published_at, verdict(release.gate)
@@ -114,7 +114,7 @@ def promotion_of(release: Release | None) -> Promotions:
 
 @dataclass(frozen=True)
 class LiveVersion:
-    """The version that ought to answer, and who says so."""
+    """The version that should answer, and what named it."""
 
     version: int
     digest: str
@@ -223,7 +223,7 @@ class Gated:
         self._gate_of = gate_of
 
     def current(self) -> LiveVersion | None:
-        """The version that ought to answer, whatever the gate said."""
+        """The version that should answer, whatever the gate said."""
         return self._source.current()
 
     def load(self, live: LiveVersion, threads: int = 0) -> Scorer:
@@ -232,7 +232,7 @@ class Gated:
         Raises
         ------
         InvalidBundle
-            When no gate let it pass and nobody forced it.
+            When no gate let it pass and no one forced it.
         """
         gate = self._gate_of(live)
         if not cleared(gate):

@@ -263,7 +263,7 @@ def export(connection: Connection, older_than: datetime, folder: Path) -> Export
 
 
 def deletions(exported: Exported) -> Iterator[Callable[[Connection], None]]:
-    """One step per row group, each for a transaction of its own, so that a purge never blocks the gateway for long."""
+    """One step per row group, each for a separate transaction, so that a purge never blocks the gateway for long."""
     if exported.shadow is not None:
         with pq.ParquetFile(exported.shadow) as file:
             for group in range(file.num_row_groups):

@@ -31,7 +31,7 @@ class Sample:
     weight : ndarray of shape (n,)
         How many decisions each stands for.
     single : ndarray of shape (n,)
-        Whether a request of its own brought it: a bulk chunk's latency is that of thousands of rows.
+        Whether it was the only one in its request: a bulk chunk's latency is that of thousands of rows.
     digests : tuple of str
         The bundles that decided.
     """

@@ -34,7 +34,7 @@ _BUSY_SECONDS: Final = 2
 _LOOK_SECONDS: Final = 0.001
 
 _SQLITE: Final = b"SQLite format 3\0"
-"""What every database begins with that is not empty."""
+"""The first bytes of every database that is not empty."""
 
 
 def open_store(url: str, *, existing: bool = False, wait: bool = False) -> DecisionStore:
@@ -47,7 +47,7 @@ def open_store(url: str, *, existing: bool = False, wait: bool = False) -> Decis
     url : str
         See `open_engine`.
     existing : bool
-        Refuse a SQLite file that is not there: whoever only reads would make an empty one and find no traffic in it.
+        Refuse a SQLite file that is not there: a reader would make an empty one and find no traffic in it.
     wait : bool
         Return the store even while the database is away, with a warning; call `migrate` once it is back.
 
@@ -131,7 +131,7 @@ def _sqlite(path: Path) -> Engine:
         path.touch(mode=0o600)
         with path.open("r+b") as file:
             begins = file.read(len(_SQLITE))
-        if not os.access(path.parent, os.W_OK):  # SQLite keeps files of its own beside it
+        if not os.access(path.parent, os.W_OK):  # SQLite keeps further files beside it
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise Unavailable(f"Cannot write {path}: {error.strerror}.", _REMEDY) from error
@@ -153,7 +153,7 @@ def _sqlite(path: Path) -> Engine:
 
     @event.listens_for(engine, "checkout")
     def _same_file(_connection: Any, record: Any, _proxy: Any) -> None:
-        # An open connection goes on writing to a file that was moved or deleted, and nobody would find it there.
+        # An open connection goes on writing to a file that was moved or deleted, where it would be lost.
         try:
             inode = path.stat().st_ino
         except OSError as error:
@@ -163,7 +163,7 @@ def _sqlite(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # Who will write says so at once: a reader cannot become the writer once another has written.
+        # A transaction that will write says so at once: a reader cannot become the writer once another has written.
         immediate = connection.get_execution_options().get("immediate", False)
         if not immediate or not _begun_at_once(connection.connection.driver_connection):
             connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
@@ -174,7 +174,7 @@ def _sqlite(path: Path) -> Engine:
 def _begun_at_once(connection: Any) -> bool:
     """Begin to write as soon as no other process does, if that is within `_BUSY_SECONDS`.
 
-    SQLite itself soon looks every 100 ms only, and whoever commits all the time would not let the others through.
+    SQLite itself soon looks every 100 ms only, so one that commits all the time would lock the others out.
     """
     deadline = time.monotonic() + _BUSY_SECONDS
     connection.execute("PRAGMA busy_timeout=0")
@@ -193,7 +193,7 @@ def _begun_at_once(connection: Any) -> bool:
 
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
-_ADVISORY_LOCK: Final = 0x66726175  # "frau"; any number that nobody else uses will do
+_ADVISORY_LOCK: Final = 0x66726175  # "frau"; any number that is used for nothing else will do
 _ALEMBIC: Final = threading.Lock()
 """Its operations are globals: two threads' migrations would run in one database."""
 
@@ -201,7 +201,7 @@ _log = logging.getLogger(__name__)
 
 
 def migrate(engine: Engine) -> None:
-    """Run the missing migrations, all in one transaction; of several processes that start at once, one does it.
+    """Run the missing migrations, all in one transaction; of several processes that start at once, one runs them.
 
     SQLite's write lock and PostgreSQL's advisory lock keep the others waiting; they then find nothing to do.
 

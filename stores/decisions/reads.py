@@ -104,7 +104,7 @@ _SEGMENT: Final = select(segments)
 
 
 def find_all(connection: Connection, prediction_ids: Sequence[str]) -> dict[str, Found]:
-    """What is known about each of some predictions; ids that nobody knows are left out."""
+    """What is known about each of some predictions; unknown ids are left out."""
     newest = newest_labels(connection, prediction_ids)
     chosen = select(predictions).where(one_of(connection, predictions.c.prediction_id, prediction_ids))
     found = {

@@ -148,7 +148,7 @@ class Chunk:
         }
 
     def record(self, row: int) -> DecisionRecord:
-        """One row as a record of its own."""
+        """One row as a record."""
         ids, times = self.transaction_ids, self.event_times
         return DecisionRecord(
             prediction_id=prediction_id_at(self.segment_id, row),

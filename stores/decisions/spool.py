@@ -100,7 +100,7 @@ _SUFFIX: Final = ".spool"
 
 
 def begin_file(folder: Path) -> BinaryIO:
-    """A new file, locked before it appears under its name: nobody can take it for an abandoned one."""
+    """A new file, locked before it appears under its name: no process can take it for an abandoned one."""
     folder.mkdir(parents=True, exist_ok=True)
     # Names sort by time; the random end keeps processes apart.
     path = folder / f"{time.time_ns():020d}-{os.urandom(4).hex()}{_SUFFIX}"
@@ -117,7 +117,7 @@ def begin_file(folder: Path) -> BinaryIO:
 
 
 def append_durably(file: BinaryIO, data: bytes) -> None:
-    """Write all of it to the disk, or raise OSError and leave the file as it was, as far as the disk lets us."""
+    """Write all of it to the disk, or raise OSError and leave the file as it was, as far as the disk permits."""
     before = file.tell()
     try:
         rest = memoryview(data)

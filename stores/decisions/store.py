@@ -152,7 +152,7 @@ class DecisionStore:
             return archive.shadow_of(connection, prediction_ids)
 
     def take_lease(self, name: str, holder: str, seconds: float) -> Lease:
-        """Take a lease that is free, run out or our own for so long; the lease that stands then, maybe another's."""
+        """Take a lease that is free, run out or already this holder's; the lease that stands then, maybe another's."""
         return self._write(lambda connection: _take_lease(connection, name, holder, seconds))
 
     def keep_lease(self, name: str, holder: str, seconds: float) -> bool:
@@ -220,7 +220,7 @@ class DecisionStore:
 
 
 def _take_lease(connection: Connection, name: str, holder: str, seconds: float) -> Lease:
-    """Take a lease that is free, run out or our own; the lease as it stands then.
+    """Take a lease that is free, run out or already this holder's; the lease as it stands then.
 
     Of two who find none, the database lets one insert it; the other gets an IntegrityError and looks again.
     """
