@@ -42,10 +42,10 @@ def fit(features: np.ndarray, transactions: Dataset, small_settings: EnsembleSet
 
 def test_same_seed_same_trees(fit, features: np.ndarray):
     first, same, other = fit(seed=1), fit(seed=1), fit(seed=2)
-    assert first.booster.save_raw("json") == same.booster.save_raw("ubj")
+    assert first.booster.save_raw("ubj") == same.booster.save_raw("ubj")
     np.testing.assert_array_equal(first.hybrid(features), same.hybrid(features))
     assert first.isolation_map == same.isolation_map
-    assert first.booster.save_raw("json") != other.booster.save_raw("ubj")
+    assert first.booster.save_raw("ubj") != other.booster.save_raw("ubj")
     assert not np.array_equal(first.isolation(features), other.isolation(features))
 
 
@@ -124,7 +124,7 @@ def test_directions_can_be_switched_off(features: np.ndarray, transactions: Data
         features, transactions.label, transactions.weight, BoosterSettings(rounds=5, monotone_auc=1.0), 0, 1
     )
     bound = fit_booster(features, transactions.label, transactions.weight, BoosterSettings(rounds=5), 0, 1)
-    assert free.save_raw("json") != bound.save_raw("ubj")
+    assert free.save_raw("ubj") != bound.save_raw("ubj")
 
 
 def test_booster_weights_matter(features: np.ndarray, transactions: Dataset):
@@ -133,7 +133,7 @@ def test_booster_weights_matter(features: np.ndarray, transactions: Dataset):
         fit_booster(features, transactions.label, weight, settings, 0, 1)
         for weight in (transactions.weight, np.ones(len(transactions)))
     )
-    assert weighted.save_raw("json") != plain.save_raw("ubj")
+    assert weighted.save_raw("ubj") != plain.save_raw("ubj")
 
 
 def test_forest_draws_by_weight():
