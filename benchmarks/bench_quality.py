@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_project.baselines import SEED_RECIPE
 from ml_project.cleaning import clean
 from ml_project.dataset import Dataset
 from ml_project.ensemble import AGEING_FEATURES, EnsembleSettings
-from ml_project.folds import PreparedFold, thin
+from ml_project.fitting import PreparedFold, thin
+from ml_project.reference_models import SEED_RECIPE
 from ml_project.split import Fold
 from pipelines.files import read_table
 

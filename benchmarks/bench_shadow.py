@@ -24,7 +24,7 @@ from benchmarks.gateway import load, servers
 from benchmarks.gateway.reference import Reference, reference
 from ml_project.bundle import Bundle
 from ml_project.policies import Thresholds
-from stores.mlflow_environment import quiet_mlflow
+from stores.mlflow_client import quiet_mlflow
 
 MODEL = "fraud-ensemble"
 CLIENTS = (1, 16)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ml_project.dataset import Dataset
-from ml_project.folds import thin
+from ml_project.fitting import thin
 from ml_project.simulator import simulate
 from pipelines import tuning
 from pipelines.search import prepared

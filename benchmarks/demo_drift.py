@@ -31,7 +31,7 @@ from pipelines.sample import sample_transactions
 from pipelines.settings import PipelineSettings
 from pipelines.up.services import gateway, mlflow
 from pipelines.up.stores import embedded
-from stores.mlflow_environment import quiet_mlflow
+from stores.mlflow_client import quiet_mlflow
 from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[1]

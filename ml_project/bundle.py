@@ -1,7 +1,7 @@
 """A bundle: one model version as three data files. Nothing in it is ever executed, nothing is pickled.
 
-``ensemble.onnx`` scores, ``booster.ubj`` explains, ``manifest.json`` says what they are. The bundle's digest stands
-outside it (in the registry and the release pointer), because a file cannot vouch for itself.
+``ensemble.onnx`` scores, ``booster.json`` (XGBoost's own form) explains, ``manifest.json`` says what they are. The
+bundle's digest stands outside it (in the registry and the release pointer), because a file cannot vouch for itself.
 """
 
 import hashlib
@@ -21,13 +21,15 @@ from ml_project.policies import Thresholds
 from ml_project.schema import FEATURES
 from ml_project.statistics import FeatureStatistics, Histogram
 
-FORMAT_VERSION = 1
-ONNX_FILE, BOOSTER_FILE, MANIFEST_FILE = "ensemble.onnx", "booster.ubj", "manifest.json"
+FORMAT_VERSION = 2
+"""1 kept the booster as ``booster.ubj``."""
+
+ONNX_FILE, BOOSTER_FILE, MANIFEST_FILE = "ensemble.onnx", "booster.json", "manifest.json"
 FILES = (ONNX_FILE, BOOSTER_FILE, MANIFEST_FILE)
 
 
 class GoldenRow(BaseModel):
-    """A transaction whose scores every loader must reproduce before it answers anybody."""
+    """A transaction whose scores every loader must reproduce before it answers."""
 
     raw: tuple[float, ...]
     scores: dict[str, float]
@@ -118,15 +120,33 @@ def read_bundle(folder: Path, expected_digest: str | None = None) -> Bundle:
     for name in FILES:
         path = folder / name
         if not path.is_file():
-            raise InvalidBundle(f"The bundle in {folder} lacks {name}.", "Publish the version again.")
+            raise _incomplete(folder, name)
         contents[name] = path.read_bytes()
     digest = combined_digest({name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
     if expected_digest is not None and digest != expected_digest:
         raise InvalidBundle(
             f"The bundle in {folder} has the digest {digest}, the registry says {expected_digest}.",
-            "Somebody changed a file after promotion; promote an intact version.",
+            "A file was changed after promotion; promote an intact version.",
         )
     return Bundle(_manifest(contents[MANIFEST_FILE], folder), contents[ONNX_FILE], contents[BOOSTER_FILE])
+
+
+def _incomplete(folder: Path, missing: str) -> InvalidBundle:
+    """Another format has other files: then that is the cause."""
+    try:
+        found = json.loads((folder / MANIFEST_FILE).read_bytes())["format_version"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        found = FORMAT_VERSION
+    if found != FORMAT_VERSION:
+        return _other_format(folder, found)
+    return InvalidBundle(f"The bundle in {folder} lacks {missing}.", "Publish the version again.")
+
+
+def _other_format(folder: Path, found: object) -> InvalidBundle:
+    return InvalidBundle(
+        f"The bundle in {folder} has format {found}; this software reads {FORMAT_VERSION}.",
+        "Use the software version that made it, or train again.",
+    )
 
 
 def _manifest(content: bytes, folder: Path) -> Manifest:
@@ -135,10 +155,7 @@ def _manifest(content: bytes, folder: Path) -> Manifest:
     except ValidationError as error:
         raise InvalidBundle(f"The manifest in {folder} is not valid: {error}", "Publish the version again.") from error
     if manifest.format_version != FORMAT_VERSION:
-        raise InvalidBundle(
-            f"The bundle in {folder} has format {manifest.format_version}; this software reads {FORMAT_VERSION}.",
-            "Use the software version that made it, or train again.",
-        )
+        raise _other_format(folder, manifest.format_version)
     if manifest.features != FEATURES:
         raise InvalidBundle(f"The bundle in {folder} was made for other features.", "Train again.")
     return manifest

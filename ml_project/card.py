@@ -1,6 +1,6 @@
-"""A model card as data: who serves a version can say what it is, how good, and what another threshold would do.
+"""A model card as data: what a version is, how good it is, and what another threshold would do.
 
-The gateway reads cards too, and has no pandas: what makes them is imported for its types only.
+The gateway reads cards too, and has no pandas: the modules that make them are imported for their types only.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ml_project.drift_limits import DriftLimits
+from ml_project.drift import DriftLimits
 from ml_project.policies import NEVER
 
 if TYPE_CHECKING:
-    from ml_project.curve import RankingCurve
-    from ml_project.metrics import Estimate
+    from ml_project.metrics import Estimate, RankingCurve
 
 CARD_VERSION = 1
 POINTS = 200

@@ -1,29 +1,12 @@
 """Labelled transactions as arrays, in time order: what training, evaluation and the gate work on."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, SECONDS_PER_DAY, WEIGHT
-
-
-class Labelled(Protocol):
-    """What metrics need to know of n rows: the labels, what a row stands for, and what it was worth."""
-
-    @property
-    def label(self) -> NDArray[np.int8]:
-        """1 for fraud, 0 for legitimate, shape (n,)."""
-
-    @property
-    def weight(self) -> NDArray[np.float64]:
-        """Sampling weights, shape (n,)."""
-
-    @property
-    def amount(self) -> NDArray[np.float64]:
-        """Amounts, shape (n,)."""
 
 
 def span_in_days(first_moment: float, last_moment: float) -> float:

@@ -1,22 +1,97 @@
 """The one definition of drift: how far a window of traffic is from a model's baseline, and how far chance alone goes.
 
-Every figure comes with its ``noise``: the value that traffic without drift exceeds with a given, small probability. A
-limit that is the larger of a noise and of an effect worth acting on neither cries wolf in small windows nor calls
-every trifle of a large one significant. docs/adr/0011-drift.md gives the reasons.
+Rows are first counted (`DriftCounts`): counts of any pieces of a window add up. Every figure read off them comes with
+its ``noise``: the value that traffic without drift exceeds with a given, small probability. A limit that is the larger
+of a noise and of an effect worth acting on (`DriftLimits`) neither cries wolf in small windows nor calls every trifle
+of a large one significant. docs/adr/0011-drift.md gives the reasons.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from statistics import NormalDist
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
-from ml_project.baseline import WATCHED, Baseline
-from ml_project.drift_counts import DriftCounts
+from ml_project.baseline import HOURS, WATCHED, Baseline, hours_of, watched_columns
 from ml_project.schema import FEATURES
 from ml_project.statistics import FeatureStatistics
+
+
+@dataclass(frozen=True)
+class DriftCounts:
+    """Weights of rows, per entry of ``baseline.WATCHED`` (w of them).
+
+    Attributes
+    ----------
+    hours : ndarray of shape (w, 24)
+        Rows with a value, by hour of day.
+    squares : ndarray of shape (w,)
+        Sum of their squared weights.
+    bins : ndarray of shape (w, b)
+        The same rows by the baseline's bins; figures with fewer than b bins leave the last ones empty.
+    outside : ndarray of shape (w,)
+        Those beyond the range of the training rows.
+    missing : ndarray of shape (w,)
+        Rows without a value.
+    """
+
+    hours: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    bins: NDArray[np.float64]
+    outside: NDArray[np.float64]
+    missing: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        baseline: Baseline,
+        statistics: FeatureStatistics,
+        features: NDArray[np.float32],
+        hybrid: NDArray[np.float64],
+        weight: NDArray[np.float64],
+    ) -> "DriftCounts":
+        """Count features (n, 37) and scores (n,) under weights (n,)."""
+        counts = cls.none(baseline)
+        all_hours = hours_of(features)
+        for place, (name, column) in enumerate(watched_columns(features, hybrid).items()):
+            values, hours, weights = column, all_hours, weight
+            there = np.isfinite(column)
+            if not there.all():
+                values, hours, weights = column[there], all_hours[there], weight[there]
+                counts.missing[place] = weight[~there].sum()
+            counts.hours[place] = np.bincount(hours, weights=weights, minlength=HOURS)
+            counts.squares[place] = np.square(weights).sum()
+            cells = np.searchsorted(np.array(baseline.edges[name]), values, side="left")
+            counts.bins[place] = np.bincount(cells, weights=weights, minlength=counts.bins.shape[1])
+            if name in FEATURES:
+                feature = FEATURES.index(name)
+                beyond = (values < statistics.minimum[feature]) | (values > statistics.maximum[feature])
+                counts.outside[place] = weights[beyond].sum()
+        return counts
+
+    @classmethod
+    def none(cls, baseline: Baseline) -> "DriftCounts":
+        """No rows."""
+        most = max(map(len, baseline.edges.values())) + 1
+        watched = len(WATCHED)
+        shapes = (watched, HOURS), (watched,), (watched, most), (watched,), (watched,)
+        return cls(*(np.zeros(shape) for shape in shapes))
+
+    def __add__(self, other: "DriftCounts") -> "DriftCounts":
+        return DriftCounts(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {each.name: getattr(self, each.name).tolist() for each in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "DriftCounts":
+        """The inverse of `to_dict`."""
+        return cls(*(np.array(values[each.name], dtype=np.float64) for each in fields(cls)))
+
 
 _LEAST_EXPECTED: Final = 10.0
 """Rows that a bin is expected to hold at least; neighbours are merged until it does."""
@@ -145,7 +220,7 @@ def chi_square_quantile(freedom: int, significance: float) -> float:
     """The value that chi-square exceeds with a probability.
 
     Source: Wilson and Hilferty, "The distribution of chi-square", PNAS 17 (1931); within 2 % from 3 degrees of freedom
-    on, and too large in the far tail of fewer. SciPy is nothing that a gateway should need.
+    on, and too large in the far tail of fewer. A gateway should not need SciPy.
     """
     z, part = NormalDist().inv_cdf(1 - significance), 2 / (9 * freedom)
     return float(freedom * (1 - part + z * math.sqrt(part)) ** 3)
@@ -204,3 +279,32 @@ def _merged(
     if held * rows < _LEAST_EXPECTED and len(starts) > 1:
         starts.pop()
     return np.add.reduceat(expected, starts), np.add.reduceat(observed, starts)
+
+
+_DRIFT_FIGURES: Final = 3
+"""PSI, KS and the share out of range have noise; what is missing has none."""
+
+_DECISION_FIGURES: Final = 4
+"""Alerts and declines, each too many or too few."""
+
+
+class DriftLimits(BaseModel):
+    """The least that counts of each figure; a small window's own noise may need more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    minimum_rows: int = Field(ge=1)
+    false_alarms: float = Field(gt=0, lt=1)
+    psi: float = Field(ge=0)
+    ks: float = Field(ge=0)
+    missing: float = Field(ge=0)
+    out_of_range: float = Field(ge=0)
+
+    def significance(self, watched: int) -> float:
+        """What each single figure may contribute to the false alarms of a window (Bonferroni)."""
+        return self.false_alarms / (_DRIFT_FIGURES * watched + _DECISION_FIGURES)
+
+
+def limit_of(shift: Shift, least: float) -> float:
+    """The value that a figure must exceed: an effect worth acting on, and more than chance."""
+    return max(least, shift.noise)

@@ -1,6 +1,6 @@
 """What fitting asks of rows, wherever they are: in this process's memory, or on the executors of a cluster.
 
-An engine brings rows and models together; what is fitted, and in which order, is `fitting`'s and the same for all.
+An engine brings rows and models together; `fitting` says what is fitted, and in which order, for all engines alike.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from typing import NamedTuple, Protocol, TypeVar
 from ml_project.dataset import Dataset
 from ml_project.ensemble import Ensemble, EnsembleSettings, fit_ensemble
 from ml_project.features import AmountStatistics, compute_features
-from ml_project.scored import ScoredRows
 from ml_project.split import Fold, TimeSplit, forward_folds, split_by_time
 from ml_project.statistics import FeatureStatistics
+from ml_project.unseen_scores import ScoredRows
 
 
 class Part(Protocol):

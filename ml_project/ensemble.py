@@ -98,7 +98,7 @@ class IsolationMap:
 
 
 def anomaly_scores(forest: IsolationForest, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """``2 ** (-E[h(x)] / c(n))`` of Liu, Ting and Zhou, "Isolation Forest", ICDM 2008; 0..1, higher is stranger."""
+    """``2 ** (-E[h(x)] / c(n))`` of Liu, Ting and Zhou, "Isolation Forest", ICDM 2008; 0..1, higher is more unusual."""
     return np.asarray(-forest.score_samples(features), dtype=np.float64)
 
 
@@ -167,8 +167,8 @@ def booster_parameters(
 ) -> dict[str, object]:
     """What ``xgboost.train`` takes."""
     named = asdict(settings)
-    for ours in ("rounds", "monotone_auc"):
-        del named[ours]
+    for not_of_xgboost in ("rounds", "monotone_auc"):
+        del named[not_of_xgboost]
     return {
         **named,
         "objective": "binary:logistic",

@@ -1,10 +1,10 @@
-"""The base of every error that we raise on purpose: a message with cause and remedy, an exit code, an HTTP status."""
+"""The base of every error that is raised on purpose: a message with cause and remedy, an exit code, an HTTP status."""
 
 from typing import ClassVar
 
 
 class FraudError(Exception):
-    """An expected failure, told to people in one clear message.
+    """An expected failure with one clear message for people.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class InvalidInput(FraudError):
 
 
 class LostRace(FraudError):
-    """Somebody else holds the lock or has moved first."""
+    """Another process holds the lock or has moved first."""
 
     exit_code = 3
     status = 409
@@ -52,7 +52,7 @@ class InvalidBundle(FraudError):
 
 
 class Unavailable(FraudError):
-    """A server that we need (tracking, storage) cannot be reached or refuses us."""
+    """A server that is needed (tracking, storage) cannot be reached or refuses access."""
 
     exit_code = 2
     status = 503

@@ -1,17 +1,141 @@
-"""Figures of a ranking and their uncertainty.
+"""Figures of a ranking, and how uncertain they are.
 
-One fraud among 75 is 1.3 points of recall, so no figure goes without an interval.
+Everything is read off one curve: weighted counts of caught frauds and false alerts at every threshold, from one sort of
+the scores. One fraud among 75 is 1.3 points of recall, so every figure comes with an interval.
+
+The gateway reads curves too and has no pandas: data sets are imported for their types only.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.curve import Ranker, RankingCurve
-from ml_project.dataset import Labelled
+from ml_project.schema import SECONDS_PER_DAY
+
+if TYPE_CHECKING:
+    from ml_project.dataset import Dataset
+
+
+class Labelled(Protocol):
+    """What metrics need to know of n rows: the labels, what a row stands for, and what it was worth."""
+
+    @property
+    def label(self) -> NDArray[np.int8]:
+        """1 for fraud, 0 for legitimate, shape (n,)."""
+
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """Sampling weights, shape (n,)."""
+
+    @property
+    def amount(self) -> NDArray[np.float64]:
+        """Amounts, shape (n,)."""
+
+
+@dataclass(frozen=True)
+class RankingCurve:
+    """One point per distinct score, from the highest score down; "alert" means score >= that point's score.
+
+    Attributes
+    ----------
+    score : ndarray of shape (k,)
+        Distinct scores, falling.
+    caught, false_alerts : ndarray of shape (k,)
+        Weighted frauds and legitimate rows at or above the score.
+    caught_amount : ndarray of shape (k,)
+        Weighted Amount of the frauds caught.
+    frauds, legitimate, fraud_amount : float
+        Totals, so that a curve of a sample stands for the whole.
+    """
+
+    score: NDArray[np.float64]
+    caught: NDArray[np.float64]
+    false_alerts: NDArray[np.float64]
+    caught_amount: NDArray[np.float64]
+    frauds: float
+    legitimate: float
+    fraud_amount: float
+
+    @property
+    def alerts(self) -> NDArray[np.float64]:
+        """Weighted rows at or above each score."""
+        return self.caught + self.false_alerts
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Share of frauds among the alerts."""
+        return self.caught / self.alerts
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """Share of the frauds that raise an alert."""
+        return self.caught / self.frauds
+
+    @property
+    def false_positive_rate(self) -> NDArray[np.float64]:
+        """Share of the legitimate rows that raise an alert."""
+        return self.false_alerts / self.legitimate
+
+    def cost(self, review_cost: float) -> NDArray[np.float64]:
+        """Currency lost at each score: a missed fraud costs its Amount, an alert costs a review."""
+        return (self.fraud_amount - self.caught_amount) + review_cost * self.alerts
+
+    def at(self, threshold: float) -> int:
+        """The last point whose score is >= ``threshold``, or -1 where nothing would raise an alert."""
+        return int(np.searchsorted(-self.score, -threshold, side="right")) - 1
+
+
+class Ranker:
+    """Rows sorted once by score, so that many weightings of them (bootstrap replicates) cost one cumulative sum each.
+
+    Parameters
+    ----------
+    score, label, amount : ndarray of shape (n,)
+        Scores (higher is more suspicious), 1 for fraud, amounts.
+    """
+
+    def __init__(self, score: NDArray[np.floating], label: NDArray[np.int8], amount: NDArray[np.float64]) -> None:
+        self._order = np.argsort(-score, kind="stable")
+        ranked = np.asarray(score, dtype=np.float64)[self._order]
+        self._ends = np.flatnonzero(np.append(np.diff(ranked) != 0, True))
+        self._score = ranked[self._ends]
+        self._fraud = label[self._order].astype(np.float64)
+        self._amount = np.asarray(amount, dtype=np.float64)[self._order]
+
+    def curve(self, weight: NDArray[np.float64]) -> RankingCurve:
+        """The curve under the given row weights (zero drops a row)."""
+        weights = weight[self._order]
+        fraud_weights = weights * self._fraud
+        # Legitimate rows have a sum of their own: a difference of sums could fall from one point to the next.
+        caught, false_alerts, amount = (
+            np.cumsum(values) for values in (fraud_weights, weights - fraud_weights, fraud_weights * self._amount)
+        )
+        counts = (caught + false_alerts)[self._ends] > 0
+        kept = self._ends[counts]
+        return RankingCurve(
+            score=self._score[counts],
+            caught=caught[kept],
+            false_alerts=false_alerts[kept],
+            caught_amount=amount[kept],
+            frauds=float(caught[-1]),
+            legitimate=float(false_alerts[-1]),
+            fraud_amount=float(amount[-1]),
+        )
+
+
+def ranking_curve(
+    score: NDArray[np.floating],
+    label: NDArray[np.int8],
+    weight: NDArray[np.float64],
+    amount: NDArray[np.float64],
+) -> RankingCurve:
+    """The curve of scored rows; see `RankingCurve`."""
+    return Ranker(score, label, amount).curve(weight)
+
 
 Metric = Callable[[RankingCurve], float]
 
@@ -199,3 +323,69 @@ def calibration_error(data: Labelled, probability: NDArray[np.floating], bins: i
     edges = np.searchsorted(ranked, ranked[edges.clip(max=len(mass) - 1)])  # equal probabilities share a bin
     gaps = np.add.reduceat(predicted - observed, np.unique(np.append(0, edges)))
     return float(np.abs(gaps).sum() / observed.sum())
+
+
+_NOTHING = 1e-9
+
+
+def losses(data: Labelled, score: NDArray[np.floating], threshold: float, review_cost: float) -> NDArray[np.float64]:
+    """Currency that each row costs, shape (n,): a review if it raises an alert, its Amount if it is missed fraud."""
+    alerted = np.asarray(score) >= threshold
+    return np.where(alerted, review_cost, np.where(data.label == 1, data.amount, 0.0))
+
+
+def paired_savings(
+    data: Labelled,
+    challenger: NDArray[np.float64],
+    champion: NDArray[np.float64],
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """How much less the challenger loses than the champion, as a share of all fraud, with a 95 % interval.
+
+    Savings as of Bahnsen et al., "Example-dependent cost-sensitive decision trees", Expert Systems with Applications
+    42 (2015): 1 minus cost over the cost of doing nothing; this is the difference of two.
+
+    Parameters
+    ----------
+    challenger, champion : ndarray of shape (n,)
+        See `losses`.
+    """
+    gain = data.weight * (champion - challenger)
+    stake = data.weight * data.amount * (data.label == 1)
+    rng = np.random.default_rng(seed)
+    sums = np.zeros((replicates, 2))
+    for label in (0, 1):
+        rows = np.flatnonzero(data.label == label)
+        # most rows add nothing: how often those were drawn need not be known one by one
+        counted = rows[(gain[rows] != 0) | (stake[rows] != 0)]
+        chances = np.append(np.full(len(counted), 1 / len(rows)), 1 - len(counted) / len(rows))
+        values = np.column_stack([gain[counted], stake[counted]])
+        for replicate in range(replicates):
+            sums[replicate] += rng.multinomial(len(rows), chances)[:-1] @ values
+    low, high = np.quantile(sums[:, 0] / np.maximum(sums[:, 1], _NOTHING), [0.025, 0.975])
+    return Estimate(float(gain.sum() / max(stake.sum(), _NOTHING)), float(low), float(high))
+
+
+def slices(data: "Dataset", amounts: Sequence[float], hours: Sequence[float]) -> dict[str, NDArray[np.intp]]:
+    """Row numbers of every band by its name.
+
+    Parameters
+    ----------
+    amounts, hours : sequence of float
+        Rising inner edges; a band holds its lower edge.
+    """
+    hour = np.mod(data.raw[:, 0], SECONDS_PER_DAY) / 3600
+    return {
+        **_bands("amount", data.amount, [0.0, *amounts, np.inf]),
+        **_bands("hour", hour, [0.0, *hours, 24.0]),
+    }
+
+
+def _bands(name: str, values: NDArray[np.float64], edges: list[float]) -> dict[str, NDArray[np.intp]]:
+    return {
+        f"{name} from {low:g}" if high == np.inf else f"{name} {low:g} to {high:g}": np.flatnonzero(
+            (values >= low) & (values < high)
+        )
+        for low, high in pairwise(edges)
+    }

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_project.curve import RankingCurve
 from ml_project.errors import InvalidInput
+from ml_project.metrics import RankingCurve
 
 NEVER = 2.0
 """A threshold above every score: no decision of that kind is ever taken."""

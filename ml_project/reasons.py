@@ -5,7 +5,7 @@ All contributions are log-odds, so that they can be ranked together:
 - A feature's is its exact Shapley value in the boosted model (TreeSHAP: Lundberg et al., "From local explanations to
   global understanding with explainable AI for trees", Nature Machine Intelligence 2, 2020). With the model's bias they
   sum to its margin.
-- The isolation forest has one term of its own: what its part of the blend, ``w * iso``, adds to the log-odds of the
+- The isolation forest has one term: what its part of the blend, ``w * iso``, adds to the log-odds of the
   hybrid score over the same transaction with ``iso = 0``, which is what at least half of all ordinary rows have.
 """
 
@@ -21,8 +21,7 @@ from ml_project.calibration import log_odds
 from ml_project.errors import InvalidBundle
 from ml_project.features import compute_features
 from ml_project.schema import FEATURES, OUTPUTS, RAW_FEATURES
-from ml_project.tree_paths import read_paths
-from ml_project.tree_shap import TreeShap
+from ml_project.tree_shap import TreeShap, read_paths
 
 TOP: Final = 5
 PARITY_TOLERANCE: Final = 1e-4

@@ -1,4 +1,4 @@
-"""Splits by time. Fraud moves: a random split lets a model look into the future and says too much."""
+"""Splits by time. Fraud moves: a random split lets a model look into the future and flatters it."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -102,7 +102,7 @@ def checked_folds(chain: list[Fold[CountedT]]) -> list[Fold[CountedT]]:
 
 
 def with_label_delay(fold: Fold[Dataset], seconds: float) -> Fold[Dataset]:
-    """The fold as it could have been lived: labels of the last ``seconds`` before the future had not come in yet.
+    """The fold as it would have been in operation: labels of the last ``seconds`` before the future are missing.
 
     Source: Le Borgne et al., "Reproducible Machine Learning for Credit Card Fraud Detection: Practical Handbook"
     (2022), chapter 5, prequential validation.

@@ -1,5 +1,8 @@
 """Exact Shapley values of a boosted forest's margin (path-dependent TreeSHAP), by NumPy alone.
 
+XGBoost would compute them too, but brings SciPy and 160 MB into every gateway. `read_paths` reads the JSON that it
+saves a booster as: all trees as paths from root to leaf.
+
 Lundberg et al., "From local explanations to global understanding with explainable AI for trees", Nature Machine
 Intelligence 2, 2020, give the game: where a feature is unknown, a row goes both ways by the training weight's shares.
 On one path from root to leaf with features 1..D, of which feature j is met (o_j = 1) or not (o_j = 0) by the row and by
@@ -11,12 +14,133 @@ features, times the leaf. Its Shapley values follow from writing the weights of 
 The integrand is a polynomial in t of degree D - 1, which Gauss-Legendre quadrature with D / 2 nodes integrates exactly.
 """
 
-from typing import Final
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.tree_paths import TreePaths
+from ml_project.errors import InvalidBundle
+
+_OBJECTIVE: Final = "binary:logistic"
+_ANYTHING: Final = (-math.inf, math.inf, 1.0)
+
+_Interval = tuple[float, float, float]
+"""What a path asks of a feature, low <= value < high, and the share of training weight that meets it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreePaths:
+    """Paths of all trees, L of them with up to D different features each.
+
+    A shorter path is filled up with feature 0 in any range, which changes nothing.
+
+    Attributes
+    ----------
+    feature : ndarray of shape (D, L)
+        Column of the features.
+    low, high : ndarray of shape (D, L), float32
+        The path is taken by low <= value < high.
+    share : ndarray of shape (D, L)
+        Product of the cover ratios of the feature's splits on the path.
+    leaf : ndarray of shape (L,)
+        What a row that arrives adds to the margin.
+    base : float
+        Margin before any tree.
+    features : int
+        Number of columns that the booster takes.
+    """
+
+    feature: NDArray[np.intp]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    share: NDArray[np.float64]
+    leaf: NDArray[np.float64]
+    base: float
+    features: int
+
+
+def read_paths(booster: bytes) -> TreePaths:
+    """Read what ``xgboost.Booster.save_raw("json")`` wrote for a binary classifier on numbers.
+
+    Raises
+    ------
+    InvalidBundle
+        For anything else.
+    """
+    try:
+        learner = json.loads(booster)["learner"]
+        if learner["objective"]["name"] != _OBJECTIVE:
+            raise ValueError(f"its objective is {learner['objective']['name']}, not {_OBJECTIVE}")
+        parameters = learner["learner_model_param"]
+        score = float(parameters["base_score"].strip("[]"))
+        paths = [path for tree in learner["gradient_booster"]["model"]["trees"] for path in _paths(tree)]
+        return _arrays(paths, math.log(score / (1 - score)), int(parameters["num_feature"]))
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise InvalidBundle(f"The bundle's booster cannot be read: {error}.", "Publish it again.") from error
+
+
+def _paths(tree: Mapping[str, Any]) -> Iterator[tuple[float, dict[int, _Interval]]]:
+    left, right, feature = (_integers(tree[name]) for name in ("left_children", "right_children", "split_indices"))
+    split, cover = _float32(tree["split_conditions"]), _float32(tree["sum_hessian"])
+    if len({len(left), len(right), len(feature), len(split), len(cover)}) != 1:
+        raise ValueError("a tree's columns have different lengths")
+    waiting: list[tuple[int, dict[int, _Interval]]] = [(0, {})]
+    seen = 0
+    while waiting:
+        node, path = waiting.pop()
+        seen += 1
+        if seen > len(left):
+            raise ValueError("a tree is no tree")
+        if left[node] == -1:
+            yield split[node], path
+            continue
+        threshold = split[node]
+        low, high, share = path.get(feature[node], _ANYTHING)
+        below, above = cover[left[node]] / cover[node], cover[right[node]] / cover[node]
+        waiting.append((left[node], path | {feature[node]: (low, min(high, threshold), share * below)}))
+        waiting.append((right[node], path | {feature[node]: (max(low, threshold), high, share * above)}))
+
+
+def _integers(values: list[Any]) -> list[int]:
+    column = np.asarray(values)
+    if column.dtype.kind != "i" or column.ndim != 1:
+        raise ValueError("a tree's column holds other values than integers")
+    numbers: list[int] = column.tolist()
+    return numbers
+
+
+def _float32(values: list[Any]) -> list[float]:
+    """XGBoost writes as many digits as a float32 needs: only as float32 are they what it computes with."""
+    column = np.asarray(values)
+    if column.dtype.kind not in "if" or column.ndim != 1:
+        raise ValueError("a tree's column holds other values than numbers")
+    with np.errstate(over="ignore"):
+        column = column.astype(np.float32)
+    if not np.isfinite(column).all():
+        raise ValueError("a tree's column holds a value that is not finite")
+    numbers: list[float] = column.tolist()
+    return numbers
+
+
+def _arrays(paths: list[tuple[float, dict[int, _Interval]]], base: float, features: int) -> TreePaths:
+    depth = max((len(path) for _leaf, path in paths), default=0) or 1
+    feature = np.zeros((depth, len(paths)), dtype=np.intp)
+    limits = np.empty((3, depth, len(paths)))
+    limits[:] = np.reshape(_ANYTHING, (3, 1, 1))
+    for column, (_leaf, path) in enumerate(paths):
+        for row, (name, interval) in enumerate(path.items()):
+            feature[row, column] = name
+            limits[:, row, column] = interval
+    if feature.min(initial=0) < 0 or feature.max(initial=0) >= features:
+        raise ValueError("a tree asks for a feature that there is not")
+    low, high = limits[:2].astype(np.float32)
+    leaf = np.array([value for value, _path in paths], dtype=np.float64)
+    return TreePaths(feature, low, high, np.ascontiguousarray(limits[2]), leaf, base, features)
+
 
 _LEAST: Final = 1e-300
 """Keeps a share of 0, a branch that no training row took, from dividing by it."""

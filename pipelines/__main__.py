@@ -19,8 +19,8 @@ from pipelines.retraining.command import retrain
 from pipelines.schedule.command import schedule
 from pipelines.scoring.command import score
 from pipelines.traffic.command import simulate_traffic
-from stores.masking import masked
-from stores.mlflow_environment import quiet_mlflow
+from stores.error_text import masked
+from stores.mlflow_client import quiet_mlflow
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 refused (validation, gate), 2 bad input or usage, 3 lost a race or a lock, "

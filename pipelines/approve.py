@@ -2,8 +2,7 @@
 
 from ml_project.errors import InvalidInput, Refused
 from pipelines.moves.mover import Mover
-from stores.aliases import PRODUCTION
-from stores.moves import Kind
+from stores.moves import PRODUCTION, Kind
 
 
 def approve(mover: Mover, version: int, reason: str) -> str:

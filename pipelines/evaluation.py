@@ -6,9 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.curve import ranking_curve
-from ml_project.dataset import Labelled
-from ml_project.metrics import Estimate, estimate, ranking_metrics, threshold_metrics
+from ml_project.metrics import Estimate, Labelled, estimate, ranking_curve, ranking_metrics, threshold_metrics
 from ml_project.policies import Thresholds, choose_thresholds
 from pipelines.settings import PipelineSettings
 

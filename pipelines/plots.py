@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.calibration import reliability
-from ml_project.curve import RankingCurve
-from ml_project.metrics import average_precision
+from ml_project.metrics import RankingCurve, average_precision
 from ml_project.policies import NEVER, Thresholds
-from ml_project.scored import ScoredRows
+from ml_project.unseen_scores import ScoredRows
 from pipelines.settings import PipelineSettings
 
 LEGITIMATE, FRAUD, LINE, MARK = "#4c78a8", "#d1495b", "#2f3e46", "#edae49"

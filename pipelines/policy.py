@@ -22,8 +22,7 @@ from pipelines.settings import PipelineSettings
 from pipelines.threshold import POLICY_TAG
 from pipelines.tracking import DONE_TAG, Run, Tracker
 from pipelines.train import DRAFTS, SCORES
-from stores.aliases import PRODUCTION
-from stores.moves import Kind
+from stores.moves import PRODUCTION, Kind
 from stores.registry import DIGEST_TAG, ModelVersion
 
 MODEL_RUN_TAG = "fraud.policy_of"

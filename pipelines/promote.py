@@ -13,9 +13,9 @@ from pipelines.moves.opening import open_mover
 from pipelines.progress import console, step
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
-from stores.gate_result import FAILURES_TAG, GATE_TAG, Verdict, cleared, gate_result
 from stores.moves import Entry, Kind
 from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, SOURCE_TAG, ModelVersion, Registry
+from stores.released import FAILURES_TAG, GATE_TAG, Verdict, cleared, gate_result
 
 
 class Outcome(StrEnum):

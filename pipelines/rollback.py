@@ -4,8 +4,7 @@ from ml_project.errors import InvalidInput, Refused
 from pipelines.gate.evidence import simulated_after_real
 from pipelines.moves.finisher import NotPublished
 from pipelines.moves.mover import Mover, Standing
-from stores.aliases import PREVIOUS, PRODUCTION
-from stores.moves import Kind
+from stores.moves import PREVIOUS, PRODUCTION, Kind
 from stores.registry import ModelVersion
 
 PROMOTED_TAG = "promoted.at"

@@ -31,7 +31,7 @@ def fetched(location: str, endpoint_url: str, is_part: Callable[[str], bool]) ->
     Unavailable
         If S3 cannot be reached or refuses us.
     """
-    from stores.objects.s3 import S3Objects  # imports boto3: 0.3 s
+    from stores.s3 import S3Objects  # imports boto3: 0.3 s
 
     below = S3Objects(location, endpoint_url, setting=_SETTING)
     with TemporaryDirectory(prefix="fraud-data-") as scratch:

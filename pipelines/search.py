@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ml_project.dataset import Dataset
 from ml_project.ensemble import AGEING_FEATURES, EnsembleSettings
-from ml_project.folds import PreparedFold, thin
+from ml_project.fitting import PreparedFold, thin
 from ml_project.split import forward_folds
 from pipelines import tuning
 from pipelines.progress import console, progress

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_project.errors import InvalidInput, Unavailable
-from stores.connections import connection_fault
-from stores.masking import masked
-from stores.postgres import ENGINE_OPTIONS, is_postgres, with_driver
+from stores.error_text import connection_fault, masked
+from stores.sql import ENGINE_OPTIONS, is_postgres, with_driver
 
 if TYPE_CHECKING:
     import optuna

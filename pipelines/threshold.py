@@ -10,10 +10,9 @@ from tempfile import TemporaryDirectory
 from ml_project.baseline import decision_shares, effective_rows
 from ml_project.bundle import Bundle
 from ml_project.calibration import Calibrator, fit_calibrator
-from ml_project.curve import RankingCurve
-from ml_project.metrics import calibration_error
+from ml_project.metrics import RankingCurve, calibration_error
 from ml_project.policies import POLICIES, Thresholds, choose_thresholds
-from ml_project.scored import ScoredRows
+from ml_project.unseen_scores import ScoredRows
 from pipelines import plots
 from pipelines.evaluation import Measured, measure
 from pipelines.model_logging import MODEL_URI_TAG, TWIN, log_bundle, log_model, read_run_bundle

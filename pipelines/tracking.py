@@ -21,7 +21,7 @@ from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate
 from pipelines.mlflow_database import create_database
 from pipelines.settings import PipelineSettings
-from stores.mlflow_errors import SERVER_ERRORS, open_client, require_server, unavailable
+from stores.mlflow_client import SERVER_ERRORS, open_client, require_server, unavailable
 
 STEP_TAG = "fraud.step"
 DONE_TAG = "fraud.done."

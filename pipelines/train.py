@@ -10,15 +10,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.baselines import fit_logistic_regression, fit_seed_recipe
 from ml_project.engine import Engine, Evaluated, LocalEngine, PartT
 from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import Refused
 from ml_project.fitting import Fitted, fit_refit, fit_twin, parity
 from ml_project.metrics import Estimate, paired_difference
-from ml_project.scored import ScoredRows
+from ml_project.reference_models import fit_logistic_regression, fit_seed_recipe
 from ml_project.scorer import PARITY_TOLERANCE
 from ml_project.split import TimeSplit
+from ml_project.unseen_scores import ScoredRows
 from pipelines.evaluation import Measured, Period, measure
 from pipelines.ingest import IngestedMeta
 from pipelines.progress import console, progress, step

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
-from ml_project.folds import PreparedFold
+from ml_project.fitting import PreparedFold
 from pipelines.study_storage import open_storage, storage_errors
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Final
 
 from ml_project.errors import Unavailable
-from ml_project.folds import PreparedFold
+from ml_project.fitting import PreparedFold
 from pipelines import tuning
 from pipelines.study_storage import retry
 from pipelines.tuning import OnTrial

@@ -13,11 +13,10 @@ from ml_project.errors import FraudError, InvalidInput
 from pipelines.gate.evidence import simulated_after_real
 from pipelines.moves.finisher import HISTORY_TAG
 from pipelines.moves.publication import checked_bundle
-from stores.aliases import ALIASES, PRODUCTION
-from stores.gate_result import cleared, gate_result, verdict
 from stores.history import History
-from stores.moves import Record
+from stores.moves import ALIASES, PRODUCTION, Record
 from stores.registry import ModelVersion, Registry
+from stores.released import cleared, gate_result, verdict
 from stores.releases import Releases
 
 _SHORT = 12

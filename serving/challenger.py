@@ -19,7 +19,7 @@ from serving.model_source import BundleSource
 from serving.watcher import RETRY_BAD_BUNDLE_POLLS, without_noise
 
 if TYPE_CHECKING:
-    from stores.live import LiveVersion
+    from stores.released import LiveVersion
 
 _JOIN_SECONDS: Final = 2.0
 

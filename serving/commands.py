@@ -109,7 +109,7 @@ def _export_folder(to: str, settings: GatewaySettings) -> Iterator[tuple[Path, C
     if not is_s3(to):
         yield Path(to), None
         return
-    from stores.objects.s3 import S3Objects  # imports boto3: 0.3 s
+    from stores.s3 import S3Objects  # imports boto3: 0.3 s
 
     objects = S3Objects(to, settings.s3_endpoint_url, setting="--to")
     # not /tmp: an export can be large, and the state folder is where a gateway may write
@@ -119,7 +119,8 @@ def _export_folder(to: str, settings: GatewaySettings) -> Iterator[tuple[Path, C
 
 @contextmanager
 def _opened(settings: GatewaySettings) -> "Iterator[tuple[DecisionStore, Keys]]":
-    from stores.decisions import DecisionStore, Keys, migrate, open_engine
+    from stores.decisions import DecisionStore, Keys, open_engine
+    from stores.decisions import database as migrate
 
     engine = open_engine(settings.decisions_url)
     try:

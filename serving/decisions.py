@@ -30,9 +30,9 @@ from stores.decisions import (
     LabelItem,
     PageFilter,
     Spool,
-    migrate,
     open_engine,
 )
+from stores.decisions import database as migrate
 
 _RETRY_SECONDS: Final = 1.0
 

@@ -8,13 +8,13 @@ from typing import Any, cast
 import numpy as np
 
 from ml_project.reasons import Explanation, Reason
-from ml_project.review_sample import drawn_for_review
+from ml_project.review import drawn_for_review
 from ml_project.scorer import Decision, Scores
 from serving.prediction_ids import new_prediction_id
 from serving.predictions import DECISIONS, First, Predictions
 from serving.request_record import RequestRecord
 from stores.decisions import Chunk, DecisionRecord
-from stores.decisions.segment_ids import new_segment_id, segment_prediction_ids
+from stores.decisions.segments import new_segment_id, segment_prediction_ids
 
 
 def record_of_one(predictions: Predictions, request: RequestRecord, sample_rate: float) -> DecisionRecord:

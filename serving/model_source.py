@@ -7,9 +7,8 @@ from ml_project.scorer import Scorer
 from serving.settings import GatewaySettings
 
 if TYPE_CHECKING:
-    from stores.live import LiveVersion
-    from stores.promotions import Promotions
     from stores.registry import Registry
+    from stores.released import LiveVersion, Promotions
 
 
 class BundleSource(Protocol):
@@ -34,8 +33,7 @@ class ModelSource(BundleSource, Protocol):
 
 def released(settings: GatewaySettings) -> ModelSource:
     """The release pointer alone, which is there at once."""
-    from stores.gated import Gated, released_gate
-    from stores.live import ReleasedProduction
+    from stores.released import Gated, ReleasedProduction, released_gate
     from stores.releases import open_releases
 
     releases = open_releases(settings.releases_uri, settings.s3_endpoint_url)
@@ -50,9 +48,9 @@ def connect(settings: GatewaySettings) -> ModelSource:
     imported: /health answers meanwhile.
     """
     registry = _registry(settings)
-    from stores.gated import Gated
     from stores.history import History
     from stores.production import Production
+    from stores.released import Gated
     from stores.releases import open_releases
 
     releases = open_releases(settings.releases_uri, settings.s3_endpoint_url)
@@ -70,7 +68,7 @@ def connect_challenger(settings: GatewaySettings) -> BundleSource:
 
 
 def _registry(settings: GatewaySettings) -> "Registry":
-    from stores.mlflow_environment import quiet_mlflow
+    from stores.mlflow_client import quiet_mlflow
 
     quiet_mlflow()
     from stores.registry import Registry

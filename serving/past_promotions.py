@@ -10,7 +10,7 @@ from serving.model_source import ModelSource
 from serving.watcher import Watcher
 
 if TYPE_CHECKING:
-    from stores.promotions import Promotions
+    from stores.released import Promotions
 
 SECONDS: Final = 5.0
 """How long an answer is given again: half of what an MLflow server that is away costs."""

@@ -7,7 +7,7 @@ from ml_project.errors import Unavailable
 from serving.access_settings import SHORTEST_SECRET
 from serving.rate_limits import RateLimit
 from serving.settings import GatewaySettings
-from stores.masking import masked
+from stores.error_text import masked
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -28,7 +28,8 @@ def prepared_store(settings: GatewaySettings) -> "DecisionStore":
     FraudError
         When a setting cannot be used, by name.
     """
-    from stores.decisions import DecisionStore, migrate, open_engine
+    from stores.decisions import DecisionStore, open_engine
+    from stores.decisions import database as migrate
 
     if settings.rate_limit_url:
         RateLimit(settings.rate_limit or _ANY_LIMIT, settings.rate_limit_url)

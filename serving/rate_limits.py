@@ -12,7 +12,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 
 from ml_project.errors import InvalidInput, Unavailable
-from stores.masking import masked
+from stores.error_text import masked
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool

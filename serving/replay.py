@@ -8,7 +8,7 @@ import numpy as np
 from ml_project.scorer import decide
 from serving.settings import GatewaySettings
 from stores.decisions import DecisionRecord
-from stores.mlflow_environment import quiet_mlflow
+from stores.mlflow_client import quiet_mlflow
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import from_json
 
-from ml_project.schema import ENGINEERED_FEATURES, PCA_COMPONENTS, RAW_FEATURES
-from ml_project.scorable import MAX_MAGNITUDE
+from ml_project.schema import ENGINEERED_FEATURES, MAX_MAGNITUDE, PCA_COMPONENTS, RAW_FEATURES
 from serving.errors import BodyTooLarge, FieldError, InvalidFields, MalformedJson
 from serving.event_times import parse_event_time
 

@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.baseline import WATCHED
-from ml_project.drift import compare
-from ml_project.drift_limits import limit_of
+from ml_project.drift import compare, limit_of
 from ml_project.features import compute_features
 from ml_project.scorer import Decision
 from ml_project.statistics import weighted_quantile
 from serving.live_model import LiveModel
 from serving.watch_answer import Bucket, FeatureDrift, Labels, Quantiles, ReviewSample, Shadow, WindowDrift
-from stores.decisions.watching import Outcome, Sample, Shadowed, Slice, received_at
+from stores.decisions.dashboard import Outcome, Sample, Shadowed, Slice, received_at
 
 _DAY_HOURS = 24
 _NO_LIMIT = 0.01

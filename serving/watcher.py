@@ -20,7 +20,7 @@ from serving.live_model import LiveModel, ModelSlot, Trouble, warm_up
 from serving.model_source import ModelSource
 
 if TYPE_CHECKING:
-    from stores.live import LiveVersion
+    from stores.released import LiveVersion
 
 POLL_WITHOUT_MODEL_SECONDS: Final = 1.0
 RETRY_BAD_BUNDLE_POLLS: Final = 6

@@ -1,1 +1,23 @@
-"""What both sides keep things in: the model registry, releases, objects."""
+"""What gateway and pipelines keep things in: the model registry, releases, objects, and the decisions.
+
+The live version, in the order in which a gateway asks:
+
+- `released`: the version that the release pointer names, its gate result and promotions. Imports no MLflow.
+- `releases`: promoted bundles beside their pointer ``Production.json``.
+- `production`: the live version and the challenger by the registry, or by the release pointer while MLflow is down.
+- `registry`: the registered model: aliases, versions and their bundles.
+- `history`: every move of an alias, kept in one MLflow run; `moves` says what follows from them, without MLflow.
+
+What they stand on:
+
+- `objects`: contents by name, in a local folder or in S3 (`s3`, which imports boto3).
+- `files`: files and folders that appear whole or not at all.
+- `mlflow_client`: how MLflow's client behaves, and its errors.
+- `sql`: PostgreSQL's driver and limits, and SQLAlchemy's errors.
+- `error_text`: addresses without secrets, and why a connection failed.
+
+`decisions/` keeps every decision, its label and the API keys; see its own map.
+
+May import `ml_project`, never `serving` or `pipelines`. MLflow, boto3 and SQLAlchemy are imported only by the modules
+named for them, by `production`, `registry` and `history`, and by `decisions`.
+"""

@@ -12,7 +12,7 @@ from typing import BinaryIO
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that durably takes the place of ``path`` when the block ends well, and leaves nothing when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own keeps two writers apart; it begins with a dot, so that folders of Parquet are not read with it.
+    # A unique name keeps two writers apart; it begins with a dot, so that folders of Parquet are not read with it.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("xb") as file:

@@ -1,4 +1,8 @@
-"""Moves of aliases as the history keeps them, and what follows from their order. Pure: no MLflow in here."""
+"""Aliases and their moves, as the history keeps them, and what follows from their order. Pure: no MLflow in here.
+
+MLflow's own page writes aliases in lower case while its store compares them case-sensitively; `followed` says which
+spelling counts.
+"""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +13,37 @@ from typing import Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from stores.aliases import PRODUCTION
+PRODUCTION: Final = "Production"
+CHALLENGER: Final = "Challenger"
+PREVIOUS: Final = "Previous"
+ALIASES: Final = (PRODUCTION, PREVIOUS, CHALLENGER)
+
+MOVED_TAG: Final = "fraud.moved."
+"""Registered-model tag, followed by an alias: the version that the last move by this software gave it."""
+
+
+def spellings(aliases: Mapping[str, int], alias: str) -> dict[str, int]:
+    """The aliases that are this one but for their case."""
+    return {name: version for name, version in aliases.items() if name.lower() == alias.lower()}
+
+
+def followed(aliases: Mapping[str, int], tags: Mapping[str, str], alias: str) -> int | None:
+    """The version that an alias names, without regard to case; None where nothing does.
+
+    Of several spellings that disagree, the one that differs from this software's last move is a newer move in MLflow's
+    page; where that leaves a choice, the higher version.
+
+    Parameters
+    ----------
+    aliases : mapping
+        The registered model's aliases as MLflow holds them, and their versions.
+    tags : mapping
+        The registered model's tags.
+    """
+    versions = set(spellings(aliases, alias).values())
+    ours = {value for name, value in tags.items() if name.lower() == (MOVED_TAG + alias).lower()}
+    return max({version for version in versions if str(version) not in ours} or versions, default=None)
+
 
 CLAIM: Final = "move-"
 ENDING: Final = "done-"
@@ -137,7 +171,7 @@ class Record:
 
     @property
     def unfinished(self) -> tuple[Entry, ...]:
-        """Claims whose mover was cut short, or is at it."""
+        """Claims whose mover was cut short, or is still at work."""
         return tuple(entry for entry in self.entries if entry.ending is None)
 
     @cached_property

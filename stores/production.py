@@ -7,12 +7,17 @@ from pathlib import Path
 from ml_project.card import Card
 from ml_project.errors import InvalidBundle, Unavailable
 from ml_project.scorer import Scorer
-from stores.gate_result import gate_result
-from stores.gated import released_gate
 from stores.history import History
-from stores.live import LiveVersion, ReleasedProduction, load_cached
-from stores.promotions import Promotions, promotions_in
 from stores.registry import CHALLENGER, PRODUCTION, Registry
+from stores.released import (
+    LiveVersion,
+    Promotions,
+    ReleasedProduction,
+    gate_result,
+    load_cached,
+    promotions_in,
+    released_gate,
+)
 from stores.releases import Releases
 
 __all__ = ["Challenger", "LiveVersion", "Production"]
@@ -47,7 +52,7 @@ class Production:
         Unavailable
             When the registry is away and no release pointer can stand in.
         InvalidBundle
-            When the version carries no digest: nobody vouches for its files.
+            When the version carries no digest: nothing vouches for its files.
         """
         try:
             return _named(self._registry, PRODUCTION)

@@ -1,7 +1,7 @@
 """The model registry: which version an alias names, its bundle, and how an alias is moved.
 
 MLflow's own page writes aliases in lower case while its store compares them case-sensitively, so ``Production`` and
-``production`` can both exist. Every look-up here goes without case; see `stores.aliases.followed` for such twins.
+``production`` can both exist. Every look-up here goes without case; see `stores.moves.followed` for such twins.
 """
 
 import logging
@@ -15,11 +15,12 @@ from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
+from ml_project.bundle import Bundle, read_bundle
 from ml_project.card import Card
-from ml_project.errors import InvalidInput
-from stores.aliases import ALIASES, CHALLENGER, MOVED_TAG, PREVIOUS, PRODUCTION, followed, spellings
+from ml_project.errors import InvalidBundle, InvalidInput
 from stores.files import take_place
-from stores.mlflow_errors import NOT_FOUND, open_client, translated
+from stores.mlflow_client import NOT_FOUND, open_client, translated
+from stores.moves import ALIASES, CHALLENGER, MOVED_TAG, PREVIOUS, PRODUCTION, followed, spellings
 
 __all__ = ["CHALLENGER", "PREVIOUS", "PRODUCTION", "ModelVersion", "Registry"]
 
@@ -63,7 +64,7 @@ class Registry:
     def resolve(self, alias: str) -> ModelVersion | None:
         """The version that an alias names, without regard to case; None where nothing does.
 
-        Where spellings disagree, a warning says which is followed; see `stores.aliases.followed`.
+        Where spellings disagree, a warning says which is followed; see `stores.moves.followed`.
         """
         with translated(self.tracking_uri):
             model = self._registered_model()
@@ -163,12 +164,32 @@ class Registry:
 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with translated(self.tracking_uri), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            # Not "models:/name/version": MLflow resolves that by the process's global registry, whatever it is told.
+            # Not "models:/name/version": MLflow resolves that by the process's global registry, not this one.
             model = self._client.get_model_version_download_uri(self.model_name, str(number))
             path = download_artifacts(
                 artifact_uri=f"{model.rstrip('/')}/{BUNDLE_PATH}", dst_path=scratch, tracking_uri=self.tracking_uri
             )
             take_place(Path(path), folder)
+
+    def bundle(self, version: ModelVersion, *, require_digest: bool = True) -> Bundle:
+        """A version's bundle, if its files are what its digest tag says.
+
+        Parameters
+        ----------
+        require_digest : bool
+            Whether to refuse a version without a digest tag, such as one that was registered by hand.
+
+        Raises
+        ------
+        InvalidBundle
+            When the files are not what was registered, or there is no tag.
+        """
+        if require_digest and version.digest is None:
+            raise InvalidBundle(f"Version {version.version} has no digest tag.", "Register it with `promote`.")
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "bundle"
+            self.download_bundle(version.version, folder)
+            return read_bundle(folder, version.digest)
 
     def card(self, version: ModelVersion) -> Card | None:
         """A version's model card, as promotion left it in its run; None where there is none of this bundle."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from ml_project.bundle import FILES, Bundle, combined_digest
+from ml_project.bundle import FILES, Bundle, combined_digest, read_bundle
 from ml_project.card import Card
 from ml_project.errors import InvalidBundle
 from stores.files import take_place
@@ -109,6 +109,12 @@ class Releases:
         InvalidBundle
             When a file is missing, or is not the one that was published.
         """
+        if release.files.keys() != set(FILES):
+            raise InvalidBundle(
+                f"The release of version {release.version} has {', '.join(sorted(release.files))}; this software reads "
+                f"{', '.join(sorted(FILES))}.",
+                "Use the software version that made it, or train and promote again.",
+            )
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             copied = Path(scratch) / "bundle"
@@ -117,6 +123,13 @@ class Releases:
                 content = self._published(release, f"{release.location}/{name}", release.files.get(name))
                 (copied / name).write_bytes(content)
             take_place(copied, folder)
+
+    def bundle(self, release: Release) -> Bundle:
+        """A release's bundle, checked against the pointer. Raises as `download_bundle` does."""
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "bundle"
+            self.download_bundle(release, folder)
+            return read_bundle(folder, release.digest)
 
     def card(self, release: Release) -> Card | None:
         """A release's model card; None where it has none.
@@ -149,7 +162,7 @@ class Releases:
         if digest != expected:
             raise InvalidBundle(
                 f"{self._objects.address(path)} has the digest {digest}, the release pointer says {expected}.",
-                "Somebody changed a file after promotion; promote an intact version.",
+                "A file was changed after promotion; promote an intact version.",
             )
         return content
 

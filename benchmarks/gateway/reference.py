@@ -55,7 +55,7 @@ class Reference:
             libraries={},
             golden_rows=(),
         )
-        booster = bytes(self.ensemble.booster.save_raw("ubj"))
+        booster = bytes(self.ensemble.booster.save_raw("json"))
         bundle = Bundle(manifest, ensemble_to_onnx(self.ensemble, Calibrator()), booster)
         return replace(
             bundle, manifest=manifest.model_copy(update={"golden_rows": golden_rows(Scorer(bundle, 1), self.raw[:20])})

@@ -19,10 +19,10 @@ from ml_project.card import (
     Sample,
     ThresholdCurve,
 )
-from ml_project.curve import ranking_curve
-from ml_project.drift_limits import DriftLimits
+from ml_project.drift import DriftLimits
+from ml_project.metrics import ranking_curve
 from ml_project.schema import RAW_FEATURES
-from ml_project.scored import ScoredRows
+from ml_project.unseen_scores import ScoredRows
 from pipelines.card.words import FIGURES, LIMITS, PURPOSE
 from pipelines.gate.evidence import Evidence
 from pipelines.gate.report import GateReport

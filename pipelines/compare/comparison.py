@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from ml_project.bundle import Bundle
 from ml_project.card import Figure
 from ml_project.dataset import Dataset
-from ml_project.metrics import Estimate, paired_difference, ranking_metrics
+from ml_project.metrics import Estimate, losses, paired_difference, paired_savings, ranking_metrics
 from ml_project.policies import Thresholds
-from ml_project.savings import losses, paired_savings
 from ml_project.scorer import Scorer, Scores
 from ml_project.split import MIN_FRAUDS
 from pipelines.card.build import figures

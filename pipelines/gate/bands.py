@@ -1,7 +1,6 @@
 """Slices: no band of amounts or hours may be clearly worse off than under the champion."""
 
-from ml_project.metrics import paired_difference
-from ml_project.slices import slices
+from ml_project.metrics import paired_difference, slices
 from pipelines.gate.evidence import Evidence
 from pipelines.gate.limits import GateLimits
 from pipelines.gate.report import Check, Theme

@@ -1,7 +1,6 @@
 """The candidate against the champion: paired bootstrap of average precision and cost on rows that neither has seen."""
 
-from ml_project.metrics import Estimate, paired_difference
-from ml_project.savings import losses, paired_savings
+from ml_project.metrics import Estimate, losses, paired_difference, paired_savings
 from pipelines.gate.evidence import Champion, Comparison, Evidence, simulated_after_real
 from pipelines.gate.limits import GateLimits
 from pipelines.gate.report import Check, Theme

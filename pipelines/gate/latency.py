@@ -13,12 +13,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.baselines import SEED_RECIPE
 from ml_project.bundle import Bundle
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine
 from ml_project.features import compute_features
 from ml_project.fitting import fit_twin
+from ml_project.reference_models import SEED_RECIPE
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from ml_project.split import split_by_time

@@ -1,7 +1,6 @@
 """What a candidate must reach on its own, champion or not."""
 
-from ml_project.curve import RankingCurve, ranking_curve
-from ml_project.metrics import calibration_error, recall_at_fpr, recall_within
+from ml_project.metrics import RankingCurve, calibration_error, ranking_curve, recall_at_fpr, recall_within
 from pipelines.gate.evidence import Evidence
 from pipelines.gate.limits import GateLimits
 from pipelines.gate.report import Check, Theme

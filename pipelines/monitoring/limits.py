@@ -7,8 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ml_project.drift import Drift, Shift
-from ml_project.drift_limits import DriftLimits, limit_of
+from ml_project.drift import Drift, DriftLimits, Shift, limit_of
 from ml_project.errors import InvalidInput
 from pipelines.settings import LIMITS_FILE
 

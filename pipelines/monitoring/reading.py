@@ -70,7 +70,7 @@ class Decided:
 
     @classmethod
     def of_table(cls, table: Any) -> "Decided":
-        """An Arrow table of `stores.decisions.tables`."""
+        """An Arrow table of `stores.decisions.archive`."""
 
         def column(name: str) -> NDArray[np.float64]:
             values: NDArray[np.float64] = table[name].to_numpy()

@@ -130,7 +130,7 @@ def _bundle(registry: Registry, version: ModelVersion) -> Bundle:
 
 
 def _none() -> Decided:
-    from stores.decisions.tables import SCHEMA
+    from stores.decisions.archive import SCHEMA
 
     return Decided.of_table(SCHEMA.empty_table())
 

@@ -10,11 +10,10 @@ from typing import Final, Literal
 
 from ml_project.errors import InvalidBundle, InvalidInput, Unavailable
 from pipelines.moves.publication import publish
-from stores.aliases import PRODUCTION
-from stores.gate_result import FORCED_TAG
 from stores.history import History
-from stores.moves import Ending, Entry, Kind, Record
+from stores.moves import PRODUCTION, Ending, Entry, Kind, Record
 from stores.registry import Registry
+from stores.released import FORCED_TAG
 from stores.releases import Releases
 
 HISTORY_TAG: Final = "fraud.history"

@@ -10,11 +10,10 @@ from ml_project.errors import InvalidBundle, LostRace, Unavailable
 from pipelines.moves.finisher import Finisher, NotPublished
 from pipelines.moves.plan import Change, moved_outside, planned
 from pipelines.moves.publication import checked_bundle, publish
-from stores.aliases import CHALLENGER, PRODUCTION
-from stores.gate_result import Verdict, gate_result, verdict
 from stores.history import History
-from stores.moves import Entry, Kind, Move, Record
+from stores.moves import CHALLENGER, PRODUCTION, Entry, Kind, Move, Record
 from stores.registry import ModelVersion, Registry
+from stores.released import Verdict, gate_result, verdict
 from stores.releases import Releases
 
 OUTSIDE: Final = "outside the tool"

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-from stores.aliases import ALIASES, CHALLENGER, PREVIOUS, PRODUCTION
-from stores.moves import Kind, Record, rolled_back
+from stores.moves import ALIASES, CHALLENGER, PREVIOUS, PRODUCTION, Kind, Record, rolled_back
 
 Change = dict[str, int | None]
 

@@ -6,8 +6,8 @@ from tempfile import TemporaryDirectory
 
 from ml_project.bundle import Bundle, read_bundle
 from ml_project.errors import InvalidBundle
-from stores.gate_result import gate_result
 from stores.registry import ModelVersion, Registry
+from stores.released import gate_result
 from stores.releases import Release, Releases
 
 

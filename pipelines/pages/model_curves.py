@@ -8,9 +8,8 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from ml_project.calibration import reliability
-from ml_project.curve import ranking_curve
 from ml_project.dataset import Dataset
-from ml_project.metrics import average_precision
+from ml_project.metrics import average_precision, ranking_curve
 from ml_project.scorer import Scores
 from pipelines.pages.charts import Axis, Line, chart
 

@@ -45,7 +45,7 @@ def read_decided(tables: Iterable[Any], seed: int = 0) -> pd.DataFrame:
 
 
 def _empty() -> Any:
-    from stores.decisions.tables import SCHEMA
+    from stores.decisions.archive import SCHEMA
 
     return SCHEMA.empty_table()
 

@@ -13,9 +13,8 @@ from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 
 from ml_project.errors import InvalidInput, LostRace, Unavailable
 from pipelines.progress import error_console
-from stores.connections import connection_fault
-from stores.masking import masked
-from stores.postgres import ENGINE_OPTIONS, is_postgres, with_driver
+from stores.error_text import connection_fault, masked
+from stores.sql import ENGINE_OPTIONS, is_postgres, with_driver
 
 T = TypeVar("T")
 

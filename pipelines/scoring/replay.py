@@ -49,7 +49,7 @@ class Replayed:
     versions: dict[str, int] = field(default_factory=dict)
 
     def add(self, table: Any, scorer: Scorer) -> None:
-        """Score an Arrow table of `stores.decisions.tables` again."""
+        """Score an Arrow table of `stores.decisions.archive` again."""
         table = table.filter(pa.array(np.asarray(answered_rows(table))))
         if not len(table):
             return

@@ -10,11 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ml_project.drift_counts import DriftCounts
+from ml_project.drift import DriftCounts
 from ml_project.errors import InvalidInput
 from ml_project.features import compute_features
-from ml_project.schema import OUTPUTS, RAW_FEATURES
-from ml_project.scorable import fault, unusable
+from ml_project.schema import OUTPUTS, RAW_FEATURES, fault, unusable
 from ml_project.scorer import DECISIONS, Scorer, decide_all
 from pipelines.scoring.plan import SOURCE_FILE, SOURCE_ROW, VERSION
 from pipelines.scoring.tally import Tally

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from stores.objects.locations import split_s3
-from stores.objects.s3 import S3Objects
+from stores.objects import split_s3
+from stores.s3 import S3Objects
 
 _SETTING: Final = "--data and --output"
 

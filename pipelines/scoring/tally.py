@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from ml_project.drift_counts import DriftCounts
+from ml_project.drift import DriftCounts
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from ml_project.ensemble import (
 )
 from ml_project.features import CONSTANT, AmountStatistics, compute_features
 from ml_project.schema import LABEL, WEIGHT
-from ml_project.scored import ScoredRows
 from ml_project.split import SPLIT, Fold, TimeSplit, checked_folds, checked_split, fold_shares
 from ml_project.statistics import FeatureStatistics, Moments
+from ml_project.unseen_scores import ScoredRows
 from pipelines.spark_training.boosting import grow
 from pipelines.spark_training.part import SparkPart, cut, joined
 from pipelines.spark_training.passes import (

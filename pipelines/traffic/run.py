@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
-from ml_project.review_sample import drawn_for_review
+from ml_project.review import drawn_for_review
 from pipelines.traffic.client import GatewayClient
 from pipelines.traffic.source import Sent
 

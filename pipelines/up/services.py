@@ -15,7 +15,7 @@ def mlflow(state: Path, stores: Stores, port: int) -> Service:
     """MLflow's server. Addresses of its stores, which may hold passwords, stand in its environment only."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     # the job runner costs 2 GB and serves features that nothing here uses
-    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **stores.mlflow_environment}
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **stores.mlflow_client}
     return Service("MLflow", [*command, *stores.mlflow_arguments], environment, state / "logs" / "mlflow.log")
 
 

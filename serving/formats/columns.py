@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
-from ml_project.scorable import MAX_MAGNITUDE, unusable
+from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, MAX_MAGNITUDE, RAW_FEATURES, WEIGHT, unusable
 from serving.errors import FieldError, InvalidFields
 from serving.event_times import event_times_of
 from serving.transactions import MAX_ERRORS, MAX_NAME_LENGTH, Chunk, Transactions

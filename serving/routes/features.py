@@ -4,8 +4,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 
-from ml_project.schema import ENGINEERED_FEATURES, FEATURES, RAW_FEATURES
-from ml_project.scorable import MAX_MAGNITUDE
+from ml_project.schema import ENGINEERED_FEATURES, FEATURES, MAX_MAGNITUDE, RAW_FEATURES
 from serving.dependencies import GatewayDep
 from serving.examples import answer
 from serving.live_model import LiveModel

@@ -1,21 +1,41 @@
-"""Every decision kept: SQLite by default, PostgreSQL by URL, and a local spool while either is away."""
+"""Every decision kept: SQLite by default, PostgreSQL by URL, and a local spool while either is away.
 
-from stores.decisions.adding import Replayed
-from stores.decisions.adding_segments import SegmentStored
-from stores.decisions.engine import open_engine
-from stores.decisions.errors import Busy, Conflict, DamagedSegment, InvalidKey, MissingScope, SpoolFull
-from stores.decisions.key_copy import Key
-from stores.decisions.keys import SCOPES, Keys
-from stores.decisions.labelling import LabelItem, Labelled
-from stores.decisions.leases import Lease
-from stores.decisions.migrate import migrate
-from stores.decisions.pages import Page, PageFilter
-from stores.decisions.records import DecisionRecord, Found, Label, Stored
+In the order in which a decision passes them:
+
+- `records`: one decision, what the store answers about it, and the errors.
+- `segments`: the rows of a bulk request as one columnar segment, and their ids.
+- `writer`: concurrent decisions as one commit, or into the spool; replays the spool once the database is back.
+- `spool`: local files that hold decisions while the database is away.
+- `store`: everything that can be asked of the database, as one class; also leases.
+- `writes`: adding decisions and labels. `reads`: finding and listing them.
+- `dashboard`: counts and samples of a window. `archive`: Arrow tables, exports and purges.
+- `keys`: the API keys.
+- `schema`: the tables. `database`: opening and migrating it (`migrations/`).
+
+The only package here that imports SQLAlchemy and Alembic: import it inside functions where start-up must stay quick.
+"""
+
+from stores.decisions.archive import ShadowDecision
+from stores.decisions.database import migrate, open_engine, open_store
+from stores.decisions.keys import SCOPES, Key, Keys
+from stores.decisions.reads import Page, PageFilter
+from stores.decisions.records import (
+    Busy,
+    Conflict,
+    DamagedSegment,
+    DecisionRecord,
+    Found,
+    InvalidKey,
+    Label,
+    MissingScope,
+    SpoolFull,
+    Stored,
+)
 from stores.decisions.segments import Chunk
-from stores.decisions.shadow import ShadowDecision
 from stores.decisions.spool import Spool
-from stores.decisions.store import DecisionStore
+from stores.decisions.store import DecisionStore, Lease
 from stores.decisions.writer import GroupWriter
+from stores.decisions.writes import LabelItem, Labelled, Replayed, SegmentStored
 
 __all__ = [
     "SCOPES",
@@ -45,4 +65,5 @@ __all__ = [
     "Stored",
     "migrate",
     "open_engine",
+    "open_store",
 ]

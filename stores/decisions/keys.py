@@ -1,24 +1,106 @@
 """API keys: shown once, stored as SHA-256, revoked without a restart.
 
-A plain hash is enough: a key has 256 random bits, so that no list of likely keys exists which a slow hash would have to
-make expensive; and every request can afford it.
+A plain hash is enough: a key has 256 random bits, so there is no list of likely keys that a slow hash would have to
+make expensive; and every request can afford it. All keys are copied into memory: no request waits for the database, and
+a database that is away locks no client out.
 """
 
 import hashlib
 import hmac
+import logging
 import secrets
-from collections.abc import Collection
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ml_project.errors import InvalidInput, Refused
-from stores.decisions.engine import translated
-from stores.decisions.errors import InvalidKey, MissingScope
-from stores.decisions.key_copy import Key, KeyCopy
+from ml_project.errors import InvalidInput, Refused, Unavailable
+from stores.decisions.records import InvalidKey, MissingScope
 from stores.decisions.schema import keys
+from stores.sql import translated
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known about a key; never the key itself."""
+
+    name: str
+    scopes: frozenset[str]
+    created_at: datetime
+    revoked_at: datetime | None
+    sha256: bytes
+
+
+class KeyCopy:
+    """All keys by their hash, read again when older than ``seconds``: by a thread once started, else by who asks.
+
+    Keys are few, so that all of them are read at once; guesses then cost the database nothing.
+    """
+
+    def __init__(self, read: Callable[[], list[Key]], seconds: float) -> None:
+        self._read = read
+        self._seconds = seconds
+        self._keys: dict[bytes, Key] | None = None
+        self._read_at = 0.0
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="key-reader", daemon=True)
+
+    def start(self) -> None:
+        """Read from now on in the background; returns at once."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(self._seconds)
+
+    def current(self) -> dict[bytes, Key]:
+        """The keys.
+
+        Raises
+        ------
+        Unavailable
+            When they could never be read.
+        """
+        copy = self._keys
+        if copy is None or (not self._thread.is_alive() and time.monotonic() - self._read_at > self._seconds):
+            copy = self.refresh()
+        return copy
+
+    def refresh(self) -> dict[bytes, Key]:
+        """Read now. The last copy stays while the database is away: decisions must go on into the spool.
+
+        Raises
+        ------
+        Unavailable
+            When there is no last copy.
+        """
+        with self._lock:
+            try:
+                self._keys = {key.sha256: key for key in self._read()}
+            except Unavailable as error:
+                if self._keys is None:
+                    raise
+                _log.warning("the API keys cannot be read, the last ones stay in force: %s", error)
+            self._read_at = time.monotonic()
+            return self._keys
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._seconds):
+            try:
+                self.refresh()
+            except Exception:  # a thread that ended would leave revoked keys in force
+                _log.exception("the API keys cannot be read")
+
 
 PREFIX: Final = "fk_"
 SCOPES: Final = frozenset({"predict", "feedback", "read"})
@@ -119,14 +201,14 @@ class Keys:
         ended = (
             update(keys).where(keys.c.name == name, keys.c.revoked_at.is_(None)).values(revoked_at=datetime.now(UTC))
         )
-        with translated(self._engine), self._immediate.begin() as connection:
+        with translated(self._engine.url), self._immediate.begin() as connection:
             if connection.execute(ended).rowcount != 1:
                 raise InvalidInput(f"There is no key {name!r} in force.", "See the list of keys.")
         self._copy.refresh()
 
     def list(self) -> list[Key]:
         """All keys, revoked ones included, the oldest first."""
-        with translated(self._engine), self._engine.connect() as connection:
+        with translated(self._engine.url), self._engine.connect() as connection:
             rows = connection.execute(select(keys).order_by(keys.c.created_at, keys.c.name)).all()
         return [Key(row.name, frozenset(row.scopes), row.created_at, row.revoked_at, bytes(row.sha256)) for row in rows]
 
@@ -143,7 +225,7 @@ class Keys:
             "revoked_at": None,
         }
         try:
-            with translated(self._engine), self._immediate.begin() as connection:
+            with translated(self._engine.url), self._immediate.begin() as connection:
                 connection.execute(insert(keys), row)
         except IntegrityError:
             raise Refused(f"There is, or was, a key {name!r}.", "Choose another name.") from None

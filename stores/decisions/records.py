@@ -1,4 +1,4 @@
-"""A decision as it is kept, and what the store answers about it."""
+"""A decision as it is kept, what the store answers about it, and the errors of keeping it with their HTTP status."""
 
 import hashlib
 import struct
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from ml_project.errors import InvalidInput
+from ml_project.errors import FraudError, InvalidInput, Unavailable
 from ml_project.schema import RAW_FEATURES
 
 _PACKED: Final = struct.Struct(f"<{len(RAW_FEATURES)}d")
@@ -132,3 +132,33 @@ class Found:
     spooled: bool = False
     duplicate_of: str | None = None
     conflicts_with: str | None = None
+
+
+class Conflict(FraudError):
+    """A transaction_id that is already taken by another payload."""
+
+    status = 409
+
+
+class SpoolFull(Unavailable):
+    """Neither the database nor the local disk can take a decision; it must not be acknowledged."""
+
+
+class Busy(Unavailable):
+    """More decisions wait to be kept than the queue holds, or the writer is closing."""
+
+
+class DamagedSegment(FraudError):
+    """A stored segment whose bytes are not what was written."""
+
+
+class InvalidKey(FraudError):
+    """No key, an unknown one, or a revoked one."""
+
+    status = 401
+
+
+class MissingScope(FraudError):
+    """A good key that may not do this."""
+
+    status = 403

@@ -100,7 +100,7 @@ predictions = Table(
 """Single predictions, and of bulk segments the rows that people look through: alerts and the review sample.
 
 ``review_rate`` is the probability with which a prediction like this goes to review: 1 for an alert, the sample's rate
-for an approval that was drawn, null for all that nobody looks at. One over it is what a label weighs."""
+for an approval that was drawn, null for all that is not reviewed. One over it is what a label weighs."""
 
 transactions = Table(
     "transactions",

@@ -10,7 +10,7 @@ from ml_project.bundle import Bundle
 from ml_project.calibration import reliability
 from ml_project.card import CARD_VERSION, Calibration, Card, Data, Figure, Part, Policy, Sample, ThresholdCurve
 from ml_project.dataset import Dataset
-from ml_project.drift_limits import DriftLimits
+from ml_project.drift import DriftLimits
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
 from ml_project.fitting import Fitted, fit_twin

@@ -7,7 +7,7 @@ from random import Random
 import numpy as np
 
 from ml_project.reasons import Explainer
-from ml_project.review_sample import drawn_for_review
+from ml_project.review import drawn_for_review
 from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Decision, Scorer, decide
 from ml_project.simulator import simulate

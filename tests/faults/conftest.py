@@ -19,7 +19,7 @@ from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from ml_project.split import split_by_time
 from stores.decisions import DecisionStore, open_engine
-from stores.mlflow_environment import quiet_mlflow
+from stores.mlflow_client import quiet_mlflow
 from stores.registry import BUNDLE_PATH, DIGEST_TAG, PRODUCTION, Registry
 from stores.releases import open_releases
 from tests.faults.clients import Acknowledged, Transactions

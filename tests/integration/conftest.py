@@ -15,7 +15,7 @@ from pipelines.promote import Promotion
 from pipelines.settings import PipelineSettings
 from pipelines.steps import run_main
 from pipelines.tracking import Run
-from stores.mlflow_environment import quiet_mlflow
+from stores.mlflow_client import quiet_mlflow
 
 
 def transactions(rows: int, seed: int) -> pd.DataFrame:

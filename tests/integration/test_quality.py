@@ -7,7 +7,7 @@ import pytest
 from pipelines.promote import Outcome
 from pipelines.settings import PipelineSettings
 from pipelines.steps import run_main
-from stores.mlflow_environment import quiet_mlflow
+from stores.mlflow_client import quiet_mlflow
 from tests.conftest import REAL_SAMPLE, missing
 
 pytestmark = pytest.mark.slow

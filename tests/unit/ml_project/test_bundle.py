@@ -82,11 +82,18 @@ def test_a_missing_folder_and_a_folder_in_place_of_a_file(bundle_folder: Path, t
 
 
 def test_other_formats_and_features_are_refused(bundle: Bundle, bundle_folder: Path):
-    rewrite(bundle_folder, format_version=2)
-    with pytest.raises(InvalidBundle, match="has format 2; this software reads 1"):
+    rewrite(bundle_folder, format_version=3)
+    with pytest.raises(InvalidBundle, match="has format 3; this software reads 2"):
         read_bundle(bundle_folder)
-    rewrite(bundle_folder, format_version=1, features=list(reversed(bundle.manifest.features)))
+    rewrite(bundle_folder, format_version=2, features=list(reversed(bundle.manifest.features)))
     with pytest.raises(InvalidBundle, match="other features"):
+        read_bundle(bundle_folder)
+
+
+def test_a_bundle_of_the_former_format_is_named_so(bundle_folder: Path):
+    rewrite(bundle_folder, format_version=1)
+    (bundle_folder / BOOSTER_FILE).rename(bundle_folder / "booster.ubj")
+    with pytest.raises(InvalidBundle, match=r"has format 1; this software reads 2.*train again"):
         read_bundle(bundle_folder)
 
 
@@ -125,7 +132,7 @@ def test_a_pickle_in_place_of_a_file_is_never_executed(bundle: Bundle, bundle_fo
     (bundle_folder / name).write_bytes(bomb)
     with pytest.raises(InvalidBundle):
         load_scorer(bundle_folder, bundle.digest)
-    forged = digest_of(bundle_folder)  # as if somebody had changed the registry's tag too
+    forged = digest_of(bundle_folder)  # as if an attacker had changed the registry's tag too
     if name == BOOSTER_FILE:
         assert load_scorer(bundle_folder, forged, threads=1).bundle.booster == bomb
     else:

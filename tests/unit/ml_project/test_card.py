@@ -1,8 +1,8 @@
 import numpy as np
 
 from ml_project.card import POINTS, ThresholdCurve
-from ml_project.curve import ranking_curve
 from ml_project.dataset import Dataset
+from ml_project.metrics import ranking_curve
 from ml_project.policies import NEVER
 
 

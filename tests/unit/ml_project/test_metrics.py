@@ -4,27 +4,113 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from ml_project.curve import RankingCurve, ranking_curve
+from ml_project.dataset import Dataset
 from ml_project.metrics import (
     Estimate,
+    Ranker,
+    RankingCurve,
     alerts_per_day_at,
     average_precision,
     calibration_error,
     cost_at,
     cost_within,
     estimate,
+    losses,
     paired_difference,
+    paired_savings,
     precision_at,
     precision_within,
+    ranking_curve,
     ranking_metrics,
     recall_at,
     recall_at_fpr,
     recall_within,
     roc_auc,
+    slices,
     threshold_metrics,
 )
+
+
+@st.composite
+def scored(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
+    """Score, label, weight, amount of rows of both classes; few distinct scores, so many ties."""
+    n = draw(st.integers(2, 60))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    score = rng.integers(0, draw(st.sampled_from([1, 4, 1000])) + 1, n) / 1000
+    label = (rng.random(n) < draw(st.sampled_from([0.1, 0.5]))).astype(np.int8)
+    label[:2] = (0, 1)
+    return score, label, rng.uniform(0.1, 5, n), rng.exponential(80, n)
+
+
+@given(scored())
+def test_every_point_equals_a_count_by_hand(rows):
+    score, label, weight, amount = rows
+    curve = ranking_curve(*rows)
+    np.testing.assert_array_equal(curve.score, np.unique(score)[::-1])
+    for k, threshold in enumerate(curve.score):
+        alert = score >= threshold
+        assert curve.caught[k] == pytest.approx(weight[alert & (label == 1)].sum())
+        assert curve.false_alerts[k] == pytest.approx(weight[alert & (label == 0)].sum())
+        assert curve.caught_amount[k] == pytest.approx((weight * amount)[alert & (label == 1)].sum())
+        assert curve.alerts[k] == pytest.approx(weight[alert].sum())
+        missed = (weight * amount)[~alert & (label == 1)].sum()
+        assert curve.cost(7.0)[k] == pytest.approx(missed + 7 * weight[alert].sum())
+    assert curve.frauds == pytest.approx(weight[label == 1].sum())
+    assert curve.legitimate == pytest.approx(weight[label == 0].sum())
+    assert curve.fraud_amount == pytest.approx((weight * amount)[label == 1].sum())
+
+
+@given(scored())
+def test_precision_recall_and_rates_equal_scikit_learn(rows):
+    score, label, weight, _ = rows
+    curve = ranking_curve(*rows)
+    precision, recall, _ = precision_recall_curve(label, score, sample_weight=weight)
+    np.testing.assert_allclose(curve.precision, precision[:-1][::-1])
+    np.testing.assert_allclose(curve.recall, recall[:-1][::-1])
+    rate, caught, _ = roc_curve(label, score, sample_weight=weight, drop_intermediate=False)
+    np.testing.assert_allclose(curve.false_positive_rate, rate[1:], atol=1e-12)
+    np.testing.assert_allclose(curve.recall, caught[1:], atol=1e-12)
+
+
+@given(scored())
+def test_counts_never_fall_and_end_at_the_totals_exactly(rows):
+    curve = ranking_curve(*rows)
+    for counts in (curve.caught, curve.false_alerts, curve.alerts):
+        assert (np.diff(counts) >= 0).all()
+    assert curve.recall[-1] == 1.0
+    assert curve.false_positive_rate[-1] == 1.0
+
+
+@given(scored(), st.integers(0, 2**32 - 1))
+def test_weight_zero_drops_a_row_and_two_repeats_it(rows, seed: int):
+    score, label, _, amount = rows
+    times = np.random.default_rng(seed).integers(0, 3, len(score))
+    times[:2] = 1
+    weighted = Ranker(score, label, amount).curve(times.astype(float))
+    repeated = ranking_curve(score.repeat(times), label.repeat(times), np.ones(times.sum()), amount.repeat(times))
+    # a score whose rows all weigh nothing may stand in the curve, with the counts of the point above it
+    at = [weighted.at(score) for score in repeated.score]
+    np.testing.assert_array_equal(weighted.caught[at], repeated.caught)
+    np.testing.assert_array_equal(weighted.false_alerts[at], repeated.false_alerts)
+    np.testing.assert_allclose(weighted.caught_amount[at], repeated.caught_amount)
+
+
+@given(scored(), st.floats(-0.1, 1.1))
+def test_at_finds_the_last_alerting_point(rows, threshold: float):
+    curve = ranking_curve(*rows)
+    alerting = np.flatnonzero(curve.score >= threshold)
+    assert curve.at(threshold) == (alerting[-1] if len(alerting) else -1)
+
+
+def test_order_of_the_rows_does_not_matter():
+    rng = np.random.default_rng(0)
+    rows = (rng.integers(0, 5, 50) / 5, (rng.random(50) < 0.3).astype(np.int8), np.ones(50), np.ones(50))
+    order = rng.permutation(50)
+    first, second = ranking_curve(*rows), ranking_curve(*(values[order] for values in rows))
+    for name in RankingCurve.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
 
 class Rows(NamedTuple):
@@ -46,17 +132,17 @@ def drawn(n: int, seed: int, distinct: int = 1000, rate: float = 0.2) -> Rows:
     return Rows(label, rng.uniform(0.5, 4, n), rng.exponential(80, n), score)
 
 
-rows = st.builds(drawn, st.integers(2, 80), st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 10, 10**6]))
+drawn_rows = st.builds(drawn, st.integers(2, 80), st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 10, 10**6]))
 
 
-@given(rows)
+@given(drawn_rows)
 def test_average_precision_and_auc_equal_scikit_learn(data: Rows):
     expected = average_precision_score(data.label, data.score, sample_weight=data.weight)
     assert average_precision(data.curve) == pytest.approx(expected)
     assert roc_auc(data.curve) == pytest.approx(roc_auc_score(data.label, data.score, sample_weight=data.weight))
 
 
-@given(rows, st.floats(0, 1))
+@given(drawn_rows, st.floats(0, 1))
 def test_recall_at_fpr_is_the_best_within_the_limit(data: Rows, limit: float):
     legitimate, fraud = (data.weight * (data.label == value) for value in (0, 1))
     best = 0.0
@@ -67,7 +153,7 @@ def test_recall_at_fpr_is_the_best_within_the_limit(data: Rows, limit: float):
     assert recall_at_fpr(limit)(data.curve) == pytest.approx(best)
 
 
-@given(rows, st.floats(0, 1.1))
+@given(drawn_rows, st.floats(0, 1.1))
 def test_figures_of_a_threshold_equal_a_count_by_hand(data: Rows, threshold: float):
     alert, fraud = data.score >= threshold, data.label == 1
     caught, alerts = data.weight[alert & fraud].sum(), data.weight[alert].sum()
@@ -203,3 +289,74 @@ def test_more_confidence_makes_a_wider_interval():
     (plain,) = paired_difference(data, data.score, other).values()
     (sure,) = paired_difference(data, data.score, other, confidence=0.99).values()
     assert sure.low < plain.low < plain.high < sure.high
+
+
+def rows(amounts: list[float], labels: list[int], weights: list[float] | None = None) -> Dataset:
+    raw = np.zeros((len(amounts), 30))
+    raw[:, -1] = amounts
+    weight = np.ones(len(amounts)) if weights is None else np.array(weights)
+    return Dataset(raw, np.array(labels, dtype=np.int8), weight, np.arange(len(amounts), dtype=float))
+
+
+def test_a_review_costs_its_price_and_a_missed_fraud_its_amount() -> None:
+    data = rows([10, 20, 30, 40], [0, 0, 1, 1])
+    found = losses(data, np.array([0.1, 0.5, 0.4, 0.9]), 0.5, review_cost=5.0)
+    np.testing.assert_array_equal(found, [0, 5, 30, 5])
+
+
+def test_savings_are_a_share_of_all_fraud_by_weight() -> None:
+    data = rows([10, 100, 300], [0, 1, 1], [50, 1, 2])
+    champion = losses(data, np.array([0.0, 0.9, 0.0]), 0.5, 5.0)
+    challenger = losses(data, np.array([0.0, 0.9, 0.9]), 0.5, 5.0)
+    gain = paired_savings(data, challenger, champion, replicates=200)
+    assert gain.value == pytest.approx(2 * (300 - 5) / (100 + 2 * 300))
+    assert gain.low >= 0
+    assert paired_savings(data, champion, challenger, replicates=200).value == pytest.approx(-gain.value)
+
+
+def test_equal_decisions_differ_by_nothing() -> None:
+    data = rows([10, 100, 300], [0, 1, 1])
+    lost = losses(data, np.array([0.0, 0.9, 0.0]), 0.5, 5.0)
+    gain = paired_savings(data, lost, lost, replicates=200)
+    assert (gain.value, gain.low, gain.high, gain.detectable) == (0, 0, 0, 0)
+
+
+def test_a_difference_of_the_detectable_size_is_seen_four_times_in_five() -> None:
+    rng = np.random.default_rng(5)
+    data = rows([1.0] * 150, [1] * 149 + [0])
+    noise = rng.normal(0, 1, (120, 150)) * (data.label == 1)
+    size = float(np.mean([paired_savings(data, -n, 0 * n, replicates=200).detectable for n in noise[:20]]))
+    found = [paired_savings(data, -(n + size * data.label), 0 * n, replicates=200, seed=k) for k, n in enumerate(noise)]
+    assert 0.68 < np.mean([gain.low > 0 for gain in found]) < 0.92
+
+
+def test_the_interval_is_that_of_drawing_every_row() -> None:
+    rng = np.random.default_rng(2)
+    label = rng.random(2_000) < 0.05
+    data = rows(rng.lognormal(4, 1, 2_000).tolist(), label.astype(int).tolist(), rng.uniform(1, 3, 2_000).tolist())
+    first, second = (losses(data, 0.5 * label + rng.normal(0, 0.3, 2_000), 0.5, 5.0) for _ in range(2))
+    found = paired_savings(data, first, second, replicates=4_000)
+    strata = [np.flatnonzero(data.label == value) for value in (0, 1)]
+    draws = []
+    for _ in range(4_000):
+        drawn = np.concatenate([stratum[rng.integers(0, len(stratum), len(stratum))] for stratum in strata])
+        weight = data.weight[drawn]
+        stake = weight @ (data.amount[drawn] * data.label[drawn])
+        draws.append(weight @ (second[drawn] - first[drawn]) / stake)
+    assert [found.low, found.high] == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.03)
+
+
+def test_every_row_is_in_one_band_of_each_kind() -> None:
+    raw = np.zeros((5, 30))
+    raw[:, 0] = [0, 6 * 3600, 18 * 3600 - 1, 86_400 + 3600, 86_400 * 2 - 1]
+    raw[:, -1] = [0, 9.99, 10, 100, 1e6]
+    data = Dataset(raw, np.zeros(5, dtype=np.int8), np.ones(5), np.arange(5.0))
+    found = {name: rows.tolist() for name, rows in slices(data, (10, 100), (6, 18)).items()}
+    assert found == {
+        "amount 0 to 10": [0, 1],
+        "amount 10 to 100": [2],
+        "amount from 100": [3, 4],
+        "hour 0 to 6": [0, 3],
+        "hour 6 to 18": [1, 2],
+        "hour 18 to 24": [4],
+    }

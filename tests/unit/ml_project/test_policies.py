@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_project.curve import RankingCurve, ranking_curve
 from ml_project.errors import InvalidInput
+from ml_project.metrics import RankingCurve, ranking_curve
 from ml_project.policies import NEVER, POLICIES, PolicySettings, choose_thresholds
 
 SETTINGS = PolicySettings(review_cost=5.0, alerts_per_day=6.0, fpr=0.1, decline_precision=0.8)

@@ -123,7 +123,7 @@ def test_a_bundle_without_its_blend_is_refused(bundle: Bundle):
 def booster_of(features: np.ndarray) -> bytes:
     labels = (features[:, 3] > 0).astype(int)
     parameters = {"objective": "binary:logistic", "max_depth": 2}
-    return bytes(xgboost.train(parameters, xgboost.DMatrix(features, labels), 3).save_raw("ubj"))
+    return bytes(xgboost.train(parameters, xgboost.DMatrix(features, labels), 3).save_raw("json"))
 
 
 def test_another_models_booster_is_refused(bundle: Bundle, features: np.ndarray):

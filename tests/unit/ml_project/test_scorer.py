@@ -12,7 +12,16 @@ from ml_project.errors import InvalidBundle
 from ml_project.fitting import Fitted
 from ml_project.policies import NEVER, Thresholds
 from ml_project.schema import OUTPUTS
-from ml_project.scorer import BATCH_ROWS, Decision, Scorer, decide, golden_rows, load_scorer
+from ml_project.scorer import (
+    BATCH_ROWS,
+    DECISIONS,
+    Decision,
+    Scorer,
+    decide,
+    decide_all,
+    golden_rows,
+    load_scorer,
+)
 from ml_project.split import TimeSplit
 
 
@@ -130,6 +139,17 @@ def test_decisions_that_are_never_taken(hybrid: float):
     assert decide(hybrid, Thresholds(NEVER, NEVER)) is Decision.APPROVE
     assert decide(hybrid, Thresholds(0.0, NEVER)) is Decision.REVIEW
     assert decide(hybrid, Thresholds(0.0, 0.0)) is Decision.DECLINE
+
+
+@pytest.mark.parametrize("thresholds", [(0.3, 0.7), (0.7, 0.3), (0.0, NEVER), (NEVER, NEVER), (0.5, 0.5)])
+def test_many_decisions_are_those_of_each(thresholds: tuple[float, float]):
+    limits = Thresholds(*thresholds)
+    hybrid = np.array([0.0, np.nextafter(0.3, 0), 0.3, 0.5, 0.7, np.nextafter(0.7, 1), 1.0, np.nan])
+    decisions = decide_all(hybrid, limits)
+    assert decisions.dtype == np.int8
+    assert [DECISIONS[place] for place in decisions] == [decide(score, limits) for score in hybrid.tolist()]
+    assert DECISIONS == (Decision.APPROVE, Decision.REVIEW, Decision.DECLINE)
+    assert decide_all(np.empty(0), limits).tolist() == []
 
 
 @pytest.mark.parametrize("graph", [b"", b"not a graph", b"\x00" * 1000])

@@ -1,5 +1,6 @@
 """Contributions beside XGBoost's own, and beside the definition of Shapley values."""
 
+import json
 from contextlib import suppress
 from itertools import combinations
 from math import factorial
@@ -11,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_project.errors import InvalidBundle
-from ml_project.tree_paths import TreePaths, read_paths
-from ml_project.tree_shap import TreeShap
+from ml_project.fitting import Fitted
+from ml_project.tree_shap import TreePaths, TreeShap, read_paths
 
 FEATURES = 5
 
@@ -26,7 +27,7 @@ def fitted(depth: int, rounds: int, seed: int = 0, **parameters: object) -> xgbo
 
 
 def shap(booster: xgboost.Booster) -> TreeShap:
-    return TreeShap(read_paths(bytes(booster.save_raw("ubj"))))
+    return TreeShap(read_paths(bytes(booster.save_raw("json"))))
 
 
 @given(
@@ -84,7 +85,7 @@ def test_contributions_are_shapley_values_by_definition():
 
 def test_a_value_on_a_split_goes_right():
     booster = fitted(3, 2)
-    split = read_paths(bytes(booster.save_raw("ubj"))).low
+    split = read_paths(bytes(booster.save_raw("json"))).low
     rows = np.tile(split[np.isfinite(split)][:1], (1, FEATURES)).astype(np.float32)
     margin = booster.predict(xgboost.DMatrix(rows), output_margin=True)
     assert shap(booster).contributions(rows).sum() == pytest.approx(float(margin[0]), abs=1e-5)
@@ -100,7 +101,7 @@ def test_a_booster_without_splits_gives_its_base():
 @pytest.mark.parametrize("objective", ["reg:squarederror", "binary:hinge"])
 def test_another_objective_is_refused(objective: str):
     with pytest.raises(InvalidBundle, match=objective):
-        read_paths(bytes(fitted(1, 1, objective=objective).save_raw("ubj")))
+        read_paths(bytes(fitted(1, 1, objective=objective).save_raw("json")))
 
 
 @pytest.mark.parametrize(
@@ -112,18 +113,70 @@ def test_another_objective_is_refused(objective: str):
     ],
 )
 def test_a_booster_that_lacks_a_part_is_refused(old: bytes, new: bytes):
-    content = bytes(fitted(2, 1).save_raw("ubj"))
+    content = bytes(fitted(2, 1).save_raw("json"))
     with pytest.raises(InvalidBundle, match="cannot be read"):
         read_paths(content.replace(old, new))
 
 
 def test_a_tree_that_leads_back_to_itself_is_refused():
-    content = bytes(fitted(1, 1).save_raw("ubj"))
-    head = b"left_children[$l#L\x00\x00\x00\x00\x00\x00\x00\x03"
-    at = content.index(head) + len(head)
-    looped = content[:at] + (0).to_bytes(4, "big") + content[at + 4 :]
+    model = json.loads(fitted(1, 1).save_raw("json"))
+    (tree,) = model["learner"]["gradient_booster"]["model"]["trees"]
+    tree["left_children"][0] = 0
     with pytest.raises(InvalidBundle, match="no tree"):
-        read_paths(looped)
+        read_paths(json.dumps(model).encode())
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("left_children", 1.5),
+        ("right_children", None),
+        ("split_indices", "0"),
+        ("split_indices", 10**30),
+        ("split_conditions", "0.5"),
+        ("split_conditions", 1e300),
+        ("sum_hessian", float("nan")),
+        ("sum_hessian", [1.0]),
+    ],
+)
+def test_a_column_of_another_kind_is_refused(column: str, value: object):
+    model = json.loads(fitted(1, 1).save_raw("json"))
+    (tree,) = model["learner"]["gradient_booster"]["model"]["trees"]
+    tree[column][0] = value
+    with pytest.raises(InvalidBundle, match="cannot be read"):
+        read_paths(json.dumps(model).encode())
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff", b"{L", b"[" * 100_000, b'{"learner": {}}'])
+def test_what_is_no_booster_is_refused(content: bytes):
+    with pytest.raises(InvalidBundle, match="cannot be read"):
+        read_paths(content)
+
+
+def binary_columns(booster: xgboost.Booster, name: str) -> np.ndarray:
+    """A column of all trees, as XGBoost's binary form (UBJSON) holds it: marked arrays of big-endian float32."""
+    content, head, found = bytes(booster.save_raw("ubj")), name.encode() + b"[$d#L", []
+    at = content.find(head)
+    while at >= 0:
+        start = at + len(head) + 8
+        count = int.from_bytes(content[start - 8 : start], "big")
+        found.append(np.frombuffer(content, ">f4", count, start))
+        at = content.find(head, start)
+    return np.concatenate(found).astype(np.float32)
+
+
+def test_json_holds_every_number_to_the_bit(twin: Fitted):
+    for booster in (twin.ensemble.booster, fitted(30, 6)):
+        content = bytes(booster.save_raw("json"))
+        trees = json.loads(content)["learner"]["gradient_booster"]["model"]["trees"]
+        for name in ("split_conditions", "sum_hessian"):
+            read = np.array([value for tree in trees for value in tree[name]]).astype(np.float32)
+            np.testing.assert_array_equal(read.view(np.uint32), binary_columns(booster, name).view(np.uint32))
+        again = xgboost.Booster()
+        again.load_model(bytearray(content))
+        assert again.save_raw("ubj") == booster.save_raw("ubj")
+        leaves = {value for tree in trees for value in np.float32(tree["split_conditions"]).tolist()}
+        assert leaves.issuperset(read_paths(content).leaf.tolist())
 
 
 @given(st.data())
@@ -136,4 +189,4 @@ def test_a_spoilt_booster_is_read_or_refused(data: st.DataObject):
         TreeShap(read_paths(bytes(content)))
 
 
-SMALL = bytes(fitted(2, 1).save_raw("ubj"))
+SMALL = bytes(fitted(2, 1).save_raw("json"))

@@ -12,7 +12,7 @@ import pytest
 from ml_project.dataset import Dataset
 from ml_project.ensemble import AGEING_FEATURES, EnsembleSettings
 from ml_project.errors import Unavailable
-from ml_project.folds import PreparedFold
+from ml_project.fitting import PreparedFold
 from ml_project.simulator import simulate
 from ml_project.split import forward_folds
 from pipelines import tuning

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stores.promotions import promotion_of
+from stores.released import promotion_of
 from stores.releases import Release
 
 KEY = "a-key-for-the-schema-tests-of-40-letters"

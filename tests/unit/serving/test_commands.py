@@ -10,9 +10,10 @@ import pytest
 from pyarrow import parquet
 
 from serving.__main__ import main
-from stores.decisions import DecisionStore, Keys, migrate, open_engine
-from stores.objects.s3 import S3Objects
+from stores.decisions import DecisionStore, Keys, open_engine
+from stores.decisions import database as migrate
 from stores.releases import open_releases
+from stores.s3 import S3Objects
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from ml_project.schema import RAW_FEATURES
 from serving.app import create_app
 from serving.listener import listen
 from serving.settings import GatewaySettings
-from stores.decisions import DecisionStore, migrate, open_engine
+from stores.decisions import DecisionStore, open_engine
+from stores.decisions import database as migrate
 from stores.releases import open_releases
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"

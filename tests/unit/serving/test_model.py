@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from ml_project.card import Card
 from serving.examples import MODEL
-from stores.promotions import Promoted, Promotions
+from stores.released import Promoted, Promotions
 
 
 def wait_for_card(gateway) -> None:

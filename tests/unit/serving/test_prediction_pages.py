@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml_project.review_sample import drawn_for_review
+from ml_project.review import drawn_for_review
 from ml_project.schema import RAW_FEATURES
 
 

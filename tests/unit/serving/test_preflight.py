@@ -13,7 +13,8 @@ from sqlalchemy import text
 from ml_project.errors import FraudError
 from serving.preflight import prepared_store
 from serving.settings import GatewaySettings
-from stores.decisions import migrate, open_engine
+from stores.decisions import database as migrate
+from stores.decisions import open_engine
 from tests.unit.serving.processes import ROOT, environment, free_port
 
 

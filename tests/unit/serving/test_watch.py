@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from ml_project.drift_limits import DriftLimits
+from ml_project.drift import DriftLimits
 from ml_project.schema import RAW_FEATURES
 from serving.watching import watch
 

@@ -9,7 +9,7 @@ import pytest
 from ml_project.errors import InvalidBundle, Unavailable
 from serving.live_model import ModelSlot
 from serving.watcher import Watcher
-from stores.gated import Gated
+from stores.released import Gated
 from stores.releases import Release
 
 

@@ -3,7 +3,9 @@
 import json
 from datetime import UTC, datetime
 
-from stores.moves import Ending, Entry, Kind, Move, Record, rolled_back
+import pytest
+
+from stores.moves import Ending, Entry, Kind, Move, Record, followed, rolled_back
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -113,3 +115,22 @@ def test_a_request_waits_until_production_moves():
     challenged = move(Kind.CHALLENGE, None, 5, alias="Challenger")
     assert Record.read(params(*asked, challenged)).waiting(2) is not None
     assert Record.read(params(*asked, challenged, move(Kind.PROMOTE, 1, 3))).waiting(2) is None
+
+
+@pytest.mark.parametrize(
+    ("aliases", "tags", "version"),
+    [
+        ({}, {}, None),
+        ({"Challenger": 1}, {}, None),
+        ({"production": 4}, {}, 4),
+        ({"Production": 3, "production": 4}, {"fraud.moved.Production": "3"}, 4),
+        ({"Production": 4, "production": 3}, {"fraud.moved.Production": "4"}, 3),
+        ({"Production": 4, "production": 3}, {"fraud.moved.production": "4"}, 3),
+        ({"Production": 4, "production": 3, "PRODUCTION": 2}, {"fraud.moved.Production": "4"}, 3),
+        ({"Production": 4, "production": 4}, {"fraud.moved.Production": "4"}, 4),
+        ({"Production": 4, "production": 3}, {}, 4),
+    ],
+)
+@pytest.mark.parametrize("alias", ["Production", "production", "pRODUCTION"])
+def test_the_spelling_that_we_did_not_move_wins(aliases, tags, version, alias):
+    assert followed(aliases, tags, alias) == version

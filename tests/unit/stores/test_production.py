@@ -14,8 +14,8 @@ from serving.examples import MODEL
 from stores.history import History
 from stores.objects import LocalObjects
 from stores.production import Challenger, LiveVersion, Production
-from stores.promotions import Promotions
 from stores.registry import PRODUCTION, Registry
+from stores.released import Promotions
 from stores.releases import POINTER, Release, Releases
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

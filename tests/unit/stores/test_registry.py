@@ -7,9 +7,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from ml_project.bundle import FILES, Bundle, read_bundle
-from ml_project.errors import InvalidInput, Unavailable
-from stores.mlflow_environment import quiet_mlflow
-from stores.mlflow_errors import translated
+from ml_project.errors import InvalidBundle, InvalidInput, Unavailable
+from stores.mlflow_client import quiet_mlflow, translated
 from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, Registry
 
 
@@ -109,6 +108,20 @@ def test_download_brings_the_bundle_whole(registry: Registry, add_version, bundl
     assert read_bundle(folder, bundle.digest).files == bundle.files
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     assert [path.name for path in folder.parent.iterdir()] == ["x"]
+
+
+def test_the_bundle_of_a_version_is_checked(registry: Registry, add_version, bundle: Bundle, other_bundle: Bundle):
+    signed, forged, unsigned = (
+        add_version(bundle, bundle.digest),
+        add_version(bundle, other_bundle.digest),
+        add_version(bundle),
+    )
+    assert registry.bundle(registry.version(signed)).files == bundle.files
+    with pytest.raises(InvalidBundle, match="has the digest"):
+        registry.bundle(registry.version(forged), require_digest=False)
+    with pytest.raises(InvalidBundle, match=r"Version 3 has no digest tag. Register it with `promote`"):
+        registry.bundle(registry.version(unsigned))
+    assert registry.bundle(registry.version(unsigned), require_digest=False).files == bundle.files
 
 
 def test_a_failed_download_leaves_nothing(registry: Registry, add_version, tmp_path: Path):

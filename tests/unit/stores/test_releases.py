@@ -88,6 +88,15 @@ def test_the_newest_release_is_current_and_older_bundles_stay(
     assert read_bundle(tmp_path / "first", first.digest).files == bundle.files
 
 
+def test_the_bundle_of_a_release_is_checked(releases: Releases, bundle: Bundle):
+    release = publish(releases, bundle, 1)
+    assert releases.bundle(release).files == bundle.files
+    older = release.model_copy(update={"files": {**release.files, "booster.ubj": release.files["booster.json"]}})
+    older.files.pop("booster.json")
+    with pytest.raises(InvalidBundle, match=r"version 1 has booster.ubj, .*; this software reads booster.json"):
+        releases.bundle(older)
+
+
 class FullAfter(LocalObjects):
     """Takes some files, then no more."""
 

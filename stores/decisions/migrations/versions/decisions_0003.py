@@ -10,7 +10,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """A table of its own: no reader of decisions can take a challenger's for an answer that was given."""
+    """A separate table: no reader of decisions can take a challenger's for an answer that was given."""
     op.create_table(
         "shadow_decisions",
         sa.Column("prediction_id", sa.String(36), primary_key=True),

@@ -7,7 +7,8 @@ import pytest
 
 from pipelines.monitoring import reading
 from pipelines.monitoring.reading import UNLABELLED, Decided, read
-from stores.decisions import DecisionStore, LabelItem, migrate, open_engine
+from stores.decisions import DecisionStore, LabelItem, open_engine
+from stores.decisions import database as migrate
 from tests.kept_decisions import DAY, chunk, record
 
 END = DAY + timedelta(days=1)
@@ -69,7 +70,7 @@ def test_many_rows_are_thinned_but_alerts_and_labels_stay(
 
 
 def test_nothing_is_an_empty_set(decide: Callable[..., Decided]) -> None:
-    from stores.decisions.tables import SCHEMA
+    from stores.decisions.archive import SCHEMA
 
     nothing = Decided.of_table(SCHEMA.empty_table())
     assert (len(nothing), nothing.rows, nothing.raw.shape) == (0, 0.0, (0, 30))

@@ -10,10 +10,10 @@ from ml_project.bundle import Bundle
 from ml_project.policies import Thresholds
 from pipelines.moves.mover import Mover
 from pipelines.verify import Verification, verify
-from stores.gate_result import GATE_TAG
 from stores.history import History
 from stores.moves import Kind
 from stores.registry import Registry
+from stores.released import GATE_TAG
 from stores.releases import Releases, open_releases
 from tests.unit.stores.conftest import AddVersion, add_version, mlflow_store, model, registry
 

@@ -2,7 +2,7 @@
 
 from ml_project.card import Card
 from serving.examples import MODEL
-from stores.promotions import promotions_in
+from stores.released import promotions_in
 from stores.releases import Releases
 from tests.unit.pipelines.moves.conftest import promoted
 

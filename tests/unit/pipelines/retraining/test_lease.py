@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from ml_project.errors import LostRace, Unavailable
 from pipelines.retraining.lease import held
-from stores.decisions import DecisionStore, migrate, open_engine
+from stores.decisions import DecisionStore, open_engine
+from stores.decisions import database as migrate
 
 
 @pytest.fixture

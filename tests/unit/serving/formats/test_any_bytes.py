@@ -15,8 +15,7 @@ from pyarrow import parquet
 
 from ml_project.errors import FraudError
 from ml_project.reasons import Explainer
-from ml_project.schema import RAW_FEATURES
-from ml_project.scorable import MAX_MAGNITUDE
+from ml_project.schema import MAX_MAGNITUDE, RAW_FEATURES
 from serving.errors import FieldError
 from serving.formats.arrow import read_arrow
 from serving.formats.csv import read_csv

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ml_project.errors import Unavailable
-from stores.decisions import DecisionRecord, DecisionStore, GroupWriter, Spool, migrate, open_engine
+from stores.decisions import DecisionRecord, DecisionStore, GroupWriter, Spool, open_engine
+from stores.decisions import database as migrate
 
 
 def record(caller: int, number: int, run: str) -> DecisionRecord:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from stores.decisions import DecisionStore, Spool, migrate, open_engine
+from stores.decisions import DecisionStore, Spool, open_engine
+from stores.decisions import database as migrate
 
 GATEWAY = Path(__file__).with_name("gateway_process.py")
 ROOT = Path(__file__).resolve().parents[4]

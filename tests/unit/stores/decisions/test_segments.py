@@ -8,7 +8,7 @@ from sqlalchemy import Engine, update
 from ml_project.errors import InvalidInput
 from stores.decisions import Chunk, Conflict, DamagedSegment, DecisionRecord, DecisionStore, PageFilter, Stored
 from stores.decisions.schema import segments
-from stores.decisions.segment_ids import locate, new_segment_id, segment_prediction_ids
+from stores.decisions.segments import locate, new_segment_id, segment_prediction_ids
 
 MakeChunk = Callable[..., Chunk]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ml_project.errors import Unavailable
 from stores.decisions import Chunk, DecisionRecord, DecisionStore, Replayed, Spool, SpoolFull
-from stores.decisions.spool_format import decode, encode
+from stores.decisions.spool import decode, encode
 
 Make = Callable[..., DecisionRecord]
 
@@ -179,7 +179,7 @@ def test_a_folder_that_cannot_be_written(make_record: Make, tmp_path: Path) -> N
 def test_a_live_process_keeps_its_file(make_record: Make, sqlite_store: DecisionStore, tmp_path: Path) -> None:
     """Another one's file is replayed when it has died, not before."""
     code = (
-        "import sys, pathlib; from stores.decisions import Spool; from stores.decisions.spool_format import decode\n"
+        "import sys, pathlib; from stores.decisions import Spool; from stores.decisions.spool import decode\n"
         "spool = Spool(pathlib.Path(sys.argv[1])); spool.append([decode(bytes.fromhex(sys.argv[2]))])\n"
         "sys.stdout.write('ready\\n'); sys.stdout.flush(); sys.stdin.read()"
     )

@@ -1,0 +1,278 @@
+"""Finding decisions again, whether they were kept singly or in a segment, and listing them page by page.
+
+Pages go by keyset: page 1,000 costs what page 1 costs, and rows that arrive meanwhile shift nothing.
+"""
+
+import base64
+import binascii
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final, Literal
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    String,
+    bindparam,
+    exists,
+    func,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from ml_project.errors import InvalidInput
+from stores.decisions.records import DecisionRecord, Found, Label, pack_inputs, unpack_inputs
+from stores.decisions.schema import labels, predictions, segments, transactions
+from stores.decisions.segments import locate, read_content, record_at
+
+_FIELDS: Final = tuple(field.name for field in fields(DecisionRecord))
+_MARKS: Final[dict[str, Any]] = {"spooled": False, "segment_id": None, "duplicate_of": None, "conflicts_with": None}
+
+SHARED: Final = (
+    "received_at",
+    "alert_threshold",
+    "decline_threshold",
+    "model_version",
+    "bundle_digest",
+    "latency_ms",
+    "request_id",
+    "key_name",
+)
+"""Fields that a segment has once for all its rows."""
+
+LISTED: Final = "listed"
+
+
+def to_row(record: DecisionRecord, **marks: Any) -> dict[str, Any]:
+    """A row of the table predictions."""
+    row = {name: getattr(record, name) for name in _FIELDS}
+    row["inputs"] = pack_inputs(record.inputs)
+    return row | _MARKS | marks
+
+
+def to_record(row: Mapping[Any, Any]) -> DecisionRecord:
+    """The record of a row of the table predictions."""
+    return DecisionRecord(**{name: row[name] for name in _FIELDS} | {"inputs": unpack_inputs(row["inputs"])})
+
+
+def to_found(row: Mapping[Any, Any], label: Label | None) -> Found:
+    """The same with all that is known about it."""
+    return Found(to_record(row), label, **{name: row[name] for name in _MARKS})
+
+
+def to_label(row: Mapping[Any, Any]) -> Label:
+    """A row of the table labels."""
+    return Label(row["prediction_id"], row["label"], row["labelled_at"], row["reviewer"], row["source"])
+
+
+def one_of(connection: Connection, column: ColumnElement[Any], values: Sequence[str]) -> ColumnElement[bool]:
+    """``column IN values`` with one parameter for all of them: no limit on their number, one cached statement."""
+    dialect = connection.dialect.name
+    return _among(dialect, column, bindparam(None, listed(dialect, values), _type(dialect)))
+
+
+def among(dialect: str, column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """The same for a statement that is built once: its parameter `LISTED` takes what `listed` makes of the values."""
+    return _among(dialect, column, bindparam(LISTED, type_=_type(dialect)))
+
+
+def listed(dialect: str, values: Sequence[str]) -> str | list[str]:
+    """Values as one parameter."""
+    return json.dumps(values) if dialect == "sqlite" else list(values)
+
+
+def _among(dialect: str, column: ColumnElement[Any], values: BindParameter[Any]) -> ColumnElement[bool]:
+    if dialect == "sqlite":
+        return column.in_(select(func.json_each(values).table_valued("value").c.value))
+    # Not "= ANY(values)", which PostgreSQL may compare one by one with every row: seconds for 10,000 values.
+    return column.in_(select(func.unnest(values)))
+
+
+def _type(dialect: str) -> Any:
+    return String() if dialect == "sqlite" else ARRAY(String)
+
+
+_SEGMENT: Final = select(segments)
+
+
+def find_all(connection: Connection, prediction_ids: Sequence[str]) -> dict[str, Found]:
+    """What is known about each of some predictions; unknown ids are left out."""
+    newest = newest_labels(connection, prediction_ids)
+    chosen = select(predictions).where(one_of(connection, predictions.c.prediction_id, prediction_ids))
+    found = {
+        row.prediction_id: to_found(row._mapping, newest.get(row.prediction_id)) for row in connection.execute(chosen)
+    }
+    elsewhere: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for prediction_id in prediction_ids:
+        place = None if prediction_id in found else locate(prediction_id)
+        if place is not None:
+            elsewhere[place[0]].append((prediction_id, place[1]))
+    for segment_id, places in elsewhere.items():
+        segment = connection.execute(_SEGMENT.where(segments.c.segment_id == segment_id)).one_or_none()
+        if segment is not None:
+            inside = [(prediction_id, row) for prediction_id, row in places if row < segment.rows]
+            found |= _in_segment(segment, inside, newest)
+    return found
+
+
+def find_records(connection: Connection, prediction_ids: Sequence[str]) -> dict[str, DecisionRecord]:
+    """Records alone, by one statement where all were kept singly."""
+    chosen = select(predictions).where(one_of(connection, predictions.c.prediction_id, prediction_ids))
+    records = {row.prediction_id: to_record(row._mapping) for row in connection.execute(chosen)}
+    bulk = [prediction_id for prediction_id in prediction_ids if prediction_id not in records]
+    return records | {name: found.record for name, found in find_all(connection, bulk).items()} if bulk else records
+
+
+def first_predictions(connection: Connection, transaction_ids: Sequence[str]) -> dict[str, tuple[str, bytes]]:
+    """Of each transaction_id that is taken, its first prediction's id and payload digest."""
+    if not transaction_ids:
+        return {}
+    dialect = connection.dialect.name
+    rows = connection.execute(_firsts(dialect), {LISTED: listed(dialect, transaction_ids)})
+    return {name: (first, digest) for name, first, digest in rows}
+
+
+def existing(connection: Connection, prediction_ids: Sequence[str]) -> set[str]:
+    """Those ids that the table predictions or a segment holds; segments are not opened."""
+    chosen = select(predictions.c.prediction_id).where(one_of(connection, predictions.c.prediction_id, prediction_ids))
+    known = set(connection.scalars(chosen))
+    places = {name: place for name in prediction_ids if name not in known and (place := locate(name)) is not None}
+    if places:
+        held = dict(_sizes(connection, {segment_id for segment_id, _row in places.values()}))
+        known |= {name for name, (segment_id, row) in places.items() if row < held.get(segment_id, 0)}
+    return known
+
+
+def newest_labels(connection: Connection, prediction_ids: Sequence[str]) -> dict[str, Label]:
+    """The newest label of each of some predictions, where there is one."""
+    chosen = select(labels).where(one_of(connection, labels.c.prediction_id, prediction_ids))
+    rows = connection.execute(chosen.order_by(labels.c.label_id))
+    return {row.prediction_id: to_label(row._mapping) for row in rows}
+
+
+def labels_of(connection: Connection, prediction_id: str) -> list[Label]:
+    """All labels of a prediction, the oldest first."""
+    chosen = select(labels).where(labels.c.prediction_id == prediction_id).order_by(labels.c.label_id)
+    return [to_label(row._mapping) for row in connection.execute(chosen)]
+
+
+def _sizes(connection: Connection, segment_ids: Iterable[str]) -> list[tuple[str, int]]:
+    chosen = select(segments.c.segment_id, segments.c.rows)
+    rows = connection.execute(chosen.where(one_of(connection, segments.c.segment_id, sorted(segment_ids))))
+    return [(segment_id, count) for segment_id, count in rows]
+
+
+def _in_segment(segment: Row[Any], places: list[tuple[str, int]], newest: dict[str, Label]) -> dict[str, Found]:
+    table = read_content(segment.segment_id, segment.content, segment.sha256)
+    shared = {name: segment._mapping[name] for name in SHARED}
+    found = {}
+    for prediction_id, row in places:
+        duplicate_of, conflicts_with = (segment.marks or {}).get(str(row), (None, None))
+        found[prediction_id] = Found(
+            record_at(segment.segment_id, row, shared, table),
+            newest.get(prediction_id),
+            segment.segment_id,
+            segment.spooled,
+            duplicate_of,
+            conflicts_with,
+        )
+    return found
+
+
+@cache
+def _firsts(dialect: str) -> Select[Any]:
+    """Built once: every single prediction with a transaction_id asks it."""
+    return select(transactions).where(among(dialect, transactions.c.transaction_id))
+
+
+MAX_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFilter:
+    """Which decisions, and in which order; None does not filter. Ranges hold their lower end and not their upper."""
+
+    order: Literal["newest", "riskiest"] = "newest"
+    decision: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    score_from: float | None = None
+    score_below: float | None = None
+    labelled: bool | None = None
+    for_review: bool | None = None
+    model_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Decisions, and where the next page begins; None on the last one."""
+
+    items: list[Found]
+    after: str | None
+
+
+def page(connection: Connection, wanted: PageFilter, after: str | None = None, limit: int = 100) -> Page:
+    """One page. Of bulk segments it has what goes to review: the alerts and a sample; duplicates are left out.
+
+    Raises
+    ------
+    InvalidInput
+        When ``after`` was not given by an earlier page of the same order, or ``limit`` is not 1 to 1000.
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidInput(f"limit is {limit}.", f"Ask for 1 to {MAX_PAGE}.")
+    sorted_by = predictions.c.received_at if wanted.order == "newest" else predictions.c.hybrid_score
+    query = select(predictions).where(*_conditions(wanted), predictions.c.duplicate_of.is_(None))
+    if after is not None:
+        query = query.where(tuple_(sorted_by, predictions.c.prediction_id) < tuple_(*_decode(after, wanted.order)))
+    query = query.order_by(sorted_by.desc(), predictions.c.prediction_id.desc()).limit(limit + 1)
+    rows = [row._mapping for row in connection.execute(query)]
+    shown = rows[:limit]
+    newest = newest_labels(connection, [row["prediction_id"] for row in shown])
+    items = [to_found(row, newest.get(row["prediction_id"])) for row in shown]
+    return Page(items, _encode(items[-1], wanted.order) if len(rows) > limit else None)
+
+
+def _conditions(wanted: PageFilter) -> Iterator[ColumnElement[bool]]:
+    columns = predictions.c
+    if wanted.decision is not None:
+        yield columns.decision == wanted.decision
+    if wanted.since is not None:
+        yield columns.received_at >= wanted.since
+    if wanted.until is not None:
+        yield columns.received_at < wanted.until
+    if wanted.score_from is not None:
+        yield columns.hybrid_score >= wanted.score_from
+    if wanted.score_below is not None:
+        yield columns.hybrid_score < wanted.score_below
+    if wanted.model_version is not None:
+        yield columns.model_version == wanted.model_version
+    if wanted.for_review is not None:
+        yield columns.review_rate.is_not(None) if wanted.for_review else columns.review_rate.is_(None)
+    if wanted.labelled is not None:
+        labelled = exists().where(labels.c.prediction_id == columns.prediction_id)
+        yield labelled if wanted.labelled else ~labelled
+
+
+def _encode(last: Found, order: str) -> str:
+    record = last.record
+    value = record.received_at.astimezone(UTC).isoformat() if order == "newest" else record.hybrid_score
+    return base64.urlsafe_b64encode(json.dumps([order, value, record.prediction_id]).encode()).decode().rstrip("=")
+
+
+def _decode(after: str, order: str) -> tuple[datetime | float, str]:
+    try:
+        name, value, prediction_id = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
+        if name != order or not isinstance(prediction_id, str) or "\0" in prediction_id:
+            raise ValueError(name)
+        return datetime.fromisoformat(value).astimezone(UTC) if order == "newest" else float(value), prediction_id
+    except (ValueError, TypeError, binascii.Error, OverflowError):
+        raise InvalidInput("The cursor is not one of this order's.", "Start again without it.") from None

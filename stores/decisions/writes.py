@@ -1,0 +1,329 @@
+"""Adding decisions and labels: what a transaction_id seen before means, live and when a spool is replayed.
+
+Labels are never overwritten; the newest counts.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Final, Literal
+
+from sqlalchemy import Connection, Dialect, Table, insert, select
+
+from ml_project.errors import InvalidInput
+from stores.decisions.reads import existing, find_records, first_predictions, one_of, to_row
+from stores.decisions.records import Conflict, DecisionRecord, Stored
+from stores.decisions.schema import labels, predictions, segments, transactions
+from stores.decisions.segments import Chunk, checksum
+
+_Row = Mapping[str, Any]
+
+
+class QuickInsert:
+    """Inserts rows that give every column of a table.
+
+    Parameters
+    ----------
+    table : Table
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._prepared = cache(self._prepare)
+
+    def __call__(self, connection: Connection, rows: Sequence[_Row]) -> None:
+        """Insert rows, column names to values; nothing happens without any."""
+        if rows:
+            statement, parameters = self._prepared(connection.dialect)
+            connection.exec_driver_sql(statement, [parameters(row) for row in rows])
+
+    def _prepare(self, dialect: Dialect) -> tuple[str, Callable[[_Row], Any]]:
+        compiled = insert(self._table).compile(dialect=dialect)
+        names = [column.name for column in self._table.columns]
+        types = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in self._table.columns]
+        bound = list(zip(names, types, strict=True))
+        if compiled.positional:
+
+            def parameters(row: _Row) -> Any:
+                return tuple(row[name] if process is None else process(row[name]) for name, process in bound)
+        else:
+
+            def parameters(row: _Row) -> Any:
+                return {name: row[name] if process is None else process(row[name]) for name, process in bound}
+
+        return str(compiled), parameters
+
+
+_add_predictions = QuickInsert(predictions)
+_add_transactions = QuickInsert(transactions)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of spooled rows.
+
+    Attributes
+    ----------
+    added : int
+        New in the store, those marked below included.
+    skipped : int
+        Already there: a commit had succeeded and its acknowledgement was lost.
+    duplicates, conflicts : int
+        Kept and marked, because the transaction_id was taken by the same or by another payload.
+    """
+
+    added: int = 0
+    skipped: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+
+    def __add__(self, other: "Replayed") -> "Replayed":
+        return Replayed(
+            self.added + other.added,
+            self.skipped + other.skipped,
+            self.duplicates + other.duplicates,
+            self.conflicts + other.conflicts,
+        )
+
+
+def add(connection: Connection, records: Sequence[DecisionRecord]) -> list[Stored | Conflict]:
+    """Insert the new ones; answer repeated transaction_ids with their first record, and refuse other payloads."""
+    firsts = first_predictions(connection, [r.transaction_id for r in records if r.transaction_id is not None])
+    new = {record.prediction_id: record for record in records}
+    taken: list[dict[str, Any]] = []
+    outcome: dict[str, str | Conflict] = {}
+    for record in records:
+        if record.transaction_id is None:
+            continue
+        first = firsts.get(record.transaction_id)
+        if first is None:
+            firsts[record.transaction_id] = record.prediction_id, record.payload_digest
+            taken.append(_taken(record))
+        elif first[0] != record.prediction_id:
+            del new[record.prediction_id]
+            same = first[1] == record.payload_digest
+            outcome[record.prediction_id] = first[0] if same else conflict(record, first[0])
+    _add_predictions(connection, [to_row(record) for record in new.values()])
+    _add_transactions(connection, taken)
+    repeated = sorted({first for first in outcome.values() if isinstance(first, str)})
+    answers = find_records(connection, repeated) if repeated else {}
+    return [_answer(record, outcome.get(record.prediction_id), answers) for record in records]
+
+
+def replay(connection: Connection, records: Sequence[DecisionRecord]) -> Replayed:
+    """Insert records that were acknowledged already: every one is kept, whatever its transaction_id."""
+    known = existing(connection, [record.prediction_id for record in records])
+    new = {record.prediction_id: record for record in records if record.prediction_id not in known}
+    firsts = first_predictions(connection, [r.transaction_id for r in new.values() if r.transaction_id is not None])
+    rows, taken, duplicates, conflicts = [], [], 0, 0
+    for record in new.values():
+        marks: dict[str, str] = {}
+        if record.transaction_id is not None:
+            first = firsts.setdefault(record.transaction_id, (record.prediction_id, record.payload_digest))
+            if first[0] == record.prediction_id:
+                taken.append(_taken(record))
+            elif first[1] == record.payload_digest:
+                marks, duplicates = {"duplicate_of": first[0]}, duplicates + 1
+            else:
+                marks, conflicts = {"conflicts_with": first[0]}, conflicts + 1
+        rows.append(to_row(record, spooled=True, **marks))
+    _add_predictions(connection, rows)
+    _add_transactions(connection, taken)
+    return Replayed(len(rows), len(records) - len(rows), duplicates, conflicts)
+
+
+def conflict(record: DecisionRecord, first: str) -> Conflict:
+    """The error of a transaction_id that was used with another payload."""
+    return Conflict(
+        f"The transaction_id {record.transaction_id!r} was already used with other values, for prediction {first}.",
+        "Send the same values for the same transaction, or another transaction_id.",
+    )
+
+
+def _taken(record: DecisionRecord) -> dict[str, Any]:
+    return {
+        "transaction_id": record.transaction_id,
+        "prediction_id": record.prediction_id,
+        "payload_digest": record.payload_digest,
+    }
+
+
+def _answer(
+    record: DecisionRecord, outcome: str | Conflict | None, answers: dict[str, DecisionRecord]
+) -> Stored | Conflict:
+    if outcome is None:
+        return Stored(record)
+    return outcome if isinstance(outcome, Conflict) else Stored(answers[outcome], repeated=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentStored:
+    """A kept chunk.
+
+    Attributes
+    ----------
+    prediction_ids : list of str
+        In the order of the rows; a row of `firsts` is answered with that prediction instead.
+    firsts : dict
+        Rows whose transaction_id was known with the same payload: the first prediction's id.
+    conflicts : dict
+        Rows whose transaction_id was known with another payload: the first prediction's id.
+    kept : {'database', 'spool'}
+    """
+
+    prediction_ids: list[str]
+    firsts: dict[int, str]
+    conflicts: dict[int, str]
+    kept: str = "database"
+
+
+def add_segment(connection: Connection, chunk: Chunk) -> SegmentStored:
+    """Insert a chunk; one that only repeats known transactions leaves nothing new."""
+    firsts, conflicts, taken = _compare(connection, chunk)
+    if len(firsts) + len(conflicts) < len(chunk.raw):
+        _insert(connection, chunk, firsts, conflicts, taken, spooled=False)
+    return SegmentStored(chunk.prediction_ids, firsts, conflicts)
+
+
+def replay_segment(connection: Connection, chunk: Chunk) -> Replayed:
+    """Insert a chunk that was acknowledged already, unless it is there."""
+    if connection.scalar(select(segments.c.segment_id).where(segments.c.segment_id == chunk.segment_id)):
+        return Replayed(skipped=len(chunk.raw))
+    firsts, conflicts, taken = _compare(connection, chunk)
+    _insert(connection, chunk, firsts, conflicts, taken, spooled=True)
+    return Replayed(len(chunk.raw), 0, len(firsts), len(conflicts))
+
+
+def _compare(connection: Connection, chunk: Chunk) -> tuple[dict[int, str], dict[int, str], list[dict[str, Any]]]:
+    ids, digests = chunk.transaction_ids or (), chunk.digests
+    known = first_predictions(connection, [name for name in ids if name is not None])
+    firsts: dict[int, str] = {}
+    conflicts: dict[int, str] = {}
+    taken: list[dict[str, Any]] = []
+    for row, name in enumerate(ids):
+        if name is None:
+            continue
+        first = known.get(name)
+        if first is None:
+            known[name] = chunk.prediction_ids[row], digests[row]
+            taken.append(
+                {"transaction_id": name, "prediction_id": chunk.prediction_ids[row], "payload_digest": digests[row]}
+            )
+        elif first[1] == digests[row]:
+            firsts[row] = first[0]
+        else:
+            conflicts[row] = first[0]
+    return firsts, conflicts, taken
+
+
+def _insert(
+    connection: Connection,
+    chunk: Chunk,
+    firsts: dict[int, str],
+    conflicts: dict[int, str],
+    taken: list[dict[str, Any]],
+    *,
+    spooled: bool,
+) -> None:
+    marks = {row: (first, None) for row, first in firsts.items()}
+    marks_of_conflicts = {row: (None, first) for row, first in conflicts.items()}
+    content, (first, last) = chunk.content, chunk.event_span
+    connection.execute(
+        insert(segments),
+        {
+            **chunk.shared,
+            "segment_id": chunk.segment_id,
+            "rows": len(chunk.raw),
+            "content": content,
+            "sha256": checksum(content),
+            "marks": {**marks, **marks_of_conflicts} or None,
+            "first_event_time": first,
+            "last_event_time": last,
+            "spooled": spooled,
+        },
+    )
+    if taken:
+        connection.execute(insert(transactions), taken)
+    shown = sorted(chunk.review_rates.keys() - firsts.keys() - (set() if spooled else conflicts.keys()))
+    if shown:
+        rows = [
+            to_row(
+                chunk.record(row),
+                segment_id=chunk.segment_id,
+                spooled=spooled,
+                conflicts_with=conflicts.get(row),
+            )
+            for row in shown
+        ]
+        connection.execute(insert(predictions), rows)
+
+
+_ADVISORY_LOCK: Final = 0x6C61626C  # "labl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelItem:
+    """One label, for a prediction or for the first prediction of a transaction."""
+
+    label: int
+    prediction_id: str | None = None
+    transaction_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.label not in (0, 1):
+            raise InvalidInput(f"The label is {self.label}.", "Send 1 for fraud or 0 for legitimate.")
+        if (self.prediction_id is None) == (self.transaction_id is None):
+            raise InvalidInput("A label names either a prediction_id or a transaction_id.")
+        if "\0" in (self.prediction_id or self.transaction_id or ""):
+            raise InvalidInput("An id holds a NUL character.")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What became of an item; ``prediction_id`` is None where it is unknown."""
+
+    prediction_id: str | None
+    outcome: Literal["added", "unchanged", "unknown"]
+
+
+def add_labels(
+    connection: Connection, items: Sequence[LabelItem], reviewer: str, source: str, labelled_at: datetime
+) -> list[Labelled]:
+    """Add labels. The one that this reviewer gave last is not added again: a repeated request changes nothing."""
+    if connection.dialect.name == "postgresql":  # two equal requests at once; SQLite has one writer anyway
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+    firsts = first_predictions(connection, [i.transaction_id for i in items if i.transaction_id is not None])
+    named = [i.prediction_id for i in items if i.prediction_id is not None]
+    known = existing(connection, named) | {prediction_id for prediction_id, _digest in firsts.values()}
+    said = _last_words(connection, sorted(known), reviewer)
+    rows, outcomes = [], []
+    for item in items:
+        prediction_id = item.prediction_id or firsts.get(item.transaction_id or "", (None,))[0]
+        if prediction_id is None or prediction_id not in known:
+            outcomes.append(Labelled(None, "unknown"))
+        elif said.get(prediction_id) == item.label:
+            outcomes.append(Labelled(prediction_id, "unchanged"))
+        else:
+            said[prediction_id] = item.label
+            rows.append(
+                {
+                    "prediction_id": prediction_id,
+                    "label": item.label,
+                    "labelled_at": labelled_at,
+                    "reviewer": reviewer,
+                    "source": source,
+                }
+            )
+            outcomes.append(Labelled(prediction_id, "added"))
+    if rows:
+        connection.execute(insert(labels), rows)
+    return outcomes
+
+
+def _last_words(connection: Connection, prediction_ids: list[str], reviewer: str) -> dict[str, int]:
+    chosen = select(labels.c.prediction_id, labels.c.label).where(
+        one_of(connection, labels.c.prediction_id, prediction_ids), labels.c.reviewer == reviewer
+    )
+    rows = connection.execute(chosen.order_by(labels.c.label_id))
+    return {row.prediction_id: row.label for row in rows}

@@ -1,7 +1,0 @@
-"""What can go wrong with objects beyond being unavailable."""
-
-from ml_project.errors import InvalidInput
-
-
-class MissingObject(InvalidInput):
-    """There is no object of that name."""

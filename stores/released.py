@@ -1,0 +1,256 @@
+"""The live version by the release pointer alone: its bundle by digest, its gate result, and when it was promoted.
+
+No MLflow in here, whose import takes seconds: a gateway goes live by this module first. `stores.production` asks the
+registry.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+from ml_project.card import Card
+from ml_project.errors import InvalidBundle, Unavailable
+from ml_project.scorer import Scorer, load_scorer
+from stores.moves import PRODUCTION, Record
+from stores.releases import Release, Releases
+
+GATE_TAG: Final = "gate.passed"
+FAILURES_TAG: Final = "gate.failures"
+FORCED_TAG: Final = "gate.forced"
+"""Who promoted it past a failed gate, and why. Never taken away."""
+
+Verdict = Literal["passed", "forced", "refused", "none"]
+
+
+def gate_result(tags: Mapping[str, str]) -> dict[str, object]:
+    """A version's gate result for the release pointer."""
+    said = {name: tags[tag] for name, tag in (("failures", FAILURES_TAG), ("forced", FORCED_TAG)) if tags.get(tag)}
+    return {"passed": tags.get(GATE_TAG) == "true", "judged": GATE_TAG in tags, **said}
+
+
+def verdict(gate: Mapping[str, object]) -> Verdict:
+    """A gate result in a word."""
+    if gate.get("passed") is True:
+        return "passed"
+    if gate.get("forced"):
+        return "forced"
+    return "refused" if gate.get("judged") else "none"
+
+
+def cleared(gate: Mapping[str, object]) -> bool:
+    """Whether a version with this gate result may go live: it passed, or a person forced it past."""
+    return verdict(gate) in ("passed", "forced")
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """One move of Production; what the release pointer does not know of it is None.
+
+    Attributes
+    ----------
+    kind : str or None
+        See `stores.moves.Kind`.
+    origin, to : int or None
+        The versions before and after.
+    gate : str
+        See `stores.released.Verdict`.
+    outcome : str
+        ``done``, ``undone`` or ``unfinished``.
+    """
+
+    number: int | None
+    kind: str | None
+    origin: int | None
+    to: int | None
+    who: str | None
+    asked_by: str | None
+    when: datetime
+    why: str | None
+    gate: str
+    outcome: Literal["done", "undone", "unfinished"]
+
+
+@dataclass(frozen=True, slots=True)
+class Promotions:
+    """Moves of Production, the newest first, and where they were read."""
+
+    source: Literal["history", "release pointer"]
+    moves: tuple[Promoted, ...]
+
+
+def promotions_in(record: Record) -> Promotions:
+    """The moves of Production in a history."""
+    moves = [
+        Promoted(
+            entry.number,
+            str(entry.move.kind),
+            entry.move.before.get(PRODUCTION),
+            entry.move.after[PRODUCTION],
+            entry.move.who,
+            entry.move.asked_by,
+            entry.move.when,
+            entry.move.why,
+            entry.move.gate,
+            entry.ending.outcome if entry.ending else "unfinished",
+        )
+        for entry in reversed(record.entries)
+        if PRODUCTION in entry.move.after
+    ]
+    return Promotions("history", tuple(moves))
+
+
+def promotion_of(release: Release | None) -> Promotions:
+    """The one promotion that a release pointer stands for."""
+    if release is None:
+        return Promotions("release pointer", ())
+    when, gate = release.published_at, verdict(release.gate)
+    return Promotions(
+        "release pointer", (Promoted(None, None, None, release.version, None, None, when, None, gate, "done"),)
+    )
+
+
+@dataclass(frozen=True)
+class LiveVersion:
+    """The version that should answer, and what named it."""
+
+    version: int
+    digest: str
+    named_by: Literal["registry", "release pointer"]
+    release: Release | None = None
+
+
+class ReleasedProduction:
+    """What the release pointer names.
+
+    Parameters
+    ----------
+    releases : Releases
+    cache : Path
+        Folder for bundles; one subfolder per digest.
+    """
+
+    def __init__(self, releases: Releases, cache: Path) -> None:
+        self._releases = releases
+        self._cache = cache
+
+    def current(self) -> LiveVersion | None:
+        """The version of the pointer; None where there is no pointer.
+
+        Raises
+        ------
+        InvalidBundle, Unavailable
+            When the pointer is not valid, or cannot be read.
+        """
+        release = self._releases.current()
+        if release is None:
+            return None
+        return LiveVersion(release.version, release.digest, "release pointer", release)
+
+    def load(self, live: LiveVersion, threads: int = 0) -> Scorer:
+        """A checked scorer of a version that `current` named; see `load_cached`."""
+        if live.release is None:
+            raise Unavailable(f"No release of version {live.version} is known.", "Ask the registry for it.")
+        release = live.release
+
+        def download(folder: Path) -> None:
+            self._releases.download_bundle(release, folder)
+
+        return load_cached(self._cache / live.digest, live, download, threads)
+
+    def card(self, live: LiveVersion) -> Card | None:
+        """A version's model card; None where the pointer names another version, or no card.
+
+        Raises
+        ------
+        InvalidBundle, Unavailable
+            When it is not what was published, or cannot be read.
+        """
+        release = live.release or self._releases.current()
+        if release is None or (release.version, release.digest) != (live.version, live.digest):
+            return None
+        return self._releases.card(release)
+
+    def promotions(self) -> Promotions:
+        """The one promotion that the pointer knows of."""
+        return promotion_of(self._releases.current())
+
+
+def load_cached(folder: Path, live: LiveVersion, download: Callable[[Path], None], threads: int) -> Scorer:
+    """A checked scorer of the bundle in a folder of the cache, downloaded when the cache does not hold it.
+
+    Raises
+    ------
+    InvalidBundle
+        When the files are not what the digest says, or golden rows score differently. The cache forgets them.
+    Unavailable
+        When they cannot be fetched.
+    """
+    if not folder.exists():
+        download(folder)
+    try:
+        return load_scorer(folder, live.digest, threads)
+    except InvalidBundle:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+class _Source(Protocol):
+    def current(self) -> LiveVersion | None: ...
+
+    def load(self, live: LiveVersion, threads: int = 0) -> Scorer: ...
+
+    def card(self, live: LiveVersion) -> Card | None: ...
+
+    def promotions(self) -> Promotions: ...
+
+
+class Gated:
+    """A source of live versions that loads no other.
+
+    Parameters
+    ----------
+    source
+        Where they come from.
+    gate_of : callable
+        A version's gate result; see `stores.released.gate_result`.
+    """
+
+    def __init__(self, source: _Source, gate_of: Callable[[LiveVersion], Mapping[str, object]]) -> None:
+        self._source = source
+        self._gate_of = gate_of
+
+    def current(self) -> LiveVersion | None:
+        """The version that should answer, whatever the gate said."""
+        return self._source.current()
+
+    def load(self, live: LiveVersion, threads: int = 0) -> Scorer:
+        """A checked scorer of a version that may go live.
+
+        Raises
+        ------
+        InvalidBundle
+            When no gate let it pass and no one forced it.
+        """
+        gate = self._gate_of(live)
+        if not cleared(gate):
+            reason = "no gate of ours ran on it" if verdict(gate) == "none" else "the gate refused it"
+            raise InvalidBundle(
+                f"FRAUD_REQUIRE_GATE is on, and {reason}.", "Roll back, then promote it with `python -m pipelines`."
+            )
+        return self._source.load(live, threads)
+
+    def card(self, live: LiveVersion) -> Card | None:
+        """A version's model card."""
+        return self._source.card(live)
+
+    def promotions(self) -> Promotions:
+        """Moves of Production."""
+        return self._source.promotions()
+
+
+def released_gate(live: LiveVersion) -> Mapping[str, object]:
+    """The gate result that stands in the release pointer."""
+    return live.release.gate if live.release else {}
