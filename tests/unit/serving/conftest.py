@@ -25,9 +25,9 @@ from ml_project.schema import FEATURES, RAW_FEATURES
 from ml_project.scorer import Scorer, golden_rows
 from ml_project.statistics import FeatureStatistics, Histogram
 from serving.app import create_app
-from serving.examples import MODEL
-from serving.listener import listen
 from serving.live_model import ModelSlot
+from serving.process import listen
+from serving.routes.examples import MODEL
 from serving.settings import GatewaySettings
 from stores.production import LiveVersion
 from stores.promotions import Promotions

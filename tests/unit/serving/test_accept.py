@@ -2,8 +2,8 @@
 
 import pytest
 
-from serving.accept import media_type_of, negotiate
 from serving.errors import NotAcceptable
+from serving.http import media_type_of, negotiate
 
 OFFERED = ("text/csv", "application/json", "application/x")
 

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from serving.ahead import ahead
+from serving.batch.job import ahead
 
 
 def test_items_come_in_order() -> None:

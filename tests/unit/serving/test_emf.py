@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from serving.emf import MOST_VALUES, EmfLines
-from serving.logs import JsonLines
+from serving.telemetry.emf import MOST_VALUES, EmfLines
+from serving.telemetry.request import JsonLines
 
-LOGGER = "serving.emf"
+LOGGER = "serving.telemetry.emf"
 UNITS = {
     "Latency": "Milliseconds",
     "Requests": "Count",
@@ -95,7 +95,7 @@ def test_the_present_is_written_every_minute(serve, source, scorer, lines, monke
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    monkeypatch.setattr("serving.emf.PRESENT_SECONDS", 0.05)
+    monkeypatch.setattr("serving.telemetry.emf.PRESENT_SECONDS", 0.05)
     with serve(source, emf_namespace="Fraud"):
         wait_until_loaded(0)
         source.promote(1, scorer)

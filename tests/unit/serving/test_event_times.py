@@ -10,10 +10,9 @@ import pytest
 from pyarrow import parquet
 
 from ml_project.schema import RAW_FEATURES
+from serving.batch import ARROW, CSV, PARQUET
 from serving.errors import InvalidFields
-from serving.event_times import event_times_of, parse_event_time
-from serving.formats import ARROW, CSV, PARQUET
-from serving.transactions import parse_batch, parse_transaction
+from serving.transactions import event_times_of, parse_batch, parse_event_time, parse_transaction
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ROW = dict.fromkeys(RAW_FEATURES, 1.0)

@@ -21,7 +21,7 @@ from pyarrow import parquet
 from ml_project.errors import Unavailable
 from ml_project.schema import RAW_FEATURES
 from serving.app import create_app
-from serving.listener import listen
+from serving.process import listen
 from serving.settings import GatewaySettings
 from stores.decisions import DecisionStore, migrate, open_engine
 from stores.releases import open_releases

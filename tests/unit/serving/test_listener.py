@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from serving.listener import listen
+from serving.process import listen
 
 
 def test_answers_are_not_held_back() -> None:

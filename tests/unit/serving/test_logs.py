@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 
-from serving.logs import JsonLines
+from serving.telemetry.request import JsonLines
 
 
 def line(message: str, **extra: object) -> dict:

@@ -11,12 +11,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.parser import text_string_to_metric_families
 
 from ml_project.errors import InvalidBundle
-from serving.latencies import LATENCIES_BYTES, LATENCIES_KEPT, LatestLatencies, latencies_in
+from serving.errors import problem_response
 from serving.live_model import ModelSlot
-from serving.metrics import GatewayMetrics
-from serving.problems import problem_response
-from serving.request_log import RequestLog
-from serving.request_record import RequestRecord, count_decisions, stage
+from serving.middleware import RequestLog
+from serving.telemetry.metrics import GatewayMetrics, StoreFigures
+from serving.telemetry.multiprocess import LATENCIES_BYTES, LATENCIES_KEPT, LatestLatencies, latencies_in
+from serving.telemetry.request import RequestRecord, count_decisions, stage
 
 JSON = {"Accept": "application/json"}
 REQUESTS = "fraud_request_duration_seconds_count"
@@ -126,8 +126,7 @@ def test_requests_refused_before_they_reach_a_route_count_under_its_name() -> No
 
 
 def test_how_the_store_is() -> None:
-    metrics = GatewayMetrics(ModelSlot())
-    metrics.live.watch_store(lambda: (12, True, 4096))
+    metrics = GatewayMetrics(ModelSlot(), store=lambda: StoreFigures(12, True, 4096))
     metrics.refresh()
     names = ("fraud_store_waiting", "fraud_store_away", "fraud_store_spool_bytes")
     assert [metrics.registry.get_sample_value(name) for name in names] == [12, 1, 4096]

@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime
 
 from ml_project.card import Card
-from serving.examples import MODEL
+from serving.routes.examples import MODEL
 from stores.promotions import Promoted, Promotions
 
 

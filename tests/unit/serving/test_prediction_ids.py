@@ -3,7 +3,7 @@
 import time
 import uuid
 
-from serving.prediction_ids import new_prediction_id
+from serving.predictions import new_prediction_id
 
 
 def test_ids_are_uuids_of_version_7() -> None:

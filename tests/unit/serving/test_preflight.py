@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from ml_project.errors import FraudError
-from serving.preflight import prepared_store
+from serving.server import prepared_store
 from serving.settings import GatewaySettings
 from stores.decisions import migrate, open_engine
 from tests.unit.serving.processes import ROOT, environment, free_port

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from ml_project.errors import InvalidInput
-from serving.rate_limits import RateLimit
+from serving.access import RateLimit
 from serving.settings import GatewaySettings
 
 

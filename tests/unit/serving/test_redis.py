@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from ml_project.errors import Unavailable
-from serving.rate_limits import RateLimit
+from serving.access import RateLimit
 from tests.conftest import missing
 from tests.unit.serving.processes import Process, free_port
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serving.webhook import moves_alias
+from serving.routes.operations import moves_alias
 
 SECRET = "a-secret-of-at-least-32-characters"
 DATA = {"name": "fraud-ensemble", "alias": "production", "version": "7"}

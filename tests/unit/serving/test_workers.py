@@ -15,8 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from serving.shared_metrics import metrics_folder
-from serving.webhook import signature
+from serving.routes.operations import signature
+from serving.telemetry.multiprocess import metrics_folder
 from stores.releases import open_releases
 from tests.unit.serving.processes import Process
 

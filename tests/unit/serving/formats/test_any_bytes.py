@@ -17,13 +17,11 @@ from ml_project.errors import FraudError
 from ml_project.reasons import Explainer
 from ml_project.schema import RAW_FEATURES
 from ml_project.scorable import MAX_MAGNITUDE
+from serving.batch.csv import read_csv
+from serving.batch.readers import read_arrow, read_json, read_parquet
+from serving.batch.upload import FormFile
 from serving.errors import FieldError
-from serving.formats.arrow import read_arrow
-from serving.formats.csv import read_csv
-from serving.formats.json import read_json
-from serving.formats.multipart import FormFile
-from serving.formats.parquet import read_parquet
-from serving.routes.feedback import parse_feedback
+from serving.routes.review import parse_feedback
 from serving.transactions import Chunk, parse_transaction
 
 ROWS = 40

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_project.schema import RAW_FEATURES
+from serving.batch import csv as csv_records
+from serving.batch.csv import blocks, read_csv
 from serving.errors import InvalidFields, MalformedFile
-from serving.formats import csv_records
-from serving.formats.csv import read_csv
-from serving.formats.csv_records import blocks
 from serving.transactions import MAX_MAGNITUDE
 
 HEADER = ",".join(RAW_FEATURES)

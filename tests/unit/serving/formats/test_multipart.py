@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_project.errors import FraudError
+from serving.batch.upload import FormFile
 from serving.errors import MalformedFile, UnsupportedMediaType
-from serving.formats.multipart import FormFile
 
 
 def form(**parts: tuple[str | None, bytes, str]) -> tuple[str, bytes]:
