@@ -17,8 +17,9 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 
 from ml_project.errors import InvalidInput, Unavailable
-from serving.errors import NoKey
+from serving.errors import NoKey, TooManyRequests
 from serving.settings import GatewaySettings
+from serving.telemetry.request import RequestRecord
 from stores.masking import masked
 
 if TYPE_CHECKING:
@@ -66,10 +67,14 @@ class Access:
     prepared : callable
         Whether the database has its tables and the bootstrap key, and the keys were read: from then on nothing here
         waits for it.
+    limit : RateLimit, optional
     """
 
-    def __init__(self, settings: GatewaySettings, keys: "Keys", prepared: Callable[[], bool]) -> None:
+    def __init__(
+        self, settings: GatewaySettings, keys: "Keys", prepared: Callable[[], bool], limit: "RateLimit | None" = None
+    ) -> None:
         self._keys = keys
+        self._limit = limit
         self._prepared = prepared
         self._may_be_open = settings.require_keys == "auto" and settings.on_loopback and settings.bootstrap_key is None
         self._always_open = settings.require_keys == "false"
@@ -77,14 +82,35 @@ class Access:
         secret = settings.bootstrap_key
         self._bootstrap = None if secret is None else secret.get_secret_value().encode()
 
+    async def admit(
+        self, path: str, headers: Iterable[tuple[bytes, bytes]], address: str, record: RequestRecord
+    ) -> None:
+        """Return if a request may pass; its record then names its key, if it has one.
+
+        Raises
+        ------
+        FraudError
+            See `name`; also 429 above the rate limit.
+        """
+        scope = scope_of(path)
+        if scope is None:
+            return
+        name = self.name(key_in(headers), scope)
+        if name is not None:
+            record.key_name = record.fields["key"] = name
+        if self._limit is not None:
+            seconds = await self._limit.wait(f"key:{name}" if name is not None else f"address:{address}")
+            if seconds:
+                raise TooManyRequests(seconds)
+
     def name(self, plaintext: str | None, scope: str) -> str | None:
         """The name of a key that is good for a scope; None in open mode.
 
         Raises
         ------
         FraudError
-            401 without a key in force, 403 without the scope, 503 while the keys could never be read: nobody is let
-            in then but the bearer of the bootstrap secret.
+            401 without a key in force, 403 without the scope, 503 while the keys could never be read: only the
+            bearer of the bootstrap secret is let in then.
         """
         try:
             if not self._always_open and not self._prepared():
@@ -140,7 +166,7 @@ class RateLimit:
         Raises
         ------
         Unavailable
-            When Redis does not answer: nobody then knows who has sent how much.
+            When Redis does not answer, which holds the counts.
         """
         if self._pool is None:
             return await self._counted(name)

@@ -77,7 +77,7 @@ def create_app(
     emf = EmfLines(settings.emf_namespace, settings.model_name) if settings.emf_namespace else None
     metrics = GatewayMetrics(slot, emf, shared, shadow, decisions.figures)
     limit = RateLimit(settings.rate_limit, settings.rate_limit_url) if settings.rate_limit else None
-    access = Access(settings, decisions.keys, decisions.prepared)
+    access = Access(settings, decisions.keys, decisions.prepared, limit)
     gateway = Gateway(
         settings,
         slot,
@@ -120,7 +120,7 @@ def create_app(
     describe_keys(app)
     # Each is put around the ones before it.
     app.add_middleware(DirectPredict, gateway=gateway)
-    app.add_middleware(Guard, access=access, limit=limit)
+    app.add_middleware(Guard, access=access)
     # Around the guard: a browser asks for permission without a key, and must be able to read refusals.
     if settings.cors_origins:
         app.add_middleware(

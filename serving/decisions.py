@@ -106,7 +106,7 @@ class Decisions:
         named = replace(predictions, prediction_ids=[stored.record.prediction_id], kept=stored.kept)
         if self._shadow is not None and not stored.repeated:
             self._shadow.offer(named, stored.record.received_at)
-        return with_firsts(named, {0: stored.record} if stored.repeated else {})
+        return with_firsts(named, {0: stored.record}) if stored.repeated else named
 
     def keep_chunk(self, predictions: Predictions, request: RequestRecord) -> tuple[Predictions, Mapping[int, str]]:
         """Keep a chunk of a batch; what to answer, and the rows whose transaction_id was used with other values.

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
-from serving.errors import NoModel
-from serving.live_model import LiveModel, ModelSlot
+from serving.live_model import ModelSlot
 from serving.settings import GatewaySettings
 
 if TYPE_CHECKING:
@@ -54,21 +53,6 @@ class Gateway:
     past: "PastPromotions"
     dashboard: "Dashboard"
     shadow: "Shadow | None"
-
-    def model(self) -> LiveModel:
-        """The live model; a request asks once and keeps what it got.
-
-        Raises
-        ------
-        NoModel
-            While there is none.
-        """
-        model = self.slot.current
-        if model is None:
-            trouble = self.slot.trouble
-            reason = trouble.message if trouble else "The gateway has just started and looks for one."
-            raise NoModel("No model is loaded yet.", reason)
-        return model
 
 
 async def _gateway(request: Request) -> Gateway:

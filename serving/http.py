@@ -1,10 +1,12 @@
 """HTTP bodies and types: what a body says it is, how much of it is read, and which type the answer should have."""
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from fastapi import Request
+from pydantic_core import from_json
 
-from serving.errors import BodyTooLarge, NotAcceptable, UnsupportedMediaType
+from serving.errors import BodyTooLarge, MalformedJson, NotAcceptable, UnsupportedMediaType
 
 
 async def read_json_body(request: Request, max_bytes: int) -> bytes:
@@ -39,6 +41,20 @@ async def limited_stream(request: Request, max_bytes: int) -> AsyncIterator[byte
         if received > max_bytes:
             raise too_large(max_bytes)
         yield part
+
+
+def json_in(body: bytes) -> Any:
+    """What a JSON body holds.
+
+    Raises
+    ------
+    MalformedJson
+        When it is not JSON.
+    """
+    try:
+        return from_json(body, cache_strings="keys")
+    except ValueError as error:
+        raise MalformedJson(f"The body is not JSON: {error}.") from None
 
 
 def too_large(max_bytes: int) -> BodyTooLarge:

@@ -12,6 +12,7 @@ import numpy as np
 from ml_project.card import Card
 from ml_project.reasons import Explainer
 from ml_project.scorer import BATCH_ROWS, Scorer
+from serving.errors import NoModel
 from serving.settings import GatewaySettings
 
 if TYPE_CHECKING:
@@ -56,6 +57,21 @@ class ModelSlot:
         self.trouble: Trouble | None = None
         self.swaps = {"live": 0, "refused": 0, "failed": 0}
         """How attempts to go live ended: refused is a bundle that failed its checks, failed anything else."""
+
+    def model(self) -> LiveModel:
+        """The live model; a request asks once and keeps what it got.
+
+        Raises
+        ------
+        NoModel
+            While there is none.
+        """
+        model = self.current
+        if model is None:
+            trouble = self.trouble
+            reason = trouble.message if trouble else "The gateway has just started and looks for one."
+            raise NoModel("No model is loaded yet.", reason)
+        return model
 
 
 def warm_up(scorer: Scorer) -> None:

@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_project.errors import FraudError
-from serving.access import Access, RateLimit, key_in, scope_of
-from serving.errors import TooManyRequests, problem_of, problem_response
+from serving.access import Access
+from serving.errors import problem_of, problem_response
 from serving.gateway import Gateway
 from serving.routes.predict import predict
 from serving.telemetry.metrics import PREDICTION_ROUTES, GatewayMetrics
@@ -151,35 +151,23 @@ class Guard:
     ----------
     app : ASGIApp
     access : Access
-    limit : RateLimit or None
     """
 
-    def __init__(self, app: ASGIApp, access: Access, limit: RateLimit | None) -> None:
+    def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
-        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, or answer it."""
-        wanted = scope_of(scope["path"]) if scope["type"] == "http" else None
-        if wanted is not None:
+        if scope["type"] == "http":
+            record = record_of(scope)
+            address = (scope.get("client") or ("unknown",))[0]
             try:
-                await self._check(scope, wanted)
+                await self._access.admit(scope["path"], scope["headers"], address, record)
             except FraudError as error:
-                await problem_of(error, record_of(scope))(scope, receive, send)
+                await problem_of(error, record)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
-
-    async def _check(self, scope: Scope, wanted: str) -> None:
-        record = record_of(scope)
-        name = self._access.name(key_in(scope["headers"]), wanted)
-        if name is not None:
-            record.key_name = record.fields["key"] = name
-        if self._limit is not None:
-            client = (scope.get("client") or ("unknown",))[0]
-            seconds = await self._limit.wait(f"key:{name}" if name is not None else f"address:{client}")
-            if seconds:
-                raise TooManyRequests(seconds)
 
 
 class DirectPredict:

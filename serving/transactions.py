@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import from_json
 
 from ml_project.schema import ENGINEERED_FEATURES, PCA_COMPONENTS, RAW_FEATURES
 from ml_project.scorable import MAX_MAGNITUDE
-from serving.errors import BodyTooLarge, FieldError, InvalidFields, MalformedJson
+from serving.errors import BodyTooLarge, FieldError, InvalidFields
+from serving.http import json_in
 
 MAX_ERRORS: Final = 100
 """Faults named in one answer; a file of the wrong kind has as many as cells."""
@@ -165,7 +165,7 @@ def parse_transaction(body: bytes) -> Transactions:
     InvalidFields
         Naming every field that is missing, unknown, or not a finite number within its range.
     """
-    row = _json(body)
+    row = json_in(body)
     try:
         return _transactions([vars(Transaction.model_validate(row))])
     except ValidationError as error:
@@ -182,7 +182,7 @@ def parse_batch(body: bytes, max_rows: int) -> Chunk:
     BodyTooLarge
         When there are more than ``max_rows``.
     """
-    rows = _json(body)
+    rows = json_in(body)
     if not isinstance(rows, list):
         raise InvalidFields([{"message": "The body should be an array of transactions."}])
     if len(rows) > max_rows:
@@ -199,13 +199,6 @@ def parse_batch(body: bytes, max_rows: int) -> Chunk:
         except ValidationError as error:
             faults += _faults(error, place)
     return Chunk(_transactions(valid), np.array(places, dtype=np.int64), faults)
-
-
-def _json(body: bytes) -> object:
-    try:
-        return from_json(body, cache_strings="keys")
-    except ValueError as error:
-        raise MalformedJson(f"The body is not JSON: {error}.") from None
 
 
 def _transactions(rows: list[dict[str, Any]]) -> Transactions:

@@ -77,7 +77,7 @@ class PromotionHistory(BaseModel):
 @router.get("/model", responses={**answer(MODEL), **_PROBLEMS, **problem_responses(404)})
 async def live_card(gateway: GatewayDep) -> LiveCard:
     """The live version with its model card; 404 where it has none."""
-    model = gateway.model()
+    model = gateway.slot.model()
     if model.card is None:
         raise NoCard(
             f"Version {model.version} has no model card, or it could not be fetched yet.",

@@ -14,13 +14,13 @@ from typing import Any, Final, Literal
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from typing_extensions import TypedDict
 
 from serving.errors import BadSignature, MalformedJson, problem_responses
 from serving.gateway import GatewayDep
-from serving.http import media_type_of, negotiate, read_json_body
+from serving.http import json_in, media_type_of, negotiate, read_json_body
 from serving.live_model import Trouble
 from serving.routes.examples import answer
 from serving.shadow import Shadow
@@ -56,7 +56,7 @@ async def live() -> dict[str, str]:
 @router.get("/health/ready", tags=["health"], responses={**answer(_READY), **problem_responses(503)})
 async def ready(gateway: GatewayDep) -> dict[str, Any]:
     """503 without a model; with one, which, since when, what kept a newer one from going live, and what shadows it."""
-    model, trouble = gateway.model(), gateway.slot.trouble
+    model, trouble = gateway.slot.model(), gateway.slot.trouble
     return {
         "status": "ready",
         "model_version": model.version,
@@ -201,10 +201,7 @@ def moves_alias(body: bytes, model_name: str, alias: str) -> bool:
     MalformedJson
         When it is no JSON object.
     """
-    try:
-        event: Any = from_json(body)
-    except ValueError as error:
-        raise MalformedJson(f"The body is not JSON: {error}.") from None
+    event = json_in(body)
     if not isinstance(event, dict):
         raise MalformedJson("The body is not a JSON object.")
     data = event.get("data")

@@ -41,7 +41,7 @@ async def predict(
     The answer goes out when the prediction is on disk. A transaction_id sent again with the same values brings the
     first answer, with other values 409.
     """
-    model = gateway.model()
+    model = gateway.slot.model()
     body = await read_json_body(request, min(gateway.settings.max_body_bytes, MAX_TRANSACTION_BYTES))
     wanted = Explain.ALL if explain else Explain.ALERTS
     record = record_of(request.scope)
@@ -129,12 +129,12 @@ async def predict_batch(
     error; a JSON array with on_error=fail is then answered by 409 as a whole. Every chunk is kept before its answers go
     out, so that after an error the batch can be sent again.
     """
-    gateway.model()
+    gateway.slot.model()
     accept = request.headers.get("accept", "")
     negotiate(accept, MEDIA_TYPES)
     upload = await receive_upload(request, gateway.settings)
     # An upload may take minutes: the model that is live now answers it, from the first row to the last.
-    model = gateway.model()
+    model = gateway.slot.model()
     media_type = negotiate(accept, sorted(MEDIA_TYPES, key=lambda offered: offered != upload.media_type))
     record = record_of(request.scope)
     batch = Batch(upload, model, gateway.decisions, media_type, on_error, explain, amounts)

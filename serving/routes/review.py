@@ -18,12 +18,12 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-from serving.errors import BodyTooLarge, FieldError, InvalidFields, MalformedJson, UnknownPrediction, problem_responses
+from serving.errors import BodyTooLarge, FieldError, InvalidFields, UnknownPrediction, problem_responses
 from serving.gateway import GatewayDep
-from serving.http import read_json_body
+from serving.http import json_in, read_json_body
 from serving.routes.examples import KEPT, PREDICTION, answer
 from serving.telemetry.request import record_of
 from serving.transactions import MAX_ERRORS, MAX_NAME_LENGTH
@@ -121,10 +121,7 @@ def parse_feedback(body: bytes, max_items: int) -> tuple[list[Feedback], bool]:
     MalformedJson, InvalidFields, BodyTooLarge
         When it is no JSON, no labels, or too many.
     """
-    try:
-        content = from_json(body)
-    except ValueError as error:
-        raise MalformedJson(f"The body is not JSON: {error}.") from None
+    content = json_in(body)
     single = not isinstance(content, list)
     if isinstance(content, list) and len(content) > max_items:
         raise BodyTooLarge(f"There are {len(content)} labels; at most {max_items} are taken.", "Send them in parts.")

@@ -68,22 +68,21 @@ def record_of(scope: Scope) -> RequestRecord:
     return record
 
 
+@dataclass(slots=True)
 class stage:  # noqa: N801 - read as a statement: with stage("score")
     """Add the time spent inside to a stage of the request in progress; without a request it does nothing."""
 
-    __slots__ = ("_name", "_started")
-
-    def __init__(self, name: str) -> None:
-        self._name = name
+    name: str
+    started: float = 0.0
 
     def __enter__(self) -> None:
-        self._started = time.perf_counter()
+        self.started = time.perf_counter()
 
     def __exit__(self, *_error: object) -> None:
         record = _current.get()
         if record is not None:
-            spent = time.perf_counter() - self._started
-            record.stages[self._name] = record.stages.get(self._name, 0.0) + spent
+            spent = time.perf_counter() - self.started
+            record.stages[self.name] = record.stages.get(self.name, 0.0) + spent
 
 
 def count_decisions(counts: Iterable[int]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ml_project.drift_limits import DriftLimits
 from ml_project.schema import RAW_FEATURES
-from serving.routes.dashboard import watch
+from serving.routes.dashboard import watched
 
 LIMITS = DriftLimits(minimum_rows=20, false_alarms=0.005, psi=0.1, ks=0.1, missing=0.01, out_of_range=0.005)
 
@@ -114,7 +114,7 @@ def test_a_challenger_beside_the_champion(serve, source, make_scorer, raw_rows) 
 def test_samples_are_bounded_and_weigh_what_they_stand_for(busy, monkeypatch) -> None:
     monkeypatch.setattr("serving.routes.dashboard.SAMPLE", 60)
     gateway = busy.app.state.gateway
-    answer = watch(gateway.decisions.store, gateway.slot.current, datetime.now(UTC) + timedelta(seconds=1), 1, 1)
+    answer = watched(gateway.decisions.store, gateway.slot.current, datetime.now(UTC) + timedelta(seconds=1), 1, 1)
     assert (answer.rows, answer.sampled_rows, answer.drift.rows) == (340, 60, 60)
 
 
