@@ -1,9 +1,13 @@
-"""The live version's card and how it came to answer."""
+"""The live version's card and how it came to answer.
+
+What /features tells clients.
+"""
 
 import time
 from datetime import UTC, datetime
 
 from ml_project.card import Card
+from ml_project.schema import ENGINEERED_FEATURES, FEATURES, RAW_FEATURES
 from serving.routes.examples import MODEL
 from stores.promotions import Promoted, Promotions
 
@@ -65,3 +69,30 @@ def test_the_history_is_read_once_for_some_seconds(serve, source, scorer) -> Non
         assert [(m["number"], m["origin"], m["to"], m["who"]) for m in first["moves"]] == [(7, 2, 3, "anna")]
         source.past = Promotions("release pointer", ())
         assert gateway.client.get("/model/history").json() == first
+
+
+def test_features_with_a_model(gateway, raw_rows) -> None:
+    body = gateway.client.get("/features").json()
+    assert body["required_features"] == list(RAW_FEATURES)
+    assert body["engineered_features"] == list(ENGINEERED_FEATURES)
+    assert body["total_features"] == 37
+    assert body["model_version"] == "3"
+    assert list(body["features"]) == list(FEATURES)
+    amount = body["features"]["Amount"]
+    assert amount["type"] == "number"
+    assert amount["required"] is True
+    assert amount["minimum"] == 0
+    assert abs(amount["training_range"]["maximum"] - raw_rows[:, -1].max()) < 1e-3
+    assert body["features"]["Time"]["training_range"]["unit"] == "hour of day"
+    assert body["features"]["Time"]["training_range"]["maximum"] < 24
+    assert body["features"]["V1"]["minimum"] == -1e15
+    assert body["features"]["high_value"]["required"] is False
+    assert body["features"]["high_value"]["training_range"] == {"minimum": 0.0, "maximum": 0.0}
+
+
+def test_features_without_a_model(serve, source) -> None:
+    with serve(source) as gateway:
+        body = gateway.client.get("/features").json()
+    assert body["model_version"] is None
+    assert body["total_features"] == 37
+    assert body["features"]["V28"]["training_range"] is None

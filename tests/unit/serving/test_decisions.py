@@ -244,7 +244,7 @@ def test_conflicting_rows(client, store, raw_rows) -> None:
 
 
 def test_no_acknowledged_prediction_dies_with_the_process(tmp_path, scorer, legitimate) -> None:
-    from tests.unit.serving.test_process import Process
+    from tests.unit.serving.test_server import Process
 
     open_releases(str(tmp_path / "releases")).publish(scorer.bundle, "fraud-ensemble", 12, {}, datetime.now(UTC))
     running = Process(tmp_path)
