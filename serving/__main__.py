@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from ml_project.errors import FraudError, InvalidInput
-from serving.process import BAD_INPUT, listen, stop_on_signals
+from serving.process import BAD_INPUT, DONE, listen, stop_on_signals
 from serving.settings import GatewaySettings, faults, settings_help
 from serving.telemetry.request import configure_logging
 from serving.worker_pool import Workers
@@ -29,6 +29,14 @@ from stores.objects import is_s3
 if TYPE_CHECKING:
     from stores.decisions import DecisionRecord, DecisionStore, Keys
 
+
+DIFFERENT: Final = 1
+"""Exit code of a replay that gives other figures."""
+
+_SCOPES: Final = ("predict", "feedback", "read")
+_DAYS: Final = re.compile(r"([1-9]\d{0,4})d")
+
+Command = Callable[[argparse.Namespace, GatewaySettings], int]
 
 _log = logging.getLogger("serving")
 
@@ -93,23 +101,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-DONE, DIFFERENT, UNUSABLE = 0, 1, 2
-
-_SCOPES: Final = ("predict", "feedback", "read")
-_DAYS: Final = re.compile(r"([1-9]\d{0,4})d")
-
-Command = Callable[[argparse.Namespace, GatewaySettings], int]
-
-
 def add_commands(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands; each sets ``command`` to what runs it."""
-    commands = parser.add_subparsers(title="commands", description="Without one, the gateway is served.")
+    commands = parser.add_subparsers(title="commands", description="Without one, the gateway serves.")
     keys = commands.add_parser("keys", help="API keys").add_subparsers(required=True)
-    create = keys.add_parser("create", help="make a key and show it, for the only time")
-    create.add_argument("--name", required=True, help="whom it is for; labels will bear it")
+    create = keys.add_parser("create", help="make a key and show it once")
+    create.add_argument("--name", required=True, help="who it is for; labels will carry it")
     create.add_argument("--scope", required=True, action="append", choices=_SCOPES, help="may be given several times")
     create.set_defaults(command=_create_key)
-    keys.add_parser("list", help="show all keys but their secrets").set_defaults(command=_list_keys)
+    keys.add_parser("list", help="show all keys, without their secrets").set_defaults(command=_list_keys)
     revoke = keys.add_parser("revoke", help="end a key, in all gateways within seconds")
     revoke.add_argument("--name", required=True)
     revoke.set_defaults(command=_revoke_key)
@@ -158,7 +158,7 @@ def _replay(arguments: argparse.Namespace, settings: GatewaySettings) -> int:
         found = store.find(arguments.prediction_id)
     if found is None:
         sys.stderr.write(f"No prediction {arguments.prediction_id} is kept.\n")
-        return UNUSABLE
+        return BAD_INPUT
     outcome = replay(found.record, settings)
     for line in outcome.lines():
         sys.stdout.write(f"{line}\n")
@@ -203,7 +203,7 @@ def _opened(settings: GatewaySettings) -> "Iterator[tuple[DecisionStore, Keys]]"
 def _days(text: str) -> timedelta:
     found = _DAYS.fullmatch(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days such as 400d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days such as 400d")
     return timedelta(days=int(found[1]))
 
 

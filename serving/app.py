@@ -150,7 +150,7 @@ async def _model_or_trouble(slot: ModelSlot) -> None:
 
 
 def describe_keys(app: FastAPI) -> None:
-    """Let the description name the keys and, for every guarded route, what the guard answers instead of it."""
+    """Let the API's description name the keys and, for every guarded route, how the guard refuses."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:

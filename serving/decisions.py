@@ -168,7 +168,7 @@ class Decisions:
         if secret is not None:
             try:
                 ensure_bootstrap_key(self.keys, secret.get_secret_value())
-            except Refused:  # another worker took the name between our look and our insert
+            except Refused:  # another worker took the name between the look and the insert
                 ensure_bootstrap_key(self.keys, secret.get_secret_value())
         self.keys.any()  # read while the database is there: who is asked for the first time later must not need it
         self._prepared.set()

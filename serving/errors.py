@@ -70,7 +70,7 @@ class UnknownPrediction(FraudError):
 
 
 class NoCard(FraudError):
-    """A live version that nobody wrote a model card of."""
+    """A live version that has no model card."""
 
     status = 404
 
@@ -94,7 +94,7 @@ class BodyTooLarge(FraudError):
 
 
 class InvalidFields(FraudError):
-    """A body that is not a transaction or a batch of them, or a query that says what nobody understands."""
+    """A body that is not a transaction or a batch of them, or a query that cannot be understood."""
 
     status = 422
 
@@ -130,7 +130,7 @@ class StorageFull(FraudError):
 
 
 class ScoringFailed(FraudError):
-    """The model gave something that is no number; an APPROVE must never come out of that."""
+    """The model gave a score that is not a number, which must never become an APPROVE."""
 
     status = 500
 
@@ -216,7 +216,7 @@ def problem(status: int) -> dict[str, Any]:
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Answer every expected error; what nobody expected is caught around the whole application."""
+    """Answer every expected error; unexpected ones are caught around the whole application."""
     app.add_exception_handler(FraudError, _fraud_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_parameters)

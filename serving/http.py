@@ -58,7 +58,7 @@ def json_in(body: bytes) -> Any:
 
 
 def too_large(max_bytes: int) -> BodyTooLarge:
-    """What a client is told about a body above a limit."""
+    """The error for a body above a limit."""
     return BodyTooLarge(f"The body is larger than {max_bytes} bytes.", "Send it in parts.")
 
 

@@ -50,7 +50,7 @@ class Trouble:
 
 
 class ModelSlot:
-    """Holds the live model. The watcher alone writes, any number of requests read: assignments are atomic."""
+    """Holds the live model. The follower alone writes, any number of requests read: assignments are atomic."""
 
     def __init__(self) -> None:
         self.current: LiveModel | None = None
@@ -118,7 +118,7 @@ def released(settings: GatewaySettings) -> ModelSource:
 def connect(settings: GatewaySettings) -> ModelSource:
     """The registry, with the release pointer behind it.
 
-    Importing MLflow takes seconds, therefore it happens in here, on the watcher's thread, and not when this module is
+    Importing MLflow takes seconds, therefore it happens in here, on the follower's thread, and not when this module is
     imported: /health answers meanwhile.
     """
     registry = _registry(settings)
@@ -134,7 +134,7 @@ def connect(settings: GatewaySettings) -> ModelSource:
 
 
 def connect_challenger(settings: GatewaySettings) -> BundleSource:
-    """The registry's challenger. No gate is asked: what it refused may be shadowed, as nobody is answered by it."""
+    """The registry's challenger. No gate is asked: a refused version may shadow, because it answers no request."""
     registry = _registry(settings)
     from stores.production import Challenger
 

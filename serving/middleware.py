@@ -41,7 +41,7 @@ class SecurityHeaders:
     Parameters
     ----------
     hsts_seconds : int
-        How long browsers shall insist on HTTPS; 0 sends no such header, because behind plain HTTP on a private
+        How long browsers should insist on HTTPS; 0 sends no such header, because behind plain HTTP on a private
         network it would lock people out.
     """
 
@@ -68,7 +68,7 @@ class SecurityHeaders:
 
 
 CLIENT_CLOSED_REQUEST = 499
-"""nginx's status for a client that went away; it is logged, nobody receives it."""
+"""nginx's status for a client that went away; it is logged and never sent."""
 
 _HEADER = HEADER.lower().encode()
 _log = logging.getLogger("serving.requests")
@@ -121,7 +121,7 @@ class RequestLog:
 
 def _write(scope: Scope, record: RequestRecord, status: int) -> None:
     if scope["path"].startswith("/health"):
-        # Probes come every few seconds and "not ready" is their job; the watcher logs the reason once.
+        # Probes come every few seconds and "not ready" is their job; the follower logs the reason once.
         level, message = logging.DEBUG, "Probe answered"
     elif status >= 500:
         level, message = logging.ERROR, "Request failed"

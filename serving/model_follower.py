@@ -1,4 +1,4 @@
-"""Follows an alias of the registry: notices a new version, loads it beside the old one, and swaps when it is fit.
+"""Follows an alias of the registry: notices a new version, loads it while the old one answers, then swaps them.
 
 There is one follower for Production, whose version answers, and one for Challenger, whose version is scored in its
 shadow. Each is a daemon thread rather than a task: the MLflow client blocks, for half a minute where a server does not

@@ -43,7 +43,7 @@ def listen(host: str, port: int) -> socket.socket:
     Raises
     ------
     OSError
-        When the address is taken, not ours, or not allowed.
+        When the address is taken, belongs to another machine, or is not allowed.
     """
     [(family, kind, protocol, _name, address), *_] = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE

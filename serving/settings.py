@@ -55,11 +55,11 @@ class GatewaySettings(BaseSettings):
     hsts_seconds: int = Field(
         0,
         ge=0,
-        description="How long browsers shall insist on HTTPS (Strict-Transport-Security); 0 says nothing of it.",
+        description="How long browsers should insist on HTTPS (Strict-Transport-Security); 0 leaves the header out.",
     )
     workers: int = Field(1, ge=1, le=64, description="Processes that answer; each has its own model.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level that is logged; DEBUG adds a line for every request that is no prediction."
+        "INFO", description="Lowest level that is logged; DEBUG adds a line for every request that is not a prediction."
     )
     state_dir: Path = Field(
         Path("var/gateway"), description="Folder for everything that the gateway writes, the bundle cache included."
@@ -80,7 +80,7 @@ class GatewaySettings(BaseSettings):
     )
     require_gate: bool = Field(
         False,
-        description="Refuse a version that our gate did not let pass and that nobody forced past it, as one moved in "
+        description="Refuse a version that did not pass the gate and was not forced past it, such as one moved in "
         "MLflow's own page; the old one stays.",
     )
     poll_seconds: float = Field(
@@ -97,8 +97,8 @@ class GatewaySettings(BaseSettings):
         0.001,
         ge=0,
         le=1,
-        description="Share of the approvals, drawn at random, that go to review beside the alerts; labels from alerts "
-        "alone say nothing of the frauds that were let through.",
+        description="Share of the approvals, drawn at random, that go to review along with the alerts; labels "
+        "from alerts alone say nothing about the frauds that were let through.",
     )
     batch_threads: int = Field(
         0, ge=0, description="Cores that score one batch; 0 takes all, shared out among the workers."
@@ -116,7 +116,7 @@ class GatewaySettings(BaseSettings):
         "",
         pattern=r"^(https?://[^\s@]+)?$",
         description="Address of MLflow's page as people reach it, which the gateway's page links to; empty: no links. "
-        "Everybody who reaches the gateway can read it.",
+        "Anyone who can reach the gateway can read it.",
     )
     emf_namespace: str = Field(
         "",

@@ -1,9 +1,9 @@
-"""Lets a challenger score live traffic without answering: beside the requests, and at nobody's cost but a core's rest.
+"""Has a challenger score live traffic without answering it, in the time that requests leave of a core.
 
-What was answered is offered and never waited for: a bounded queue, and a thread that looks into it once a second, so
-that nobody spends time on waking it, and gives way by small groups with rests between them. Not by the system's thread
-priority: on a busy machine a thread that is put off while it holds the interpreter puts everybody off (a p99 of 1.8 s
-was seen). What finds no room is dropped, what cannot be scored or kept is lost; both are counted.
+What was answered is offered and never waited for: a thread looks into a bounded queue once a second, so that no request
+spends time on waking it, and works in small groups with rests between them. Not by the system's thread priority: on a
+busy machine a thread that is suspended while it holds the interpreter stops all others (a p99 of 1.8 s was seen). What
+finds no room is dropped, what cannot be scored or kept is lost; both are counted.
 """
 
 import logging

@@ -52,7 +52,7 @@ class _Worker:
 class Workers:
     """Keeps as many workers as the settings say.
 
-    The first one is started alone: if it cannot serve, the others could not either, and its message is said once.
+    The first one is started alone: if it cannot serve, the others could not either, and its message is shown once.
     """
 
     def __init__(self, settings: GatewaySettings, listener: socket.socket) -> None:

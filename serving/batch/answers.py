@@ -81,8 +81,8 @@ class JsonAnswer:
 class TableAnswer:
     """A table with a row per transaction: CSV, Parquet or an Arrow stream.
 
-    Its column ``error`` says why a row has no prediction: it was skipped, or its transaction_id was taken. Nobody knows
-    at the beginning whether a row at the end will need it.
+    Its column ``error`` says why a row has no prediction: it was skipped, or its transaction_id was taken. It is
+    not known at the beginning whether a row at the end will need it.
 
     Parameters
     ----------

@@ -77,8 +77,8 @@ class Block:
 def blocks(file: BinaryIO, line: int, size: int = BLOCK_BYTES) -> Iterator[Block]:
     """Cut the rest of a file, whose next line has the number ``line``.
 
-    A quote that nobody closes would swallow the lines after it: where a block has no whole record, its first line goes
-    alone, to be refused, and the next one starts afresh.
+    A quote that is never closed would swallow the lines after it: where a block has no whole record, its first line
+    goes alone, to be refused, and the next one starts afresh.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Batches as JSON, Parquet and Arrow, and what the files have in common: their columns, and which rows can be scored.
 
-CSV has a module of its own, `serving.batch.csv`.
+CSV is in `serving.batch.csv`.
 """
 
 import mmap
@@ -25,7 +25,7 @@ from serving.transactions import MAX_ERRORS, MAX_NAME_LENGTH, Chunk, Transaction
 TRANSACTION_ID: Final = "transaction_id"
 
 _IGNORED: Final = frozenset((*ENGINEERED_FEATURES, LABEL, WEIGHT))
-"""The engineered features, and what a training file has beside the raw ones: analysts score such files as they are."""
+"""The engineered features, and a training file's other columns: analysts score such files as they are."""
 
 
 def check_columns(names: Sequence[str]) -> None:
@@ -56,7 +56,7 @@ def check_types(schema: pa.Schema) -> list[str]:
     Raises
     ------
     InvalidFields
-        See `check_columns`; also for a raw field that is no number, or names that are no strings.
+        See `check_columns`; also for a raw field that is not a number, or names that are not strings.
     """
     check_columns(schema.names)
     errors: list[FieldError] = []
@@ -158,9 +158,9 @@ def read_parquet(file: BinaryIO) -> Iterator[Chunk]:
     Raises
     ------
     InvalidFields
-        For missing or unknown columns, or such as hold no numbers.
+        For missing or unknown columns, or columns that do not hold numbers.
     MalformedFile
-        For a file that is no Parquet, cut off or damaged.
+        For a file that is not Parquet, cut off or damaged.
     """
     try:
         # Without buffers and with pre-buffering, whole row groups would be held in memory.
@@ -180,9 +180,9 @@ def read_arrow(file: BinaryIO) -> Iterator[Chunk]:
     Raises
     ------
     InvalidFields
-        For missing or unknown columns, or such as hold no numbers.
+        For missing or unknown columns, or columns that do not hold numbers.
     MalformedFile
-        For a stream that is no Arrow, cut off or damaged.
+        For a stream that is not Arrow, cut off or damaged.
     """
     try:
         # A record batch may be as large as the file: mapped, it stays on the disk.

@@ -29,7 +29,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A body's content and what it is; whoever holds it closes it."""
+    """A body's content and its type; its holder closes it."""
 
     file: BinaryIO
     media_type: str
@@ -145,7 +145,7 @@ class FormFile:
         Raises
         ------
         MalformedFile
-            When it is no form, or has a second file.
+            When it is not a form, or has a second file.
         UnsupportedMediaType
             When the file is of no type that is read.
         """

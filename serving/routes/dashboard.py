@@ -57,12 +57,12 @@ class Quantiles(BaseModel):
 
 
 class Labels(BaseModel):
-    """What was said so far of what was received."""
+    """The labels so far of what was received."""
 
     alerts_labelled: int
     alerts_fraud: int = Field(description="Alerts that were fraud.")
     approved_labelled: int
-    approved_fraud: int = Field(description="Frauds that were approved, as far as anybody knows.")
+    approved_fraud: int = Field(description="Frauds that were approved, as far as is known.")
 
 
 class Bucket(BaseModel):
@@ -94,7 +94,7 @@ class WindowDrift(BaseModel):
 
 
 class Shadow(BaseModel):
-    """A challenger beside the champion, on what both scored."""
+    """A challenger compared with the champion, on what both scored."""
 
     model_version: str
     rows: int
@@ -147,7 +147,7 @@ SECONDS: Final = 10.0
 """How long an answer is given again."""
 
 SAMPLE: Final = 10_000
-"""Rows that scores, latencies and drift are worked out from: a third of a second's work, on a thread of its own."""
+"""Rows that scores, latencies and drift are worked out from: a third of a second's work on a worker thread."""
 
 _REMEMBERED: Final = 8
 
@@ -173,7 +173,7 @@ class Dashboard:
         Unavailable
             When the database does not answer.
         """
-        with self._lock:  # one at a time: whoever comes meanwhile gets the same answer
+        with self._lock:  # one at a time: requests that come meanwhile get the same answer
             until, answer = self._known.pop((hours, buckets), (0.0, None))
             if answer is None or time.monotonic() > until:
                 answer = watched(store, self._slot.current, datetime.now(UTC), hours, buckets)

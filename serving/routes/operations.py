@@ -125,7 +125,7 @@ _MAX_BYTES: Final = 65_536
 
 
 class Heard(TypedDict):
-    """What the gateway does about it."""
+    """What the gateway does about a delivery."""
 
     outcome: Literal["looking", "ignored"]
 
@@ -156,7 +156,7 @@ async def registry(request: Request, gateway: GatewayDep) -> Heard:
 
 SIGNATURE, DELIVERY, TIMESTAMP = "x-mlflow-signature", "x-mlflow-delivery-id", "x-mlflow-timestamp"
 OLDEST_SECONDS: Final = 300
-"""A delivery that is older, or as much ahead of our clock, is refused."""
+"""A delivery that is older, or as much ahead of the gateway's clock, is refused."""
 
 
 def signature(secret: str, delivery: str, timestamp: str, body: bytes) -> str:
@@ -180,7 +180,7 @@ def check_signature(secret: str, headers: Mapping[str, str], body: bytes, now: f
     Raises
     ------
     BadSignature
-        When it did not, or nobody can tell.
+        When it did not, or when that cannot be told.
     """
     given, delivery, timestamp = (headers.get(name, "") for name in (SIGNATURE, DELIVERY, TIMESTAMP))
     expected = signature(secret, delivery, timestamp, body)
@@ -199,7 +199,7 @@ def moves_alias(body: bytes, model_name: str, alias: str) -> bool:
     Raises
     ------
     MalformedJson
-        When it is no JSON object.
+        When it is not a JSON object.
     """
     event = json_in(body)
     if not isinstance(event, dict):

@@ -39,7 +39,7 @@ async def page_with_slash() -> RedirectResponse:
 
 @router.get("/ui/settings.json")
 async def settings(gateway: GatewayDep) -> dict[str, str]:
-    """What the page shows things by; there are no secrets in it, as nobody needs a key for it."""
+    """The settings that the page needs; there are no secrets in it, because it is served without a key."""
     chosen = gateway.settings
     return {"currency": chosen.currency, "mlflow_page": chosen.mlflow_page, "model_name": chosen.model_name}
 

@@ -18,7 +18,7 @@ from serving.telemetry.request import record_of, stage
 from serving.transactions import Transaction, parse_transaction
 
 MAX_TRANSACTION_BYTES: Final = 64 * 1024
-"""One transaction has about 1 kB; a longer one would hold up everybody else on the event loop."""
+"""One transaction has about 1 kB; a longer one would hold up all others on the event loop."""
 
 router = APIRouter(tags=["predictions"], responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 429, 500, 503))
 

@@ -119,7 +119,7 @@ def parse_feedback(body: bytes, max_items: int) -> tuple[list[Feedback], bool]:
     Raises
     ------
     MalformedJson, InvalidFields, BodyTooLarge
-        When it is no JSON, no labels, or too many.
+        When it is not JSON, not labels, or too many.
     """
     content = json_in(body)
     single = not isinstance(content, list)
@@ -208,7 +208,7 @@ class PredictionsPage(BaseModel):
 async def predictions(query: Annotated[PageQuery, Query()], gateway: GatewayDep) -> Response:
     """Pages that stay in place while predictions come in. Of batches they list what is for review.
 
-    ``review_rate`` is 1 for an alert, the sample's rate for an approval drawn at random, null for what nobody reviews.
+    ``review_rate`` is 1 for an alert, the sample's rate for an approval drawn at random, null for what is not reviewed.
     What is for review bears reasons, as long as the version that decided is the live one.
     """
     wanted = query.model_dump(exclude={"limit", "after"})

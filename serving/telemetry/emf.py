@@ -49,7 +49,7 @@ class EmfLines:
         self._latencies: list[float] = []
         self._errors = 0
         self._decisions = [0, 0, 0]
-        # FRAUD_LOG_LEVEL chooses among messages; these lines are no message and go out whatever it says.
+        # FRAUD_LOG_LEVEL chooses among messages; these lines are not messages and go out whatever it says.
         _log.setLevel(logging.INFO)
 
     def add(self, latency_ms: float, failed: bool, decisions: list[int]) -> None:
@@ -80,15 +80,15 @@ class EmfLines:
         self._latencies, self._errors, self._decisions = [], 0, [0, 0, 0]
 
     def write_present(self, present: Mapping[str, float]) -> None:
-        """Write a line of what is true now: ModelLoaded (0 or 1), StoreWaiting (predictions), SpoolBytes."""
+        """Write a line about the present: ModelLoaded (0 or 1), StoreWaiting (predictions), SpoolBytes."""
         self._write(_PRESENT_UNITS, dict(present))
 
     @asynccontextmanager
     async def written(self, seconds: float, present: Callable[[], Mapping[str, float]]) -> AsyncIterator[None]:
         """Flush every so many seconds and at the end, and write the present every minute from now on."""
-        tasks = [asyncio.create_task(_for_ever(seconds, self.flush))]
+        tasks = [asyncio.create_task(_every(seconds, self.flush))]
         self.write_present(present())
-        tasks.append(asyncio.create_task(_for_ever(PRESENT_SECONDS, lambda: self.write_present(present()))))
+        tasks.append(asyncio.create_task(_every(PRESENT_SECONDS, lambda: self.write_present(present()))))
         try:
             yield
         finally:
@@ -108,7 +108,7 @@ class EmfLines:
         _log.info("Metrics", extra={"fields": {"_aws": aws, "Model": self._model_name, **values}})
 
 
-async def _for_ever(seconds: float, what: Callable[[], None]) -> None:
+async def _every(seconds: float, what: Callable[[], None]) -> None:
     while True:
         await asyncio.sleep(seconds)
         what()

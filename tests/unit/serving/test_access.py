@@ -1,7 +1,4 @@
-"""API keys: who gets in, who does not, and when the gateway is open.
-
-Limits per key, or per address where no key is needed.
-"""
+"""API keys, scopes and rate limits."""
 
 import secrets
 import time

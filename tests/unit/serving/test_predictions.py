@@ -1,7 +1,4 @@
-"""From scores to answers.
-
-Ids: unique, of the standard's form, in the order of time.
-"""
+"""Predictions and their ids."""
 
 import time
 import uuid

@@ -1,9 +1,4 @@
-"""``python -m serving`` as operators meet it: start without a registry, stop, and refuse what cannot work.
-
-The listening socket.
-
-Settings that cannot work are one clear line and exit code 2, before anybody is answered.
-"""
+"""A process that serves: its start, its end, its socket, and settings that it refuses with one clear line."""
 
 import json
 import logging

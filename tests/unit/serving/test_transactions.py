@@ -1,7 +1,4 @@
-"""Whatever JSON comes in, it is taken whole or refused by name.
-
-When a transaction happened: taken from every format, kept, and part of what a repetition must equal.
-"""
+"""What is accepted as a transaction, and as the time of one."""
 
 import io
 import json

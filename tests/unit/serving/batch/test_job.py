@@ -1,7 +1,4 @@
-"""/predict-batch in all its formats: equal answers, named faults, one version, bounded memory.
-
-One item ahead, in order, with errors in their turn.
-"""
+"""/predict-batch in all its formats: equal answers, named faults, one version, bounded memory, work ahead in order."""
 
 import io
 import json

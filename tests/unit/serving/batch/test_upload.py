@@ -1,7 +1,4 @@
-"""Forms, in pieces of any size.
-
-The process's memory does not grow with an upload.
-"""
+"""Uploads: a form's one file, and memory that does not grow with the rows."""
 
 import os
 import socket

@@ -1,7 +1,4 @@
-"""The live version's card and how it came to answer.
-
-What /features tells clients.
-"""
+"""/model, its history, and /features."""
 
 import time
 from datetime import UTC, datetime

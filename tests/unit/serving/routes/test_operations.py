@@ -1,7 +1,4 @@
-"""Health before, with and after a model.
-
-MLflow's webhook: signed by hand here; a real server sends one in test_webhook_mlflow.py.
-"""
+"""Health and MLflow's webhook."""
 
 import base64
 import hashlib

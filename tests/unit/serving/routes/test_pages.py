@@ -1,7 +1,4 @@
-"""The page's files: all from here, nothing in them that the policy forbids, and served so that copies stay right.
-
-The API's page: all of it from here, nothing in it that its policy forbids, and a description that is complete.
-"""
+"""The page and the API's page."""
 
 import re
 from html.parser import HTMLParser

@@ -1,7 +1,4 @@
-"""The contract of /predict and /predict-batch.
-
-When answers give reasons, and which.
-"""
+"""/predict: what is answered, explained and refused."""
 
 import math
 import uuid

@@ -1,7 +1,4 @@
-"""Labels: single and many, idempotent, with the reviewer's name.
-
-The review queue in pages, and single predictions.
-"""
+"""Labels, the review queue in pages, and single predictions."""
 
 import json
 

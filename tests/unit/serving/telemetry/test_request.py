@@ -1,7 +1,4 @@
-"""The shape of a log line.
-
-Request ids, one line per prediction, and what happens to errors nobody expected.
-"""
+"""Log lines as JSON, and one for each request."""
 
 import json
 import logging
