@@ -13,9 +13,11 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from starlette.types import Scope
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
 
 HEADER: Final = "X-Request-ID"
 _KEY = "fraud.request"
@@ -54,7 +56,7 @@ _current: ContextVar[RequestRecord | None] = ContextVar("fraud_request", default
 """For what is measured deep inside, on whatever thread: anyio's threads inherit it."""
 
 
-def open_record(scope: Scope) -> RequestRecord:
+def open_record(scope: "Scope") -> RequestRecord:
     """A record for a request that has just come in; the client's own id is kept where it is harmless to log."""
     record = RequestRecord(_client_id(scope["headers"]) or f"req_{uuid.uuid4().hex[:16]}")
     scope[_KEY] = record
@@ -62,7 +64,7 @@ def open_record(scope: Scope) -> RequestRecord:
     return record
 
 
-def record_of(scope: Scope) -> RequestRecord:
+def record_of(scope: "Scope") -> RequestRecord:
     """The record of a request."""
     record: RequestRecord = scope[_KEY]
     return record
