@@ -1,23 +1,42 @@
-"""``python -m serving``: the gateway as a process or as several, and the commands beside it.
+"""``python -m serving``: the gateway as one process or as several, and the operators' commands.
 
-What serves is imported only by the process that does: the parent of several workers stays small.
+The commands (keys, replay, purge) work on the decision database itself, while gateways run or not. What serves, and
+what a command needs, is imported only by the process that needs it: the parent of several workers stays small.
 """
 
 import argparse
 import logging
+import re
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
 from ml_project.errors import FraudError, InvalidInput
-from serving.commands import add_commands, run
-from serving.exits import BAD_INPUT, stop_on_signals
-from serving.listener import listen
-from serving.logs import configure_logging
-from serving.preflight import faults
-from serving.settings import GatewaySettings
-from serving.workers import Workers
+from serving.process import BAD_INPUT, DONE, listen, stop_on_signals
+from serving.settings import GatewaySettings, faults, settings_help
+from serving.telemetry.request import configure_logging
+from serving.worker_pool import Workers
+from stores.objects import is_s3
+
+if TYPE_CHECKING:
+    from stores.decisions import DecisionRecord, DecisionStore, Keys
+
+
+DIFFERENT: Final = 1
+"""Exit code of a replay that gives other figures."""
+
+_SCOPES: Final = ("predict", "feedback", "read")
+_DAYS: Final = re.compile(r"([1-9]\d{0,4})d")
+
+Command = Callable[[argparse.Namespace, GatewaySettings], int]
 
 _log = logging.getLogger("serving")
 
@@ -47,7 +66,7 @@ def _serve(settings: GatewaySettings) -> int:
     configure_logging(settings.log_level)
     stop_on_signals()
     if settings.workers == 1:
-        from serving.process import serve
+        from serving.server import serve
 
         return serve(settings, lambda: _listen(settings))
     if settings.rate_limit and not settings.rate_limit_url:
@@ -71,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m serving",
         description="The gateway: answers with the model version that the registry names Production.",
-        epilog=f"Settings, from the environment:\n{_settings_help()}",
+        epilog=f"Settings, from the environment:\n{settings_help()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", help="address to listen on (FRAUD_HOST)")
@@ -82,14 +101,182 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings_help() -> str:
-    lines = []
-    for name, field in GatewaySettings.model_fields.items():
-        alias = field.validation_alias
-        names = " or ".join(map(str, alias.choices)) if alias else f"FRAUD_{name.upper()}"  # type: ignore[union-attr]
-        default = "" if field.default in ((), None, "") else f" [{field.default}]"
-        lines.append(f"  {names}{default}\n      {field.description}\n")
-    return "".join(lines)
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands; each sets ``command`` to what runs it."""
+    commands = parser.add_subparsers(title="commands", description="Without one, the gateway serves.")
+    keys = commands.add_parser("keys", help="API keys").add_subparsers(required=True)
+    create = keys.add_parser("create", help="make a key and show it once")
+    create.add_argument("--name", required=True, help="who it is for; labels will carry it")
+    create.add_argument("--scope", required=True, action="append", choices=_SCOPES, help="may be given several times")
+    create.set_defaults(command=_create_key)
+    keys.add_parser("list", help="show all keys, without their secrets").set_defaults(command=_list_keys)
+    revoke = keys.add_parser("revoke", help="end a key, in all gateways within seconds")
+    revoke.add_argument("--name", required=True)
+    revoke.set_defaults(command=_revoke_key)
+    replay = commands.add_parser("replay", help="score a kept prediction again by the version that gave it")
+    replay.add_argument("prediction_id")
+    replay.set_defaults(command=_replay)
+    purge = commands.add_parser("purge", help="export old predictions to Parquet, then delete them")
+    purge.add_argument("--older-than", required=True, type=_days, metavar="DAYS", help="such as 400d")
+    purge.add_argument("--to", required=True, metavar="FOLDER", help="where the Parquet files go; also s3://bucket/x")
+    purge.set_defaults(command=_purge)
+
+
+def run(command: Command, arguments: argparse.Namespace, settings: GatewaySettings) -> int:
+    """Run a command; expected errors are one line on standard error."""
+    try:
+        return command(arguments, settings)
+    except FraudError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+
+
+def _create_key(arguments: argparse.Namespace, settings: GatewaySettings) -> int:
+    with _opened(settings) as (_store, keys):
+        sys.stdout.write(f"{keys.create(arguments.name, arguments.scope)}\n")
+    sys.stderr.write("Keep it safe: only its hash is stored.\n")
+    return DONE
+
+
+def _list_keys(_arguments: argparse.Namespace, settings: GatewaySettings) -> int:
+    with _opened(settings) as (_store, keys):
+        for key in keys.list():
+            state = "in force" if key.revoked_at is None else f"revoked {key.revoked_at:%Y-%m-%dT%H:%M:%SZ}"
+            scopes = ",".join(sorted(key.scopes))
+            sys.stdout.write(f"{key.name}\t{scopes}\tmade {key.created_at:%Y-%m-%dT%H:%M:%SZ}\t{state}\n")
+    return DONE
+
+
+def _revoke_key(arguments: argparse.Namespace, settings: GatewaySettings) -> int:
+    with _opened(settings) as (_store, keys):
+        keys.revoke(arguments.name)
+    return DONE
+
+
+def _replay(arguments: argparse.Namespace, settings: GatewaySettings) -> int:
+    with _opened(settings) as (store, _keys):
+        found = store.find(arguments.prediction_id)
+    if found is None:
+        sys.stderr.write(f"No prediction {arguments.prediction_id} is kept.\n")
+        return BAD_INPUT
+    outcome = replay(found.record, settings)
+    for line in outcome.lines():
+        sys.stdout.write(f"{line}\n")
+    return DONE if outcome.equal else DIFFERENT
+
+
+def _purge(arguments: argparse.Namespace, settings: GatewaySettings) -> int:
+    older_than = datetime.now(UTC) - arguments.older_than
+    with _opened(settings) as (store, _keys), _export_folder(arguments.to, settings) as (folder, keep):
+        exported = store.purge(older_than, folder, keep)
+    where = f", kept in {arguments.to.rstrip('/')}/{exported.decisions.name}" if exported.decisions else ""
+    sys.stdout.write(f"{exported.rows} predictions deleted{where}\n")
+    return DONE
+
+
+@contextmanager
+def _export_folder(to: str, settings: GatewaySettings) -> Iterator[tuple[Path, Callable[[Path], object] | None]]:
+    """Where to write an export's files, and what brings them to S3 where that is wanted."""
+    if not is_s3(to):
+        yield Path(to), None
+        return
+    from stores.s3 import S3Objects  # imports boto3: 0.3 s
+
+    objects = S3Objects(to, settings.s3_endpoint_url, setting="--to")
+    # not /tmp: an export can be large, and the state folder is where a gateway may write
+    with TemporaryDirectory(dir=settings.state_dir, prefix="export-") as scratch:
+        yield Path(scratch), lambda path: objects.upload(path, path.name)
+
+
+@contextmanager
+def _opened(settings: GatewaySettings) -> "Iterator[tuple[DecisionStore, Keys]]":
+    from stores.decisions import DecisionStore, Keys, open_engine
+    from stores.decisions import database as migrate
+
+    engine = open_engine(settings.decisions_url)
+    try:
+        migrate(engine)
+        yield DecisionStore(engine), Keys(engine)
+    finally:
+        engine.dispose()
+
+
+def _days(text: str) -> timedelta:
+    found = _DAYS.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days such as 400d")
+    return timedelta(days=int(found[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Then and now, by name: the two scores as numbers, the decision as text."""
+
+    prediction_id: str
+    model_version: str
+    then: dict[str, float | str]
+    now: dict[str, float | str]
+
+    @property
+    def equal(self) -> bool:
+        """Nothing differs, down to the last bit."""
+        return self.then == self.now
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        yield f"prediction {self.prediction_id} by version {self.model_version}"
+        for name, then in self.then.items():
+            yield f"{name}: stored {then}, replayed {self.now[name]}"
+        yield "equal" if self.equal else "DIFFERENT"
+
+
+def replay(record: "DecisionRecord", settings: GatewaySettings) -> Replay:
+    """Load the bundle with the stored digest, from the cache, the release or the registry, and score.
+
+    Raises
+    ------
+    InvalidBundle
+        When the files found are not those of the digest.
+    Unavailable
+        When they cannot be fetched.
+    """
+    import numpy as np
+
+    from ml_project.scorer import decide
+    from stores.mlflow_client import quiet_mlflow
+
+    quiet_mlflow()  # before what imports MLflow
+    from stores.history import History
+    from stores.production import LiveVersion, Production
+    from stores.registry import Registry
+    from stores.releases import open_releases
+
+    releases = open_releases(settings.releases_uri, settings.s3_endpoint_url)
+    release = releases.current()
+    if release is not None and release.digest != record.bundle_digest:
+        release = None
+    version = LiveVersion(
+        int(record.model_version), record.bundle_digest, "release pointer" if release else "registry", release
+    )
+    registry = Registry(settings.tracking_uri, settings.model_name)
+    history = History(settings.tracking_uri, settings.model_name)
+    scorer = Production(registry, releases, settings.bundle_cache, history).load(version, threads=1)
+    scores = scorer.score(np.array([record.inputs]))
+    hybrid = float(scores.hybrid[0])
+    return Replay(
+        record.prediction_id,
+        record.model_version,
+        {
+            "hybrid_score": record.hybrid_score,
+            "fraud_probability": record.fraud_probability,
+            "decision": record.decision,
+        },
+        {
+            "hybrid_score": hybrid,
+            "fraud_probability": float(scores.probability[0]),
+            "decision": str(decide(hybrid, scorer.thresholds)),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,32 @@
-"""Who may do what: API keys with scopes, or nobody's key where the gateway is open to its own machine only."""
+"""Who may do what and how often: API keys with scopes, and rate limits by a moving window.
 
+Without keys the gateway is open to its own machine only. Requests are counted per process, or shared through Redis.
+"""
+
+import asyncio
 import hmac
+import math
+import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from ml_project.errors import Unavailable
-from serving.errors import NoKey
+from limits import parse
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.strategies import MovingWindowRateLimiter
+from limits.errors import StorageError
+
+from ml_project.errors import InvalidInput, Unavailable
+from serving.errors import NoKey, TooManyRequests
 from serving.settings import GatewaySettings
+from serving.telemetry.request import RequestRecord
+from stores.error_text import masked
 
 if TYPE_CHECKING:
+    from redis.asyncio import ConnectionPool
+
     from stores.decisions import Keys
+
 
 _PUBLIC: Final = frozenset({"/", "/ui", "/docs", "/health", "/openapi.json", "/hooks/registry"})
 """The last one asks for a signature instead of a key."""
@@ -50,10 +67,14 @@ class Access:
     prepared : callable
         Whether the database has its tables and the bootstrap key, and the keys were read: from then on nothing here
         waits for it.
+    limit : RateLimit, optional
     """
 
-    def __init__(self, settings: GatewaySettings, keys: "Keys", prepared: Callable[[], bool]) -> None:
+    def __init__(
+        self, settings: GatewaySettings, keys: "Keys", prepared: Callable[[], bool], limit: "RateLimit | None" = None
+    ) -> None:
         self._keys = keys
+        self._limit = limit
         self._prepared = prepared
         self._may_be_open = settings.require_keys == "auto" and settings.on_loopback and settings.bootstrap_key is None
         self._always_open = settings.require_keys == "false"
@@ -61,14 +82,35 @@ class Access:
         secret = settings.bootstrap_key
         self._bootstrap = None if secret is None else secret.get_secret_value().encode()
 
+    async def admit(
+        self, path: str, headers: Iterable[tuple[bytes, bytes]], address: str, record: RequestRecord
+    ) -> None:
+        """Return if a request may pass; its record then names its key, if it has one.
+
+        Raises
+        ------
+        FraudError
+            See `name`; also 429 above the rate limit.
+        """
+        scope = scope_of(path)
+        if scope is None:
+            return
+        name = self.name(key_in(headers), scope)
+        if name is not None:
+            record.key_name = record.fields["key"] = name
+        if self._limit is not None:
+            seconds = await self._limit.wait(f"key:{name}" if name is not None else f"address:{address}")
+            if seconds:
+                raise TooManyRequests(seconds)
+
     def name(self, plaintext: str | None, scope: str) -> str | None:
         """The name of a key that is good for a scope; None in open mode.
 
         Raises
         ------
         FraudError
-            401 without a key in force, 403 without the scope, 503 while the keys could never be read: nobody is let
-            in then but the bearer of the bootstrap secret.
+            401 without a key in force, 403 without the scope, 503 while the keys could never be read: only the
+            bearer of the bootstrap secret is let in then.
         """
         try:
             if not self._always_open and not self._prepared():
@@ -89,3 +131,92 @@ class Access:
             return self._always_open
         self._any_key = self._keys.any()
         return not self._any_key
+
+
+_SCHEMES: Final = ("redis", "rediss")
+_SECONDS: Final = 1.0
+"""Longest time that a request waits for Redis, a second try on a new connection included."""
+
+
+class RateLimit:
+    """A limit for each name on its own.
+
+    Parameters
+    ----------
+    limit : str
+        As in ``600/minute``.
+    store_url : str
+        ``redis://...`` to share the counts between processes; empty: each process counts for itself. Redis is not asked
+        before the first request.
+
+    Raises
+    ------
+    InvalidInput
+        When the store's URL cannot be used.
+    """
+
+    def __init__(self, limit: str, store_url: str = "") -> None:
+        self._limit = parse(limit)
+        self._pool = _redis(store_url) if store_url else None
+        self._limiter = MovingWindowRateLimiter(_storage(store_url, self._pool))
+
+    async def wait(self, name: str) -> int:
+        """Count a request; 0 if it may pass, else the seconds after which the next one may.
+
+        Raises
+        ------
+        Unavailable
+            When Redis does not answer, which holds the counts.
+        """
+        if self._pool is None:
+            return await self._counted(name)
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return await self._counted(name)
+        except (StorageError, OSError) as error:
+            reason = type(error.__cause__ or error).__name__
+            raise Unavailable(
+                f"The store of the rate limits does not answer as it should: {reason}.",
+                "Try again soon. Operators: check FRAUD_RATE_LIMIT_STORE and that Redis runs.",
+            ) from error
+
+    async def close(self) -> None:
+        """End the connections."""
+        if self._pool is not None:
+            await self._pool.aclose()
+
+    async def _counted(self, name: str) -> int:
+        if await self._limiter.hit(self._limit, name):
+            return 0
+        window = await self._limiter.get_window_stats(self._limit, name)
+        return max(1, math.ceil(window.reset_time - time.time()))
+
+
+def _storage(url: str, pool: "ConnectionPool | None") -> Storage:
+    if pool is None:
+        return MemoryStorage()
+    options: dict[str, Any] = {"connection_pool": pool}  # limits wants numbers and text, but passes it on
+    return RedisStorage(url, wrap_exceptions=True, implementation="redispy", **options)
+
+
+def _redis(url: str) -> "ConnectionPool":
+    from redis.asyncio import BlockingConnectionPool
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    try:
+        if urlsplit(url).scheme not in _SCHEMES:
+            raise ValueError("it does not begin with redis:// or rediss://")
+        return BlockingConnectionPool.from_url(
+            url,
+            timeout=_SECONDS,
+            socket_timeout=_SECONDS / 2,
+            socket_connect_timeout=_SECONDS / 2,
+            # Once: the connection may be one that a restart of Redis has cut.
+            retry=Retry(NoBackoff(), 1),
+        )
+    except (ValueError, TypeError) as error:
+        shown = masked(url.partition("?")[0]) if "://" in url else "*** (no URL)"
+        raise InvalidInput(
+            f"FRAUD_RATE_LIMIT_STORE cannot be {shown}: {error}.", "Write redis://:password@host:6379/0."
+        ) from error

@@ -1,66 +1,58 @@
-"""The gateway's application: puts the parts together and does nothing else."""
+"""The gateway's composition root: from settings to the application, in one place and one direction.
 
-from collections.abc import AsyncIterator
+`create_app` builds the parts in the order in which they need each other and hands each what it needs. What has to be
+opened and closed is opened and closed by the application's lifespan.
+"""
+
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from anyio import CapacityLimiter, move_on_after, sleep, to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
 
-from serving.challenger import ChallengerWatcher
-from serving.dependencies import Gateway
-from serving.description import describe_keys
-from serving.direct import DirectPredict
-from serving.emf import EmfLines
-from serving.guard import Guard
-from serving.headers import SecurityHeaders
-from serving.live_model import ModelSlot
-from serving.metrics import GatewayMetrics
-from serving.model_source import BundleSource, ModelSource, connect, connect_challenger, released
-from serving.past_promotions import PastPromotions
-from serving.problems import install_error_handlers
-from serving.rate_limits import RateLimit
-from serving.request_log import RequestLog
-from serving.request_record import HEADER
-from serving.routes import (
-    docs,
-    features,
-    feedback,
-    health,
-    hooks,
-    metrics,
-    model,
-    page,
-    predict,
-    predict_batch,
-    predictions,
-    watch,
-)
+from serving.access import Access, RateLimit, scope_of
+from serving.decisions import Decisions
+from serving.errors import install_error_handlers, problem_responses
+from serving.gateway import Gateway
+from serving.live_model import BundleSource, ModelSlot, ModelSource, connect, connect_challenger, released
+from serving.middleware import DirectPredict, Guard, RequestLog, SecurityHeaders
+from serving.model_follower import ModelFollower
+from serving.routes import dashboard, model, operations, pages, predict, review
+from serving.routes.dashboard import Dashboard
+from serving.routes.model import PastPromotions
 from serving.settings import GatewaySettings
 from serving.shadow import Shadow
-from serving.shared_metrics import SharedMetrics
-from serving.watcher import Watcher
-from serving.watching import Watching
+from serving.telemetry.emf import EmfLines
+from serving.telemetry.metrics import GatewayMetrics
+from serving.telemetry.multiprocess import SharedMetrics
+from serving.telemetry.request import HEADER
+from stores.decisions import DecisionStore
 
-if TYPE_CHECKING:
-    from serving.decisions import Decisions
-    from stores.decisions import DecisionStore
+Wiring = Callable[[Callable[[], None]], Callable[[], None]]
+"""Takes what makes this process look at the registry, gives what makes all of them look."""
 
 _MODEL_SECONDS: Final = 15.0
 """How long a worker waits for its model while others answer; without one it would refuse what they can answer."""
+
+_SCHEMES: Final[dict[str, Any]] = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "The same keys, as clients of OAuth send them."},
+}
 
 
 def create_app(
     settings: GatewaySettings,
     source: ModelSource | None = None,
-    store: "DecisionStore | None" = None,
+    store: DecisionStore | None = None,
     shared: SharedMetrics | None = None,
     challenger: BundleSource | None = None,
+    wire: Wiring = lambda look: look,
 ) -> FastAPI:
-    """The gateway as an ASGI application; its lifespan runs the watcher and holds the decision store open.
+    """The gateway as an ASGI application; its lifespan follows the registry and holds the decision store open.
 
     Parameters
     ----------
@@ -73,55 +65,62 @@ def create_app(
         Where one of several workers finds the metrics of all.
     challenger : BundleSource, optional
         Where challengers come from; by default the same registry.
+    wire : callable, optional
+        Connects the webhook to the other workers.
     """
     slot = ModelSlot()
-    emf = EmfLines(settings.emf_namespace, settings.model_name) if settings.emf_namespace else None
     connected = partial(connect, settings) if source is None else lambda: source
     at_once = partial(released, settings) if source is None else None
-    watcher = Watcher(connected, slot, settings.poll_seconds, settings.threads, at_once)
-    shadow = None
-    if settings.shadow_share:
-        challenged = partial(connect_challenger, settings) if challenger is None else lambda: challenger
-        shadow = Shadow(settings.shadow_share, ChallengerWatcher(challenged, slot, settings.poll_seconds))
+    follower = ModelFollower(connected, slot, settings.poll_seconds, settings.threads, at_once)
+    shadow = _shadow(settings, slot, challenger)
+    decisions = Decisions(settings, store, shadow)
+    emf = EmfLines(settings.emf_namespace, settings.model_name) if settings.emf_namespace else None
+    metrics = GatewayMetrics(slot, emf, shared, shadow, decisions.figures)
+    limit = RateLimit(settings.rate_limit, settings.rate_limit_url) if settings.rate_limit else None
+    access = Access(settings, decisions.keys, decisions.prepared, limit)
+    gateway = Gateway(
+        settings,
+        slot,
+        decisions,
+        metrics,
+        CapacityLimiter(settings.batch_workers),
+        wire(follower.look_now),
+        PastPromotions(follower, at_once),
+        Dashboard(slot),
+        shadow,
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        watcher.start()
-        gateway.opened = await to_thread.run_sync(_open_decisions, settings, store)
-        gateway.opened.report_to(app.state.metrics)
+        follower.start()
+        await to_thread.run_sync(decisions.open)
         if shadow is not None:
-            shadow.start(gateway.opened.store.add_shadow)
-            gateway.opened.shadow = shadow
+            shadow.start(decisions.store.add_shadow)
         if shared is not None and shared.others:
             await _model_or_trouble(slot)
-        lines = emf.written(settings.emf_seconds, app.state.metrics.live.present) if emf else nullcontext()
-        async with app.state.metrics.refreshed(), lines:
+        lines = emf.written(settings.emf_seconds, metrics.present) if emf else nullcontext()
+        async with metrics.refreshed(), lines:
             yield
         if limit is not None:
             await limit.close()
         if shadow is not None:
             await to_thread.run_sync(shadow.close)
-        await to_thread.run_sync(gateway.opened.close)
-        await to_thread.run_sync(watcher.stop)
+        await to_thread.run_sync(decisions.close)
+        await to_thread.run_sync(follower.stop)
 
-    # No docs_url: FastAPI's page would load scripts from a CDN; serving.routes.docs does not. Its telemetry looks for
-    # OpenTelemetry's providers with every request; ours is in serving.metrics.
+    # No docs_url: FastAPI's page would load scripts from a CDN; serving.routes.pages does not. Its telemetry looks for
+    # OpenTelemetry's providers with every request; the gateway's is in serving.telemetry.
     quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     app = FastAPI(title="Card-fraud gateway", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=quiet)
-    past = PastPromotions(watcher, at_once)
-    app.state.gateway = gateway = Gateway(
-        settings, slot, CapacityLimiter(settings.batch_workers), watcher.look_now, past, Watching(slot), shadow
-    )
-    app.state.metrics = GatewayMetrics(slot, emf, shared, shadow)
+    app.state.gateway = gateway
     install_error_handlers(app)
     # Routes are tried in this order, at about 10 microseconds each: the busiest stands first.
-    busy = predict, predict_batch, feedback, predictions, health
-    for routes in (*busy, features, model, watch, metrics, hooks, docs, page):
+    for routes in (predict, review, operations, model, dashboard, pages):
         app.include_router(routes.router)
     describe_keys(app)
+    # Each is put around the ones before it.
     app.add_middleware(DirectPredict, gateway=gateway)
-    limit = RateLimit(settings.rate_limit, settings.rate_limit_url) if settings.rate_limit else None
-    app.add_middleware(Guard, gateway=gateway, limit=limit)
+    app.add_middleware(Guard, access=access)
     # Around the guard: a browser asks for permission without a key, and must be able to read refusals.
     if settings.cors_origins:
         app.add_middleware(
@@ -131,18 +130,39 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "X-API-Key", HEADER],
             expose_headers=[HEADER],
         )
-    app.add_middleware(RequestLog, metrics=app.state.metrics)
+    app.add_middleware(RequestLog, metrics=metrics)
     app.add_middleware(SecurityHeaders, hsts_seconds=settings.hsts_seconds)
     return app
 
 
-def _open_decisions(settings: GatewaySettings, store: "DecisionStore | None") -> "Decisions":
-    from serving.decisions import Decisions  # SQLAlchemy and Alembic: most of a second, not at import
-
-    return Decisions(settings, store)
+def _shadow(settings: GatewaySettings, champion: ModelSlot, challenger: BundleSource | None) -> Shadow | None:
+    if not settings.shadow_share:
+        return None
+    connected = partial(connect_challenger, settings) if challenger is None else lambda: challenger
+    follower = ModelFollower(connected, ModelSlot(), settings.poll_seconds, threads=1, champion=champion)
+    return Shadow(settings.shadow_share, follower)
 
 
 async def _model_or_trouble(slot: ModelSlot) -> None:
     with move_on_after(_MODEL_SECONDS):
         while slot.current is None and slot.trouble is None:
             await sleep(0.02)
+
+
+def describe_keys(app: FastAPI) -> None:
+    """Let the API's description name the keys and, for every guarded route, how the guard refuses."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            description = plain()
+            description["components"]["securitySchemes"] = _SCHEMES
+            refusals = {str(status): said for status, said in problem_responses(401, 403, 429, 503).items()}
+            for path, operations in description["paths"].items():
+                scope = scope_of(path)
+                for operation in operations.values() if scope is not None else ():
+                    operation["security"] = [{name: []} for name in _SCHEMES]
+                    operation["responses"] = {**refusals, **operation["responses"]}
+        return plain()
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,7 +1,6 @@
 """The gateway's decision store: opened at the start, asked by the routes, flushed at the end.
 
-Imported when the gateway starts rather than with it, because SQLAlchemy and Alembic take most of a second. A database
-that is away at the start is prepared as soon as it is back; until then decisions go to the spool.
+A database that is away at the start is prepared as soon as it is back; until then decisions go to the spool.
 """
 
 import asyncio
@@ -12,21 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final, Literal
 
+import numpy as np
+
 from ml_project.errors import Refused, Unavailable
-from serving.keeping import chunk_of_many, record_of_one, with_firsts
+from ml_project.schema import RAW_FEATURES
 from serving.live_model import LiveModel
-from serving.metrics import GatewayMetrics
-from serving.predictions import Predictions
-from serving.request_record import RequestRecord, stage
+from serving.predictions import Predictions, chunk_of_many, record_of_one, with_firsts
 from serving.settings import GatewaySettings
 from serving.shadow import Shadow
-from serving.stored_predictions import described, explained, label_described
+from serving.telemetry.metrics import StoreFigures
+from serving.telemetry.request import RequestRecord, stage
 from stores.decisions import (
     SCOPES,
     DecisionRecord,
     DecisionStore,
+    Found,
     GroupWriter,
     Keys,
+    Label,
     LabelItem,
     PageFilter,
     Spool,
@@ -47,32 +49,36 @@ class Decisions:
     settings : GatewaySettings
     store : DecisionStore, optional
         By default the one that the settings name.
-
-    Attributes
-    ----------
-    shadow : Shadow or None
+    shadow : Shadow, optional
         Is offered what was decided anew, once it is kept.
-
-    Raises
-    ------
-    FraudError
-        When the database cannot be used at all. One that does not answer is waited for in the background.
     """
 
-    def __init__(self, settings: GatewaySettings, store: DecisionStore | None = None) -> None:
+    def __init__(
+        self, settings: GatewaySettings, store: DecisionStore | None = None, shadow: Shadow | None = None
+    ) -> None:
         self._settings = settings
-        self.shadow: Shadow | None = None
+        self._shadow = shadow
         self.store = DecisionStore(open_engine(settings.decisions_url)) if store is None else store
         self.keys = Keys(self.store.engine)
+        self._spool = Spool(settings.decision_spool)
         self._closing = threading.Event()
         self._prepared = threading.Event()
         self._waiter = threading.Thread(target=self._wait_for_database, name="database-waiter", daemon=True)
+
+    def open(self) -> None:
+        """Prepare the database and begin to keep decisions; blocks.
+
+        Raises
+        ------
+        FraudError
+            When the database cannot be used at all. One that does not answer is waited for in the background.
+        """
         try:
             self._prepare()
         except Unavailable as error:
             _log.warning("the decision database is away: %s", error)
             self._waiter.start()
-        self._spool = Spool(settings.decision_spool)
+        # Made only here: it starts its threads at once, which look for an earlier process's spool in the database.
         self.writer = GroupWriter(self.store, self._spool)
         self.keys.start()
 
@@ -80,9 +86,9 @@ class Decisions:
         """Whether the database was reached, and has its tables and the bootstrap key."""
         return self._prepared.is_set()
 
-    def report_to(self, metrics: GatewayMetrics) -> None:
-        """Let the metrics say how the store is."""
-        metrics.live.watch_store(lambda: (self.writer.waiting, self.writer.database_away, self._spool.size()))
+    def figures(self) -> StoreFigures:
+        """How the store is doing; asked once it is open."""
+        return StoreFigures(self.writer.waiting, self.writer.database_away, self._spool.size())
 
     async def keep(self, predictions: Predictions, request: RequestRecord) -> Predictions:
         """Keep a single prediction; returns, when it is on disk, what to answer.
@@ -98,9 +104,9 @@ class Decisions:
             record = record_of_one(predictions, request, self._settings.review_sample_rate)
             stored = await asyncio.wrap_future(self.writer.submit(record))
         named = replace(predictions, prediction_ids=[stored.record.prediction_id], kept=stored.kept)
-        if self.shadow is not None and not stored.repeated:
-            self.shadow.offer(named, stored.record.received_at)
-        return with_firsts(named, {0: stored.record} if stored.repeated else {})
+        if self._shadow is not None and not stored.repeated:
+            self._shadow.offer(named, stored.record.received_at)
+        return with_firsts(named, {0: stored.record}) if stored.repeated else named
 
     def keep_chunk(self, predictions: Predictions, request: RequestRecord) -> tuple[Predictions, Mapping[int, str]]:
         """Keep a chunk of a batch; what to answer, and the rows whose transaction_id was used with other values.
@@ -114,8 +120,8 @@ class Decisions:
             stored = self.writer.keep_segment(chunk)
         kept: Literal["database", "spool"] = "spool" if stored.kept == "spool" else "database"
         named = replace(predictions, prediction_ids=chunk.prediction_ids, kept=kept)
-        if self.shadow is not None:
-            self.shadow.offer(named, chunk.received_at, stored.firsts.keys() | stored.conflicts.keys())
+        if self._shadow is not None:
+            self._shadow.offer(named, chunk.received_at, stored.firsts.keys() | stored.conflicts.keys())
         return with_firsts(named, self._first_records(stored.firsts)), stored.conflicts
 
     def label(self, items: Sequence[tuple[str | None, str | None, int]], reviewer: str) -> list[dict[str, Any]]:
@@ -162,7 +168,7 @@ class Decisions:
         if secret is not None:
             try:
                 ensure_bootstrap_key(self.keys, secret.get_secret_value())
-            except Refused:  # another worker took the name between our look and our insert
+            except Refused:  # another worker took the name between the look and the insert
                 ensure_bootstrap_key(self.keys, secret.get_secret_value())
         self.keys.any()  # read while the database is there: who is asked for the first time later must not need it
         self._prepared.set()
@@ -188,3 +194,52 @@ def bootstrap_name(plaintext: str) -> str:
 def ensure_bootstrap_key(keys: Keys, plaintext: str) -> None:
     """Take the first key from its secret; one that was revoked stays so."""
     keys.ensure(bootstrap_name(plaintext), SCOPES, plaintext)
+
+
+_WORDS: Final = ("legitimate", "fraud")
+
+
+def described(found: Found) -> dict[str, Any]:
+    """A prediction with its newest label."""
+    record = asdict(found.record)
+    record["inputs"] = dict(zip(RAW_FEATURES, found.record.inputs, strict=True))
+    return {
+        **record,
+        "label": None if found.label is None else label_described(found.label),
+        "segment_id": found.segment_id,
+        "spooled": found.spooled,
+        "duplicate_of": found.duplicate_of,
+        "conflicts_with": found.conflicts_with,
+    }
+
+
+def explained(items: Sequence[Found], model: LiveModel | None) -> list[Found]:
+    """The same, what goes to review with reasons: those kept, or what the version that decided says if it is live."""
+    silent = [
+        place
+        for place, found in enumerate(items)
+        if found.record.review_rate is not None
+        and found.record.reasons is None
+        and model is not None
+        and found.record.bundle_digest == model.live.digest
+    ]
+    said = list(items)
+    if model is None or not silent:
+        return said
+    records = [items[place].record for place in silent]
+    raw = np.array([record.inputs for record in records])
+    isolation = np.array([record.isolation_score for record in records])
+    for place, record, explanation in zip(silent, records, model.explainer.explain(raw, isolation), strict=True):
+        reasons = [dict(reason) for reason in explanation.reasons]
+        said[place] = replace(items[place], record=replace(record, reasons=reasons))
+    return said
+
+
+def label_described(label: Label) -> dict[str, Any]:
+    """A label in words."""
+    return {
+        "label": _WORDS[label.label],
+        "labelled_at": label.labelled_at,
+        "reviewer": label.reviewer,
+        "source": label.source,
+    }

@@ -1,20 +1,24 @@
-"""The model that answers now: one immutable reference, exchanged in one step.
+"""The model that answers now: one immutable reference, exchanged in one step, and the sources that models come from.
 
 A request reads the reference once and keeps what it got, so that a swap never mixes two versions inside an answer.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from ml_project.card import Card
 from ml_project.reasons import Explainer
 from ml_project.scorer import BATCH_ROWS, Scorer
+from serving.errors import NoModel
+from serving.settings import GatewaySettings
 
 if TYPE_CHECKING:
-    from stores.production import LiveVersion
+    from stores.registry import Registry
+    from stores.released import LiveVersion, Promotions
+
 
 _WARM_UP_SINGLES = 20
 _WARM_UP_BATCHES = 3
@@ -45,13 +49,28 @@ class Trouble:
 
 
 class ModelSlot:
-    """Holds the live model. The watcher alone writes, any number of requests read: assignments are atomic."""
+    """Holds the live model. The follower alone writes, any number of requests read: assignments are atomic."""
 
     def __init__(self) -> None:
         self.current: LiveModel | None = None
         self.trouble: Trouble | None = None
         self.swaps = {"live": 0, "refused": 0, "failed": 0}
         """How attempts to go live ended: refused is a bundle that failed its checks, failed anything else."""
+
+    def model(self) -> LiveModel:
+        """The live model; a request asks once and keeps what it got.
+
+        Raises
+        ------
+        NoModel
+            While there is none.
+        """
+        model = self.current
+        if model is None:
+            trouble = self.trouble
+            reason = trouble.message if trouble else "The gateway has just started and looks for one."
+            raise NoModel("No model is loaded yet.", reason)
+        return model
 
 
 def warm_up(scorer: Scorer) -> None:
@@ -62,3 +81,68 @@ def warm_up(scorer: Scorer) -> None:
     batch = np.resize(rows, (16 * BATCH_ROWS, rows.shape[1]))
     for _ in range(_WARM_UP_BATCHES):
         scorer.score(batch)
+
+
+class BundleSource(Protocol):
+    """Names a version and loads it; see `stores.production` for what each raises."""
+
+    def current(self) -> "LiveVersion | None":
+        """The version that ought to answer; None where nothing was ever promoted."""
+
+    def load(self, live: "LiveVersion", threads: int = 0) -> Scorer:
+        """A checked scorer of that version."""
+
+
+class ModelSource(BundleSource, Protocol):
+    """What answers, and what is known about it."""
+
+    def card(self, live: "LiveVersion") -> Card | None:
+        """The version's model card; None where it has none."""
+
+    def promotions(self) -> "Promotions":
+        """How it came to answer."""
+
+
+def released(settings: GatewaySettings) -> ModelSource:
+    """The release pointer alone, which is there at once."""
+    from stores.released import Gated, ReleasedProduction, released_gate
+    from stores.releases import open_releases
+
+    releases = open_releases(settings.releases_uri, settings.s3_endpoint_url)
+    source = ReleasedProduction(releases, settings.bundle_cache)
+    return Gated(source, released_gate) if settings.require_gate else source
+
+
+def connect(settings: GatewaySettings) -> ModelSource:
+    """The registry, with the release pointer behind it.
+
+    Importing MLflow takes seconds, therefore it happens in here, on the follower's thread, and not when this module is
+    imported: /health answers meanwhile.
+    """
+    registry = _registry(settings)
+    from stores.history import History
+    from stores.production import Production
+    from stores.released import Gated
+    from stores.releases import open_releases
+
+    releases = open_releases(settings.releases_uri, settings.s3_endpoint_url)
+    history = History(settings.tracking_uri, settings.model_name)
+    source = Production(registry, releases, settings.bundle_cache, history)
+    return Gated(source, source.gate_of) if settings.require_gate else source
+
+
+def connect_challenger(settings: GatewaySettings) -> BundleSource:
+    """The registry's challenger. No gate is asked: a refused version may shadow, because it answers no request."""
+    registry = _registry(settings)
+    from stores.production import Challenger
+
+    return Challenger(registry, settings.bundle_cache)
+
+
+def _registry(settings: GatewaySettings) -> "Registry":
+    from stores.mlflow_client import quiet_mlflow
+
+    quiet_mlflow()
+    from stores.registry import Registry
+
+    return Registry(settings.tracking_uri, settings.model_name)

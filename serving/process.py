@@ -1,82 +1,60 @@
-"""One serving process, from its settings to its exit code: the only one, or one of several workers."""
+"""What the light parent and the processes that serve share: exit codes, signals and the listening socket.
 
-import faulthandler
+The socket is bound before all else starts: a port in use is then one clear message.
+"""
+
+import signal
 import socket
 import sys
-from collections.abc import Callable
 from types import FrameType
+from typing import Final
 
-import uvicorn
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-from ml_project.errors import FraudError
-from serving.app import create_app
-from serving.exits import DONE, END_SECONDS, FAILED, GRACE_SECONDS, INTERRUPTED
-from serving.preflight import prepared_store
-from serving.settings import GatewaySettings
-from serving.shared_metrics import SharedMetrics
+GRACE_SECONDS: Final = 15
+"""Requests in progress get this long after SIGTERM; then what was decided is flushed."""
 
-Wiring = Callable[[Callable[[], None]], Callable[[], None]]
-"""Takes what makes this process look at the registry, gives what makes all of them."""
+END_SECONDS: Final = 24.0
+"""Whatever hangs then is cut off."""
 
 
-def serve(
-    settings: GatewaySettings,
-    listening: Callable[[], socket.socket],
-    shared: SharedMetrics | None = None,
-    wire: Wiring = lambda look: look,
-    started: Callable[[], None] = lambda: None,
-) -> int:
-    """Serve until SIGTERM (exit code 0) or Ctrl-C (130); 2 and one line when settings cannot be used.
+def stop_on_signals() -> None:
+    """Let SIGTERM and Ctrl-C end the process, at whatever point of its start it is.
 
-    Parameters
-    ----------
-    settings : GatewaySettings
-    listening : callable
-        Gives the listening socket; called when the settings were found good.
-    shared : SharedMetrics, optional
-        See `create_app`.
-    wire : callable, optional
-        Connects the webhook to the other workers.
-    started : callable, optional
-        Called when requests are answered.
+    While uvicorn serves it handles both, finishes its requests and raises the signal again, for these handlers.
     """
-    try:
-        store = prepared_store(settings)
-        listener = listening()
-    except FraudError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    app = create_app(settings, store=store, shared=shared)
-    app.state.gateway.look_now = wire(app.state.gateway.look_now)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        timeout_graceful_shutdown=GRACE_SECONDS,
+    signal.signal(signal.SIGTERM, _exit_cleanly)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _exit_cleanly(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(DONE)
+
+
+_BACKLOG: Final = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on a name or address; port 0 takes a free one.
+
+    The protocol is given explicitly, because asyncio sets TCP_NODELAY only on sockets that name theirs, and without it
+    every answer waits 40 ms for the client's delayed acknowledgement (head and body are written apart).
+
+    Raises
+    ------
+    OSError
+        When the address is taken, belongs to another machine, or is not allowed.
+    """
+    [(family, kind, protocol, _name, address), *_] = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
     )
+    listener = socket.socket(family, kind, protocol)
     try:
-        _Server(config, started).run(sockets=[listener])
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except SystemExit as ended:
-        # SIGTERM's, see `serving.exits`; or uvicorn's, which has logged why it could not start.
-        return DONE if ended.code == DONE else FAILED
-    return DONE
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, told: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._told = told
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._told()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if not self.should_exit:
-            # A thread below Python: it works whatever this process hangs in, and shows on standard error where that is.
-            faulthandler.dump_traceback_later(END_SECONDS, exit=True)
-        super().handle_exit(sig, frame)
+        # So that a restart need not wait for the old connections to time out.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener

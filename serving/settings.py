@@ -1,21 +1,65 @@
-"""The gateway's settings: environment variables ``FRAUD_*``, read once at the composition root."""
+"""The gateway's settings: environment variables ``FRAUD_*``, read once when the process starts.
+
+Also how they are shown: their help, and one line for each that cannot be used.
+"""
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from limits import parse
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from serving.access_settings import AccessSettings
+from stores.error_text import masked
 from stores.objects import checked_endpoint, checked_location
 
+SHORTEST_SECRET: Final = 32
 
-class GatewaySettings(AccessSettings):
+
+class GatewaySettings(BaseSettings):
     """What an operator can choose; every field is an environment variable ``FRAUD_<NAME>``."""
 
+    model_config = SettingsConfigDict(env_prefix="FRAUD_", frozen=True, validate_by_name=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65_535, description="Port to listen on.")
+    require_keys: Literal["auto", "true", "false"] = Field(
+        "auto",
+        description="Whether requests need an API key. auto: unless the address is a loopback one and no key was ever "
+        "made; false is refused on any other address.",
+    )
+    bootstrap_key: SecretStr | None = Field(
+        None,
+        min_length=SHORTEST_SECRET,
+        description="Secret that becomes the first API key, with every scope; at least 32 random characters. Take it "
+        "away once other keys exist.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        None,
+        min_length=SHORTEST_SECRET,
+        description="Secret that MLflow signs its webhook to /hooks/registry with; at least 32 random characters; "
+        "empty: there is no such route.",
+    )
+    rate_limit: str = Field(
+        "", description="Most requests of one key, or in open mode of one address, such as 600/minute; empty: no limit."
+    )
+    rate_limit_store: SecretStr | None = Field(
+        None,
+        description="redis://host:6379/0 shares the counts between processes; empty: each worker counts for itself.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Web origins, separated by commas, whose pages may call the gateway; none by default."
+    )
+    hsts_seconds: int = Field(
+        0,
+        ge=0,
+        description="How long browsers should insist on HTTPS (Strict-Transport-Security); 0 leaves the header out.",
+    )
     workers: int = Field(1, ge=1, le=64, description="Processes that answer; each has its own model.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level that is logged; DEBUG adds a line for every request that is no prediction."
+        "INFO", description="Lowest level that is logged; DEBUG adds a line for every request that is not a prediction."
     )
     state_dir: Path = Field(
         Path("var/gateway"), description="Folder for everything that the gateway writes, the bundle cache included."
@@ -36,7 +80,7 @@ class GatewaySettings(AccessSettings):
     )
     require_gate: bool = Field(
         False,
-        description="Refuse a version that our gate did not let pass and that nobody forced past it, as one moved in "
+        description="Refuse a version that did not pass the gate and was not forced past it, such as one moved in "
         "MLflow's own page; the old one stays.",
     )
     poll_seconds: float = Field(
@@ -53,8 +97,8 @@ class GatewaySettings(AccessSettings):
         0.001,
         ge=0,
         le=1,
-        description="Share of the approvals, drawn at random, that go to review beside the alerts; labels from alerts "
-        "alone say nothing of the frauds that were let through.",
+        description="Share of the approvals, drawn at random, that go to review along with the alerts; labels "
+        "from alerts alone say nothing about the frauds that were let through.",
     )
     batch_threads: int = Field(
         0, ge=0, description="Cores that score one batch; 0 takes all, shared out among the workers."
@@ -72,7 +116,7 @@ class GatewaySettings(AccessSettings):
         "",
         pattern=r"^(https?://[^\s@]+)?$",
         description="Address of MLflow's page as people reach it, which the gateway's page links to; empty: no links. "
-        "Everybody who reaches the gateway can read it.",
+        "Anyone who can reach the gateway can read it.",
     )
     emf_namespace: str = Field(
         "",
@@ -88,13 +132,48 @@ class GatewaySettings(AccessSettings):
         "decisions.db in the state folder.",
     )
 
-    @field_validator("database_url", mode="before")
+    @model_validator(mode="after")
+    def _closed_to_others(self) -> Self:
+        if self.require_keys == "false" and not self.on_loopback:
+            raise ValueError(
+                "FRAUD_REQUIRE_KEYS=false is for loopback addresses only: anybody could read and label. Leave it out"
+            )
+        return self
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _understood(cls, value: str) -> str:
+        if value:
+            parse(value)
+        return value
+
+    @field_validator("bootstrap_key", "webhook_secret", "rate_limit_store", "database_url", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
 
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
     _location = field_validator("releases_uri")(checked_location)
     _endpoint = field_validator("s3_endpoint_url")(checked_endpoint)
+
+    @property
+    def on_loopback(self) -> bool:
+        """Only this machine can reach the gateway."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def rate_limit_url(self) -> str:
+        """Where requests are counted, with its password; empty: in this process."""
+        return "" if self.rate_limit_store is None else self.rate_limit_store.get_secret_value()
 
     @property
     def bundle_cache(self) -> Path:
@@ -124,3 +203,34 @@ class GatewaySettings(AccessSettings):
         if self.batch_threads or self.workers == 1:
             return self.batch_threads
         return max(1, (os.cpu_count() or 1) // self.workers)
+
+
+def settings_help() -> str:
+    """Every setting with its default and description, for ``--help``."""
+    lines = []
+    for name, field in GatewaySettings.model_fields.items():
+        alias = field.validation_alias
+        names = " or ".join(map(str, alias.choices)) if alias else f"FRAUD_{name.upper()}"  # type: ignore[union-attr]
+        default = "" if field.default in ((), None, "") else f" [{field.default}]"
+        lines.append(f"  {names}{default}\n      {field.description}\n")
+    return "".join(lines)
+
+
+_SECRET: Final = {name for name, field in GatewaySettings.model_fields.items() if "SecretStr" in str(field.annotation)}
+
+
+def faults(error: ValidationError) -> str:
+    """What pydantic found, one line for each setting, without the values of secret ones."""
+    return "".join(_fault(dict(fault)) for fault in error.errors(include_url=False))
+
+
+def _fault(fault: dict[str, Any]) -> str:
+    message = str(fault["msg"]).removeprefix("Value error, ").rstrip(".")
+    if not fault["loc"]:
+        return f"{message}. See python -m serving --help.\n"
+    name = str(fault["loc"][0])
+    setting = name if name.isupper() else f"FRAUD_{name.upper()}"
+    value = "***" if name in _SECRET else masked(repr(fault["input"]))
+    if fault["type"] == "too_short" and name in _SECRET:
+        message = f"it needs at least {SHORTEST_SECRET} random characters, such as `openssl rand -hex 32` gives"
+    return f"{setting} cannot be {value}: {message}. See python -m serving --help.\n"

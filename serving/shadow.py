@@ -1,9 +1,9 @@
-"""Lets a challenger score live traffic without answering: beside the requests, and at nobody's cost but a core's rest.
+"""Has a challenger score live traffic without answering it, in the time that requests leave of a core.
 
-What was answered is offered and never waited for: a bounded queue, and a thread that looks into it once a second, so
-that nobody spends time on waking it, and gives way by small groups with rests between them. Not by the system's thread
-priority: on a busy machine a thread that is put off while it holds the interpreter puts everybody off (a p99 of 1.8 s
-was seen). What finds no room is dropped, what cannot be scored or kept is lost; both are counted.
+What was answered is offered and never waited for: a thread looks into a bounded queue once a second, so that no request
+spends time on waking it, and works in small groups with rests between them. Not by the system's thread priority: on a
+busy machine a thread that is suspended while it holds the interpreter stops all others (a p99 of 1.8 s was seen). What
+finds no room is dropped, what cannot be scored or kept is lost; both are counted.
 """
 
 import logging
@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.errors import FraudError, Unavailable
-from serving.challenger import Challenger, ChallengerWatcher
+from serving.live_model import LiveModel
+from serving.model_follower import ModelFollower
 from serving.predictions import DECISIONS, Predictions, decide_all
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Offered:
-    challenger: Challenger
+    challenger: LiveModel
     raw: NDArray[np.float64]
     prediction_ids: list[str]
     received_at: datetime
@@ -55,20 +56,23 @@ class Shadow:
     ----------
     share : float
         Part of the rows, 0 to 1.
-    watcher : ChallengerWatcher
-        Started and stopped with this.
+    follower : ModelFollower
+        Follows Challenger; started and stopped with this.
     capacity : int
         Rows that may wait.
 
     Attributes
     ----------
+    slot : ModelSlot
+        Holds the challenger, and why there is none.
     rows : dict of str to int
         What became of the rows drawn: scored (and kept), dropped for want of room, failed.
     """
 
-    def __init__(self, share: float, watcher: ChallengerWatcher, capacity: int = CAPACITY) -> None:
+    def __init__(self, share: float, follower: ModelFollower, capacity: int = CAPACITY) -> None:
         self.share = share
-        self.watcher = watcher
+        self.slot = follower.slot
+        self._follower = follower
         self.rows = {"scored": 0, "dropped": 0, "failed": 0}
         self._capacity = capacity
         self._offered: deque[_Offered] = deque()
@@ -87,18 +91,18 @@ class Shadow:
     def start(self, keep: Keep) -> None:
         """Begin to watch and to score; what was scored goes to ``keep``."""
         self._keep = keep
-        self.watcher.start()
+        self._follower.start()
         self._thread.start()
 
     def close(self) -> None:
         """Score what waits, unless that takes long, and end."""
         self._closing.set()
         self._thread.join(_JOIN_SECONDS)
-        self.watcher.stop()
+        self._follower.stop()
 
     def offer(self, predictions: Predictions, received_at: datetime, but: AbstractSet[int] = frozenset()) -> None:
         """Take a share of what was decided, but for some rows; never waits and never fails."""
-        challenger = self.watcher.current
+        challenger = self.slot.current
         if challenger is None or predictions.model.live.digest == challenger.live.digest:
             return
         try:
@@ -109,7 +113,7 @@ class Shadow:
         except Exception:  # whatever it is, the answer goes out
             _log.exception("a prediction could not be offered to the challenger")
 
-    def _take(self, challenger: Challenger, predictions: Predictions, rows: list[int], received_at: datetime) -> None:
+    def _take(self, challenger: LiveModel, predictions: Predictions, rows: list[int], received_at: datetime) -> None:
         with self._lock:
             taken = rows[: max(0, self._capacity - self._waiting)]
             self._waiting += len(taken)

@@ -1,20 +1,24 @@
-"""Transactions as clients send them: what is accepted, and what is said about the rest."""
+"""Transactions as clients send them: what is accepted, and what is said about the rest.
 
+Event times are RFC 3339 in JSON; columns of files may hold timestamps or text.
+"""
+
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from operator import itemgetter
 from typing import Annotated, Any, Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import from_json
 
 from ml_project.schema import ENGINEERED_FEATURES, MAX_MAGNITUDE, PCA_COMPONENTS, RAW_FEATURES
-from serving.errors import BodyTooLarge, FieldError, InvalidFields, MalformedJson
-from serving.event_times import parse_event_time
+from serving.errors import BodyTooLarge, FieldError, InvalidFields
+from serving.http import json_in
 
 MAX_ERRORS: Final = 100
 """Faults named in one answer; a file of the wrong kind has as many as cells."""
@@ -27,6 +31,61 @@ _MESSAGES: Final = {
     "string_pattern_mismatch": "Name should have no NUL character",
 }
 """Where pydantic speaks of itself rather than of the client's data."""
+
+FAULT: Final = "Event time should be a date and time with a zone, such as 2026-01-02T03:04:05Z (RFC 3339)"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+
+
+def parse_event_time(value: object, *, zone: bool = True) -> datetime | None:
+    """A moment in UTC; None stands for none.
+
+    Parameters
+    ----------
+    zone : bool
+        Whether the zone must be there; without one, as in a training file, it is UTC.
+
+    Raises
+    ------
+    ValueError
+        With words for the client.
+    """
+    if value is None or isinstance(value, datetime):
+        return value
+    match = _RFC_3339.fullmatch(value) if isinstance(value, str) else None
+    if match is None or (zone and match[2] is None):
+        raise ValueError(FAULT)
+    try:
+        moment = datetime.fromisoformat(str(value).upper())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(FAULT) from None
+
+
+def event_times_of(column: Any) -> list[datetime | ValueError | None]:
+    """The moments of a file's column, faults in their places: timestamps, else text; an empty cell is no moment."""
+    if pa.types.is_timestamp(column.type):
+        # Finer parts of a second than microseconds are cut off, as in text.
+        exact = column.cast(pa.timestamp("us", column.type.tz), safe=column.type.unit != "ns")
+        return [_since_1970(microseconds) for microseconds in exact.cast(pa.int64()).to_pylist()]
+    return [parsed_cell(text) for text in column.cast(pa.string()).to_pylist()]
+
+
+def _since_1970(microseconds: int | None) -> datetime | ValueError | None:
+    try:
+        return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return ValueError(FAULT)
+
+
+def parsed_cell(text: str | None) -> datetime | ValueError | None:
+    """One cell of text."""
+    try:
+        return parse_event_time(text or None, zone=False)
+    except ValueError as error:
+        return error
+
 
 _Component = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-MAX_MAGNITUDE, le=MAX_MAGNITUDE)]
 _Seconds = Annotated[
@@ -105,7 +164,7 @@ def parse_transaction(body: bytes) -> Transactions:
     InvalidFields
         Naming every field that is missing, unknown, or not a finite number within its range.
     """
-    row = _json(body)
+    row = json_in(body)
     try:
         return _transactions([vars(Transaction.model_validate(row))])
     except ValidationError as error:
@@ -122,7 +181,7 @@ def parse_batch(body: bytes, max_rows: int) -> Chunk:
     BodyTooLarge
         When there are more than ``max_rows``.
     """
-    rows = _json(body)
+    rows = json_in(body)
     if not isinstance(rows, list):
         raise InvalidFields([{"message": "The body should be an array of transactions."}])
     if len(rows) > max_rows:
@@ -139,13 +198,6 @@ def parse_batch(body: bytes, max_rows: int) -> Chunk:
         except ValidationError as error:
             faults += _faults(error, place)
     return Chunk(_transactions(valid), np.array(places, dtype=np.int64), faults)
-
-
-def _json(body: bytes) -> object:
-    try:
-        return from_json(body, cache_strings="keys")
-    except ValueError as error:
-        raise MalformedJson(f"The body is not JSON: {error}.") from None
 
 
 def _transactions(rows: list[dict[str, Any]]) -> Transactions:

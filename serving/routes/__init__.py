@@ -1,1 +1,10 @@
-"""The routes, one module per concern."""
+"""The routes: what clients can call, a module for each group of clients or screen.
+
+- ``predict``: one transaction, or a batch
+- ``review``: kept predictions and labels
+- ``model``: the live version, its card, its history and its features
+- ``dashboard``: figures of a window of live traffic
+- ``operations``: health, metrics and MLflow's webhook
+- ``pages``: the page and the API's page
+- ``examples``: what requests and answers look like, for the API's description
+"""

@@ -1,20 +1,24 @@
-"""The answer to one transaction."""
+"""Predictions: the answer to one transaction, and the answers to a batch in any of the formats."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NotRequired
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
+from typing_extensions import TypedDict
 
-from serving.bodies import read_json_body
-from serving.dependencies import GatewayDep
-from serving.examples import PREDICTION, TRANSACTION, answer
+from serving.batch import CSV, JSON, MEDIA_TYPES, MULTIPART
+from serving.batch.job import Batch, OnError, answer_batch
+from serving.batch.upload import receive_upload
+from serving.errors import problem_responses
+from serving.gateway import GatewayDep
+from serving.http import negotiate, read_json_body
 from serving.predictions import Explain, Prediction, predict_all
-from serving.problems import problem_responses
-from serving.request_record import record_of, stage
+from serving.routes.examples import PREDICTION, TRANSACTION, answer, csv_of
+from serving.telemetry.request import record_of, stage
 from serving.transactions import Transaction, parse_transaction
 
 MAX_TRANSACTION_BYTES: Final = 64 * 1024
-"""One transaction has about 1 kB; a longer one would hold up everybody else on the event loop."""
+"""One transaction has about 1 kB; a longer one would hold up all others on the event loop."""
 
 router = APIRouter(tags=["predictions"], responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 429, 500, 503))
 
@@ -37,7 +41,7 @@ async def predict(
     The answer goes out when the prediction is on disk. A transaction_id sent again with the same values brings the
     first answer, with other values 409.
     """
-    model = gateway.model()
+    model = gateway.slot.model()
     body = await read_json_body(request, min(gateway.settings.max_body_bytes, MAX_TRANSACTION_BYTES))
     wanted = Explain.ALL if explain else Explain.ALERTS
     record = record_of(request.scope)
@@ -53,3 +57,88 @@ async def predict(
         prediction_id=prediction["prediction_id"],
     )
     return Response(to_json(prediction), media_type="application/json")
+
+
+_BINARY: Final = {"type": "string", "format": "binary"}
+_FORM: Final = {"type": "object", "properties": {"file": _BINARY}, "required": ["file"]}
+_SCHEMAS: Final[dict[str, Any]] = {
+    **dict.fromkeys(MEDIA_TYPES, _BINARY),
+    JSON: {"type": "array", "items": Transaction.model_json_schema()},
+    MULTIPART: _FORM,
+}
+_BATCH_EXAMPLES: Final[dict[str, Any]] = {
+    JSON: {"example": [TRANSACTION]},
+    CSV: {"example": csv_of([TRANSACTION])},
+}
+_BATCH_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            media_type: {"schema": schema, **_BATCH_EXAMPLES.get(media_type, {})}
+            for media_type, schema in _SCHEMAS.items()
+        },
+    }
+}
+_BATCH_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "content": {
+            **{media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES if media_type != JSON},
+            JSON: {"example": [PREDICTION]},
+            CSV: {"schema": _BINARY, "example": csv_of([{"row": 2, **PREDICTION}])},
+        }
+    },
+    **problem_responses(406, 507),
+}
+
+
+class RowPrediction(Prediction):
+    """A row's answer; ``row`` is where the transaction stood, when it came in a file."""
+
+    row: NotRequired[int]
+
+
+class SkippedRow(TypedDict):
+    """With on_error=skip, the answer to a row that cannot be scored."""
+
+    row: int
+    error: str
+
+
+@router.post(
+    "/predict-batch",
+    response_model=list[RowPrediction | SkippedRow],
+    openapi_extra=_BATCH_BODY,
+    responses=_BATCH_ANSWERS,
+)
+async def predict_batch(
+    request: Request,
+    gateway: GatewayDep,
+    explain: Annotated[bool, Query(description="Give reasons for every row, whatever its decision.")] = False,
+    on_error: Annotated[
+        OnError,
+        Query(description="Rows that cannot be scored: fail refuses the batch, skip answers them by an error."),
+    ] = OnError.FAIL,
+    amounts: Annotated[bool, Query(description="Say each transaction's amount in a column of tables.")] = False,
+) -> Response:
+    """Score a batch: answers in the same order, all by one version, in the type that Accept names or the request's own.
+
+    Answers to files say in `row` where each transaction stood: the line of a CSV (its header is line 1), else the place
+    from 0. JSON answers give reasons for all that is no approval; tables give them on request, as JSON in a column.
+
+    A transaction_id sent before with the same values brings its first prediction. With other values it is that row's
+    error; a JSON array with on_error=fail is then answered by 409 as a whole. Every chunk is kept before its answers go
+    out, so that after an error the batch can be sent again.
+    """
+    gateway.slot.model()
+    accept = request.headers.get("accept", "")
+    negotiate(accept, MEDIA_TYPES)
+    upload = await receive_upload(request, gateway.settings)
+    # An upload may take minutes: the model that is live now answers it, from the first row to the last.
+    model = gateway.slot.model()
+    media_type = negotiate(accept, sorted(MEDIA_TYPES, key=lambda offered: offered != upload.media_type))
+    record = record_of(request.scope)
+    batch = Batch(upload, model, gateway.decisions, media_type, on_error, explain, amounts)
+    response = await answer_batch(batch, gateway.settings, record, gateway.batches)
+    record.message = "Batch prediction successful"
+    record.fields.update(model_version=model.version)
+    return response

@@ -15,7 +15,7 @@ import numpy as np
 
 from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Scorer
-from serving.examples import csv_of
+from serving.routes.examples import csv_of
 from tests.faults.processes import KEY
 
 CLIENTS = 16

@@ -25,9 +25,9 @@ from ml_project.schema import FEATURES, RAW_FEATURES
 from ml_project.scorer import Scorer, golden_rows
 from ml_project.statistics import FeatureStatistics, Histogram
 from serving.app import create_app
-from serving.examples import MODEL
-from serving.listener import listen
 from serving.live_model import ModelSlot
+from serving.process import listen
+from serving.routes.examples import MODEL
 from serving.settings import GatewaySettings
 from stores.production import LiveVersion
 from stores.released import Promotions
@@ -113,7 +113,7 @@ def make_scorer(raw_rows: np.ndarray) -> Callable[..., Scorer]:
         booster=BoosterSettings(rounds=8, num_parallel_tree=1, max_depth=3, learning_rate=0.5),
     )
     ensemble = fit_ensemble(features, label, weight, settings)
-    graph, booster = ensemble_to_onnx(ensemble, Calibrator()), bytes(ensemble.booster.save_raw("json"))
+    graph, booster = ensemble_to_onnx(ensemble, Calibrator()), bytes(ensemble.booster.save_raw("ubj"))
     statistics = FeatureStatistics.fit(features, weight)
     baseline = Histogram.fit(ensemble.hybrid(features), weight)
 

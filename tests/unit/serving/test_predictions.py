@@ -1,5 +1,7 @@
-"""From scores to answers."""
+"""Predictions and their ids."""
 
+import time
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,7 +11,7 @@ import pytest
 from ml_project.scorer import Scores, decide
 from serving.errors import ScoringFailed
 from serving.live_model import LiveModel
-from serving.predictions import Explain, predict_all
+from serving.predictions import Explain, new_prediction_id, predict_all
 from serving.transactions import Transactions
 from stores.production import LiveVersion
 
@@ -58,3 +60,19 @@ def test_no_transactions_no_answers(scorer) -> None:
 def test_a_score_that_is_no_number_is_never_an_approval(scorer, score) -> None:
     with pytest.raises(ScoringFailed, match="Version 7"):
         answers(scorer.thresholds, 0.1, score)
+
+
+def test_ids_are_uuids_of_version_7() -> None:
+    before = time.time_ns() // 1_000_000
+    texts = [new_prediction_id() for _ in range(5_000)]
+    ids = [uuid.UUID(text) for text in texts]
+    assert [str(made) for made in ids] == texts
+    assert len(set(ids)) == 5_000
+    assert {(made.version, made.variant) for made in ids} == {(7, uuid.RFC_4122)}
+    assert all(before <= made.int >> 80 <= time.time_ns() // 1_000_000 for made in ids)
+
+
+def test_later_ids_sort_behind_earlier_ones() -> None:
+    first = new_prediction_id()
+    time.sleep(0.002)
+    assert first < new_prediction_id()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ml_project.errors import InvalidBundle, Unavailable
-from serving.challenger import ChallengerWatcher
 from serving.live_model import ModelSlot
+from serving.model_follower import ModelFollower
 from serving.shadow import Shadow
 
 
@@ -36,7 +36,7 @@ def shadowed(serve, source, scorer, challenger):
     source.promote(3, scorer)
     with serve(source, challenger, shadow_share=1.0) as gateway:
         gateway.wait_for(3)
-        until(lambda: shadow(gateway).watcher.current is not None)
+        until(lambda: shadow(gateway).slot.current is not None)
         yield gateway
 
 
@@ -79,13 +79,13 @@ def test_a_challenger_that_is_promoted_or_taken_away_is_unloaded(shadowed, chall
     shadowed.source.scorers["digest-of-4"] = challenger.scorers["digest-of-4"]
     shadowed.source.live = challenger.live
     shadowed.wait_for(4)
-    until(lambda: shadow(shadowed).watcher.current is None)
+    until(lambda: shadow(shadowed).slot.current is None)
     answer = shadowed.client.post("/predict", json=legitimate).json()
     assert (answer["model_version"], answer["decision"]) == ("4", "DECLINE")
     assert shadow(shadowed).waiting == 0
     challenger.live = None
     time.sleep(0.05)
-    assert shadow(shadowed).watcher.trouble is None
+    assert shadow(shadowed).slot.trouble is None
 
 
 def test_decisions_that_cannot_be_kept_are_counted_and_nobody_notices(shadowed, legitimate, caplog) -> None:
@@ -123,15 +123,15 @@ def test_what_waits_is_kept_when_the_gateway_ends(serve, source, scorer, challen
     source.promote(3, scorer)
     with serve(source, challenger, shadow_share=1.0) as gateway:
         gateway.wait_for(3)
-        until(lambda: shadow(gateway).watcher.current is not None)
+        until(lambda: shadow(gateway).slot.current is not None)
         gateway.client.post("/predict", json=legitimate)
         ended = shadow(gateway)
     assert ended.rows == {"scored": 1, "dropped": 0, "failed": 0}
 
 
 @pytest.fixture
-def watcher(challenger) -> ChallengerWatcher:
-    return ChallengerWatcher(lambda: challenger, ModelSlot(), poll_seconds=10)
+def watcher(challenger) -> ModelFollower:
+    return ModelFollower(lambda: challenger, ModelSlot(), poll_seconds=10, threads=1, champion=ModelSlot())
 
 
 def test_a_bad_bundle_is_no_challenger_and_not_fetched_at_every_look(watcher, challenger, caplog) -> None:
@@ -139,8 +139,8 @@ def test_a_bad_bundle_is_no_challenger_and_not_fetched_at_every_look(watcher, ch
     challenger.promote(5, InvalidBundle("The bundle has the digest x, the registry says y."))
     for _ in range(3):
         watcher.check()
-    assert (watcher.current, challenger.loads) == (None, ["digest-of-4", "digest-of-5"])
-    assert watcher.trouble.message.startswith("The bundle has the digest x")
+    assert (watcher.slot.current, challenger.loads) == (None, ["digest-of-4", "digest-of-5"])
+    assert watcher.slot.trouble.message.startswith("The bundle has the digest x")
     assert [r.levelno for r in caplog.records if r.levelno >= logging.WARNING] == [logging.WARNING]
 
 
@@ -148,11 +148,11 @@ def test_while_the_registry_is_away_the_challenger_goes_on(watcher, challenger, 
     watcher.check()
     challenger.failure = unavailable
     watcher.check()
-    assert watcher.current.version == "4"
-    assert "http://***@host:5000" in watcher.trouble.message
+    assert watcher.slot.current.version == "4"
+    assert "http://***@host:5000" in watcher.slot.trouble.message
     challenger.failure = None
     watcher.check()
-    assert watcher.trouble is None
+    assert watcher.slot.trouble is None
     challenger.live = None
     watcher.check()
-    assert (watcher.current, watcher.trouble) == (None, None)
+    assert (watcher.slot.current, watcher.slot.trouble) == (None, None)

@@ -55,7 +55,7 @@ def test_names_stay_inside_the_folder(tmp_path, name: str) -> None:
 def test_a_folder_needs_no_boto3() -> None:
     code = (
         "import sys; from stores.releases import open_releases; open_releases('var/x').current(); "
-        "import serving.settings, pipelines.settings, serving.commands; print('boto3' in sys.modules)"
+        "import serving.settings, pipelines.settings, serving.__main__; print('boto3' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

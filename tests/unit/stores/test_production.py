@@ -10,7 +10,7 @@ from ml_project.bundle import BOOSTER_FILE, FILES, ONNX_FILE, Bundle
 from ml_project.card import Card
 from ml_project.errors import InvalidBundle, Unavailable
 from ml_project.split import TimeSplit
-from serving.examples import MODEL
+from serving.routes.examples import MODEL
 from stores.history import History
 from stores.objects import LocalObjects
 from stores.production import Challenger, LiveVersion, Production

@@ -8,7 +8,7 @@ import pytest
 from ml_project.bundle import FILES, Bundle, read_bundle
 from ml_project.card import Card
 from ml_project.errors import InvalidBundle, Unavailable
-from serving.examples import MODEL
+from serving.routes.examples import MODEL
 from stores.files import write_atomically
 from stores.objects import LocalObjects, Objects, open_objects
 from stores.releases import POINTER, Release, Releases, open_releases

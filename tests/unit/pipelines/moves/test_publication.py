@@ -1,7 +1,7 @@
 """What a promotion publishes beside the bundle."""
 
 from ml_project.card import Card
-from serving.examples import MODEL
+from serving.routes.examples import MODEL
 from stores.released import promotions_in
 from stores.releases import Releases
 from tests.unit.pipelines.moves.conftest import promoted

@@ -1,0 +1,62 @@
+"""What routes are given: the running gateway's parts, through one dependency.
+
+One, and a coroutine: FastAPI spends about 30 microseconds on each, and runs plain functions on a thread.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, cast
+
+from anyio import CapacityLimiter
+from fastapi import Depends, Request
+
+from serving.live_model import ModelSlot
+from serving.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from serving.decisions import Decisions
+    from serving.routes.dashboard import Dashboard
+    from serving.routes.model import PastPromotions
+    from serving.shadow import Shadow
+    from serving.telemetry.metrics import GatewayMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The parts that live as long as the process; `serving.app.create_app` builds them.
+
+    Attributes
+    ----------
+    slot : ModelSlot
+        Holds the model that answers.
+    decisions : Decisions
+        The decision store.
+    metrics : GatewayMetrics
+    batches : CapacityLimiter
+        How many batches are worked on at the same time.
+    look_now : callable
+        Has the registry asked at once, in all workers.
+    past : PastPromotions
+        How the live version came to answer.
+    dashboard : Dashboard
+        What happened lately.
+    shadow : Shadow or None
+        Has a challenger score too; None where that is not wanted.
+    """
+
+    settings: GatewaySettings
+    slot: ModelSlot
+    decisions: "Decisions"
+    metrics: "GatewayMetrics"
+    batches: CapacityLimiter
+    look_now: Callable[[], None]
+    past: "PastPromotions"
+    dashboard: "Dashboard"
+    shadow: "Shadow | None"
+
+
+async def _gateway(request: Request) -> Gateway:
+    return cast(Gateway, request.app.state.gateway)
+
+
+GatewayDep = Annotated[Gateway, Depends(_gateway)]

@@ -1,0 +1,189 @@
+"""What every request passes through before a route, from the outside to the inside: headers, log, access, `/predict`.
+
+Plain ASGI: Starlette's BaseHTTPMiddleware starts a task per request, which costs more than a prediction; a dependency
+per route costs more than a middleware, too, and can be forgotten.
+"""
+
+import logging
+import time
+from typing import Any, Final
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ml_project.errors import FraudError
+from serving.access import Access
+from serving.errors import problem_of, problem_response
+from serving.gateway import Gateway
+from serving.routes.predict import predict
+from serving.telemetry.metrics import PREDICTION_ROUTES, GatewayMetrics
+from serving.telemetry.request import HEADER, RequestRecord, open_record, record_of
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'self'; frame-ancestors 'none'; object-src 'none'; base-uri 'none'; form-action 'self'"
+)
+_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Answers hold decisions about people; only files that never change say otherwise.
+    "Cache-Control": "no-store",
+}
+
+
+class SecurityHeaders:
+    """Wraps the whole application.
+
+    Parameters
+    ----------
+    hsts_seconds : int
+        How long browsers should insist on HTTPS; 0 sends no such header, because behind plain HTTP on a private
+        network it would lock people out.
+    """
+
+    def __init__(self, app: ASGIApp, hsts_seconds: int = 0) -> None:
+        self._app = app
+        headers = dict(_HEADERS)
+        if hsts_seconds:
+            headers["Strict-Transport-Security"] = f"max-age={hsts_seconds}; includeSubDomains"
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other kinds of connection pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = {name for name, _value in message["headers"]}
+                message["headers"] += [header for header in self._headers if header[0] not in own]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a client that went away; it is logged and never sent."""
+
+_HEADER = HEADER.lower().encode()
+_log = logging.getLogger("serving.requests")
+
+
+class RequestLog:
+    """Wraps the whole application, and counts in its metrics what passes through."""
+
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other kinds of connection pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = open_record(scope)
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].append((_HEADER, record.request_id.encode()))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = CLIENT_CLOSED_REQUEST
+        except Exception:
+            _log.exception("Unexpected error", extra={"fields": _described(scope, record, 500)})
+            if status:
+                self._count(scope, record, 500)
+                raise
+            detail = "Something unexpected happened; the log has it under the request id."
+            await problem_response(500, detail, record.request_id)(scope, receive, send_with_id)
+            self._count(scope, record, 500)
+            return
+        self._count(scope, record, status)
+        _write(scope, record, status)
+
+    def _count(self, scope: Scope, record: RequestRecord, status: int) -> None:
+        # Paths that no route has go under one name: a scanner must not fill the memory with labels.
+        path: str = scope["path"] if scope["path"] in PREDICTION_ROUTES else "other"
+        route: str = getattr(scope.get("route"), "path", path)
+        self._metrics.count(route, status, time.perf_counter() - record.started, record)
+
+
+def _write(scope: Scope, record: RequestRecord, status: int) -> None:
+    if scope["path"].startswith("/health"):
+        # Probes come every few seconds and "not ready" is their job; the follower logs the reason once.
+        level, message = logging.DEBUG, "Probe answered"
+    elif status >= 500:
+        level, message = logging.ERROR, "Request failed"
+    elif status >= 400:
+        level, message = logging.WARNING, "Request refused"
+    else:
+        level, message = (logging.INFO, record.message) if record.message else (logging.DEBUG, "Request served")
+    if _log.isEnabledFor(level):
+        _log.log(level, message, extra={"fields": _described(scope, record, status)})
+
+
+def _described(scope: Scope, record: RequestRecord, status: int) -> dict[str, Any]:
+    return {
+        "request_id": record.request_id,
+        "latency_ms": record.latency_ms,
+        **record.fields,
+        "method": scope["method"],
+        "path": scope["path"][:200],
+        "status": status,
+    }
+
+
+class Guard:
+    """Lets requests through that may pass.
+
+    Parameters
+    ----------
+    app : ASGIApp
+    access : Access
+    """
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on, or answer it."""
+        if scope["type"] == "http":
+            record = record_of(scope)
+            address = (scope.get("client") or ("unknown",))[0]
+            try:
+                await self._access.admit(scope["path"], scope["headers"], address, record)
+            except FraudError as error:
+                await problem_of(error, record)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class DirectPredict:
+    """Answers ``POST /predict`` without a query; everything else passes through."""
+
+    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
+        self._app = app
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] != "/predict" or scope["method"] != "POST" or scope["query_string"]:
+            await self._app(scope, receive, send)
+            return
+        try:
+            response = await predict(Request(scope, receive), self._gateway)
+        except FraudError as error:
+            response = problem_of(error, record_of(scope))
+        await response(scope, receive, send)

@@ -1,0 +1,312 @@
+"""The dashboard's figures: what happened in a window of live traffic, for the page's charts.
+
+From the answer's shape through the route and its cache to the figures, which are worked out of what the decision store
+counted and sampled.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Final
+
+import numpy as np
+from anyio import to_thread
+from fastapi import APIRouter, Query
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from ml_project.baseline import WATCHED
+from ml_project.drift import compare, limit_of
+from ml_project.features import compute_features
+from ml_project.scorer import Decision
+from ml_project.statistics import weighted_quantile
+from serving.errors import problem_responses
+from serving.gateway import GatewayDep
+from serving.live_model import LiveModel, ModelSlot
+from serving.routes.examples import WATCH, answer
+from stores.decisions.dashboard import Outcome, Sample, Shadowed, Slice, received_at
+
+if TYPE_CHECKING:
+    from stores.decisions import DecisionStore
+
+
+LONGEST_HOURS: Final = 31 * 24.0
+MOST_BUCKETS: Final = 96
+
+router = APIRouter(tags=["watch"], responses=problem_responses(401, 403, 422, 429, 500, 503))
+
+
+class WatchQuery(BaseModel):
+    """Which window."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hours: float = Field(24.0, ge=0.1, le=LONGEST_HOURS, allow_inf_nan=False, description="Its length; it ends now.")
+    buckets: int = Field(48, ge=1, le=MOST_BUCKETS, description="Parts that it is cut into.")
+
+
+class Quantiles(BaseModel):
+    """Of a bucket's sample."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+class Labels(BaseModel):
+    """The labels so far of what was received."""
+
+    alerts_labelled: int
+    alerts_fraud: int = Field(description="Alerts that were fraud.")
+    approved_labelled: int
+    approved_fraud: int = Field(description="Frauds that were approved, as far as is known.")
+
+
+class Bucket(BaseModel):
+    """A part of the window."""
+
+    since: datetime
+    decisions: dict[str, int]
+    score: Quantiles | None = Field(description="Of the hybrid score; null where nothing was decided.")
+    latency_ms: Quantiles | None = Field(description="Of single predictions; null where there were none.")
+    labels: Labels
+
+
+class FeatureDrift(BaseModel):
+    """How far a feature or the score is from the live version's baseline."""
+
+    name: str
+    psi: float
+    limit: float | None = Field(description="Null where the version's card has no limits.")
+    breached: bool
+    missing: float
+
+
+class WindowDrift(BaseModel):
+    """Drift of what the live version decided."""
+
+    rows: int = Field(description="Rows behind it; a sample where there were more.")
+    judged: bool = Field(description="Whether they suffice to be held against the limits.")
+    features: list[FeatureDrift] = Field(description="The furthest first.")
+
+
+class Shadow(BaseModel):
+    """A challenger compared with the champion, on what both scored."""
+
+    model_version: str
+    rows: int
+    agree: int = Field(description="Rows on which both decide the same.")
+    alerts_both: int
+    alerts_champion_only: int
+    alerts_challenger_only: int
+
+
+class ReviewSample(BaseModel):
+    """Approvals drawn at random for review: what is known of the frauds that were let through."""
+
+    drawn: int
+    labelled: int
+    frauds: int
+    missed_frauds: float | None = Field(
+        description="Approved frauds that those stand for, each for 1 / review_rate; null without labels."
+    )
+
+
+class WatchAnswer(BaseModel):
+    """A window of live traffic, by receipt, the oldest bucket first."""
+
+    since: datetime
+    until: datetime
+    bucket_seconds: float
+    rows: int
+    sampled_rows: int = Field(description="Scores, latencies and drift are of so many of the rows, weighted.")
+    model_version: str | None
+    alert_threshold: float | None
+    decline_threshold: float | None
+    buckets: list[Bucket]
+    drift: WindowDrift | None = Field(description="Null without a model, or where it decided nothing.")
+    precision: float | None = Field(description="Frauds among the alerts that were labelled.")
+    recall: float | None = Field(description="Alerts among the frauds that are known.")
+    review_sample: ReviewSample
+    shadow: list[Shadow]
+
+
+@router.get("/watch", responses=answer(WATCH))
+async def watch(query: Annotated[WatchQuery, Query()], gateway: GatewayDep) -> WatchAnswer:
+    """Decisions, scores, latency, drift and labels of a window by receipt, at most ten seconds old.
+
+    Counts are of all rows; scores, latencies and drift of a sample, where there are more rows than that.
+    """
+    return await to_thread.run_sync(gateway.dashboard.read, gateway.decisions.store, query.hours, query.buckets)
+
+
+SECONDS: Final = 10.0
+"""How long an answer is given again."""
+
+SAMPLE: Final = 10_000
+"""Rows that scores, latencies and drift are worked out from: a third of a second's work on a worker thread."""
+
+_REMEMBERED: Final = 8
+
+
+class Dashboard:
+    """Answers about windows that end now.
+
+    Parameters
+    ----------
+    slot : ModelSlot
+    """
+
+    def __init__(self, slot: ModelSlot) -> None:
+        self._slot = slot
+        self._lock = threading.Lock()
+        self._known: dict[tuple[float, int], tuple[float, WatchAnswer]] = {}
+
+    def read(self, store: "DecisionStore", hours: float, buckets: int) -> WatchAnswer:
+        """What happened in the last hours; blocks, and belongs on a worker thread.
+
+        Raises
+        ------
+        Unavailable
+            When the database does not answer.
+        """
+        with self._lock:  # one at a time: requests that come meanwhile get the same answer
+            until, answer = self._known.pop((hours, buckets), (0.0, None))
+            if answer is None or time.monotonic() > until:
+                answer = watched(store, self._slot.current, datetime.now(UTC), hours, buckets)
+                until = time.monotonic() + SECONDS
+            self._known[hours, buckets] = until, answer
+            while len(self._known) > _REMEMBERED:
+                del self._known[next(iter(self._known))]
+            return answer
+
+
+def watched(store: "DecisionStore", model: LiveModel | None, now: datetime, hours: float, count: int) -> WatchAnswer:
+    """What was received in the hours before a moment, in so many buckets."""
+    step = timedelta(hours=hours) / count
+    edges = [now - step * (count - place) for place in range(count + 1)]
+    slices = store.slices(edges, SAMPLE)
+    outcomes = store.outcomes(edges[0], now)
+    said = labels(outcomes)
+    frauds = said.alerts_fraud + said.approved_fraud
+    return WatchAnswer(
+        since=edges[0],
+        until=now,
+        bucket_seconds=step.total_seconds(),
+        rows=sum(sum(each.decisions.values()) for each in slices),
+        sampled_rows=sum(len(sample) for each in slices for sample in each.samples),
+        model_version=None if model is None else model.version,
+        alert_threshold=None if model is None else model.scorer.thresholds.alert,
+        decline_threshold=None if model is None else model.scorer.thresholds.decline,
+        buckets=buckets(slices, outcomes),
+        drift=None if model is None else drift(slices, model, hours),
+        precision=said.alerts_fraud / said.alerts_labelled if said.alerts_labelled else None,
+        recall=said.alerts_fraud / frauds if frauds else None,
+        review_sample=review_sample(slices, outcomes),
+        shadow=shadows(store.shadowed(edges[0], now)),
+    )
+
+
+_DAY_HOURS = 24
+_NO_LIMIT = 0.01
+"""Significance where a card names none; it changes no figure that is shown then."""
+
+
+def buckets(slices: Sequence[Slice], outcomes: Sequence[Outcome]) -> list[Bucket]:
+    """Slices with their labels."""
+    starts = np.array([each.since.timestamp() for each in slices])
+    said: dict[int, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        place = int(np.searchsorted(starts, received_at(outcome.prediction_id), side="right")) - 1
+        said[max(place, 0)].append(outcome)
+    return [_bucket(each, labels(said[place])) for place, each in enumerate(slices)]
+
+
+def labels(outcomes: Sequence[Outcome]) -> Labels:
+    """How many of each kind."""
+    alerts = [outcome.label for outcome in outcomes if outcome.decision != Decision.APPROVE]
+    approved = [outcome.label for outcome in outcomes if outcome.decision == Decision.APPROVE]
+    return Labels(
+        alerts_labelled=len(alerts),
+        alerts_fraud=sum(alerts),
+        approved_labelled=len(approved),
+        approved_fraud=sum(approved),
+    )
+
+
+def review_sample(slices: Sequence[Slice], outcomes: Sequence[Outcome]) -> ReviewSample:
+    """What the random sample says of approvals (Horvitz and Thompson, 1952)."""
+    mine = [each for each in outcomes if each.decision == Decision.APPROVE and each.review_rate]
+    missed = sum(each.label / each.review_rate for each in mine if each.review_rate)
+    return ReviewSample(
+        drawn=sum(each.drawn for each in slices),
+        labelled=len(mine),
+        frauds=sum(each.label for each in mine),
+        missed_frauds=missed if mine else None,
+    )
+
+
+def drift(slices: Sequence[Slice], model: LiveModel, hours: float) -> WindowDrift | None:
+    """How far what the model decided is from its baseline, the furthest figure first."""
+    parts = [(sample, _of(sample, model)) for each in slices for sample in each.samples]
+    rows = sum(int(mine.sum()) for _sample, mine in parts)
+    if not rows:
+        return None
+    raw = np.concatenate([sample.raw[mine] for sample, mine in parts])
+    hybrid = np.concatenate([sample.hybrid[mine] for sample, mine in parts])
+    weight = np.concatenate([sample.weight[mine] for sample, mine in parts])
+    manifest = model.scorer.bundle.manifest
+    limits = model.card.drift_limits if model.card else None
+    significance = limits.significance(len(WATCHED)) if limits else _NO_LIMIT
+    features = compute_features(raw, manifest.amount)
+    found = compare(manifest.drift_baseline, manifest.statistics, features, hybrid, weight, significance)
+    comparable = manifest.drift_baseline.hourly or hours >= _DAY_HOURS
+    judged = limits is not None and comparable and min(each.rows for each in found) >= limits.minimum_rows
+    figures = []
+    for each in found:
+        high = None if limits is None else limit_of(each.psi, limits.psi)
+        breached = judged and high is not None and each.psi.value > high
+        figures.append(
+            FeatureDrift(name=each.name, psi=each.psi.value, limit=high, breached=breached, missing=each.missing)
+        )
+    return WindowDrift(rows=rows, judged=judged, features=sorted(figures, key=lambda figure: -figure.psi))
+
+
+def shadows(found: Sequence[Shadowed]) -> list[Shadow]:
+    """Challengers, one by one."""
+    sums: dict[str, dict[str, int]] = {}
+    for each in found:
+        mine, other = each.decision != Decision.APPROVE, each.challenger_decision != Decision.APPROVE
+        counted = sums.setdefault(each.model_version, defaultdict(int))
+        counted["rows"] += each.rows
+        counted["agree"] += each.rows * (each.decision == each.challenger_decision)
+        counted["alerts_both"] += each.rows * (mine and other)
+        counted["alerts_champion_only"] += each.rows * (mine and not other)
+        counted["alerts_challenger_only"] += each.rows * (other and not mine)
+    return [Shadow(model_version=version, **counted) for version, counted in sorted(sums.items())]
+
+
+def _bucket(each: Slice, said: Labels) -> Bucket:
+    return Bucket(
+        since=each.since,
+        decisions={str(name): each.decisions.get(name, 0) for name in Decision},
+        score=_quantiles([(sample.hybrid, sample.weight) for sample in each.samples]),
+        latency_ms=_quantiles(
+            [(sample.latency_ms[sample.single], sample.weight[sample.single]) for sample in each.samples]
+        ),
+        labels=said,
+    )
+
+
+def _quantiles(parts: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> Quantiles | None:
+    if not sum(len(values) for values, _weight in parts):
+        return None
+    values, weight = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    p50, p90, p99 = weighted_quantile(values, weight, [0.5, 0.9, 0.99]).tolist()
+    return Quantiles(p50=p50, p90=p90, p99=p99)
+
+
+def _of(sample: Sample, model: LiveModel) -> NDArray[np.bool_]:
+    return np.array([digest == model.live.digest for digest in sample.digests], dtype=np.bool_)

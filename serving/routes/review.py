@@ -1,0 +1,231 @@
+"""What reviewers use: the queue of kept predictions in pages, one prediction in full, and labels."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from anyio import to_thread
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import to_json
+from typing_extensions import TypedDict
+
+from serving.errors import BodyTooLarge, FieldError, InvalidFields, UnknownPrediction, problem_responses
+from serving.gateway import GatewayDep
+from serving.http import json_in, read_json_body
+from serving.routes.examples import KEPT, PREDICTION, answer
+from serving.telemetry.request import record_of
+from serving.transactions import MAX_ERRORS, MAX_NAME_LENGTH
+
+ANONYMOUS: Final = "anonymous"
+"""The reviewer in open mode."""
+
+router = APIRouter(responses=problem_responses(401, 403, 422, 429, 500, 503))
+
+_EITHER: Final[list[Any]] = [
+    {"required": [one], "properties": {one: {"type": "string"}, other: {"type": "null"}}}
+    for one, other in (("prediction_id", "transaction_id"), ("transaction_id", "prediction_id"))
+]
+
+_Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[^\x00]*$")]
+
+
+def _no_truth(value: object) -> object:
+    """To Python, true is 1; as an answer to "legitimate?" it would be labelled as fraud."""
+    if isinstance(value, bool):
+        raise ValueError("say fraud or legitimate, 1 or 0")
+    return value
+
+
+class Feedback(BaseModel):
+    """One label, for a prediction or for the first prediction of a transaction."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"oneOf": _EITHER})
+
+    prediction_id: _Name | None = None
+    transaction_id: _Name | None = None
+    label: Annotated[Literal["fraud", "legitimate", 1, 0], BeforeValidator(_no_truth)]
+
+    @model_validator(mode="after")
+    def _one_name(self) -> "Feedback":
+        if (self.prediction_id is None) == (self.transaction_id is None):
+            raise ValueError("name either a prediction_id or a transaction_id")
+        return self
+
+
+class FeedbackOutcome(TypedDict):
+    """What became of a label: unchanged is one that this reviewer gave last, unknown names no prediction."""
+
+    prediction_id: str | None
+    outcome: Literal["added", "unchanged", "unknown"]
+
+
+_ONE: Final = TypeAdapter(Feedback)
+_MANY: Final = TypeAdapter(list[Feedback])
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"anyOf": [Feedback.model_json_schema(), {"type": "array", "items": _ONE.json_schema()}]},
+                "example": {"transaction_id": "tx-1", "label": "fraud"},
+            }
+        },
+    }
+}
+_ANSWERS: Final = {
+    **answer({"prediction_id": PREDICTION["prediction_id"], "outcome": "added"}),
+    **problem_responses(400, 413, 415),
+}
+
+
+@router.post(
+    "/feedback",
+    tags=["feedback"],
+    response_model=FeedbackOutcome | list[FeedbackOutcome],
+    openapi_extra=_BODY,
+    responses=_ANSWERS,
+)
+async def feedback(request: Request, gateway: GatewayDep) -> Response:
+    """Add labels; one object is answered by one, an array by an array in the same order.
+
+    Nothing is overwritten: the newest label counts, the earlier ones stay with their reviewers' names. The same label
+    sent again changes nothing, so that a request without an answer can simply be repeated.
+    """
+    body = await read_json_body(request, gateway.settings.max_body_bytes)
+    items, single = parse_feedback(body, gateway.settings.max_batch_rows)
+    record = record_of(request.scope)
+    labels = [(item.prediction_id, item.transaction_id, int(item.label in ("fraud", 1))) for item in items]
+    outcomes = await to_thread.run_sync(gateway.decisions.label, labels, record.key_name or ANONYMOUS)
+    record.message = "Feedback received"
+    record.fields.update(labels=len(outcomes), added=sum(outcome["outcome"] == "added" for outcome in outcomes))
+    return Response(to_json(outcomes[0] if single else outcomes), media_type="application/json")
+
+
+def parse_feedback(body: bytes, max_items: int) -> tuple[list[Feedback], bool]:
+    """The labels, and whether the body was a single one.
+
+    Raises
+    ------
+    MalformedJson, InvalidFields, BodyTooLarge
+        When it is not JSON, not labels, or too many.
+    """
+    content = json_in(body)
+    single = not isinstance(content, list)
+    if isinstance(content, list) and len(content) > max_items:
+        raise BodyTooLarge(f"There are {len(content)} labels; at most {max_items} are taken.", "Send them in parts.")
+    try:
+        return ([_ONE.validate_python(content)] if single else _MANY.validate_python(content)), single
+    except ValidationError as error:
+        raise InvalidFields(_faults(error, single)) from None
+
+
+def _faults(error: ValidationError, single: bool) -> list[FieldError]:
+    found: list[FieldError] = []
+    for fault in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]:
+        place = list(fault["loc"])
+        named: FieldError = {} if single or not place else {"row": int(place.pop(0))}
+        if place:
+            named["field"] = str(place[0])[:MAX_NAME_LENGTH]
+        found.append({**named, "message": fault["msg"].removeprefix("Value error, ")})
+    return found
+
+
+MAX_PAGE: Final = 500
+_NUMBER: Final = re.compile(r"[-+.\deE_]+")
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("outside of the calendar") from None
+
+
+def _written_out(value: object) -> object:
+    """Pydantic takes numbers for seconds or milliseconds since 1970, as it sees fit."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        raise ValueError("a number is no moment; write 2026-01-02T03:04:05Z")
+    return value
+
+
+_Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_utc)]
+_Score = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Wanted(BaseModel):
+    """Which predictions; what is left out does not filter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    order: Literal["newest", "riskiest"] = "newest"
+    decision: Literal["APPROVE", "REVIEW", "DECLINE"] | None = None
+    since: _Moment | None = Field(None, description="Received at or after.")
+    until: _Moment | None = Field(None, description="Received before.")
+    score_from: _Score | None = Field(None, description="Least hybrid score.")
+    score_below: _Score | None = None
+    labelled: bool | None = None
+    for_review: bool | None = Field(
+        None, description="The alerts, and the approvals drawn at random: what reviewers should label."
+    )
+    # described without null, which a query cannot say: fuzzers take it for leave to send objects
+    model_version: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]*$")] | SkipJsonSchema[None] = (
+        None
+    )
+
+
+class PageQuery(Wanted):
+    """A page of them."""
+
+    limit: int = Field(100, ge=1, le=MAX_PAGE)
+    after: str | None = Field(None, max_length=512, description="`next` of the page before.")
+
+
+class PredictionsPage(BaseModel):
+    """A page; ``next`` is null on the last one."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+@router.get(
+    "/predictions",
+    tags=["predictions"],
+    response_model=PredictionsPage,
+    responses=answer({"items": [KEPT], "next": None}),
+)
+async def predictions(query: Annotated[PageQuery, Query()], gateway: GatewayDep) -> Response:
+    """Pages that stay in place while predictions come in. Of batches they list what is for review.
+
+    ``review_rate`` is 1 for an alert, the sample's rate for an approval drawn at random, null for what is not reviewed.
+    What is for review bears reasons, as long as the version that decided is the live one.
+    """
+    wanted = query.model_dump(exclude={"limit", "after"})
+    model = gateway.slot.current
+    items, following = await to_thread.run_sync(gateway.decisions.page, wanted, query.after, query.limit, model)
+    return Response(to_json({"items": items, "next": following}), media_type="application/json")
+
+
+@router.get(
+    "/predictions/{prediction_id}",
+    tags=["predictions"],
+    response_model=dict[str, Any],
+    responses={**answer({**KEPT, "labels": [KEPT["label"]]}), **problem_responses(404)},
+)
+async def prediction(prediction_id: Annotated[str, Path(max_length=64)], gateway: GatewayDep) -> Response:
+    """All that is kept of one prediction, of a batch or not, with the history of its labels."""
+    found = None if "\0" in prediction_id else await to_thread.run_sync(gateway.decisions.find, prediction_id)
+    if found is None:
+        raise UnknownPrediction("No such prediction is kept.", "It may be in the spool still, or purged.")
+    return Response(to_json(found), media_type="application/json")

@@ -1,0 +1,104 @@
+"""One serving process, from its settings to its exit code: the only one, or one of several workers."""
+
+import faulthandler
+import logging
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from ml_project.errors import FraudError, Unavailable
+from serving.access import RateLimit
+from serving.app import Wiring, create_app
+from serving.process import DONE, END_SECONDS, FAILED, GRACE_SECONDS, INTERRUPTED
+from serving.settings import GatewaySettings
+from serving.telemetry.multiprocess import SharedMetrics
+from stores.decisions import DecisionStore, open_engine
+from stores.decisions import database as migrate
+
+_ANY_LIMIT: Final = "1/second"
+
+_log = logging.getLogger(__name__)
+
+
+def serve(
+    settings: GatewaySettings,
+    listening: Callable[[], socket.socket],
+    shared: SharedMetrics | None = None,
+    wire: Wiring = lambda look: look,
+    started: Callable[[], None] = lambda: None,
+) -> int:
+    """Serve until SIGTERM (exit code 0) or Ctrl-C (130); 2 and one line when settings cannot be used.
+
+    Parameters
+    ----------
+    settings : GatewaySettings
+    listening : callable
+        Gives the listening socket; called when the settings were found good.
+    shared : SharedMetrics, optional
+        See `create_app`.
+    wire : callable, optional
+        Connects the webhook to the other workers.
+    started : callable, optional
+        Called when requests are answered.
+    """
+    try:
+        store = prepared_store(settings)
+        listener = listening()
+    except FraudError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    app = create_app(settings, store=store, shared=shared, wire=wire)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    try:
+        _Server(config, started).run(sockets=[listener])
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as ended:
+        # SIGTERM's, see `serving.process`; or uvicorn's, which has logged why it could not start.
+        return DONE if ended.code == DONE else FAILED
+    return DONE
+
+
+def prepared_store(settings: GatewaySettings) -> DecisionStore:
+    """The decision store, its database migrated; a database that does not answer yet is waited for later.
+
+    Raises
+    ------
+    FraudError
+        When a setting cannot be used, by name.
+    """
+    if settings.rate_limit_url:
+        RateLimit(settings.rate_limit or _ANY_LIMIT, settings.rate_limit_url)
+    engine = open_engine(settings.decisions_url)
+    try:
+        migrate(engine)
+    except Unavailable as error:
+        _log.warning("the decision database is away: %s", error)
+    return DecisionStore(engine)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_start = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_start()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            # A thread below Python: it works whatever this process hangs in, and shows on standard error where that is.
+            faulthandler.dump_traceback_later(END_SECONDS, exit=True)
+        super().handle_exit(sig, frame)

@@ -1,0 +1,141 @@
+"""What is known about a request while it runs, and the log line that it ends in.
+
+Logs are JSON lines on standard output, one object per event, in the shape that saved searches expect.
+"""
+
+import json
+import logging
+import re
+import sys
+import time
+import uuid
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+
+HEADER: Final = "X-Request-ID"
+_KEY = "fraud.request"
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """Filled while a request is worked on, logged and counted at its end.
+
+    Attributes
+    ----------
+    stages : dict
+        Seconds spent in each stage.
+    key_name : str or None
+        Of the API key that it came with; None in open mode.
+    decisions : list of int
+        Rows scored so far, by place in ``serving.predictions.DECISIONS``.
+    """
+
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    message: str = ""
+    key_name: str | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=dict)
+    decisions: list[int] = field(default_factory=lambda: [0, 0, 0])
+
+    @property
+    def latency_ms(self) -> float:
+        """Milliseconds since the request came in."""
+        return round((time.perf_counter() - self.started) * 1000, 3)
+
+
+_current: ContextVar[RequestRecord | None] = ContextVar("fraud_request", default=None)
+"""For what is measured deep inside, on whatever thread: anyio's threads inherit it."""
+
+
+def open_record(scope: "Scope") -> RequestRecord:
+    """A record for a request that has just come in; the client's own id is kept where it is harmless to log."""
+    record = RequestRecord(_client_id(scope["headers"]) or f"req_{uuid.uuid4().hex[:16]}")
+    scope[_KEY] = record
+    _current.set(record)
+    return record
+
+
+def record_of(scope: "Scope") -> RequestRecord:
+    """The record of a request."""
+    record: RequestRecord = scope[_KEY]
+    return record
+
+
+@dataclass(slots=True)
+class stage:  # noqa: N801 - read as a statement: with stage("score")
+    """Add the time spent inside to a stage of the request in progress; without a request it does nothing."""
+
+    name: str
+    started: float = 0.0
+
+    def __enter__(self) -> None:
+        self.started = time.perf_counter()
+
+    def __exit__(self, *_error: object) -> None:
+        record = _current.get()
+        if record is not None:
+            spent = time.perf_counter() - self.started
+            record.stages[self.name] = record.stages.get(self.name, 0.0) + spent
+
+
+def count_decisions(counts: Iterable[int]) -> None:
+    """Add rows scored to the request in progress, by place in ``serving.predictions.DECISIONS``."""
+    record = _current.get()
+    if record is not None:
+        record.decisions = [before + more for before, more in zip(record.decisions, counts, strict=True)]
+
+
+def _client_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    for name, value in headers:
+        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+            return value.decode("ascii")
+    return ""
+
+
+class JsonLines(logging.Formatter):
+    """``timestamp level message`` first, then what the event adds through ``extra={"fields": {...}}``.
+
+    Parameters
+    ----------
+    worker : int, optional
+        Which of several workers writes.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._worker = {} if worker is None else {"worker": worker}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message holds."""
+        line: dict[str, Any] = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+            "logger": record.name,
+            **self._worker,
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def configure_logging(level: str, worker: int | None = None) -> None:
+    """Send everything, warnings of libraries included, through one handler."""
+    # What no line shows need not be found out for each (the switches of Python's logging HOWTO, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLines(worker))
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # lists its own parts at every start
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)

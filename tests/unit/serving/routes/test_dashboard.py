@@ -1,0 +1,147 @@
+"""What the page's charts of live traffic are drawn from."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from ml_project.drift import DriftLimits
+from ml_project.schema import RAW_FEATURES
+from serving.routes.dashboard import watched
+
+LIMITS = DriftLimits(minimum_rows=20, false_alarms=0.005, psi=0.1, ks=0.1, missing=0.01, out_of_range=0.005)
+
+
+@pytest.fixture
+def busy(serve, source, scorer, card, raw_rows):
+    """A gateway that has scored 300 rows in bulk and 40 singly, some of them frauds; a third of approvals is drawn."""
+    source.promote(3, scorer)
+    source.cards["digest-of-3"] = card.model_copy(update={"drift_limits": LIMITS})
+    with serve(source, review_sample_rate=0.3) as running:
+        running.wait_for(3)
+        rows = [dict(zip(RAW_FEATURES, row.tolist(), strict=True)) for row in raw_rows]
+        running.sent = running.client.post("/predict-batch", json=rows[:280] + rows[-20:]).json()
+        running.sent += [running.client.post("/predict", json=row).json() for row in rows[280:300] + rows[-40:-20]]
+        yield running
+
+
+def decided(answers, *decisions):
+    return [answer["prediction_id"] for answer in answers if answer["decision"] in decisions]
+
+
+def test_counts_are_exact_for_singles_and_batches(busy) -> None:
+    body = busy.client.get("/watch", params={"hours": 1, "buckets": 6}).json()
+    assert len(body["buckets"]) == 6
+    sums = {
+        name: sum(bucket["decisions"][name] for bucket in body["buckets"]) for name in ("APPROVE", "REVIEW", "DECLINE")
+    }
+    assert sums == {name: len(decided(busy.sent, name)) for name in sums}
+    assert (body["rows"], body["sampled_rows"], body["bucket_seconds"]) == (340, 340, 600.0)
+    last = body["buckets"][-1]
+    scores = [answer["hybrid_score"] for answer in busy.sent]
+    assert last["score"]["p50"] == pytest.approx(np.quantile(scores, 0.5), abs=0.02)
+    assert 0 < last["latency_ms"]["p50"] <= last["latency_ms"]["p99"]
+    assert body["buckets"][0]["score"] is None
+    assert (body["model_version"], body["alert_threshold"]) == ("3", 0.5)
+
+
+def test_what_labels_say(busy) -> None:
+    alerts, approvals = decided(busy.sent, "REVIEW", "DECLINE"), decided(busy.sent, "APPROVE")
+    listed = busy.client.get("/predictions", params={"for_review": True, "decision": "APPROVE", "limit": 500}).json()
+    drawn = [item["prediction_id"] for item in listed["items"]]
+    other = next(name for name in approvals if name not in drawn)
+    said = [(alerts[0], "legitimate"), (alerts[0], "fraud"), (alerts[1], "fraud"), (alerts[2], "legitimate")]
+    said += [(drawn[0], "fraud"), (drawn[1], "legitimate"), (other, "fraud")]
+    for name, label in said:
+        assert busy.client.post("/feedback", json={"prediction_id": name, "label": label}).status_code == 200
+    body = busy.client.get("/watch", params={"hours": 1, "buckets": 1}).json()
+    assert body["buckets"][0]["labels"] == {
+        "alerts_labelled": 3,
+        "alerts_fraud": 2,
+        "approved_labelled": 3,
+        "approved_fraud": 2,
+    }
+    assert body["precision"] == pytest.approx(2 / 3)
+    assert body["recall"] == pytest.approx(0.5)
+    assert body["review_sample"] == {
+        "drawn": len(drawn),
+        "labelled": 2,
+        "frauds": 1,
+        "missed_frauds": pytest.approx(1 / 0.3),
+    }
+
+
+def test_drift_is_held_against_the_cards_limits(busy, legitimate) -> None:
+    first = busy.client.get("/watch", params={"hours": 24, "buckets": 1}).json()["drift"]
+    assert (first["rows"], first["judged"]) == (340, True)
+    assert {feature["name"] for feature in first["features"] if feature["breached"]} <= {"V14", "hybrid_score"}
+    shifted = [{**legitimate, "V3": 4.0 + place / 100} for place in range(300)]
+    busy.client.post("/predict-batch", json=shifted)
+    drift = busy.client.get("/watch", params={"hours": 24, "buckets": 2}).json()["drift"]
+    v3 = next(feature for feature in drift["features"] if feature["name"] == "V3")
+    assert v3["psi"] > v3["limit"] >= LIMITS.psi
+    assert v3["breached"]
+    assert [feature["psi"] for feature in drift["features"]] == sorted(
+        (feature["psi"] for feature in drift["features"]), reverse=True
+    )
+
+
+def test_a_challenger_beside_the_champion(serve, source, make_scorer, raw_rows) -> None:
+    from stores.decisions import ShadowDecision
+
+    source.promote(3, make_scorer())
+    with serve(source) as running:
+        running.wait_for(3)
+        rows = [dict(zip(RAW_FEATURES, row.tolist(), strict=True)) for row in (*raw_rows[:5], *raw_rows[-5:])]
+        sent = running.client.post("/predict-batch", json=rows).json()
+        now = datetime.now(UTC)
+        store = running.app.state.gateway.decisions.store
+        store.add_shadow(
+            [ShadowDecision(answer["prediction_id"], now, "4", "d", 0.1, 0.1, 0.1, 0.1, "REVIEW") for answer in sent]
+        )
+        (shadow,) = running.client.get("/watch").json()["shadow"]
+        alerts = len(decided(sent, "REVIEW", "DECLINE"))
+        assert shadow == {
+            "model_version": "4",
+            "rows": 10,
+            "agree": len(decided(sent, "REVIEW")),
+            "alerts_both": alerts,
+            "alerts_champion_only": 0,
+            "alerts_challenger_only": 10 - alerts,
+        }
+
+
+def test_samples_are_bounded_and_weigh_what_they_stand_for(busy, monkeypatch) -> None:
+    monkeypatch.setattr("serving.routes.dashboard.SAMPLE", 60)
+    gateway = busy.app.state.gateway
+    answer = watched(gateway.decisions.store, gateway.slot.current, datetime.now(UTC) + timedelta(seconds=1), 1, 1)
+    assert (answer.rows, answer.sampled_rows, answer.drift.rows) == (340, 60, 60)
+
+
+def test_without_a_model_and_without_traffic(serve, source) -> None:
+    with serve(source) as running:
+        body = running.client.get("/watch").json()
+        assert (body["rows"], body["drift"], body["precision"], body["recall"], body["shadow"]) == (
+            0,
+            None,
+            None,
+            None,
+            [],
+        )
+
+
+@pytest.mark.parametrize("params", [{"hours": 0}, {"hours": "nan"}, {"hours": 1000}, {"buckets": 0}, {"days": 1}])
+def test_windows_that_cannot_be_are_422(gateway, params) -> None:
+    assert gateway.client.get("/watch", params=params).status_code == 422
+
+
+def test_it_needs_the_scope_read(serve, source, scorer) -> None:
+    source.promote(3, scorer)
+    with serve(source, require_keys="true") as running:
+        assert running.client.get("/watch").status_code == 401
+
+
+def test_answers_are_given_again_for_some_seconds(busy, legitimate) -> None:
+    first = busy.client.get("/watch").json()
+    busy.client.post("/predict", json=legitimate)
+    assert busy.client.get("/watch").json() == first
