@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from ml_project.errors import InvalidInput
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionStore, open_engine
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from stores.decisions import (
     Spool,
     open_engine,
 )
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 
 _RETRY_SECONDS: Final = 1.0
 

@@ -17,7 +17,7 @@ from serving.process import DONE, END_SECONDS, FAILED, GRACE_SECONDS, INTERRUPTE
 from serving.settings import GatewaySettings
 from serving.telemetry.multiprocess import SharedMetrics
 from stores.decisions import DecisionStore, open_engine
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 
 _ANY_LIMIT: Final = "1/second"
 

@@ -32,7 +32,7 @@ from pipelines.settings import PipelineSettings
 from pipelines.tracking import Tracker
 from pipelines.tuning import settings_of, starting_point
 from stores.decisions import Chunk, DecisionStore, LabelItem, open_engine
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 from stores.registry import Registry
 
 pytestmark = pytest.mark.slow

@@ -24,7 +24,7 @@ from serving.app import create_app
 from serving.process import listen
 from serving.settings import GatewaySettings
 from stores.decisions import DecisionStore, open_engine
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 from stores.releases import open_releases
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"

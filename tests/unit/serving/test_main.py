@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from serving.__main__ import main
 from stores.decisions import DecisionStore, Keys, open_engine
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 from stores.releases import open_releases
 from stores.s3 import S3Objects
 

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, make_url, text
 from ml_project.errors import Unavailable
 from pipelines.study_storage import require_storage
 from stores.decisions import DecisionStore, open_engine
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 from stores.sql import translated
 
 PASSWORD = "s3sa/me@home"

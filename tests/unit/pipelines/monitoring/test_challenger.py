@@ -18,7 +18,7 @@ from pipelines.monitoring.report import Report
 from pipelines.monitoring.shadowed import Shadowed, ShadowReader
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionStore, LabelItem, ShadowDecision, open_engine
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 from tests.unit.pipelines.monitoring.conftest import DAY, WINDOW
 from tests.unit.pipelines.monitoring.test_reading import END, chunk, record
 

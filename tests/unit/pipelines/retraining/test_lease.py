@@ -9,7 +9,7 @@ from sqlalchemy import text
 from ml_project.errors import LostRace, Unavailable
 from pipelines.retraining.lease import held
 from stores.decisions import DecisionStore, open_engine
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pipelines.monitoring.window import Window
 from pipelines.scoring.replay_run import run_replay
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionRecord, DecisionStore, LabelItem, open_engine
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 from stores.registry import Registry
 from tests.unit.stores.conftest import AddVersion
 

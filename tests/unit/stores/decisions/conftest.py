@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from stores.decisions import Chunk, DecisionRecord, DecisionStore, open_engine
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

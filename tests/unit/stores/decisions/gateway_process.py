@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ml_project.errors import Unavailable
 from stores.decisions import DecisionRecord, DecisionStore, GroupWriter, Spool, open_engine
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 
 
 def record(caller: int, number: int, run: str) -> DecisionRecord:

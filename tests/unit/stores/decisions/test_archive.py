@@ -23,7 +23,7 @@ from stores.decisions import (
     migrations,
     open_engine,
 )
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 from stores.decisions.reads import to_row
 from stores.decisions.schema import predictions
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from ml_project.errors import InvalidInput, Unavailable
 from stores.decisions import DecisionRecord, DecisionStore, open_engine, open_store
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 from stores.decisions.schema import metadata
 from tests.servers import free_port
 

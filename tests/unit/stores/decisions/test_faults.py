@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stores.decisions import DecisionStore, Spool, open_engine
-from stores.decisions import database as migrate
+from stores.decisions import migrate
 
 GATEWAY = Path(__file__).with_name("gateway_process.py")
 ROOT = Path(__file__).resolve().parents[4]
