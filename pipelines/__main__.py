@@ -11,14 +11,10 @@ import typer
 from pydantic import ValidationError
 
 from ml_project.errors import FraudError
-from pipelines.commands import moves, steps
-from pipelines.compare.command import compare
-from pipelines.monitoring.command import monitor
-from pipelines.prequential.command import prequential
-from pipelines.retraining.command import retrain
-from pipelines.schedule.command import schedule
-from pipelines.scoring.command import score
-from pipelines.traffic.command import simulate_traffic
+from pipelines.cli import promotion, steps
+from pipelines.cli.evaluation import compare, prequential
+from pipelines.cli.operations import monitor, schedule, score
+from pipelines.cli.traffic import simulate_traffic
 from stores.masking import masked
 from stores.mlflow_environment import quiet_mlflow
 
@@ -41,23 +37,23 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         steps.validate,
         steps.train,
         steps.threshold,
-        moves.promote,
+        promotion.promote,
         steps.main,
-        retrain,
+        steps.retrain,
         steps.up,
     ),
     "How good it is": (compare, prequential),
     "What it does now": (score, monitor, schedule, simulate_traffic),
-    "What is Production": (moves.rollback, moves.approve, moves.history, moves.verify),
+    "What is Production": (promotion.rollback, promotion.approve, promotion.history, promotion.verify),
 }
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
-app.add_typer(moves.policy, name="policy", rich_help_panel="What is Production")
+app.add_typer(promotion.policy, name="policy", rich_help_panel="What is Production")
 
 
 def _exit(message: str, code: int) -> NoReturn:
-    from pipelines.progress import error_console
+    from pipelines.console import error_console
 
     error_console.print(f"[bold red]error:[/bold red] {message}", soft_wrap=True)
     sys.exit(code)

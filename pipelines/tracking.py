@@ -1,4 +1,7 @@
-"""Runs in MLflow: a parent per pipeline execution, children for its parts. One request per kind of thing logged."""
+"""Runs in MLflow: a parent per pipeline execution, children for its parts. One request per kind of thing logged.
+
+Also the SQLite file that stands in for an MLflow server (`create_database`).
+"""
 
 import json
 import os
@@ -7,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 from mlflow.entities import Metric, Param, RunStatus, RunTag
@@ -19,7 +22,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate
-from pipelines.mlflow_database import create_database
 from pipelines.settings import PipelineSettings
 from stores.mlflow_errors import SERVER_ERRORS, open_client, require_server, unavailable
 
@@ -264,3 +266,35 @@ def ended(run: Run) -> Iterator[None]:
         raise
     finally:
         run.client.set_terminated(run.id, RunStatus.to_string(status))
+
+
+def create_database(path: Path) -> None:
+    """Make MLflow's tables in a new SQLite file, whole or not at all: cut off in the middle, they can never be used."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+KEY_TAG: Final = "fraud.key"
+"""A digest of everything that a run's outcome depends on."""
+
+
+@contextmanager
+def resumable_run(tracker: Tracker, step: str, key: str) -> Iterator[Run]:
+    """The run of this key, finished or not, else a new one; ended with the block."""
+    client, experiment_id = tracker.client, tracker.experiment_id
+    found = client.search_runs([experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+    if found:
+        run = Run(client, found[0].info.run_id, experiment_id)
+        client.update_run(run.id, status="RUNNING")
+    else:
+        name = f"{step} {time.strftime('%Y-%m-%d %H:%M')}"
+        run = start(client, experiment_id, name, {STEP_TAG: step, KEY_TAG: key})
+    with ended(run):
+        yield run

@@ -11,9 +11,9 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
 from ml_project.errors import InvalidInput
-from pipelines.prequential.replay import Plan, run_prequential
+from pipelines.evaluation.prequential import Plan, run_prequential
 from pipelines.settings import PipelineSettings
-from pipelines.steps import run_ingest
+from pipelines.training.steps import run_ingest
 from tests.integration.conftest import transactions
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,195 @@
+"""The steps as the command line and ``MLproject`` know them: each opens or finds its run and calls the work."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import pandas as pd
+
+from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
+from ml_project.ensemble import EnsembleSettings
+from ml_project.errors import InvalidBundle, Refused
+from pipelines.console import console, step
+from pipelines.data.ingest import Ingested, IngestedMeta, ingest, read_ingested
+from pipelines.data.validation import validate
+from pipelines.data.validation_report import ValidationReport
+from pipelines.promotion.mover import open_stores
+from pipelines.promotion.promote import Order, Promotion, promote
+from pipelines.settings import PipelineSettings
+from pipelines.tracking import DONE_TAG, Run, Tracker
+from pipelines.training.study import require_storage
+from pipelines.training.threshold import threshold
+from pipelines.training.train import Measured, train
+from stores.releases import open_releases
+
+LATEST = "latest"
+
+EngineName = Literal["local", "spark"]
+
+
+def run_ingest(settings: PipelineSettings, output: Path | None = None, engine: EngineName = "local") -> Ingested:
+    """Read, clean and store the data that ``settings.data`` names, where the next steps look unless told otherwise."""
+
+    def notice(text: str) -> None:
+        console.print(f"[bold yellow]{text}[/bold yellow]")
+
+    with step(f"ingest {settings.data}"):
+        if engine == "spark":
+            from pipelines.data.on_spark import ingest_on_spark
+
+            ingested = ingest_on_spark(settings, output or settings.dataset_path, notice)
+        else:
+            ingested = ingest(
+                settings.data,
+                output or settings.dataset_path,
+                cache=settings.state_dir / "cache",
+                missing=settings.missing,
+                simulated_rows=settings.simulated_rows,
+                seed=settings.seed,
+                s3_endpoint_url=settings.s3_endpoint_url,
+                on_notice=notice,
+            )
+        report = ingested.meta.cleaning
+        console.print(
+            f"  {ingested.meta.name}: {report.rows_out:,} rows, {report.frauds} frauds; "
+            f"{report.duplicates_dropped} duplicates dropped"
+        )
+    return ingested
+
+
+def run_validate(settings: PipelineSettings, engine: EngineName = "local") -> None:
+    """Validate the ingested data in a run of its own, with pandas or on Spark.
+
+    Raises
+    ------
+    Refused
+        When the suite fails.
+    """
+    with Tracker(settings).pipeline_run("validate") as run:
+        if engine == "spark":
+            _validate_on_spark(run, settings)
+        else:
+            validate_in(run, *read_ingested(settings.dataset_path))
+
+
+def run_train(settings: PipelineSettings, engine: EngineName = "local") -> Run:
+    """Train on the ingested data in a run of its own, here or on Spark."""
+    with Tracker(settings).pipeline_run("train") as run:
+        if engine == "spark":
+            _train_on_spark(run, settings)
+        else:
+            train_in(run, settings, *read_ingested(settings.dataset_path))
+    return run
+
+
+def run_threshold(settings: PipelineSettings, run_id: str = LATEST) -> Measured:
+    """Choose thresholds for a trained run and finish its model."""
+    return threshold(settings, _find(Tracker(settings), run_id, "train"))
+
+
+def run_promote(
+    settings: PipelineSettings, run_id: str = LATEST, version: int | None = None, order: Order | None = None
+) -> Promotion:
+    """Put a finished run's model, or a registered version, through the gate."""
+    tracker = Tracker(settings)
+    if version is None:
+        return promote(settings, tracker, _find(tracker, run_id, "threshold"), order=order or Order())
+    candidate = open_stores(settings).registry.version(version)
+    return promote(settings, tracker, tracker.run(candidate.run_id), candidate, order or Order())
+
+
+def run_main(settings: PipelineSettings, engine: EngineName = "local") -> tuple[Run, Measured, Promotion]:
+    """All steps, in one parent run.
+
+    Raises
+    ------
+    Refused
+        When validation fails: nothing is trained then.
+    """
+    tracker = Tracker(settings)
+    require_stores(settings)
+    run_ingest(settings, engine=engine)
+    with tracker.pipeline_run("main") as run:
+        if engine == "spark":
+            _validate_on_spark(run, settings)
+            _train_on_spark(run, settings)
+        else:
+            frame, meta = read_ingested(settings.dataset_path)
+            validate_in(run, frame, meta)
+            train_in(run, settings, frame, meta)
+        measured = threshold(settings, run)
+        promotion = promote(settings, tracker, run)
+    return run, measured, promotion
+
+
+def _find(tracker: Tracker, run_id: str, completed: str) -> Run:
+    return tracker.latest(completed) if run_id == LATEST else tracker.run(run_id)
+
+
+def validate_in(run: Run, frame: pd.DataFrame, meta: IngestedMeta) -> None:
+    """Validate clean data, as a part of a run.
+
+    Raises
+    ------
+    Refused
+        When the suite fails.
+    """
+    _validate(run, lambda folder: (validate(frame, meta, folder), meta))
+
+
+def _validate_on_spark(run: Run, settings: PipelineSettings) -> None:
+    from pipelines.data.validation import validate_on_spark
+
+    _validate(run, partial(validate_on_spark, settings))
+
+
+def _train_on_spark(run: Run, settings: PipelineSettings) -> None:
+    from pipelines.training.spark.engine import train_on_spark
+
+    train_on_spark(run, settings)
+
+
+def _validate(run: Run, suite: Callable[[Path], tuple[ValidationReport, IngestedMeta]]) -> None:
+    with step("validate"), TemporaryDirectory() as scratch, run.child("validation", {"kind": "validation"}) as child:
+        report, meta = suite(Path(scratch))
+        child.log_folder(Path(scratch), "data_docs")
+        child.log(
+            metrics={**report.figures, "checks": len(report.checks), "failed": len(report.failures)},
+            tags={"data.source": meta.source, "data.digest": meta.digest, "validation.passed": report.success},
+        )
+        console.print(f"  {len(report.checks)} expectations, {len(report.failures)} failed")
+        if not report.success:
+            console.print(report.to_table())
+            raise Refused("The data failed validation; nothing was trained.", f"See the Data Docs of run {child.id}.")
+    run.log(tags={f"{DONE_TAG}validate": "true"})
+
+
+def train_in(
+    run: Run,
+    settings: PipelineSettings,
+    frame: pd.DataFrame,
+    meta: IngestedMeta,
+    starts: Sequence[EnsembleSettings] = (EnsembleSettings(),),
+) -> None:
+    """Train on clean data, as a part of a run; ``starts`` is what tuning tries first."""
+    run.log_dataset(frame, meta.name, meta.digest)
+    run.log(metrics=meta.cleaning.metrics)
+    engine = LocalEngine(settings.seed, settings.threads, settings.folds)
+    train(settings, run, Dataset.from_frame(frame), engine, meta, starts)
+
+
+def require_stores(settings: PipelineSettings) -> None:
+    """Try the study's database and the releases' place; the tracking server is tried by `Tracker`.
+
+    Raises
+    ------
+    InvalidInput, Unavailable
+        When one cannot be used, within seconds.
+    """
+    require_storage(settings.study)
+    with suppress(InvalidBundle):  # a spoiled pointer is what the next promotion mends
+        open_releases(settings.releases, settings.s3_endpoint_url).current()
