@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 from mlflow.entities import Metric, Param, RunStatus, RunTag
@@ -28,6 +28,9 @@ from stores.mlflow_errors import SERVER_ERRORS, open_client, require_server, una
 STEP_TAG = "fraud.step"
 DONE_TAG = "fraud.done."
 """Tag of a pipeline run, followed by a step's name, once that step is complete."""
+
+KEY_TAG = "fraud.key"
+"""A digest of everything that a run's outcome depends on: the same key is the same run."""
 
 LAUNCHED_TAG = "fraud.pipeline_run"
 """On a run that ``mlflow run`` made in another experiment: the pipeline run that holds everything."""
@@ -177,15 +180,18 @@ class Tracker:
             raise unavailable(self._uri, error) from error
 
     @contextmanager
-    def pipeline_run(self, step: str, earlier: Run | None = None) -> Iterator[Run]:
-        """The parent run of a pipeline execution.
+    def pipeline_run(self, step: str, earlier: Run | None = None, key: str = "") -> Iterator[Run]:
+        """The parent run of a pipeline execution, ended with the block.
 
-        ``mlflow run`` has made a run already: it is taken when it is in our experiment, else it only points to ours.
+        ``mlflow run`` has made a run already: it is taken if it is in this experiment and a new run is wanted, else it
+        only points to the run that is used.
 
         Parameters
         ----------
         earlier : Run, optional
             A run that was cut short and goes on instead of a new one.
+        key : str, optional
+            The run of this key goes on, finished or not; a new one if there is none.
 
         Raises
         ------
@@ -193,20 +199,24 @@ class Tracker:
             When the server goes away for longer than its client tries again.
         """
         try:
-            with self._parent_run(step, earlier) as run:
+            if key and (found := self.newest({KEY_TAG: key})):
+                earlier = self.run(found.info.run_id)
+            with self._parent_run(step, earlier, {KEY_TAG: key} if key else {}) as run:
                 yield run
         except SERVER_ERRORS as error:
             raise unavailable(self._uri, error) from error
 
     @contextmanager
-    def _parent_run(self, step: str, earlier: Run | None) -> Iterator[Run]:
+    def _parent_run(self, step: str, earlier: Run | None, tags: Mapping[str, str]) -> Iterator[Run]:
         launched = self.run(os.environ["MLFLOW_RUN_ID"]) if os.environ.get("MLFLOW_RUN_ID") else None
-        if launched is not None and launched.experiment_id == self.experiment_id and earlier is None:
+        here = launched is not None and launched.experiment_id == self.experiment_id
+        if launched is not None and here and earlier is None and not tags:
             launched.log(tags={STEP_TAG: step})
             yield launched
             return
         if earlier is None:
-            run = start(self.client, self.experiment_id, f"{step} {time.strftime('%Y-%m-%d %H:%M')}", {STEP_TAG: step})
+            name = f"{step} {time.strftime('%Y-%m-%d %H:%M')}"
+            run = start(self.client, self.experiment_id, name, {STEP_TAG: step, **tags})
         else:
             run = earlier
             self.client.update_run(run.id, status=RunStatus.to_string(RunStatus.RUNNING))
@@ -237,15 +247,20 @@ class Tracker:
         InvalidInput
             When no run has completed it.
         """
+        found = self.newest({f"{DONE_TAG}{step}": "true"})
+        if found is None:
+            raise InvalidInput(f"No run has completed the step {step!r}.", f"Run `python -m pipelines {step}` first.")
+        return Run(self.client, found.info.run_id, found.info.experiment_id)
+
+    def newest(self, tags: Mapping[str, str]) -> MlflowRun | None:
+        """What MLflow holds of the newest run with these tags."""
         found = self.client.search_runs(
             [self.experiment_id],
-            filter_string=f"tags.`{DONE_TAG}{step}` = 'true'",
+            filter_string=" and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items()),
             order_by=["attributes.start_time DESC"],
             max_results=1,
         )
-        if not found:
-            raise InvalidInput(f"No run has completed the step {step!r}.", f"Run `python -m pipelines {step}` first.")
-        return Run(self.client, found[0].info.run_id, found[0].info.experiment_id)
+        return found[0] if found else None
 
 
 def start(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> Run:
@@ -279,22 +294,3 @@ def create_database(path: Path) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-KEY_TAG: Final = "fraud.key"
-"""A digest of everything that a run's outcome depends on."""
-
-
-@contextmanager
-def resumable_run(tracker: Tracker, step: str, key: str) -> Iterator[Run]:
-    """The run of this key, finished or not, else a new one; ended with the block."""
-    client, experiment_id = tracker.client, tracker.experiment_id
-    found = client.search_runs([experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
-    if found:
-        run = Run(client, found[0].info.run_id, experiment_id)
-        client.update_run(run.id, status="RUNNING")
-    else:
-        name = f"{step} {time.strftime('%Y-%m-%d %H:%M')}"
-        run = start(client, experiment_id, name, {STEP_TAG: step, KEY_TAG: key})
-    with ended(run):
-        yield run

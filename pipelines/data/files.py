@@ -4,11 +4,11 @@ import gzip
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, NoReturn, cast
+from typing import IO, Any, Final, Literal, NoReturn, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -81,6 +81,51 @@ def is_part(name: str) -> bool:
     return name.endswith(".parquet") and not name.startswith(("_", "."))
 
 
+def parse_csv(file: IO[bytes], types: Mapping[str, pa.DataType]) -> pa.Table:
+    """Parse CSV that begins with its header.
+
+    Arrow rounds numbers right, as a gateway does that reads them as JSON.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        When a value is not of its column's type, or a line has another number of fields.
+    """
+    return pa.csv.read_csv(file, convert_options=pa.csv.ConvertOptions(column_types=dict(types)))
+
+
+def parse_csv_lines(
+    lines: bytes,
+    columns: Sequence[str],
+    types: Mapping[str, pa.DataType],
+    on_broken_line: Callable[[Any], Literal["skip", "error"]] | None = None,
+) -> pa.Table:
+    """Parse some lines out of a CSV file, each of them a row, empty ones too.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        The names of all fields of a line.
+    types : mapping of str to DataType
+        The columns that are kept, with their types. Only an empty field is a missing value: text such as ``NA`` stays.
+    on_broken_line : callable
+        Called with Arrow's account of a line with another number of fields, which is an error by default.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        When a value is not of its column's type, or a line has another number of fields.
+    """
+    return pa.csv.read_csv(
+        pa.BufferReader(lines),
+        pa.csv.ReadOptions(column_names=list(columns), use_threads=False, block_size=len(lines) + 1),
+        pa.csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=on_broken_line),
+        pa.csv.ConvertOptions(
+            column_types=dict(types), include_columns=list(types), null_values=[""], strings_can_be_null=True
+        ),
+    )
+
+
 def _read_folder(path: Path, name: str) -> pd.DataFrame:
     parts = sorted(part for part in path.iterdir() if part.is_file() and is_part(part.name))
     if not parts:
@@ -101,8 +146,7 @@ def _read_parquet(path: Path, name: str) -> pd.DataFrame:
 def _read_csv(path: Path, name: str) -> pd.DataFrame:
     try:
         with _opened(path, name) as file:
-            options = pa.csv.ConvertOptions(column_types=_TYPES)
-            frame: pd.DataFrame = pa.csv.read_csv(file, convert_options=options).to_pandas()
+            frame: pd.DataFrame = parse_csv(file, _TYPES).to_pandas()
     except (pa.ArrowInvalid, UnicodeDecodeError):
         # Arrow reads fast and rounds right but does not say where it failed. Read as text, the table either names
         # the line itself or goes on to cleaning, which names column and row.

@@ -15,7 +15,7 @@ from ml_project.card import Figure
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate, paired_difference, ranking_metrics
-from ml_project.policies import Thresholds
+from ml_project.policies import NEVER, Thresholds
 from ml_project.savings import losses, paired_savings
 from ml_project.scorer import Scorer, Scores
 from ml_project.split import MIN_FRAUDS
@@ -211,7 +211,12 @@ def _pictures(comparison: Comparison, settings: PipelineSettings) -> list[Pictur
     if paired is None:
         return []
     sides = [
-        Side(f"version {version.number}", scores, version.twin_thresholds.alert if version.twin_thresholds else 2.0)
+        Side(
+            f"version {version.number}",
+            scores.hybrid,
+            scores.probability,
+            version.twin_thresholds.alert if version.twin_thresholds else NEVER,
+        )
         for version, scores in zip(comparison.versions, paired.scores, strict=True)
     ]
     return curves(paired.rows, sides, settings.review_cost)

@@ -18,7 +18,7 @@ from pipelines.data.ingest import read_ingested
 from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import figure, render
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import Run, Tracker, resumable_run
+from pipelines.tracking import Run, Tracker
 from pipelines.training.model_logging import TWIN, read_run_bundle
 
 KIND = "block"
@@ -81,7 +81,7 @@ def run_prequential(settings: PipelineSettings, plan: Plan, run_id: str = "") ->
         },
     }
     key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
-    with resumable_run(tracker, "prequential", key) as run:
+    with tracker.pipeline_run("prequential", key=key) as run:
         run.log(params=parameters, tags={"data.source": meta.source, "data.digest": meta.digest})
         replayed = _replay(settings, run, folds, frozen)
         for block in replayed:

@@ -25,7 +25,7 @@ from ml_project.curve import ranking_curve
 from ml_project.drift_limits import DriftLimits
 from ml_project.schema import RAW_FEATURES, SECONDS_PER_DAY
 from ml_project.scored import ScoredRows
-from pipelines.pages.charts import Axis, Line, Picture, chart
+from pipelines.pages.charts import Curve, Picture, calibration, cost, picture, precision_recall
 from pipelines.pages.render import render
 from pipelines.promotion.evidence import Evidence
 from pipelines.tracking import Run
@@ -241,37 +241,17 @@ def _period(card: Card) -> str:
 
 
 def _pictures(card: Card) -> list[Picture]:
-    test, what_if = card.test_curve, card.what_if
-    bins = card.calibration
-    alert = what_if.at(card.policies[card.policy].alert)
-    point = slice(alert, alert + 1) if alert >= 0 else slice(0)
+    test, what_if, bins = card.test_curve, card.what_if, card.calibration
+    in_use = {"o": what_if.at(card.policies[card.policy].alert)}
     drawn = [
-        (
-            "Precision and recall",
-            "The twin on test.",
-            Axis("recall", limits=(0, 1.02)),
-            Axis("precision", limits=(0, 1.03)),
-            [Line("", test.recall, test.precision, step=True)],
-        ),
-        (
-            "What another threshold would do",
+        precision_recall([Curve("", test.recall, test.precision)], "The twin on test."),
+        cost(
+            [Curve("", what_if.alerts_per_day, what_if.cost_per_day, in_use)],
             "Forward scores, which the shipped thresholds were read off; the dot is the policy in use.",
-            Axis("alerts a day", log=True),
-            Axis("cost a day", log=True),
-            [
-                Line("", what_if.alerts_per_day, what_if.cost_per_day),
-                Line("", what_if.alerts_per_day[point], what_if.cost_per_day[point], style="", marker="o"),
-            ],
+            title="What another threshold would do",
         ),
-        (
-            "Calibration",
-            "The twin on test, in bins of equal predicted fraud.",
-            Axis("predicted probability", log=True),
-            Axis("observed share of fraud", log=True),
-            [
-                Line("perfect", [1e-5, 1], [1e-5, 1], "faint", style="--"),
-                Line("test", bins.predicted, [max(value, 1e-5) for value in bins.observed], marker="o"),
-            ],
+        calibration(
+            [Curve("test", bins.predicted, bins.observed)], "The twin on test, in bins of equal predicted fraud."
         ),
     ]
-    return [Picture(title, chart(title, x, y, lines), caption) for title, caption, x, y, lines in drawn]
+    return [picture(each) for each in drawn]

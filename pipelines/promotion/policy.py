@@ -66,9 +66,8 @@ def under_policy(bundle: Bundle, policy: str) -> Bundle:
 
 
 def _made_before(tracker: Tracker, digest: str) -> Run | None:
-    wanted = f"tags.`{DIGEST_TAG}` = '{digest}' and tags.`{DONE_TAG}threshold` = 'true'"
-    found = tracker.client.search_runs([tracker.experiment_id], wanted, max_results=1)
-    return tracker.run(found[0].info.run_id) if found else None
+    found = tracker.newest({DIGEST_TAG: digest, f"{DONE_TAG}threshold": "true"})
+    return tracker.run(found.info.run_id) if found else None
 
 
 def _logged(tracker: Tracker, champion: ModelVersion, bundle: Bundle) -> Run:

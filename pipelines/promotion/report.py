@@ -17,6 +17,7 @@ from rich.table import Table
 
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
+from ml_project.scorer import Scores
 from pipelines.monitoring.limits import MonitorLimits
 from pipelines.pages.charts import Axis, Line, Picture, Side, chart, curves
 from pipelines.pages.render import render
@@ -212,11 +213,15 @@ def gate_page(
 def _sides(evidence: Evidence, version: int) -> tuple[Dataset, list[Side]]:
     comparison = evidence.comparison
     if comparison is None:
-        return evidence.test, [Side(f"version {version}", evidence.scores, evidence.twin.manifest.thresholds.alert)]
+        return evidence.test, [_side(version, evidence.scores, evidence.twin.manifest.thresholds.alert)]
     return comparison.rows, [
-        Side(f"version {version}", comparison.candidate, comparison.candidate_thresholds.alert),
-        Side(f"version {comparison.number}", comparison.champion, comparison.champion_thresholds.alert),
+        _side(version, comparison.candidate, comparison.candidate_thresholds.alert),
+        _side(comparison.number, comparison.champion, comparison.champion_thresholds.alert),
     ]
+
+
+def _side(version: int, scores: Scores, alert: float) -> Side:
+    return Side(f"version {version}", scores.hybrid, scores.probability, alert)
 
 
 def _differences(report: GateReport) -> list[Picture]:

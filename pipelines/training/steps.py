@@ -15,7 +15,7 @@ from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import InvalidBundle, Refused
 from pipelines.console import console, step
 from pipelines.data.ingest import Ingested, IngestedMeta, ingest, read_ingested
-from pipelines.data.validation import validate
+from pipelines.data.validation import validate, validate_on_spark
 from pipelines.data.validation_report import ValidationReport
 from pipelines.promotion.mover import open_stores
 from pipelines.promotion.promote import Order, Promotion, promote
@@ -29,6 +29,10 @@ from stores.releases import open_releases
 LATEST = "latest"
 
 EngineName = Literal["local", "spark"]
+IngestedData = tuple[pd.DataFrame, IngestedMeta]
+Suite = Callable[[Path], tuple[ValidationReport, IngestedMeta]]
+
+DEFAULT_STARTS = (EnsembleSettings(),)
 
 
 def run_ingest(settings: PipelineSettings, output: Path | None = None, engine: EngineName = "local") -> Ingested:
@@ -70,19 +74,13 @@ def run_validate(settings: PipelineSettings, engine: EngineName = "local") -> No
         When the suite fails.
     """
     with Tracker(settings).pipeline_run("validate") as run:
-        if engine == "spark":
-            _validate_on_spark(run, settings)
-        else:
-            validate_in(run, *read_ingested(settings.dataset_path))
+        _validate(run, _suite(settings, _data(settings, engine)))
 
 
 def run_train(settings: PipelineSettings, engine: EngineName = "local") -> Run:
     """Train on the ingested data in a run of its own, here or on Spark."""
     with Tracker(settings).pipeline_run("train") as run:
-        if engine == "spark":
-            _train_on_spark(run, settings)
-        else:
-            train_in(run, settings, *read_ingested(settings.dataset_path))
+        _train(run, settings, _data(settings, engine))
     return run
 
 
@@ -114,46 +112,64 @@ def run_main(settings: PipelineSettings, engine: EngineName = "local") -> tuple[
     require_stores(settings)
     run_ingest(settings, engine=engine)
     with tracker.pipeline_run("main") as run:
-        if engine == "spark":
-            _validate_on_spark(run, settings)
-            _train_on_spark(run, settings)
-        else:
-            frame, meta = read_ingested(settings.dataset_path)
-            validate_in(run, frame, meta)
-            train_in(run, settings, frame, meta)
-        measured = threshold(settings, run)
-        promotion = promote(settings, tracker, run)
+        measured, promotion = complete_run(run, settings, tracker, _data(settings, engine))
+    if measured is None:
+        raise RuntimeError("the step threshold of a new run was skipped")
     return run, measured, promotion
 
 
-def _find(tracker: Tracker, run_id: str, completed: str) -> Run:
-    return tracker.latest(completed) if run_id == LATEST else tracker.run(run_id)
+def complete_run(
+    run: Run,
+    settings: PipelineSettings,
+    tracker: Tracker,
+    data: IngestedData | None,
+    *,
+    starts: Sequence[EnsembleSettings] = DEFAULT_STARTS,
+    order: Order | None = None,
+    before_step: Callable[[], object] = lambda: None,
+) -> tuple[Measured | None, Promotion]:
+    """Do what is left of a run: validate, train and threshold, each once, then promote.
 
+    Parameters
+    ----------
+    data : tuple of DataFrame and IngestedMeta, or None
+        The ingested data; None where Spark reads them.
+    starts : sequence of EnsembleSettings
+        What tuning tries first.
+    before_step : callable
+        Called before each step that is not done yet; raises where the step must not begin.
 
-def validate_in(run: Run, frame: pd.DataFrame, meta: IngestedMeta) -> None:
-    """Validate clean data, as a part of a run.
+    Returns
+    -------
+    Measured or None
+        The figures of the step ``threshold``; None where an earlier execution did it.
+    Promotion
+        How the promotion ended.
 
     Raises
     ------
     Refused
-        When the suite fails.
+        When validation fails: nothing is trained then.
     """
-    _validate(run, lambda folder: (validate(frame, meta, folder), meta))
+    measured: list[Measured] = []
+    once(run, "validate", lambda: _validate(run, _suite(settings, data)), before_step)
+    once(run, "train", lambda: _train(run, settings, data, starts), before_step)
+    once(run, "threshold", lambda: measured.append(threshold(settings, run)), before_step)
+    before_step()
+    return (measured[0] if measured else None), promote(settings, tracker, run, order=order or Order())
 
 
-def _validate_on_spark(run: Run, settings: PipelineSettings) -> None:
-    from pipelines.data.validation import validate_on_spark
-
-    _validate(run, partial(validate_on_spark, settings))
-
-
-def _train_on_spark(run: Run, settings: PipelineSettings) -> None:
-    from pipelines.training.spark.engine import train_on_spark
-
-    train_on_spark(run, settings)
+def once(run: Run, name: str, work: Callable[[], object], before_step: Callable[[], object] = lambda: None) -> None:
+    """Do a step of a run unless it is done already; ``work`` tags the run with `DONE_TAG` at its end."""
+    if f"{DONE_TAG}{name}" in run.data.data.tags:
+        console.print(f"  {name} was done before")
+        return
+    before_step()
+    work()
 
 
-def _validate(run: Run, suite: Callable[[Path], tuple[ValidationReport, IngestedMeta]]) -> None:
+def _validate(run: Run, suite: Suite) -> None:
+    """Validate as a part of a run."""
     with step("validate"), TemporaryDirectory() as scratch, run.child("validation", {"kind": "validation"}) as child:
         report, meta = suite(Path(scratch))
         child.log_folder(Path(scratch), "data_docs")
@@ -168,18 +184,58 @@ def _validate(run: Run, suite: Callable[[Path], tuple[ValidationReport, Ingested
     run.log(tags={f"{DONE_TAG}validate": "true"})
 
 
+def _train(
+    run: Run, settings: PipelineSettings, data: IngestedData | None, starts: Sequence[EnsembleSettings] = DEFAULT_STARTS
+) -> None:
+    """Train as a part of a run, on Spark where ``data`` is None."""
+    if data is None:
+        from pipelines.training.spark.engine import train_on_spark
+
+        train_on_spark(run, settings, starts)
+        return
+    frame, meta = data
+    run.log_dataset(frame, meta.name, meta.digest)
+    run.log(metrics=meta.cleaning.metrics)
+    engine = LocalEngine(settings.seed, settings.threads, settings.folds)
+    train(settings, run, Dataset.from_frame(frame), engine, meta, starts)
+
+
+def validate_in(run: Run, frame: pd.DataFrame, meta: IngestedMeta) -> None:
+    """Validate clean data, as a part of a run; `complete_run` does it in the chain.
+
+    Raises
+    ------
+    Refused
+        When the suite fails.
+    """
+    _validate(run, partial(_validated, frame, meta))
+
+
 def train_in(
     run: Run,
     settings: PipelineSettings,
     frame: pd.DataFrame,
     meta: IngestedMeta,
-    starts: Sequence[EnsembleSettings] = (EnsembleSettings(),),
+    starts: Sequence[EnsembleSettings] = DEFAULT_STARTS,
 ) -> None:
-    """Train on clean data, as a part of a run; ``starts`` is what tuning tries first."""
-    run.log_dataset(frame, meta.name, meta.digest)
-    run.log(metrics=meta.cleaning.metrics)
-    engine = LocalEngine(settings.seed, settings.threads, settings.folds)
-    train(settings, run, Dataset.from_frame(frame), engine, meta, starts)
+    """Train on clean data, as a part of a run; `complete_run` does it in the chain."""
+    _train(run, settings, (frame, meta), starts)
+
+
+def _suite(settings: PipelineSettings, data: IngestedData | None) -> Suite:
+    return partial(validate_on_spark, settings) if data is None else partial(_validated, *data)
+
+
+def _validated(frame: pd.DataFrame, meta: IngestedMeta, folder: Path) -> tuple[ValidationReport, IngestedMeta]:
+    return validate(frame, meta, folder), meta
+
+
+def _data(settings: PipelineSettings, engine: EngineName) -> IngestedData | None:
+    return None if engine == "spark" else read_ingested(settings.dataset_path)
+
+
+def _find(tracker: Tracker, run_id: str, completed: str) -> Run:
+    return tracker.latest(completed) if run_id == LATEST else tracker.run(run_id)
 
 
 def require_stores(settings: PipelineSettings) -> None:

@@ -14,8 +14,8 @@ from ml_project.curve import RankingCurve
 from ml_project.metrics import calibration_error
 from ml_project.policies import POLICIES, Thresholds, choose_thresholds
 from ml_project.scored import ScoredRows
-from pipelines import plots
 from pipelines.console import progress, step
+from pipelines.pages.charts import Side, model_charts, save_png, threshold_charts
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run
 from pipelines.training.model_logging import MODEL_URI_TAG, TWIN, log_bundle, log_model, read_run_bundle
@@ -44,7 +44,7 @@ def threshold(settings: PipelineSettings, run: Run) -> Measured:
     calibrator = fit_calibrator(validation.hybrid, validation.label, validation.weight)
     error = calibration_error(test, test.probability(calibrator))
     run.log(metrics={**in_use.metrics, "test_calibration_error": error})
-    _log_plots(settings, run, test, in_use.thresholds, calibrator)
+    _log_charts(settings, run, test, in_use.thresholds, calibrator)
     with step("log the model"):
         shipped = _finished(refit, settings.policy, carried, forward)
         chosen = {name: each.thresholds for name, each in measured.items()}
@@ -88,7 +88,10 @@ def _measure_policy(
                 **measured.metrics,
             },
         )
-        plots.policy(Path(scratch) / f"{policy}.png", policy, curve, measured.thresholds, settings, validation.days)
+        chosen = measured.thresholds
+        side = Side("validation", validation.hybrid, validation.hybrid, chosen.alert, chosen.decline)
+        drawn = threshold_charts(validation, [side], settings.review_cost)
+        save_png(Path(scratch) / f"{policy}.png", drawn, f"Policy {policy}, on validation")
         child.log_folder(Path(scratch), "plots")
     return measured
 
@@ -104,13 +107,12 @@ def _validation_figures(curve: RankingCurve, point: int, review_cost: float, day
     }
 
 
-def _log_plots(
+def _log_charts(
     settings: PipelineSettings, run: Run, test: ScoredRows, thresholds: Thresholds, calibrator: Calibrator
 ) -> None:
+    side = Side("test", test.hybrid, test.probability(calibrator), thresholds.alert, thresholds.decline)
+    names = ("precision_recall", "cost", "calibration", "score_histogram")
     with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        plots.precision_recall(folder / "precision_recall.png", test, thresholds)
-        plots.score_histogram(folder / "score_histogram.png", test, thresholds)
-        plots.cost(folder / "cost.png", test.curve, thresholds, settings, test.days)
-        plots.calibration(folder / "calibration.png", test, test.probability(calibrator))
-        run.log_folder(folder, "plots")
+        for name, drawn in zip(names, model_charts(test, [side], settings.review_cost), strict=True):
+            save_png(Path(scratch) / f"{name}.png", [drawn])
+        run.log_folder(Path(scratch), "plots")
