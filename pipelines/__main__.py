@@ -79,7 +79,7 @@ def run() -> NoReturn:
         _exit(f"{error.format_message().rstrip('.')}. See `python -m pipelines --help`.", error.exit_code)
     # the library turns Ctrl-C into this value, and --help into 0
     if code == INTERRUPTED:
-        _exit("interrupted; what was finished is kept, and the next run goes on from there", INTERRUPTED)
+        _exit("interrupted; what was finished is kept, and the next run continues from there", INTERRUPTED)
     sys.exit(code or 0)
 
 

@@ -21,7 +21,7 @@ error_console = Console(stderr=True, highlight=False, soft_wrap=True)
 _SECONDS_PER_LINE = 10.0
 
 Advance = Callable[[str], None]
-"""Counts one unit of work as done and says a word about how it went."""
+"""Counts one unit of work as done and shows a short result."""
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def progress(name: str, total: int, done: int = 0) -> Iterator[Advance]:
 
 @contextmanager
 def row_progress(name: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Rows out of ``total``, told in any portions and from any thread, with their rate and the time that is left."""
+    """Rows out of ``total``, reported in any portions and from any thread, with their rate and the remaining time."""
     begun, count, lock, said = time.monotonic(), done, threading.Lock(), time.monotonic()
 
     def words() -> str:

@@ -87,7 +87,7 @@ class Run:
         self.log_text(json.dumps(content, indent=1, sort_keys=True), path)
 
     def log_dataset(self, frame: pd.DataFrame, name: str, digest: str, rows: int | None = None) -> None:
-        """Say which data the run was trained on, by name and content digest; ``rows`` where the frame is a sample."""
+        """Record which data the run was trained on, by name and digest; ``rows`` where the frame is a sample."""
         from mlflow.data.pandas_dataset import from_pandas
         from mlflow.entities import DatasetInput, InputTag
 
@@ -152,7 +152,7 @@ class Tracker:
     Raises
     ------
     Unavailable
-        When the server cannot be reached or refuses us, within seconds.
+        When the server cannot be reached or refuses access, within seconds.
     """
 
     def __init__(self, settings: PipelineSettings) -> None:
@@ -189,9 +189,9 @@ class Tracker:
         Parameters
         ----------
         earlier : Run, optional
-            A run that was cut short and goes on instead of a new one.
+            An interrupted run that is continued instead of a new one.
         key : str, optional
-            The run of this key goes on, finished or not; a new one if there is none.
+            The run of this key is continued, finished or not; a new one if there is none.
 
         Raises
         ------
@@ -271,7 +271,7 @@ def start(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str
 
 @contextmanager
 def ended(run: Run) -> Iterator[None]:
-    """Set a run's final status whatever happens inside the block."""
+    """Set a run's final status, however the block ends."""
     status = RunStatus.FAILED
     try:
         yield
@@ -284,7 +284,7 @@ def ended(run: Run) -> Iterator[None]:
 
 
 def create_database(path: Path) -> None:
-    """Make MLflow's tables in a new SQLite file, whole or not at all: cut off in the middle, they can never be used."""
+    """Make MLflow's tables in a new SQLite file, completely or not at all: MLflow cannot use a half-made one."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ def prequential(blocks: Blocks = 6, label_delay: Delay = 0.1, start: Start = 0.4
 
     Average precision, precision at the alert budget and cost of every block go into a run, with a page.
 
-    Cut off, the same command goes on with the first block that is missing.
+    If it is interrupted, the same command resumes at the first missing block.
     """
     from pipelines.evaluation.prequential import Plan, run_prequential
     from pipelines.settings import PipelineSettings

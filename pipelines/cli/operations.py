@@ -14,7 +14,7 @@ Output = Annotated[str, typer.Option(help="Folder or s3://bucket/prefix that the
 ScoringVersion = Annotated[int | None, typer.Option(help="Model version; Production by default.")]
 Replay = Annotated[bool, typer.Option("--replay", help="Score kept decisions again: what would change?")]
 ReplaySince = Annotated[str | None, typer.Option("--from", help="Of --replay: begin, such as 2026-01-01 (UTC).")]
-ReplayUntil = Annotated[str | None, typer.Option("--to", help="Of --replay: end, itself outside; now by default.")]
+ReplayUntil = Annotated[str | None, typer.Option("--to", help="Of --replay: end, exclusive; now by default.")]
 
 
 def score(
@@ -29,11 +29,11 @@ def score(
     """Score a whole table, of any size, in little memory: Parquet or CSV in, partitioned Parquet out.
 
     The input needs Time, V1 to V28 and Amount; other columns are carried over. The output has a folder per decision
-    (decision=DECLINE/), with scores, version, and each row's file and place in it; what could not be scored lies in
-    _quarantine/ with reasons, counts and drift in _job.json and in a run of the experiment fraud-scoring.
+    (decision=DECLINE/), with scores, version, and each row's file and place in it. Rows that could not be scored are in
+    _quarantine/ with the reasons. Counts and drift are in _job.json and in a run of the experiment fraud-scoring.
 
-    Killed, the same command goes on with the parts that are missing; until the last one is there, there is no output.
-    Run again after that, it changes nothing.
+    If it is killed, the same command resumes with the missing parts; there is no output before the last part is done.
+    Running it again after that changes nothing.
 
     --replay scores the gateway's decisions since --from (or, with --data, the files that `serving purge` exported) by
     --version, and says which decisions would change, with their amounts and the frauds that are known among them.
@@ -83,7 +83,7 @@ BREACH = 4
 
 Span = Annotated[str | None, typer.Option("--window", help="The last 24h, 90m, 7d; 24h unless --from is given.")]
 Since = Annotated[str | None, typer.Option("--from", help="Begin, such as 2026-01-31 or 2026-01-31T18:00Z (UTC).")]
-Until = Annotated[str | None, typer.Option("--to", help="End, itself outside; now by default.")]
+Until = Annotated[str | None, typer.Option("--to", help="End, exclusive; now by default.")]
 Version = Annotated[int | None, typer.Option(help="Model version; by default the one that answered most.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of a table.")]
 
@@ -94,9 +94,9 @@ def monitor(
     """Compare a window of live decisions, by event time, with the model's baseline; exit 4 on a breach.
 
     Drift (PSI, KS, missing, out of range) of every feature and the score, the mix of decisions, volume and latency;
-    once labels had time to come (FRAUD_LABEL_DELAY_DAYS), average precision, precision and recall at the alert budget,
-    cost and calibration. Limits: pipelines/monitor.yaml. All of it goes into a run of the experiment fraud-monitoring
-    with a page, monitor.html; a breach is told to FRAUD_NOTICE_TOPIC and FRAUD_NOTICE_WEBHOOK.
+    once labels have had time to arrive (FRAUD_LABEL_DELAY_DAYS), average precision, precision and recall at the alert
+    budget, cost and calibration. Limits: pipelines/monitor.yaml. All of it goes into a run of the experiment
+    fraud-monitoring with a page, monitor.html; a breach is reported to FRAUD_NOTICE_TOPIC and FRAUD_NOTICE_WEBHOOK.
 
     Example: python -m pipelines monitor --from 2026-01-20 --to 2026-01-21
     """
@@ -128,13 +128,13 @@ MonitorCron = Annotated[str | None, typer.Option(help='When to monitor the last 
 def schedule(cron: Cron = None, monitor_cron: MonitorCron = None) -> None:
     """Retrain and monitor by cron, in the foreground, until SIGTERM (exit 0) or Ctrl-C (exit 130).
 
-    What is due is written to FRAUD_SCHEDULE_URL first and then done by a process of its own, one of a kind at a time,
-    so that a crash ends neither this nor what waits. Each run is one line: from when to when, its exit code, and when
-    the next is due.
+    What is due is written to FRAUD_SCHEDULE_URL first and then done by a separate process, one of a kind at a time,
+    so that a crash stops neither the scheduler nor what waits. Each run is one line: from when to when, its exit code,
+    and when the next is due.
 
-    What was missed while nothing ran is done once, if it is at most FRAUD_SCHEDULE_LATE_HOURS late. Told to stop, it
-    tells its children, waits FRAUD_SCHEDULE_STOP_SECONDS for them, and begins what was cut short again at the next
-    start. With FRAUD_RETRAIN_ON_BREACH=true a breach that monitor finds is followed by `retrain --reason drift`.
+    What was missed while nothing ran is done once, if it is at most FRAUD_SCHEDULE_LATE_HOURS late. When it is told to
+    stop, it stops its children, waits FRAUD_SCHEDULE_STOP_SECONDS for them, and starts interrupted jobs again at the
+    next start. With FRAUD_RETRAIN_ON_BREACH=true a breach that monitor finds is followed by `retrain --reason drift`.
 
     Examples
     --------

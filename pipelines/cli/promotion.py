@@ -22,7 +22,8 @@ def promote(
     ] = None,
     reason: Reason = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Promote although the gate refuses; needs a reason, is told for ever.")
+        bool,
+        typer.Option("--force", help="Promote although the gate refuses; needs a reason, is recorded permanently."),
     ] = False,
 ) -> None:
     """Pass a model through the gate and move Production to it; exit 1 when it is refused or waits for approval."""

@@ -33,7 +33,7 @@ def train(
     workers: Workers = None,
     engine: Engine = "local",
 ) -> None:
-    """Tune, fit the evaluation twin and the refit, and measure them beside the baselines.
+    """Tune, fit the evaluation twin and the refit, and measure them against the baselines.
 
     With --workers several processes try points of the same study; so do other machines that have the same data and the
     same FRAUD_STUDY_URL (PostgreSQL). A worker that dies is replaced and its point tried again.
@@ -64,7 +64,7 @@ def main(
     policy: Policy = None,
     engine: Engine = "local",
 ) -> None:
-    """All steps: ingest, validate, train, threshold, promote. A candidate that the gate refuses is no failure here."""
+    """All steps: ingest, validate, train, threshold, promote. A refused candidate does not fail the command."""
     from pipelines.console import console, show_figures
     from pipelines.training.steps import run_main
 
@@ -99,13 +99,13 @@ def retrain(reason: Reason = "manual", data: Data = None, trials: Trials = None,
     """Train again on base data (--data) and the gateway's labelled decisions; promote the result if it is not worse.
 
     Learns from decisions (FRAUD_DATABASE_URL) on transactions older than FRAUD_LABEL_DELAY_DAYS: with the newest label
-    of each, as legitimate where nobody gave one, weighted by what the random review of approvals found. Tuning starts
+    of each, as legitimate where there is none, weighted by what the random review of approvals found. Tuning starts
     from the champion's settings. Then as `main`: validate, train, threshold, gate.
-    What the gate refuses becomes Challenger, traffic sees nothing of it.
+    A refused model becomes Challenger and does not affect traffic.
 
-    Killed, the same command goes on where it stopped (for a day). Two never run at once: the second ends with exit 3;
-    a killed one's lease runs out after FRAUD_LEASE_SECONDS. Exit 0: promoted, or nothing better was found. Exit 1:
-    validation failed, or the gate found a defect.
+    If it is killed, the same command resumes where it stopped (for a day). Two never run at once: the second ends with
+    exit 3; the lease of a killed one expires after FRAUD_LEASE_SECONDS. Exit 0: promoted, or nothing better was found.
+    Exit 1: validation failed, or the gate found a defect.
 
     Example: python -m pipelines retrain --reason drift --data s3://bank/transactions.parquet
     """

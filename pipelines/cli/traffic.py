@@ -64,11 +64,11 @@ def simulate_traffic(
     patience: Patience = 120.0,
     seed: Seed = 0,
 ) -> None:
-    """Send transactions to a running gateway, with event times, and their labels late.
+    """Send transactions with event times to a running gateway, and their labels later.
 
-    Event time is data: 30 days of 2,000 transactions go out in minutes. Reviewers label the alerts, customers report
-    the frauds, a sample of the rest is reviewed. With the same --start and --seed the same transactions are sent
-    again, which the gateway answers as before and keeps once; a gateway that restarts meanwhile is waited for.
+    Event time is simulated: 30 days of 2,000 transactions go out in minutes. Reviewers label the alerts, customers
+    report the frauds, a sample of the rest is reviewed. With the same --start and --seed the same transactions are sent
+    again, which the gateway answers as before and keeps once. The command waits for a gateway that restarts.
 
     Examples
     --------

@@ -28,21 +28,21 @@ _BROKEN: Final = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error)
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it stood in its file; ``header_lines`` is 1 for CSV, whose rows have line numbers."""
+    """A table as it was in its file; ``header_lines`` is 1 for CSV, whose rows have line numbers."""
 
     frame: pd.DataFrame
     header_lines: int
 
 
 def read_table(location: str, s3_endpoint_url: str = "") -> Table:
-    """Read a table from where ``--data`` points: the one place to add further kinds of location.
+    """Read a table from where ``--data`` points; further kinds of location are added here.
 
     Raises
     ------
     InvalidInput
         If there is nothing, or nothing that can be read as a table.
     Unavailable
-        If S3 cannot be reached or refuses us.
+        If S3 cannot be reached or refuses access.
     """
     if is_s3(location):
         with fetched(location, s3_endpoint_url, is_part) as path:
@@ -53,7 +53,7 @@ def read_table(location: str, s3_endpoint_url: str = "") -> Table:
 
 
 def _read(path: Path, name: str) -> Table:
-    """Read a local file or folder, which messages call by the name that it was given."""
+    """Read a local file or folder; messages call it by ``name``."""
     try:
         if path.is_dir():
             return Table(_read_folder(path, name), 0)
@@ -76,7 +76,7 @@ def _read(path: Path, name: str) -> Table:
 def is_part(name: str) -> bool:
     """Whether a file of a folder holds rows of its table.
 
-    Names beginning with "_" or "." are the marks and unfinished files of whoever wrote the folder (Spark does so).
+    Names beginning with "_" or "." are markers and unfinished files of the program that wrote the folder.
     """
     return name.endswith(".parquet") and not name.startswith(("_", "."))
 
@@ -148,8 +148,8 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
         with _opened(path, name) as file:
             frame: pd.DataFrame = parse_csv(file, _TYPES).to_pandas()
     except (pa.ArrowInvalid, UnicodeDecodeError):
-        # Arrow reads fast and rounds right but does not say where it failed. Read as text, the table either names
-        # the line itself or goes on to cleaning, which names column and row.
+        # Arrow reads fast and rounds right but does not say where it failed. Read as text by pandas, the table either
+        # fails with the line's number or succeeds, and then cleaning names column and row.
         frame = _read_text(path, name)
     return frame
 

@@ -1,4 +1,4 @@
-"""The first step: from any source to one clean Parquet file that knows where it came from."""
+"""The step ``ingest``: from any source to one clean Parquet file that records where it came from."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ _REMEDY: Final = "Run ingest first."
 
 @dataclass(frozen=True)
 class IngestedMeta:
-    """What an ingested file says of itself.
+    """The description that an ingested file carries.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class IngestedMeta:
 
 @dataclass(frozen=True)
 class Ingested:
-    """Where the clean data lie, and what they are."""
+    """Where the clean data are, and their description."""
 
     path: Path
     meta: IngestedMeta
@@ -100,7 +100,7 @@ def ingest(
 
 
 def write_ingested(frame: pd.DataFrame, meta: IngestedMeta, output: Path) -> None:
-    """Write a clean table with what it says of itself, atomically."""
+    """Write a clean table with its description, atomically."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     note = _note(meta)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: note})
@@ -114,7 +114,7 @@ def write_ingested(frame: pd.DataFrame, meta: IngestedMeta, output: Path) -> Non
 
 
 def write_meta(meta: IngestedMeta, folder: Path) -> None:
-    """Write what a folder of clean Parquet files says of itself."""
+    """Write the description of a folder of clean Parquet files."""
     write_atomically(folder / _META_FILE, _note(meta))
 
 
@@ -128,7 +128,7 @@ def read_ingested(path: Path) -> tuple[pd.DataFrame, IngestedMeta]:
     Raises
     ------
     InvalidInput
-        If there is no such file, it is not one of ours, or its content is not what its digest says.
+        If there is no such file, ``ingest`` has not written it, or its content does not match its digest.
     """
     meta = read_meta(path)
     if path.is_dir():
@@ -144,12 +144,12 @@ def read_ingested(path: Path) -> tuple[pd.DataFrame, IngestedMeta]:
 
 
 def read_meta(path: Path) -> IngestedMeta:
-    """What an ingested file says of itself, by its footer alone: its content is not compared with the digest.
+    """The description in an ingested file's footer; the content is not compared with the digest.
 
     Raises
     ------
     InvalidInput
-        If there is no such file or folder, or it is not one of ours.
+        If there is no such file or folder, or ``ingest`` has not written it.
     """
     if not path.exists():
         raise InvalidInput(f"{path}: no ingested data.", _REMEDY)

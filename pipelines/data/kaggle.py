@@ -1,4 +1,4 @@
-"""The public data set from Kaggle, fetched by Kaggle's client in a process of its own.
+"""The public data set from Kaggle, fetched by Kaggle's client in a subprocess.
 
 The client authenticates at import, may call ``exit`` there, and can wait for minutes on a network that swallows
 packets. A subprocess in its own process group survives the first and can be ended in the second.
@@ -61,7 +61,7 @@ def download(cache: Path, *, timeout: float, command: Sequence[str] = COMMAND, s
     Unavailable
         If Kaggle cannot be reached or refuses.
     InvalidInput
-        If what comes is not the file that we know.
+        If the download is not the expected file.
     """
     cache.mkdir(parents=True, exist_ok=True)
     # Inside the cache, so that the last step is a rename on one file system.
@@ -106,7 +106,7 @@ def _size(folder: Path) -> int:
 
 
 def _said(errors: IO[bytes]) -> str:
-    """The client's last words, which name the reason."""
+    """The client's last line of output, which names the reason."""
     errors.seek(0)
     lines = errors.read().decode("utf-8", "replace").strip().splitlines()
     return f": {lines[-1][:120].rstrip('.')}" if lines else ""

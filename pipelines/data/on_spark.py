@@ -33,8 +33,8 @@ _PANDAS_INDEX: Final = "__index_level_"
 def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callable[[str], None]) -> Ingested:
     """See `pipelines.data.ingest.ingest`; ``output`` becomes a folder, and must be reachable from every executor.
 
-    Messages count and quote what cannot be used, but have no row numbers: a table on Spark has no order. The digest is
-    another than `ingest`'s of the same rows; of equal rows with different weights the lowest weight stays.
+    Messages count and quote what cannot be used, but have no row numbers: a table on Spark has no order. The digest
+    differs from `ingest`'s for the same rows; of equal rows with different weights the lowest weight is kept.
     """
     partial = output.with_name(f".{output.name}.partial")
     with spark_session(settings) as spark, TemporaryDirectory(prefix="fraud-ingest-") as scratch:
@@ -65,7 +65,7 @@ def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callabl
 
 @contextmanager
 def _confined(spark: Any) -> Iterator[None]:
-    """Times in UTC, and timestamps of nanoseconds as numbers: Spark has none."""
+    """Times in UTC, and nanosecond timestamps as numbers, since Spark has no such type."""
     wanted = {
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.legacy.parquet.nanosAsLong": "true",
@@ -119,7 +119,7 @@ def _counted(table: Any) -> tuple[int, int, str]:
 
 
 def _take_place(partial: Path, output: Path) -> None:
-    """Put a finished folder where a file or folder may be; what was there goes last."""
+    """Put a finished folder in the place of an earlier file or folder, which is removed last."""
     old = output.with_name(f".{output.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if output.is_dir():
@@ -132,7 +132,7 @@ def _take_place(partial: Path, output: Path) -> None:
 
 @dataclass(frozen=True)
 class _Fault:
-    """Something that must hold for no row."""
+    """A condition that no row may meet."""
 
     column: str
     condition: Any
@@ -140,7 +140,7 @@ class _Fault:
 
 
 def clean_on_spark(raw: Any, missing: Literal["reject", "impute"], name: str) -> tuple[Any, dict[str, Any]]:
-    """The clean table, still to be computed, and what of a `CleaningReport` is known before it is.
+    """The clean table, not computed yet, and the fields of its `CleaningReport` that are known already.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def _faults(values: dict[str, Any], absent: dict[str, Any], moment: Any, missing
 
 
 def _look(raw: Any, absent: dict[str, Any], faults: list[_Fault], name: str) -> tuple[int, dict[str, int]]:
-    """Rows, and the missing values of raw fields that have any; raises what the faults say."""
+    """Rows, and the missing values of raw fields that have any; raises if a row has a fault."""
     from pyspark.sql import functions as f
 
     examples = (f.when(fault.condition, f.col(fault.column).cast("string")) for fault in faults)

@@ -31,7 +31,7 @@ class RawData:
     source : {'kaggle', 'simulated', 'file'}
         Kept as the tag ``data.source`` of every run and model version.
     name : str
-        What people call it: the data set, the simulator with its seed, or the path as given.
+        For messages: the data set, the simulator with its seed, or the path as given.
     header_lines : int
         Lines of the file before the first row, 0 where rows have no line numbers.
     """
@@ -63,7 +63,7 @@ def read_source(
     s3_endpoint_url: str = "",
     on_notice: Callable[[str], None],
 ) -> RawData:
-    """Read the data that was asked for.
+    """Read the requested data.
 
     Parameters
     ----------
@@ -76,16 +76,16 @@ def read_source(
     kaggle_timeout : float
         Seconds without progress after which Kaggle counts as unreachable.
     kaggle_command, kaggle_sha256
-        The client and the digest of what it brings.
+        The client, and the expected digest of its download.
     s3_endpoint_url : str
         S3 endpoint; empty: AWS's own.
     on_notice : callable
-        Told what people must know: a download, and simulated data in the place of real ones.
+        Called with what the user must know: a download, or simulated data in place of real data.
 
     Raises
     ------
     InvalidInput
-        If the file cannot be read, or Kaggle's file is not the one we know.
+        If the file cannot be read, or Kaggle's file is not the expected one.
     Unavailable
         If Kaggle or S3 was asked for and cannot be reached.
     """
@@ -116,7 +116,7 @@ def locate(
     kaggle_sha256: str = kaggle.SHA256,
     on_notice: Callable[[str], None],
 ) -> Found:
-    """Find the data that was asked for, and download them where that is needed; see `read_source`."""
+    """Find the requested data, and download it if needed; see `read_source`."""
     simulated = Found(None, "simulated", f"simulated ({simulated_rows} rows, seed {seed})")
     if data == "simulated":
         return simulated

@@ -141,15 +141,6 @@ class Reference:
     std: dict[str, float]
 
     @classmethod
-    def of(cls, frame: pd.DataFrame) -> "Reference":
-        """The reference that a clean table makes."""
-        moments = {column: _moments(frame, column) for column in COMPARED}
-        return cls(
-            mean={column: round(mean, 6) for column, (mean, _) in moments.items()},
-            std={column: round(std, 6) for column, (_, std) in moments.items()},
-        )
-
-    @classmethod
     def load(cls, path: Path = REFERENCE_FILE) -> "Reference":
         """The reference kept beside the suite: a sample of the public data set's first 80 %, weighted."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))

@@ -1,6 +1,6 @@
 """Two versions side by side: figures as logged, paired differences on common rows, parameters, thresholds.
 
-A comparison is a run of its own: the versions' own runs are evidence and stay as they were judged.
+A comparison has a separate run: the versions' runs are evidence and stay as they were judged.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class ComparedVersion:
     Attributes
     ----------
     twin, test : Bundle and Dataset, or None
-        None where the run holds none, as with a version that somebody registered by hand.
+        None where the run holds none, as with a version that was registered by hand.
     """
 
     number: int
@@ -194,7 +194,7 @@ def _unseen(test: Dataset, other: Bundle, own: Bundle) -> Dataset:
 
 
 def comparison_page(comparison: Comparison, settings: PipelineSettings) -> str:
-    """HTML, with nothing that another server would have to give."""
+    """Self-contained HTML."""
     first, second = comparison.versions
     return render(
         "compare.html",

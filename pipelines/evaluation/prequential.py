@@ -56,7 +56,7 @@ class Block:
 
 
 def run_prequential(settings: PipelineSettings, plan: Plan, run_id: str = "") -> list[Block]:
-    """Replay what is not yet replayed; all blocks, those of earlier executions included.
+    """Replay the missing blocks; returns all blocks, including those of earlier executions.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def _replay(settings: PipelineSettings, run: Run, folds: list[Fold[Dataset]], fr
 
 
 def _finished(run: Run) -> dict[int, Block]:
-    """Blocks that are there whole; what a kill left open is closed, so that nobody waits for it."""
+    """Complete blocks; runs that a kill left open are marked as killed."""
     found: dict[int, Block] = {}
     for child in run.children(KIND):
         if child.info.status == "FINISHED":
@@ -143,7 +143,7 @@ def _block(child: MlflowRun) -> Block:
 
 
 def prequential_page(replayed: list[Block], label_delay: float, settings: PipelineSettings) -> str:
-    """HTML, with nothing that another server would have to give."""
+    """Self-contained HTML."""
     return render(
         "prequential.html",
         title="Prequential validation",

@@ -224,7 +224,7 @@ def _histogram(rows: Rows, side: Side) -> Chart:
     if side.alert <= 1:
         lines.append(Line("alert threshold", [max(side.alert, _LOWEST)] * 2, [1e-5, 1], "faint", style="--"))
     x, y = Axis("hybrid score", log=True), Axis("share of the class", log=True)
-    return Chart(f"Scores, {side.name}", x, y, lines, "Scores below 0.00001 stand in the first bar.")
+    return Chart(f"Scores, {side.name}", x, y, lines, "Scores below 0.00001 are in the first bar.")
 
 
 def _shares(score: NDArray[np.float64], rows: Rows, label: int, edges: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -73,8 +73,8 @@ def _comparisons(limits: GateLimits, evidence: Evidence, champion: Champion, see
                 "the champion's run holds no evaluation twin",
                 "a twin to compare with",
                 passed=False,
-                meaning="Somebody registered the champion by hand, so nothing shows that the candidate is not worse. "
-                "A person can decide to promote all the same, with a reason.",
+                meaning="The champion was registered by hand, so nothing shows that the candidate is not worse. "
+                "A person can promote it all the same, with a reason.",
                 theme=Theme.CHAMPION,
             )
         ]
@@ -86,7 +86,7 @@ def _comparisons(limits: GateLimits, evidence: Evidence, champion: Champion, see
                 f"{frauds} frauds that neither has seen",
                 f">= {limits.minimum_frauds} frauds",
                 passed=False,
-                meaning="The comparison would say nothing: bring later rows.",
+                meaning="Too few frauds for a comparison: train on data with later rows.",
                 figures={"frauds": frauds},
                 theme=Theme.CHAMPION,
             )
@@ -232,7 +232,7 @@ def slice_checks(limits: GateLimits, evidence: Evidence, seed: int) -> list[Chec
             comparison.champion.hybrid[chosen],
             replicates=limits.replicates,
             seed=seed,
-            # so many looks at once: each interval is wider, so that all of them hold together at 95 % (Bonferroni)
+            # many intervals at once: each is wider, so that all of them hold together at 95 % (Bonferroni)
             confidence=1 - 0.05 / len(judged),
         )["average_precision"]
         checks.append(
@@ -306,7 +306,7 @@ def _digest(shipped: Shipped) -> Check:
         shipped.problem or f"{digest[:16]} in the files",
         shipped.expected_digest[:16] or "a digest in the registry",
         equal,
-        "SHA-256 over the bundle's files as they lie in the artifact store, against the run's tag.",
+        "SHA-256 over the bundle's files as they are in the artifact store, against the run's tag.",
     )
 
 
@@ -366,7 +366,7 @@ def _unchanged(evidence: Evidence, champion: Champion) -> list[Check]:
             "same" if same else differs,
             "same",
             same,
-            "Inputs and outputs of the pyfunc: who calls the champion can call the candidate.",
+            "Inputs and outputs of the pyfunc: callers of the champion can call the candidate.",
         )
     )
     return checks

@@ -45,9 +45,9 @@ class Champion:
     Attributes
     ----------
     twin : Bundle or None
-        None where its run holds none, as with a version that somebody registered by hand.
+        None where its run holds none, as with a version that was registered by hand.
     source : str
-        Where its data came from; empty where nothing says so.
+        Where its data came from; empty if unknown.
     signature : str or None
         Its pyfunc signature as JSON; None where it cannot be read.
     """
@@ -65,7 +65,7 @@ class Shipped:
     Attributes
     ----------
     bundle : Bundle or None
-        None where it cannot be used; ``problem`` then says why, and the figures below do not hold.
+        None where it cannot be used; ``problem`` then says why, and the figures below are meaningless.
     golden_difference : float
         Largest difference of its golden rows' scores from what training wrote.
     latency_ratio : float
@@ -141,7 +141,7 @@ class Evidence:
 
     @cached_property
     def comparison(self) -> Comparison | None:
-        """None without a champion's twin, or where too few frauds are left to say anything at all."""
+        """None without a champion's twin, or where too few frauds are left to compare by."""
         champion = self.champion
         rows = self.test.take(self.unseen)
         if champion is None or champion.twin is None or rows.frauds < MIN_FRAUDS:
@@ -195,7 +195,7 @@ def _shipped(tracker: Tracker, tags: dict[str, str], maximum_latency_ratio: floa
 
 
 def _validated(tracker: Tracker, run: Run, digest: str) -> bool | None:
-    """Step by step, validation has a run of its own, so the data's digest finds it and not the parent's id."""
+    """Found by the data's digest, since validation as a separate step has another parent run."""
     found = tracker.client.search_runs(
         [run.experiment_id],
         filter_string=f"tags.kind = 'validation' and tags.`data.digest` = '{digest}'",
@@ -246,7 +246,7 @@ def latency_ratio(bundle: Bundle, enough: float) -> float:
 
 
 def lowest_of(measure: Callable[[], float], enough: float, attempts: int = ATTEMPTS) -> float:
-    """The lowest of so many measurements; those after one that is low enough are spared."""
+    """The lowest of up to ``attempts`` measurements; stops at the first that is low enough."""
     lowest = float("inf")
     for _ in range(attempts):
         lowest = min(lowest, measure())

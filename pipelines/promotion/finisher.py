@@ -40,7 +40,7 @@ class Finisher:
         self._who = who
 
     def finish(self, entry: Entry) -> Entry:
-        """Carry out a claim, one's own or one that was cut short; the entry with its ending.
+        """Carry out a claim, new or interrupted; returns the entry with its ending.
 
         Raises
         ------
@@ -55,7 +55,7 @@ class Finisher:
             if not record.later(entry.number, alias):
                 self._registry.move(alias, version)
         self._tag(entry)
-        # later moves may have been made while this mover slept
+        # later moves may have been made while this mover was suspended
         record = self._history.read()
         self._give_way(entry, record)
         note = ""
@@ -89,7 +89,7 @@ class Finisher:
         return self._end(entry, "undone", because)
 
     def _tag(self, entry: Entry) -> None:
-        """Say on the versions themselves what became of them, for readers of MLflow's page."""
+        """Record on the versions what became of them, for readers of MLflow's page."""
         self._registry.tag_model(HISTORY_TAG, self._history.run_id)
         move, version = entry.move, entry.move.after.get(PRODUCTION)
         if version is None:
@@ -112,11 +112,11 @@ class Finisher:
             reason = str(error).rstrip(".")
             raise NotPublished(
                 f"Production names version {version}, but its release could not be published: {reason}.",
-                "Mend that; the next promote or rollback, or this command once more, publishes it.",
+                "Fix that; the next promote or rollback, or this command again, publishes it.",
             ) from error
 
     def _give_way(self, entry: Entry, record: Record) -> None:
-        """Put back what later moves had set."""
+        """Restore what later moves have set."""
         for alias in entry.move.after:
             if record.later(entry.number, alias):
                 self._registry.move(alias, record.aliases.get(alias))
@@ -127,7 +127,7 @@ class Finisher:
 
 
 def checked_bundle(registry: Registry, version: ModelVersion) -> Bundle:
-    """A version's bundle, if its files are what its tag says.
+    """A version's bundle, if its files match its digest tag.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def checked_bundle(registry: Registry, version: ModelVersion) -> Bundle:
 
 
 def publish(registry: Registry, releases: Releases, version: ModelVersion) -> None:
-    """Publish a version's bundle and model card unless the pointer says all of it already."""
+    """Publish a version's bundle and model card unless the pointer names all of it already."""
     gate, current = gate_result(version.tags), _pointer(releases)
     said = current and (current.version, current.digest, current.gate)
     published = said == (version.version, version.digest, gate)
@@ -157,7 +157,7 @@ def publish(registry: Registry, releases: Releases, version: ModelVersion) -> No
 
 
 def _pointer(releases: Releases) -> Release | None:
-    """What the pointer says; one that is spoiled says nothing, so that it is written anew."""
+    """The current release; None for a damaged pointer, which is then replaced."""
     try:
         return releases.current()
     except InvalidBundle:

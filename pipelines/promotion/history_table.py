@@ -36,7 +36,7 @@ def history_table(record: Record, aliases: Mapping[str, int]) -> Table:
 
 
 def _unrecorded(record: Record, aliases: Mapping[str, int]) -> dict[str, Any] | None:
-    # while a move is under way its aliases are half moved, and nobody's but its own
+    # while a move is under way its aliases are half moved, which is no move from outside
     found = None if record.unfinished else moved_outside(record, aliases)
     if found is None:
         return None

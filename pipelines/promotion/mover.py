@@ -34,12 +34,12 @@ Change = dict[str, int | None]
 
 @dataclass(frozen=True)
 class Standing:
-    """How things stood when a mover looked; its move counts only if they still do.
+    """The state that a mover saw; its move is valid only while that state lasts.
 
     Attributes
     ----------
     finished : tuple of Entry
-        Moves of others that were cut short, or made outside of the tool, and are finished now.
+        Interrupted moves, and moves made outside the tool, that were finished now.
     """
 
     record: Record
@@ -67,7 +67,7 @@ class Mover:
         self._finisher = Finisher(registry, history, releases, who)
 
     def settle(self) -> Standing:
-        """Finish what others left, write down what was moved outside of the tool, and say how things stand."""
+        """Finish interrupted moves, record moves made outside the tool, and return the current state."""
         finished: list[Entry] = []
         unpublished: set[int] = set()
         while True:
@@ -85,7 +85,7 @@ class Mover:
             strange = moved_outside(record, aliases)
             if strange is None:
                 break
-            # whoever gets the number: the next turn finishes that claim
+            # whichever mover gets the number, the next turn finishes its claim
             self._history.claim(record.last + 1, self._outside(record, *strange))
         for alias in self.registry.twins():
             self.registry.move(alias, aliases[alias])
@@ -116,11 +116,11 @@ class Mover:
         Raises
         ------
         LostRace
-            When somebody else has moved one of the aliases since.
+            When another mover has moved one of the aliases since.
         InvalidBundle
-            When the version's files are not what its digest says; nothing is claimed then.
+            When the version's files do not match its digest; nothing is claimed then.
         NotPublished
-            When all is done but for the release; the next mover goes on.
+            When all is done but for the release; the next mover completes it.
         """
         if kind is not Kind.CHALLENGE:
             checked_bundle(self.registry, version)
@@ -213,9 +213,9 @@ def planned(kind: Kind, record: Record, aliases: Mapping[str, int], version: int
 
 
 def moved_outside(record: Record, aliases: Mapping[str, int]) -> tuple[str, Change] | None:
-    """The first alias that is not where our moves left it, and what that changed; None where all are.
+    """The first alias that was moved outside the tool, and what that changed; None if there is none.
 
-    Whoever moves Production in MLflow's page leaves the other aliases as they were: they follow here.
+    Moving Production in MLflow's page leaves the other aliases as they were: they follow here.
     """
     strange = [alias for alias in ALIASES if aliases.get(alias) != record.aliases.get(alias)]
     if not strange:
@@ -260,7 +260,7 @@ def open_mover(settings: PipelineSettings) -> Mover:
 
 
 def user_name(settings: PipelineSettings) -> str:
-    """Who moves, for the history.
+    """The name for the history.
 
     Raises
     ------

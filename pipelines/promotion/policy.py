@@ -1,4 +1,4 @@
-"""``policy set``: the same model under another threshold policy, as a version of its own that goes through the gate.
+"""``policy set``: the same model under another threshold policy, as a new version that goes through the gate.
 
 The manifest holds the thresholds of every policy since training; the new bundle only names another one. Its run copies
 what the gate reads from the run of the model, and is linked to it.
@@ -33,7 +33,7 @@ MODEL_RUN_TAG = "fraud.policy_of"
 def set_policy(settings: PipelineSettings, policy: str, reason: str = "") -> Promotion:
     """Make a version of Production's model under another policy and promote it if the gate lets it pass.
 
-    Done before, the version made then is promoted.
+    If such a version exists already, it is promoted.
 
     Raises
     ------

@@ -28,14 +28,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Order:
-    """What a person asks of a promotion beside the candidate.
+    """What a person asks for besides the candidate.
 
     Attributes
     ----------
     expect_current : int or None
         The version that must be Production; 0 for none yet.
     force : bool
-        Pass a failed gate, but for checks that no reason outweighs; needs a reason.
+        Override a failed gate, except for checks that cannot be forced; needs a reason.
     kind : Kind
         Promotion of a model, or of another policy for one.
     """
@@ -48,7 +48,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Promotion:
-    """A candidate's way through the gate.
+    """The result of a promotion.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Promotion:
     request : Entry or None
         What waits for a second person.
     unforceable : str
-        Why force did not help, where it was tried.
+        The checks that force did not override, if it was tried.
     """
 
     outcome: Outcome
@@ -171,7 +171,7 @@ def _decided(
 ) -> Promotion:
     unforceable = report.unforceable if order.force else ""
     if not report.passed and (unforceable or not order.force):
-        # who tries force stands in the history, however often
+        # every attempt to force is recorded in the history
         if unforceable or standing.aliases.get(CHALLENGER) != candidate.version:
             tried = f"force ({order.reason[:300]}) does not get past {unforceable}; " if unforceable else ""
             why = f"{tried}the gate refused it: {report.failures}"

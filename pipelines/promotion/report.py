@@ -33,7 +33,7 @@ Edges = Annotated[tuple[float, ...], Field(min_length=1)]
 
 
 class GateLimits(BaseModel):
-    """What stands in ``gate.yaml``, where each limit is explained."""
+    """The content of ``gate.yaml``, which explains each limit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,7 +64,7 @@ class GateLimits(BaseModel):
         try:
             return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (OSError, yaml.YAMLError, ValidationError) as error:
-            raise InvalidInput(f"The gate's limits in {path} cannot be used: {error}", "Mend the file.") from error
+            raise InvalidInput(f"The gate's limits in {path} cannot be used: {error}", "Correct the file.") from error
 
 
 class Theme(StrEnum):
@@ -83,13 +83,13 @@ class Check:
     Attributes
     ----------
     meaning : str
-        What it means, for a reader who has not written the gate.
+        What it means, for a reader who does not know the gate.
     judged : bool
         False where there was nothing to judge by; such a row is shown and does not count.
     figures : dict of str to float
         The numbers behind the words.
     forceable : bool
-        Whether a person with a reason may promote although it failed; nobody has a reason for the others.
+        Whether a person may promote with a reason although the check failed.
     """
 
     name: str
@@ -104,7 +104,7 @@ class Check:
 
     @property
     def verdict(self) -> str:
-        """In one word."""
+        """``passed``, ``failed`` or ``not judged``."""
         if not self.judged:
             return "not judged"
         return "passed" if self.passed else "failed"
@@ -128,17 +128,17 @@ class GateReport:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing stands against promotion."""
+        """Whether no check failed."""
         return all(check.passed for check in self.checks)
 
     @property
     def failures(self) -> str:
-        """What stands against it, in words."""
+        """The failed checks, as text."""
         return _in_words(check for check in self.checks if not check.passed)
 
     @property
     def unforceable(self) -> str:
-        """What of it no force gets past, in words."""
+        """The failed checks that force does not override, as text."""
         return _in_words(check for check in self.checks if not check.passed and not check.forceable)
 
     def to_dict(self) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def log_report(settings: PipelineSettings, run: Run, version: int, report: GateR
 def gate_page(
     report: GateReport, evidence: Evidence, model_name: str, version: int, run_id: str, made_at: datetime
 ) -> str:
-    """HTML, with nothing that another server would have to give."""
+    """Self-contained HTML."""
     champion = evidence.champion
     rows, sides = _sides(evidence, version)
     compared = (

@@ -8,7 +8,7 @@ from stores.moves import Kind
 from stores.registry import ModelVersion
 
 PROMOTED_TAG = "promoted.at"
-"""Stands on every version that was Production, those from before the history began included."""
+"""Tag of every version that was ever Production, including those from before the history began."""
 
 
 def rollback(mover: Mover, reason: str, to: int | None = None) -> str:
@@ -46,7 +46,7 @@ def rollback(mover: Mover, reason: str, to: int | None = None) -> str:
 
 
 def _require_real(mover: Mover, standing: Standing, version: ModelVersion) -> None:
-    """What no force gets past in a promotion, no rollback does either."""
+    """A rollback follows the same rule on simulated data as a promotion, and cannot be forced either."""
     if PRODUCTION not in standing.aliases:
         return
     champion = mover.registry.version(standing.aliases[PRODUCTION])
@@ -59,9 +59,9 @@ def _require_real(mover: Mover, standing: Standing, version: ModelVersion) -> No
 
 
 def _cut_short(standing: Standing) -> str:
-    """A rollback that was killed is what the person meant who runs it again: one step back, not two."""
+    """Running an interrupted rollback again means that same rollback: one step back, not two."""
     if any(entry.move.kind is Kind.ROLLBACK for entry in standing.record.unfinished):
-        raise NotPublished("The last rollback is done but for its release, see above.", "Mend that, then run it again.")
+        raise NotPublished("The last rollback is done but for its release, see above.", "Fix that, then run it again.")
     finished = [entry for entry in standing.finished if entry.move.kind is Kind.ROLLBACK and not entry.undone]
     if not finished:
         return ""

@@ -1,4 +1,4 @@
-"""``verify``: do files, aliases, history and release still say the same? Reads only."""
+"""``verify``: do files, aliases, history and release agree? Reads only."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -39,7 +39,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is amiss."""
+        """Whether every finding is as it should be."""
         return all(finding.ok for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _digest(record: Record, alias: str, version: ModelVersion) -> Finding:
     check = f"digest tag of {alias} (version {version.version})"
     claimed = [entry.move.digest for entry in record.entries if entry.move.to == version.version and not entry.undone]
     if not claimed:
-        return Finding(check, "no move of ours names this version", False)
+        return Finding(check, "no recorded move names this version", False)
     same = set(claimed) == {version.digest}
     return Finding(
         check, "as every move claimed it" if same else f"moves claimed {claimed}, now {version.digest}", same
@@ -136,7 +136,7 @@ def _gate(version: ModelVersion) -> Finding:
 
 
 def _origin(registry: Registry, record: Record, production: ModelVersion) -> Finding:
-    """Whoever moves Production in MLflow's page is asked by nobody."""
+    """A move in MLflow's own page passes no check of a model's origin; this one finds it afterwards."""
     replaced = [
         number
         for number in sorted(record.champions - {production.version})

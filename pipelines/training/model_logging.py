@@ -24,9 +24,9 @@ _REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pydantic")
 
 
 def model_parts(bundle: Bundle, folder: Path) -> dict[str, Any]:
-    """What MLflow is told to save of a bundle, whose files are written into a folder.
+    """The arguments with which MLflow saves a bundle, whose files are written into a folder.
 
-    The requirements are given, not inferred: inference would import everything and find what training used.
+    The requirements are given, not inferred: inference would find what training imports, not what the model needs.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
@@ -85,7 +85,7 @@ def read_logged_model(client: MlflowClient, uri: str, digest: str | None = None)
     from mlflow.models import Model
 
     try:
-        # Not the "models:/" address: MLflow resolves that by the process's global server, whatever it is told.
+        # Not the "models:/" address: MLflow resolves that by the process's global server, whatever the arguments.
         location = client.get_logged_model(uri.rsplit("/", 1)[-1]).artifact_location
         with TemporaryDirectory() as scratch:
             file, folder = (

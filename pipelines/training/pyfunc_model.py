@@ -38,7 +38,7 @@ class FraudEnsemble(PythonModel):
             row, column = np.argwhere(~np.isfinite(raw))[0].tolist()
             raise InvalidInput(
                 f"Row {row} has {raw[row, column]} in {RAW_FEATURES[column]}.",
-                "Mend or leave out the row: trees would score it silently.",
+                "Fix or leave out the row: trees would score it silently.",
             )
         scores = self._scorer.score(raw)
         thresholds = self._scorer.thresholds

@@ -36,7 +36,7 @@ DEFAULT_STARTS = (EnsembleSettings(),)
 
 
 def run_ingest(settings: PipelineSettings, output: Path | None = None, engine: EngineName = "local") -> Ingested:
-    """Read, clean and store the data that ``settings.data`` names, where the next steps look unless told otherwise."""
+    """Read, clean and store the data that ``settings.data`` names, by default where the next steps look for it."""
 
     def notice(text: str) -> None:
         console.print(f"[bold yellow]{text}[/bold yellow]")
@@ -66,7 +66,7 @@ def run_ingest(settings: PipelineSettings, output: Path | None = None, engine: E
 
 
 def run_validate(settings: PipelineSettings, engine: EngineName = "local") -> None:
-    """Validate the ingested data in a run of its own, with pandas or on Spark.
+    """Validate the ingested data in a new run, with pandas or on Spark.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def run_validate(settings: PipelineSettings, engine: EngineName = "local") -> No
 
 
 def run_train(settings: PipelineSettings, engine: EngineName = "local") -> Run:
-    """Train on the ingested data in a run of its own, here or on Spark."""
+    """Train on the ingested data in a new run, on this machine or on Spark."""
     with Tracker(settings).pipeline_run("train") as run:
         _train(run, settings, _data(settings, engine))
     return run
@@ -247,5 +247,5 @@ def require_stores(settings: PipelineSettings) -> None:
         When one cannot be used, within seconds.
     """
     require_storage(settings.study)
-    with suppress(InvalidBundle):  # a spoiled pointer is what the next promotion mends
+    with suppress(InvalidBundle):  # the next promotion replaces a damaged pointer
         open_releases(settings.releases, settings.s3_endpoint_url).current()

@@ -83,7 +83,7 @@ def open_study(
     starts : sequence of EnsembleSettings
         Points that are tried first, in this order; those that were tried or wait already are not again.
     worker, workers : int
-        Which of how many processes this is: each draws points of its own, and away from those that others try.
+        This process's number and how many there are: each draws other points, away from those that others try.
 
     Raises
     ------
@@ -97,17 +97,17 @@ def open_study(
         storage = open_storage(storage_url)
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
     done = len(finished_trials(study))
-    # a resumed sampler must not draw the points of its first start again
+    # a resumed sampler must not draw the same points again
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.sampler = optuna.samplers.TPESampler(
             seed=seed + 1000 * done + worker, n_startup_trials=STARTUP_TRIALS, constant_liar=workers > 1
         )
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
-    # not by the library's skip_if_exists: that counts trials, too, which were killed before they could tell
+    # the library's skip_if_exists would also count trials that were killed before they reported anything
     states = optuna.trial.TrialState
-    told = study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.WAITING))
-    known = [trial.system_attrs.get("fixed_params", trial.params) for trial in told]
+    reported = study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.WAITING))
+    known = [trial.system_attrs.get("fixed_params", trial.params) for trial in reported]
     for point in map(starting_point, starts):
         if point not in known:
             study.enqueue_trial(point)
@@ -173,7 +173,7 @@ def settings_of(trial: "optuna.trial.FrozenTrial") -> EnsembleSettings:
 
 HEARTBEAT_SECONDS: Final = 30
 MOST_RETRIES: Final = 3
-"""A point that kills its worker that often is given up."""
+"""How often a point whose worker died is tried again."""
 
 
 @contextmanager
@@ -201,12 +201,12 @@ def storage_errors(storage_url: str) -> Iterator[None]:
 
 
 def require_storage(storage_url: str) -> None:
-    """Open a storage that is there already, or is a server's.
+    """Open a storage that exists already or is on a server.
 
     Raises
     ------
     Unavailable
-        When it cannot be reached, refuses us, or has another schema.
+        When it cannot be reached, refuses access, or has another schema.
     """
     with storage_errors(storage_url):
         url, _ = connection(storage_url)
@@ -247,7 +247,7 @@ def retry(study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> None:
 
 
 def connection(storage_url: str) -> "tuple[URL, dict[str, Any]]":
-    """Where to connect, and the options of its engine.
+    """The address, and the options of SQLAlchemy's engine.
 
     Raises
     ------

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 TRIAL_TAG = "optuna.trial"
-"""The trial that tuning chose; a run that goes on after a kill does not choose again."""
+"""The trial that tuning chose; a run that resumes does not choose again."""
 
 
 def search(
@@ -129,7 +129,7 @@ Prepare = Callable[[], list[PreparedFold]]
 
 @dataclass(frozen=True)
 class SharedStudy:
-    """What a worker needs to take part; ``prepare`` is called in its own process and must be picklable."""
+    """What a worker needs; ``prepare`` is called in the worker's process and must be picklable."""
 
     name: str
     storage_url: str
@@ -141,7 +141,7 @@ class SharedStudy:
 
 
 def tune_together(shared: SharedStudy, study: "optuna.Study", on_trial: OnTrial) -> None:
-    """Start the workers, replace those that die, and hear of each trial that any worker anywhere finishes.
+    """Start the workers, replace those that die, and report each trial that any worker on any machine finishes.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def tune_together(shared: SharedStudy, study: "optuna.Study", on_trial: OnTrial)
         process.start()
         return process
 
-    told = {trial.number for trial in finished_trials(study)}
+    reported = {trial.number for trial in finished_trials(study)}
     working = [start(number) for number in range(shared.workers)]
     started, deaths = shared.workers, 0
     try:
@@ -172,8 +172,8 @@ def tune_together(shared: SharedStudy, study: "optuna.Study", on_trial: OnTrial)
                 working.append(start(started))
                 started += 1
             for trial in finished_trials(study):
-                if trial.number not in told:
-                    told.add(trial.number)
+                if trial.number not in reported:
+                    reported.add(trial.number)
                     on_trial(trial)
     finally:
         for process in working:
@@ -202,7 +202,7 @@ def work(shared: SharedStudy, number: int) -> None:
         if finished + len(running) < shared.trials:
             study.optimize(named, n_trials=1)
             continue
-        # the rest is being tried; should its worker die, the point comes back
+        # the rest is being tried; if its worker dies, the point is queued again
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(study)

@@ -1,7 +1,7 @@
-"""Spark as an engine of fitting: boosted trees grow on all rows where these are, and so are all rows scored.
+"""Spark as an engine of fitting: boosted trees are fitted and all rows scored on the executors that hold the rows.
 
-Into this process come counts, all frauds, and samples of the legitimate rows whose weights stand for the rest. The step
-``train`` itself is the same as on one machine (`train_on_spark`).
+Only counts, all frauds, and samples of the legitimate rows, weighted to stand for the rest, come into this process. The
+step ``train`` itself is the same as on one machine (`train_on_spark`).
 """
 
 from collections.abc import Sequence
@@ -114,9 +114,9 @@ class SparkEngine:
         return FeatureStatistics.fit(compute_features(sample.raw, amount), sample.weight, sum(others, start=first))
 
     def score(self, part: SparkPart, ensemble: Ensemble, amount: AmountStatistics) -> Evaluated:
-        """Of legitimate rows the highest scores, each for itself, and a sample that stands for the others.
+        """All frauds, the legitimate rows with the highest scores, and a weighted sample of the others.
 
-        So whatever a threshold among the highest does is counted exactly.
+        So the effect of any threshold among the highest scores is counted exactly.
         """
         from pyspark.sql import functions as f
 
