@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pipelines.training.train import Measured
+    from pipelines.training.train import Measurement
 
 
 console = Console(highlight=False, soft_wrap=True)
@@ -105,7 +105,7 @@ _NAMES = {
 }
 
 
-def show_figures(measured: "Measured", policy: str) -> None:
+def show_figures(measured: "Measurement", policy: str) -> None:
     """The evaluation twin's figures on test, with their 95 % intervals."""
     table = Table("evaluation twin on test", "figure", "95 % interval", title_justify="left")
     for name, words in _NAMES.items():

@@ -33,7 +33,7 @@ def prequential(blocks: Blocks = 6, label_delay: Delay = 0.1, start: Start = 0.4
 
     If it is interrupted, the same command resumes at the first missing block.
     """
-    from pipelines.evaluation.prequential import Plan, run_prequential
+    from pipelines.evaluation.prequential import BlockSettings, run_prequential
     from pipelines.settings import PipelineSettings
 
-    run_prequential(PipelineSettings.model_validate({}), Plan(blocks, label_delay, start), run_id)
+    run_prequential(PipelineSettings.model_validate({}), BlockSettings(blocks, label_delay, start), run_id)

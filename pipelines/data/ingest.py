@@ -47,7 +47,7 @@ class IngestedMeta:
 
 
 @dataclass(frozen=True)
-class Ingested:
+class IngestedFile:
     """Where the clean data are, and their description."""
 
     path: Path
@@ -65,7 +65,7 @@ def ingest(
     kaggle_timeout: float = 10.0,
     s3_endpoint_url: str = "",
     on_notice: Callable[[str], None],
-) -> Ingested:
+) -> IngestedFile:
     """Read the data that was asked for, clean them, and write them as one Parquet file, whole or not at all.
 
     Parameters
@@ -96,7 +96,7 @@ def ingest(
     frame, report = clean(raw.frame, missing, name=raw.name, header_lines=raw.header_lines)
     meta = IngestedMeta(raw.source, raw.name, content_digest(frame), report)
     write_ingested(frame, meta, output)
-    return Ingested(output, meta)
+    return IngestedFile(output, meta)
 
 
 def write_ingested(frame: pd.DataFrame, meta: IngestedMeta, output: Path) -> None:

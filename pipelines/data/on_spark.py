@@ -21,8 +21,8 @@ from ml_project.cleaning import CLEAN_COLUMNS, CleaningReport, check_columns
 from ml_project.errors import InvalidInput
 from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from ml_project.simulator import simulate
-from pipelines.data.ingest import Ingested, IngestedMeta, write_meta
-from pipelines.data.sources import Found, locate
+from pipelines.data.ingest import IngestedFile, IngestedMeta, write_meta
+from pipelines.data.sources import DataLocation, locate
 from pipelines.settings import PipelineSettings
 from pipelines.spark_session import spark_session
 
@@ -30,7 +30,7 @@ _CHUNK: Final = 250_000
 _PANDAS_INDEX: Final = "__index_level_"
 
 
-def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callable[[str], None]) -> Ingested:
+def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callable[[str], None]) -> IngestedFile:
     """See `pipelines.data.ingest.ingest`; ``output`` becomes a folder, and must be reachable from every executor.
 
     Messages count and quote what cannot be used, but have no row numbers: a table on Spark has no order. The digest
@@ -60,7 +60,7 @@ def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callabl
                 _take_place(partial, output)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-    return Ingested(output, meta)
+    return IngestedFile(output, meta)
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def _confined(spark: Any) -> Iterator[None]:
             spark.conf.set(name, value)
 
 
-def _location(found: Found, settings: PipelineSettings, scratch: Path) -> str:
+def _location(found: DataLocation, settings: PipelineSettings, scratch: Path) -> str:
     if found.location is not None:
         return found.location
     file = scratch / "simulated.parquet"

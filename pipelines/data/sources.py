@@ -43,7 +43,7 @@ class RawData:
 
 
 @dataclass(frozen=True)
-class Found:
+class DataLocation:
     """Where rows are: a path or address, or None where the simulator makes them."""
 
     location: str | None
@@ -115,13 +115,13 @@ def locate(
     kaggle_command: Sequence[str] = kaggle.COMMAND,
     kaggle_sha256: str = kaggle.SHA256,
     on_notice: Callable[[str], None],
-) -> Found:
+) -> DataLocation:
     """Find the requested data, and download it if needed; see `read_source`."""
-    simulated = Found(None, "simulated", f"simulated ({simulated_rows} rows, seed {seed})")
+    simulated = DataLocation(None, "simulated", f"simulated ({simulated_rows} rows, seed {seed})")
     if data == "simulated":
         return simulated
     if data not in ("auto", "kaggle"):
-        return Found(data, "file", data)
+        return DataLocation(data, "file", data)
     path = kaggle.cached(cache, sha256=kaggle_sha256)
     if path is None:
         on_notice(f"Downloading {kaggle.DATASET} from Kaggle (66 MB, once).")
@@ -132,7 +132,7 @@ def locate(
                 raise
             on_notice(SIMULATED_WARNING.format(rows=simulated_rows, reason=error.cause))
             return simulated
-    return Found(str(path), "kaggle", kaggle.DATASET)
+    return DataLocation(str(path), "kaggle", kaggle.DATASET)
 
 
 def _simulated(rows: int, seed: int) -> pd.DataFrame:

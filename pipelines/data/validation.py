@@ -21,7 +21,7 @@ from ml_project.schema import EVENT_TIME, LABEL, PCA_COMPONENTS, WEIGHT
 from pipelines.data.ingest import IngestedMeta, read_meta
 from pipelines.data.validation_report import (
     COMPARED,
-    Check,
+    ExpectationResult,
     Reference,
     ValidationReport,
     describe_limit,
@@ -64,10 +64,10 @@ def validate(frame: pd.DataFrame, meta: IngestedMeta, output: Path, *, suite: Pa
         If the suite's file is not a suite. Data that fail are no error: see ``ValidationReport.success``.
     """
     figures = summarise(frame, Reference.load())
-    return check(frame, EVENT_TIME in frame, figures, meta, output, suite)
+    return run_suite(frame, EVENT_TIME in frame, figures, meta, output, suite)
 
 
-def check(
+def run_suite(
     table: Any, event_time: bool, figures: dict[str, float], meta: IngestedMeta, output: Path, suite: Path = SUITE_FILE
 ) -> ValidationReport:
     """Run the suite on a table, a pandas or a Spark data frame, and on its weighted figures; see `validate`."""
@@ -128,7 +128,7 @@ def validate_on_spark(settings: PipelineSettings, output: Path) -> tuple[Validat
         spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
         table = spark.read.parquet(str(settings.dataset_path.absolute()))
         figures = summarise_on_spark(table, Reference.load())
-        return check(table, EVENT_TIME in table.columns, figures, meta, output), meta
+        return run_suite(table, EVENT_TIME in table.columns, figures, meta, output), meta
 
 
 def summarise_on_spark(table: Any, reference: Reference) -> dict[str, float]:
@@ -179,7 +179,7 @@ def _context(output: Path) -> "AbstractDataContext":
 
 def _check(
     context: "AbstractDataContext", name: str, frame: Any, expectations: list[Expectation], run: str
-) -> list[Check]:
+) -> list[ExpectationResult]:
     from great_expectations import Checkpoint, ExpectationSuite, ValidationDefinition
     from great_expectations.core import RunIdentifier
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
@@ -205,9 +205,9 @@ def _check(
     )
 
 
-def _as_check(suite: str, result: Any) -> Check:
+def _as_check(suite: str, result: Any) -> ExpectationResult:
     configuration = result.expectation_config
-    return Check(
+    return ExpectationResult(
         suite=suite,
         expectation=configuration.type,
         column=configuration.kwargs.get("column", ""),

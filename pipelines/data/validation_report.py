@@ -21,7 +21,7 @@ _LONGEST: Final = 100
 
 
 @dataclass(frozen=True)
-class Check:
+class ExpectationResult:
     """One expectation and what came of it.
 
     Attributes
@@ -50,7 +50,7 @@ class ValidationReport:
 
     Attributes
     ----------
-    checks : tuple of Check
+    checks : tuple of ExpectationResult
         In the suite's order.
     figures : dict of str to float
         Weighted figures of the data (see `summarise`).
@@ -58,12 +58,12 @@ class ValidationReport:
         The first page of the Data Docs.
     """
 
-    checks: tuple[Check, ...]
+    checks: tuple[ExpectationResult, ...]
     figures: dict[str, float]
     docs: Path
 
     @property
-    def failures(self) -> tuple[Check, ...]:
+    def failures(self) -> tuple[ExpectationResult, ...]:
         """The checks that failed."""
         return tuple(check for check in self.checks if not check.success)
 

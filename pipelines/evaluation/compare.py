@@ -70,7 +70,7 @@ Pair = tuple[ComparedVersion, ComparedVersion]
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedTwins:
     """Both twins on rows that neither has seen; ``differences`` are the second's minus the first's."""
 
     rows: Dataset
@@ -86,7 +86,7 @@ class Comparison:
     figures: dict[str, tuple[Figure | None, Figure | None]]
     parameters: dict[str, tuple[str, str]]
     thresholds: dict[str, tuple[Thresholds | None, Thresholds | None]]
-    paired: Paired | None
+    paired: PairedTwins | None
 
     @property
     def differing(self) -> dict[str, tuple[str, str]]:
@@ -164,7 +164,7 @@ def compare(first: ComparedVersion, second: ComparedVersion, settings: PipelineS
     )
 
 
-def _paired(pair: Pair, settings: PipelineSettings) -> Paired | None:
+def _paired(pair: Pair, settings: PipelineSettings) -> PairedTwins | None:
     first, second = pair
     if first.twin is None or first.test is None or second.twin is None or second.test is None:
         return None
@@ -186,7 +186,7 @@ def _paired(pair: Pair, settings: PipelineSettings) -> Paired | None:
             for side, thresholds in enumerate((alerts[0], alerts[1]))
         ]
         differences["savings"] = paired_savings(rows, lost[1], lost[0], settings.replicates, settings.seed)
-    return Paired(rows, scores, differences)
+    return PairedTwins(rows, scores, differences)
 
 
 def _unseen(test: Dataset, other: Bundle, own: Bundle) -> Dataset:

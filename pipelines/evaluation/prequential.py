@@ -27,7 +27,7 @@ _FIGURES = ("average_precision", "precision_at_budget", "recall_at_budget", "cos
 
 
 @dataclass(frozen=True)
-class Plan:
+class BlockSettings:
     """How history is cut: see ``ml_project.prequential.blocks``."""
 
     blocks: int
@@ -55,7 +55,7 @@ class Block:
     figures: dict[str, Estimate]
 
 
-def run_prequential(settings: PipelineSettings, plan: Plan, run_id: str = "") -> list[Block]:
+def run_prequential(settings: PipelineSettings, plan: BlockSettings, run_id: str = "") -> list[Block]:
     """Replay the missing blocks; returns all blocks, including those of earlier executions.
 
     Parameters

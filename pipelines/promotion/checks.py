@@ -12,7 +12,7 @@ from ml_project.curve import RankingCurve, ranking_curve
 from ml_project.metrics import Estimate, calibration_error, paired_difference, recall_at_fpr, recall_within
 from ml_project.savings import losses, paired_savings
 from ml_project.slices import slices
-from pipelines.promotion.evidence import Champion, Comparison, Evidence, Shipped
+from pipelines.promotion.evidence import Champion, Evidence, ShippedBundle, TwinComparison
 from pipelines.promotion.mover import simulated_after_real
 from pipelines.promotion.report import Check, GateLimits, GateReport, Theme
 
@@ -128,13 +128,13 @@ def _same_trees(name: str, frauds: int) -> Check:
     )
 
 
-def _ranking(limits: GateLimits, comparison: Comparison, seed: int) -> Estimate:
+def _ranking(limits: GateLimits, comparison: TwinComparison, seed: int) -> Estimate:
     return paired_difference(
         comparison.rows, comparison.candidate.hybrid, comparison.champion.hybrid, None, limits.replicates, seed
     )["average_precision"]
 
 
-def _savings(limits: GateLimits, evidence: Evidence, comparison: Comparison, seed: int) -> Estimate:
+def _savings(limits: GateLimits, evidence: Evidence, comparison: TwinComparison, seed: int) -> Estimate:
     candidate, champion = (
         losses(comparison.rows, scores.hybrid, thresholds.alert, evidence.review_cost)
         for scores, thresholds in (
@@ -298,7 +298,7 @@ def _validation(evidence: Evidence) -> Check:
     )
 
 
-def _digest(shipped: Shipped) -> Check:
+def _digest(shipped: ShippedBundle) -> Check:
     digest = shipped.bundle.digest if shipped.bundle else ""
     equal = bool(digest) and digest == shipped.expected_digest
     return _check(
@@ -322,7 +322,7 @@ def _parity(limits: GateLimits, evidence: Evidence) -> Check:
     )
 
 
-def _golden_rows(limits: GateLimits, shipped: Shipped) -> Check:
+def _golden_rows(limits: GateLimits, shipped: ShippedBundle) -> Check:
     return _check(
         "golden rows",
         f"{shipped.golden_difference:.1e}",
@@ -333,7 +333,7 @@ def _golden_rows(limits: GateLimits, shipped: Shipped) -> Check:
     )
 
 
-def _latency(limits: GateLimits, shipped: Shipped) -> Check:
+def _latency(limits: GateLimits, shipped: ShippedBundle) -> Check:
     return _check(
         "latency of one row",
         f"{shipped.latency_ratio:.2f} x reference",

@@ -59,7 +59,7 @@ class Champion:
 
 
 @dataclass(frozen=True)
-class Shipped:
+class ShippedBundle:
     """The candidate's bundle as a gateway would fetch it, and what it was measured at.
 
     Attributes
@@ -81,7 +81,7 @@ class Shipped:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TwinComparison:
     """Both twins on rows that neither has seen."""
 
     number: int
@@ -113,7 +113,7 @@ class Evidence:
     alerts_per_day: float
     twin: Bundle
     test: Dataset
-    shipped: Shipped
+    shipped: ShippedBundle
     validated: bool | None
     champion: Champion | None
 
@@ -140,13 +140,13 @@ class Evidence:
         return np.arange(0) if twin is None else unseen_by(self.test, twin, self.source)
 
     @cached_property
-    def comparison(self) -> Comparison | None:
+    def comparison(self) -> TwinComparison | None:
         """None without a champion's twin, or where too few frauds are left to compare by."""
         champion = self.champion
         rows = self.test.take(self.unseen)
         if champion is None or champion.twin is None or rows.frauds < MIN_FRAUDS:
             return None
-        return Comparison(
+        return TwinComparison(
             champion.number,
             rows,
             Scores(*(getattr(self.scores, name)[self.unseen] for name in Scores.__dataclass_fields__)),
@@ -183,15 +183,15 @@ def _parameter(params: dict[str, str], name: str) -> float:
     return float(params.get(name, PipelineSettings.model_fields[name].default))
 
 
-def _shipped(tracker: Tracker, tags: dict[str, str], maximum_latency_ratio: float) -> Shipped:
+def _shipped(tracker: Tracker, tags: dict[str, str], maximum_latency_ratio: float) -> ShippedBundle:
     expected = tags.get(DIGEST_TAG, "")
     try:
         bundle, signature = read_logged_model(tracker.client, tags[MODEL_URI_TAG], expected)
         difference = Scorer(bundle, threads=1).replay_golden_rows()
     except (InvalidBundle, InvalidInput) as error:
-        return Shipped(expected, "", None, error.cause)
+        return ShippedBundle(expected, "", None, error.cause)
     ratio = latency_ratio(bundle, maximum_latency_ratio)
-    return Shipped(expected, signature, bundle, "", difference, ratio)
+    return ShippedBundle(expected, signature, bundle, "", difference, ratio)
 
 
 def _validated(tracker: Tracker, run: Run, digest: str) -> bool | None:

@@ -14,7 +14,7 @@ from ml_project.engine import LocalEngine
 from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import InvalidBundle, Refused
 from pipelines.console import console, step
-from pipelines.data.ingest import Ingested, IngestedMeta, ingest, read_ingested
+from pipelines.data.ingest import IngestedFile, IngestedMeta, ingest, read_ingested
 from pipelines.data.validation import validate, validate_on_spark
 from pipelines.data.validation_report import ValidationReport
 from pipelines.promotion.mover import open_stores
@@ -23,7 +23,7 @@ from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
 from pipelines.training.study import require_storage
 from pipelines.training.threshold import threshold
-from pipelines.training.train import Measured, train
+from pipelines.training.train import Measurement, train
 from stores.releases import open_releases
 
 LATEST = "latest"
@@ -35,7 +35,7 @@ Suite = Callable[[Path], tuple[ValidationReport, IngestedMeta]]
 DEFAULT_STARTS = (EnsembleSettings(),)
 
 
-def run_ingest(settings: PipelineSettings, output: Path | None = None, engine: EngineName = "local") -> Ingested:
+def run_ingest(settings: PipelineSettings, output: Path | None = None, engine: EngineName = "local") -> IngestedFile:
     """Read, clean and store the data that ``settings.data`` names, by default where the next steps look for it."""
 
     def notice(text: str) -> None:
@@ -84,7 +84,7 @@ def run_train(settings: PipelineSettings, engine: EngineName = "local") -> Run:
     return run
 
 
-def run_threshold(settings: PipelineSettings, run_id: str = LATEST) -> Measured:
+def run_threshold(settings: PipelineSettings, run_id: str = LATEST) -> Measurement:
     """Choose thresholds for a trained run and finish its model."""
     return threshold(settings, _find(Tracker(settings), run_id, "train"))
 
@@ -100,7 +100,7 @@ def run_promote(
     return promote(settings, tracker, tracker.run(candidate.run_id), candidate, order or Order())
 
 
-def run_main(settings: PipelineSettings, engine: EngineName = "local") -> tuple[Run, Measured, Promotion]:
+def run_main(settings: PipelineSettings, engine: EngineName = "local") -> tuple[Run, Measurement, Promotion]:
     """All steps, in one parent run.
 
     Raises
@@ -127,7 +127,7 @@ def complete_run(
     starts: Sequence[EnsembleSettings] = DEFAULT_STARTS,
     order: Order | None = None,
     before_step: Callable[[], object] = lambda: None,
-) -> tuple[Measured | None, Promotion]:
+) -> tuple[Measurement | None, Promotion]:
     """Do what is left of a run: validate, train and threshold, each once, then promote.
 
     Parameters
@@ -141,7 +141,7 @@ def complete_run(
 
     Returns
     -------
-    Measured or None
+    Measurement or None
         The figures of the step ``threshold``; None where an earlier execution did it.
     Promotion
         How the promotion ended.
@@ -151,7 +151,7 @@ def complete_run(
     Refused
         When validation fails: nothing is trained then.
     """
-    measured: list[Measured] = []
+    measured: list[Measurement] = []
     once(run, "validate", lambda: _validate(run, _suite(settings, data)), before_step)
     once(run, "train", lambda: _train(run, settings, data, starts), before_step)
     once(run, "threshold", lambda: measured.append(threshold(settings, run)), before_step)

@@ -19,19 +19,19 @@ from pipelines.pages.charts import Side, model_charts, save_png, threshold_chart
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run
 from pipelines.training.model_logging import MODEL_URI_TAG, TWIN, log_bundle, log_model, read_run_bundle
-from pipelines.training.train import DRAFTS, SCORES, Measured, measure
+from pipelines.training.train import DRAFTS, SCORES, Measurement, measure
 from stores.registry import DIGEST_TAG
 
 POLICY_TAG = "fraud.policy"
 
 
-def threshold(settings: PipelineSettings, run: Run) -> Measured:
+def threshold(settings: PipelineSettings, run: Run) -> Measurement:
     """Finish a trained run's bundles and log the model; the figures of the policy in use."""
     validation, test, forward = (
         ScoredRows.from_frame(run.frame(f"{SCORES}/{name}.parquet")) for name in ("validation", "test", "forward")
     )
     twin, refit = (read_run_bundle(run, f"{DRAFTS}/{name}") for name in ("twin", "refit"))
-    measured: dict[str, Measured] = {}
+    measured: dict[str, Measurement] = {}
     run.discard(run.children("policy"))
     with step("choose thresholds"), progress("policies", len(POLICIES)) as advance:
         for policy in POLICIES:
@@ -74,7 +74,7 @@ def _finished(draft: Bundle, policy: str, policies: dict[str, Thresholds], unsee
 
 def _measure_policy(
     settings: PipelineSettings, run: Run, policy: str, validation: ScoredRows, test: ScoredRows
-) -> Measured:
+) -> Measurement:
     measured = measure(settings, validation, test, validation.hybrid, test.hybrid, policy)
     curve = validation.curve
     point = curve.at(measured.thresholds.alert)
@@ -89,6 +89,7 @@ def _measure_policy(
             },
         )
         chosen = measured.thresholds
+        # these charts draw no probabilities, and there is no calibrator yet
         side = Side("validation", validation.hybrid, validation.hybrid, chosen.alert, chosen.decline)
         drawn = threshold_charts(validation, [side], settings.review_cost)
         save_png(Path(scratch) / f"{policy}.png", drawn, f"Policy {policy}, on validation")

@@ -47,7 +47,7 @@ class Period(Labelled, Protocol):
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """A model's thresholds, its figures with intervals, and the scores behind them."""
 
     thresholds: Thresholds
@@ -131,7 +131,7 @@ def _measure_all(
     twin: Fitted,
     test: Evaluated,
     engine: Engine[PartT],
-) -> dict[str, Measured]:
+) -> dict[str, Measurement]:
     """Twin and baselines on the same rows, each with its own threshold by the policy in use; a child run each."""
     run.discard(run.children("baseline"))
     train, validation = engine.sample(split.train), engine.sample(split.validation)
@@ -171,10 +171,10 @@ def measure(
     validation_score: NDArray[np.float64],
     test_score: NDArray[np.float64],
     policy: str | None = None,
-) -> Measured:
+) -> Measurement:
     """Threshold on validation, figures on test (metric names start with ``test_``)."""
     curve = ranking_curve(validation_score, validation.label, validation.weight, validation.amount)
     thresholds = choose_thresholds(policy or settings.policy, curve, settings.policy_settings, validation.days)
     wanted = ranking_metrics() | threshold_metrics(thresholds.alert, settings.review_cost, test.days)
     figures = estimate(test, test_score, wanted, settings.replicates, settings.seed)
-    return Measured(thresholds, {f"test_{name}": value for name, value in figures.items()}, test_score)
+    return Measurement(thresholds, {f"test_{name}": value for name, value in figures.items()}, test_score)

@@ -14,7 +14,7 @@ from pipelines.promotion.promote import Promotion
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Run
 from pipelines.training.steps import run_main
-from pipelines.training.train import Measured
+from pipelines.training.train import Measurement
 from stores.mlflow_environment import quiet_mlflow
 
 
@@ -31,7 +31,7 @@ class Execution:
 
     settings: PipelineSettings
     run: Run
-    measured: Measured
+    measured: Measurement
     promotion: Promotion
 
 

@@ -10,7 +10,7 @@ import pytest
 from ml_project.errors import InvalidInput
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from ml_project.simulator import simulate
-from pipelines.data.ingest import Ingested, ingest, read_ingested, read_meta
+from pipelines.data.ingest import IngestedFile, ingest, read_ingested, read_meta
 from pipelines.data.on_spark import ingest_on_spark
 from pipelines.settings import PipelineSettings
 
@@ -27,7 +27,7 @@ def frame() -> pd.DataFrame:
     return pd.concat([frame, frame.head(40)], ignore_index=True)
 
 
-def on_spark(folder: Path, data: str, **settings: Any) -> Ingested:
+def on_spark(folder: Path, data: str, **settings: Any) -> IngestedFile:
     own = PipelineSettings(state_dir=folder, data=data, **settings)
     return ingest_on_spark(own, own.dataset_path, print)
 

@@ -18,7 +18,7 @@ from ml_project.fitting import fit_twin
 from ml_project.policies import PolicySettings, Thresholds, choose_thresholds
 from ml_project.simulator import simulate
 from ml_project.split import split_by_time
-from pipelines.promotion.evidence import Champion, Evidence, Shipped
+from pipelines.promotion.evidence import Champion, Evidence, ShippedBundle
 from pipelines.promotion.mover import Mover
 from pipelines.promotion.report import GateLimits
 from pipelines.promotion.verify import Verification, verify
@@ -133,7 +133,7 @@ def limits() -> GateLimits:
 @pytest.fixture(scope="session")
 def evidence(data: Dataset, good: Bundle) -> Evidence:
     """A faultless first candidate."""
-    shipped = Shipped(good.digest, "signature", good, golden_difference=0.0, latency_ratio=1.1)
+    shipped = ShippedBundle(good.digest, "signature", good, golden_difference=0.0, latency_ratio=1.1)
     return Evidence(
         parity=1e-6,
         review_cost=5.0,
