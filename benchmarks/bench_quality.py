@@ -20,7 +20,7 @@ from ml_project.ensemble import AGEING_FEATURES, EnsembleSettings
 from ml_project.fitting import PreparedFold, thin
 from ml_project.reference_models import SEED_RECIPE
 from ml_project.split import Fold
-from pipelines.files import read_table
+from pipelines.data.files import read_table
 
 WINDOWS = ((0.3, 0.6), (0.4, 0.7), (0.5, 0.8), (0.6, 0.8), (0.6, 1.0), (0.8, 1.0))
 LEGITIMATE_ROWS = 40_000

@@ -19,9 +19,8 @@ import numpy as np
 from ml_project.dataset import Dataset
 from ml_project.fitting import thin
 from ml_project.simulator import simulate
-from pipelines import tuning
-from pipelines.search import prepared
-from pipelines.tuning_workers import SharedStudy, tune_together
+from pipelines.training import study as tuning
+from pipelines.training.tuning import SharedStudy, prepared, tune_together
 
 FOLDS, SEED, ROWS, TUNING_ROWS = 3, 0, 284_807, 40_000
 

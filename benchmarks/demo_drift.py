@@ -23,8 +23,7 @@ import pandas as pd
 
 from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
-from pipelines.pages.charts import Axis, Line, chart
-from pipelines.pages.model_curves import Picture
+from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import render
 from pipelines.processes import Service
 from pipelines.sample import sample_transactions

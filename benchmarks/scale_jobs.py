@@ -42,8 +42,8 @@ def train(engine: str, _bundle: Path, data: Path, output: Path) -> int:
     from ml_project.fitting import fit_twin
     from pipelines.settings import PipelineSettings
     from pipelines.spark_session import spark_session
-    from pipelines.spark_training.engine import SparkEngine
-    from pipelines.spark_training.part import read_transactions
+    from pipelines.training.spark.engine import SparkEngine
+    from pipelines.training.spark.part import read_transactions
 
     settings = EnsembleSettings(
         0.02, ForestSettings(TREES, 256), BoosterSettings(rounds=TREES // 4, num_parallel_tree=4)

@@ -11,14 +11,10 @@ import typer
 from pydantic import ValidationError
 
 from ml_project.errors import FraudError
-from pipelines.commands import moves, steps
-from pipelines.compare.command import compare
-from pipelines.monitoring.command import monitor
-from pipelines.prequential.command import prequential
-from pipelines.retraining.command import retrain
-from pipelines.schedule.command import schedule
-from pipelines.scoring.command import score
-from pipelines.traffic.command import simulate_traffic
+from pipelines.cli import promotion, steps
+from pipelines.cli.evaluation import compare, prequential
+from pipelines.cli.operations import monitor, schedule, score
+from pipelines.cli.traffic import simulate_traffic
 from stores.error_text import masked
 from stores.mlflow_client import quiet_mlflow
 
@@ -41,23 +37,23 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         steps.validate,
         steps.train,
         steps.threshold,
-        moves.promote,
+        promotion.promote,
         steps.main,
-        retrain,
+        steps.retrain,
         steps.up,
     ),
     "How good it is": (compare, prequential),
     "What it does now": (score, monitor, schedule, simulate_traffic),
-    "What is Production": (moves.rollback, moves.approve, moves.history, moves.verify),
+    "What is Production": (promotion.rollback, promotion.approve, promotion.history, promotion.verify),
 }
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
-app.add_typer(moves.policy, name="policy", rich_help_panel="What is Production")
+app.add_typer(promotion.policy, name="policy", rich_help_panel="What is Production")
 
 
 def _exit(message: str, code: int) -> NoReturn:
-    from pipelines.progress import error_console
+    from pipelines.console import error_console
 
     error_console.print(f"[bold red]error:[/bold red] {message}", soft_wrap=True)
     sys.exit(code)
@@ -83,7 +79,7 @@ def run() -> NoReturn:
         _exit(f"{error.format_message().rstrip('.')}. See `python -m pipelines --help`.", error.exit_code)
     # the library turns Ctrl-C into this value, and --help into 0
     if code == INTERRUPTED:
-        _exit("interrupted; what was finished is kept, and the next run goes on from there", INTERRUPTED)
+        _exit("interrupted; what was finished is kept, and the next run continues from there", INTERRUPTED)
     sys.exit(code or 0)
 
 

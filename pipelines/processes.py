@@ -18,7 +18,7 @@ _ORPHAN_SECONDS = 1.0
 
 
 class Service:
-    """A server in a process group of its own; a context manager that starts and stops it.
+    """A server in a separate process group; a context manager that starts and stops it.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ class Service:
     def __enter__(self) -> "Service":
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
-            # a group of its own: Ctrl-C reaches only us, and we stop the server's children with it
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
+            # a separate group: Ctrl-C reaches only this process, and the server's children are stopped with it
+            self._process = subprocess.Popen(  # noqa: S603 - a fixed command, no shell
                 self._command,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -121,7 +121,7 @@ class Service:
         return self._log.with_suffix(".pid")
 
     def stop_orphan(self) -> None:
-        """Stop what a predecessor left running that was killed before it could stop it (where /proc tells)."""
+        """Stop the server of an earlier process that was killed before it could stop it (needs /proc)."""
         stop_orphan(self._pid_file, self._command)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -135,12 +135,12 @@ class Service:
 
 
 def stop_orphan(pid_file: Path, command: list[str], patience: float = 0.0) -> None:
-    """Stop the process group that a pid file names, if it is still the command's (where /proc tells).
+    """Stop the process group that a pid file names, if it still runs the command (needs /proc).
 
     Parameters
     ----------
     patience : float
-        Seconds that it has to end by itself, once told to.
+        Seconds between SIGTERM and SIGKILL.
     """
 
     def running() -> bool:

@@ -89,12 +89,12 @@ class PipelineSettings(BaseSettings):
     )
     evidently: bool = Field(
         True,
-        description="Put a report of Evidently's beside `monitor`'s page, where the group `evidently` is installed.",
+        description="Add an Evidently report to `monitor`'s page, where the group `evidently` is installed.",
     )
     lease_seconds: float = Field(
-        60.0, ge=1, description="Time without a sign of life after which another `retrain` may begin."
+        60.0, ge=1, description="Time without a renewed lease after which another `retrain` may begin."
     )
-    notice_topic: str = Field("", description="SNS topic (ARN) that hears of a breach; empty: none.")
+    notice_topic: str = Field("", description="SNS topic (ARN) that receives breaches; empty: none.")
     notice_webhook: SecretStr = Field(
         SecretStr(""), description="URL that a breach is posted to as JSON; empty: none. Secret: it may hold a token."
     )
@@ -109,10 +109,10 @@ class PipelineSettings(BaseSettings):
         "", description="Database of `schedule`; empty: a SQLite file under the state folder, `schedule.db`."
     )
     schedule_late_hours: float = Field(
-        12.0, gt=0, description="How late `schedule` still does what it has missed, once for all that was missed."
+        12.0, gt=0, description="How late `schedule` still makes up for missed runs, once for all of a kind."
     )
     schedule_stop_seconds: float = Field(
-        20.0, ge=0, description="Seconds that a job has to end when `schedule` is told to."
+        20.0, ge=0, description="Seconds that a job has to end when `schedule` is stopped."
     )
     retrain_on_breach: bool = Field(
         False, description="Let `schedule` start `retrain --reason drift` when `monitor` finds a breach."
@@ -123,7 +123,7 @@ class PipelineSettings(BaseSettings):
 
     @property
     def decisions_url(self) -> str:
-        """Where the gateway's decisions lie."""
+        """URL of the gateway's decision database."""
         return self.database_url or f"sqlite:///{(self.state_dir / 'gateway' / 'decisions.db').resolve()}"
 
     @property
@@ -133,7 +133,7 @@ class PipelineSettings(BaseSettings):
 
     @property
     def mlflow_database(self) -> Path:
-        """The file that stands in for a server, and that `up` starts one on."""
+        """The SQLite file that stands in for a server; `up` starts its server on it."""
         return (self.state_dir / "mlflow.db").resolve()
 
     @property

@@ -1,4 +1,4 @@
-"""A Spark session for a step: the one that is there, else one as ``FRAUD_SPARK_MASTER`` or spark-submit say."""
+"""A Spark session for a step: the active one, else a new one as ``FRAUD_SPARK_MASTER`` or spark-submit say."""
 
 import atexit
 import hashlib
@@ -24,7 +24,7 @@ _ERRORS = {each.__name__: each for each in (InvalidInput, Unavailable)}
 
 @contextmanager
 def spark_session(settings: PipelineSettings) -> Iterator[Any]:
-    """A session whose executors know our packages; one that we started ends with the block.
+    """A session whose executors can import this project's packages; a new one is stopped at the end of the block.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def spark_session(settings: PipelineSettings) -> Iterator[Any]:
     try:
         spark.sparkContext.addPyFile(str(_packed()))
         yield spark
-    except AnalysisException as error:  # goes on with a plan of many lines
+    except AnalysisException as error:  # the message continues with a plan of many lines
         said = str(error).strip().splitlines()[0]
         raise Unavailable(
             f"Spark cannot do this: {said[:300]}.", "Check that the data is what ingest wrote."
@@ -73,9 +73,9 @@ def _started(builder: Any, master: str) -> Any:
 
 @cache
 def _packed() -> Path:
-    """Our packages as executors import them: one file for this process's life, since late executors ask for it, too.
+    """A zip file of the project's packages for executors, kept while this process runs since late ones fetch it, too.
 
-    Named by its content: a session that outlives us refuses another file of the same name.
+    Named by its content: a session that outlives this process refuses another file of the same name.
     """
     folder = Path(mkdtemp(prefix="fraud-spark-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -90,7 +90,7 @@ def _packed() -> Path:
 
 
 def _translated(error: Exception) -> FraudError:
-    """Our own error, if an executor raised one; else what Spark says last."""
+    """The project's own error, if an executor raised one; else Spark's last message."""
     for line in reversed(str(error).splitlines()):
         name, _, said = line.partition(": ")
         kind = _ERRORS.get(name.removeprefix("ml_project.errors."))

@@ -1,4 +1,7 @@
-"""Runs in MLflow: a parent per pipeline execution, children for its parts. One request per kind of thing logged."""
+"""Runs in MLflow: a parent per pipeline execution, children for its parts. One request per kind of thing logged.
+
+Also the SQLite file that stands in for an MLflow server (`create_database`).
+"""
 
 import json
 import os
@@ -19,13 +22,15 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate
-from pipelines.mlflow_database import create_database
 from pipelines.settings import PipelineSettings
 from stores.mlflow_client import SERVER_ERRORS, open_client, require_server, unavailable
 
 STEP_TAG = "fraud.step"
 DONE_TAG = "fraud.done."
 """Tag of a pipeline run, followed by a step's name, once that step is complete."""
+
+KEY_TAG = "fraud.key"
+"""A digest of everything that a run's outcome depends on: the same key is the same run."""
 
 LAUNCHED_TAG = "fraud.pipeline_run"
 """On a run that ``mlflow run`` made in another experiment: the pipeline run that holds everything."""
@@ -82,7 +87,7 @@ class Run:
         self.log_text(json.dumps(content, indent=1, sort_keys=True), path)
 
     def log_dataset(self, frame: pd.DataFrame, name: str, digest: str, rows: int | None = None) -> None:
-        """Say which data the run was trained on, by name and content digest; ``rows`` where the frame is a sample."""
+        """Record which data the run was trained on, by name and digest; ``rows`` where the frame is a sample."""
         from mlflow.data.pandas_dataset import from_pandas
         from mlflow.entities import DatasetInput, InputTag
 
@@ -147,7 +152,7 @@ class Tracker:
     Raises
     ------
     Unavailable
-        When the server cannot be reached or refuses us, within seconds.
+        When the server cannot be reached or refuses access, within seconds.
     """
 
     def __init__(self, settings: PipelineSettings) -> None:
@@ -175,15 +180,18 @@ class Tracker:
             raise unavailable(self._uri, error) from error
 
     @contextmanager
-    def pipeline_run(self, step: str, earlier: Run | None = None) -> Iterator[Run]:
-        """The parent run of a pipeline execution.
+    def pipeline_run(self, step: str, earlier: Run | None = None, key: str = "") -> Iterator[Run]:
+        """The parent run of a pipeline execution, ended with the block.
 
-        ``mlflow run`` has made a run already: it is taken when it is in our experiment, else it only points to ours.
+        ``mlflow run`` has made a run already: it is taken if it is in this experiment and a new run is wanted, else it
+        only points to the run that is used.
 
         Parameters
         ----------
         earlier : Run, optional
-            A run that was cut short and goes on instead of a new one.
+            An interrupted run that is continued instead of a new one.
+        key : str, optional
+            The run of this key is continued, finished or not; a new one if there is none.
 
         Raises
         ------
@@ -191,20 +199,24 @@ class Tracker:
             When the server goes away for longer than its client tries again.
         """
         try:
-            with self._parent_run(step, earlier) as run:
+            if key and (found := self.newest({KEY_TAG: key})):
+                earlier = self.run(found.info.run_id)
+            with self._parent_run(step, earlier, {KEY_TAG: key} if key else {}) as run:
                 yield run
         except SERVER_ERRORS as error:
             raise unavailable(self._uri, error) from error
 
     @contextmanager
-    def _parent_run(self, step: str, earlier: Run | None) -> Iterator[Run]:
+    def _parent_run(self, step: str, earlier: Run | None, tags: Mapping[str, str]) -> Iterator[Run]:
         launched = self.run(os.environ["MLFLOW_RUN_ID"]) if os.environ.get("MLFLOW_RUN_ID") else None
-        if launched is not None and launched.experiment_id == self.experiment_id and earlier is None:
+        here = launched is not None and launched.experiment_id == self.experiment_id
+        if launched is not None and here and earlier is None and not tags:
             launched.log(tags={STEP_TAG: step})
             yield launched
             return
         if earlier is None:
-            run = start(self.client, self.experiment_id, f"{step} {time.strftime('%Y-%m-%d %H:%M')}", {STEP_TAG: step})
+            name = f"{step} {time.strftime('%Y-%m-%d %H:%M')}"
+            run = start(self.client, self.experiment_id, name, {STEP_TAG: step, **tags})
         else:
             run = earlier
             self.client.update_run(run.id, status=RunStatus.to_string(RunStatus.RUNNING))
@@ -235,15 +247,20 @@ class Tracker:
         InvalidInput
             When no run has completed it.
         """
+        found = self.newest({f"{DONE_TAG}{step}": "true"})
+        if found is None:
+            raise InvalidInput(f"No run has completed the step {step!r}.", f"Run `python -m pipelines {step}` first.")
+        return Run(self.client, found.info.run_id, found.info.experiment_id)
+
+    def newest(self, tags: Mapping[str, str]) -> MlflowRun | None:
+        """What MLflow holds of the newest run with these tags."""
         found = self.client.search_runs(
             [self.experiment_id],
-            filter_string=f"tags.`{DONE_TAG}{step}` = 'true'",
+            filter_string=" and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items()),
             order_by=["attributes.start_time DESC"],
             max_results=1,
         )
-        if not found:
-            raise InvalidInput(f"No run has completed the step {step!r}.", f"Run `python -m pipelines {step}` first.")
-        return Run(self.client, found[0].info.run_id, found[0].info.experiment_id)
+        return found[0] if found else None
 
 
 def start(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> Run:
@@ -254,7 +271,7 @@ def start(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str
 
 @contextmanager
 def ended(run: Run) -> Iterator[None]:
-    """Set a run's final status whatever happens inside the block."""
+    """Set a run's final status, however the block ends."""
     status = RunStatus.FAILED
     try:
         yield
@@ -264,3 +281,16 @@ def ended(run: Run) -> Iterator[None]:
         raise
     finally:
         run.client.set_terminated(run.id, RunStatus.to_string(status))
+
+
+def create_database(path: Path) -> None:
+    """Make MLflow's tables in a new SQLite file, completely or not at all: MLflow cannot use a half-made one."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from mlflow.models import infer_signature
 
 from benchmarks.gateway.reference import Reference
 from ml_project.schema import RAW_FEATURES
-from pipelines.model_logging import model_parts
+from pipelines.training.model_logging import model_parts
 
 
 class PlainEnsemble(mlflow.pyfunc.PythonModel):

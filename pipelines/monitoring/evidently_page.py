@@ -16,10 +16,10 @@ from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
 from ml_project.features import compute_features
 from ml_project.scorer import Scorer
+from pipelines.console import error_console
 from pipelines.monitoring.reading import Decided
-from pipelines.progress import error_console
 from pipelines.tracking import Run
-from pipelines.train import TEST_ROWS
+from pipelines.training.train import TEST_ROWS
 
 ROWS: Final = 5_000
 """Of each side, at most: every histogram goes into the page."""

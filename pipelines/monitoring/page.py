@@ -11,8 +11,7 @@ from pipelines.monitoring.challenger import COMPARED, Beside
 from pipelines.monitoring.limits import Figure
 from pipelines.monitoring.reading import Decided
 from pipelines.monitoring.report import Report
-from pipelines.pages.charts import Axis, Line, chart
-from pipelines.pages.model_curves import Picture
+from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import render
 
 _BARS: Final = 12

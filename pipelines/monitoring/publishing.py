@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 from typing import Any, Final
 
+from pipelines.console import error_console
 from pipelines.monitoring.report import Report
-from pipelines.progress import error_console
 from pipelines.settings import PipelineSettings
 from stores.files import write_atomically
 

@@ -154,7 +154,7 @@ def _log(run: Run, report: Report, rows: Decided | None) -> None:
 
 
 def _say(line: str) -> None:
-    from pipelines.progress import error_console
+    from pipelines.console import error_console
 
     # Not where --json goes, and whole: agents read it line by line.
     error_console.print(line, markup=False, soft_wrap=True)

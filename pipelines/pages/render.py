@@ -33,7 +33,7 @@ def render(template: str, **context: object) -> str:
 
 
 def figure(value: float) -> str:
-    """Digits that a reader can use."""
+    """A number with a readable count of digits."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 10 else f"{value:.3f}"
 
 
@@ -43,7 +43,7 @@ def threshold(value: float) -> str:
 
 
 def short(value: str | float) -> str:
-    """A number without digits that nobody reads; other text as it is."""
+    """A number with six significant digits; other text unchanged."""
     try:
         return f"{float(value):.6g}"
     except ValueError:

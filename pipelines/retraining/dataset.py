@@ -11,7 +11,7 @@ from ml_project.cleaning import CLEAN_COLUMNS, clean
 from ml_project.errors import InvalidInput
 from ml_project.review import corrected
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
-from pipelines.ingest import IngestedMeta, content_digest
+from pipelines.data.ingest import IngestedMeta, content_digest
 from pipelines.retraining.decided import UNLABELLED
 
 

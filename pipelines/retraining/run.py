@@ -14,13 +14,12 @@ import pandas as pd
 
 from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import FraudError, LostRace, Unavailable
+from pipelines.console import console, step
+from pipelines.data.ingest import IngestedMeta, read_ingested, write_ingested
 from pipelines.decision_store import decision_store
-from pipelines.gate.report import Theme
-from pipelines.ingest import IngestedMeta, read_ingested, write_ingested
-from pipelines.moves.opening import user_name
-from pipelines.preflight import require_stores
-from pipelines.progress import console, step
-from pipelines.promote import Order, Promotion, promote
+from pipelines.promotion.mover import user_name
+from pipelines.promotion.promote import Order, Promotion, promote
+from pipelines.promotion.report import Theme
 from pipelines.retraining.champion import BASE_UNTIL_TAG, Inherited, inherited
 from pipelines.retraining.dataset import Built, build
 from pipelines.retraining.decided import read_decided
@@ -28,9 +27,9 @@ from pipelines.retraining.lease import Held, held
 from pipelines.retraining.page import explained
 from pipelines.retraining.unfinished import ORDER_TAG, OUTCOME_TAG, STEP, order_of, unfinished
 from pipelines.settings import PipelineSettings
-from pipelines.steps import run_ingest, train_in, validate_in
-from pipelines.threshold import threshold
 from pipelines.tracking import DONE_TAG, Run, Tracker
+from pipelines.training.steps import require_stores, run_ingest, train_in, validate_in
+from pipelines.training.threshold import threshold
 from stores.decisions import DecisionStore
 
 DATA = "data/transactions.parquet"

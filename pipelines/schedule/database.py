@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 
 from ml_project.errors import InvalidInput, LostRace, Unavailable
-from pipelines.progress import error_console
+from pipelines.console import error_console
 from stores.error_text import connection_fault, masked
 from stores.sql import ENGINE_OPTIONS, is_postgres, with_driver
 

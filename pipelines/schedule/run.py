@@ -14,7 +14,7 @@ from apscheduler.events import EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.blocking import BlockingScheduler
 
-from pipelines.progress import console
+from pipelines.console import console
 from pipelines.schedule.cron import cron_trigger
 from pipelines.schedule.database import ScheduleDatabase
 from pipelines.schedule.job_store import PlainJobStore

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pipelines.console import error_console
 from pipelines.processes import stop_orphan
-from pipelines.progress import error_console
 from pipelines.schedule.runs import Asked, Runs, ScheduledRun
 
 INTERRUPTED: Final = 130

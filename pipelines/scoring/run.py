@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from ml_project.errors import InvalidInput
 from ml_project.scorer import Scorer, load_scorer
+from pipelines.console import console, row_progress
 from pipelines.monitoring.limits import MonitorLimits
-from pipelines.progress import console, row_progress
 from pipelines.scoring.local import run_local
 from pipelines.scoring.output import Output, open_output
 from pipelines.scoring.parts import Receipt, receipt_name

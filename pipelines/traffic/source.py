@@ -14,7 +14,7 @@ from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, SECONDS_PER_DAY
 from ml_project.simulator import FraudWave, Transactions, simulate
-from pipelines.files import read_table
+from pipelines.data.files import read_table
 
 SIMULATED = "simulated"
 

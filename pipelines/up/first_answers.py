@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 
 from ml_project.errors import Unavailable
-from pipelines.progress import console, step
-from pipelines.promote import Promotion
+from pipelines.console import console, step
+from pipelines.promotion.promote import Promotion
 from pipelines.sample import sample_transactions
 
 _READY_SECONDS = 60.0

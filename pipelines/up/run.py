@@ -12,11 +12,10 @@ from pathlib import Path
 import httpx
 
 from ml_project.errors import InvalidInput, LostRace
+from pipelines.console import console, show_figures, step
 from pipelines.processes import Service
-from pipelines.progress import console, step
-from pipelines.report import show_figures
 from pipelines.settings import PipelineSettings
-from pipelines.steps import run_main
+from pipelines.training.steps import run_main
 from pipelines.up.first_answers import show_sample
 from pipelines.up.services import HOST, gateway, mlflow
 from pipelines.up.stores import embedded

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ml_project.errors import Unavailable
+from pipelines.console import step
 from pipelines.processes import Service
-from pipelines.progress import step
 from pipelines.up.postgres import Postgres
 from pipelines.up.secret_file import ServerSecrets
 from pipelines.up.stores import Stores

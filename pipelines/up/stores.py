@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from pipelines.mlflow_database import create_database
 from pipelines.processes import Service
 from pipelines.settings import PipelineSettings
+from pipelines.tracking import create_database
 
 
 @dataclass(frozen=True)

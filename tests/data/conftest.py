@@ -6,7 +6,7 @@ import pytest
 from ml_project.cleaning import clean
 from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
-from pipelines.ingest import read_ingested
+from pipelines.data.ingest import read_ingested
 from pipelines.settings import PipelineSettings
 
 ROWS = 60_000

@@ -10,11 +10,11 @@ import pytest
 
 from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
-from pipelines.evaluation import Measured
-from pipelines.promote import Promotion
+from pipelines.promotion.promote import Promotion
 from pipelines.settings import PipelineSettings
-from pipelines.steps import run_main
 from pipelines.tracking import Run
+from pipelines.training.steps import run_main
+from pipelines.training.train import Measurement
 from stores.mlflow_client import quiet_mlflow
 
 
@@ -31,7 +31,7 @@ class Execution:
 
     settings: PipelineSettings
     run: Run
-    measured: Measured
+    measured: Measurement
     promotion: Promotion
 
 

@@ -16,9 +16,10 @@ from ml_project.card import POINTS, Card
 from ml_project.errors import InvalidInput
 from ml_project.policies import POLICIES
 from ml_project.scorer import load_scorer
-from pipelines.compare.run import run_compare
-from pipelines.gate import GateLimits, judge
-from pipelines.gate.gather import gather
+from pipelines.evaluation.compare import run_compare
+from pipelines.promotion.checks import judge
+from pipelines.promotion.evidence import gather
+from pipelines.promotion.report import GateLimits
 from pipelines.tracking import Tracker
 from stores.registry import ModelVersion, Registry
 from stores.releases import open_releases

@@ -14,18 +14,17 @@ from mlflow.tracking import MlflowClient
 
 from ml_project.bundle import read_bundle
 from ml_project.errors import InvalidInput, LostRace, Refused
-from pipelines.approve import approve
-from pipelines.moves.opening import open_mover, open_stores
-from pipelines.policy import set_policy
 from pipelines.processes import Service
-from pipelines.promote import Order, Outcome
-from pipelines.rollback import rollback
+from pipelines.promotion.mover import open_mover, open_stores
+from pipelines.promotion.policy import set_policy
+from pipelines.promotion.promote import Order, Outcome
+from pipelines.promotion.rollback import approve, rollback
+from pipelines.promotion.verify import verify
 from pipelines.settings import PipelineSettings
-from pipelines.steps import run_promote
-from pipelines.verify import verify
+from pipelines.training.steps import run_promote
 from stores.registry import Registry
 from tests.integration.conftest import Execution
-from tests.unit.pipelines.moves.mortal import Life, mortal_mover
+from tests.unit.pipelines.promotion.mortal import Life, mortal_mover
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,7 +184,7 @@ def test_a_whole_promotion_killed_before_any_of_its_writes_is_completed_by_the_n
     while True:
         life = Life(writes, die)
         mover = mortal_mover(mortal.mlflow_uri, mortal.model_name, Path(mortal.releases), life)
-        monkeypatch.setattr("pipelines.promote.open_mover", lambda _settings, mover=mover: mover)
+        monkeypatch.setattr("pipelines.promotion.promote.open_mover", lambda _settings, mover=mover: mover)
         try:
             promotion = run_promote(mortal)
             break

@@ -14,9 +14,9 @@ from mlflow.tracking import MlflowClient
 from ml_project.bundle import BOOSTER_FILE, MANIFEST_FILE, ONNX_FILE, combined_digest
 from ml_project.errors import Refused
 from ml_project.schema import LABEL, RAW_FEATURES
-from pipelines.promote import Outcome
+from pipelines.promotion.promote import Outcome
 from pipelines.settings import PipelineSettings
-from pipelines.steps import run_ingest, run_main, run_promote, run_threshold, run_train, run_validate
+from pipelines.training.steps import run_ingest, run_main, run_promote, run_threshold, run_train, run_validate
 from tests.integration.conftest import Execution, transactions
 
 
@@ -133,7 +133,7 @@ def test_the_pyfunc_scores_like_the_bundle(executed: Execution, monkeypatch: pyt
 
 
 def test_twin_and_refit_are_told_apart(executed: Execution) -> None:
-    from pipelines.model_logging import TWIN, read_run_bundle
+    from pipelines.training.model_logging import TWIN, read_run_bundle
 
     twin = read_run_bundle(executed.run, TWIN).manifest
     folder = Path(mlflow.artifacts.download_artifacts("models:/fraud-ensemble@Production/artifacts/bundle"))

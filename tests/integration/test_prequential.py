@@ -11,9 +11,9 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
 from ml_project.errors import InvalidInput
-from pipelines.prequential.replay import Plan, run_prequential
+from pipelines.evaluation.prequential import BlockSettings, run_prequential
 from pipelines.settings import PipelineSettings
-from pipelines.steps import run_ingest
+from pipelines.training.steps import run_ingest
 from tests.integration.conftest import transactions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(settings: PipelineSettings
     before = {number: runs[0].info for number, runs in children(settings).items() if runs[0].info.status == "FINISHED"}
     assert 2 <= len(before) < BLOCKS
 
-    replayed = run_prequential(settings, Plan(BLOCKS, 0.05, 0.4))
+    replayed = run_prequential(settings, BlockSettings(BLOCKS, 0.05, 0.4))
 
     assert [block.number for block in replayed] == list(range(BLOCKS))
     assert all(block.known_frauds > 0 and block.figures["average_precision"].value > 0.3 for block in replayed)
@@ -80,19 +80,19 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(settings: PipelineSettings
 
 
 def test_done_once_it_is_not_done_again(settings: PipelineSettings) -> None:
-    first = run_prequential(settings, Plan(3, 0.0, 0.4))
+    first = run_prequential(settings, BlockSettings(3, 0.0, 0.4))
     count = sum(map(len, children(settings).values()))
     assert count >= 3
-    assert run_prequential(settings, Plan(3, 0.0, 0.4)) == first
+    assert run_prequential(settings, BlockSettings(3, 0.0, 0.4)) == first
     assert sum(map(len, children(settings).values())) == count
 
 
 def test_another_delay_is_another_replay(settings: PipelineSettings) -> None:
-    late = run_prequential(settings, Plan(3, 0.3, 0.4))
-    soon = run_prequential(settings, Plan(3, 0.0, 0.4))
+    late = run_prequential(settings, BlockSettings(3, 0.3, 0.4))
+    soon = run_prequential(settings, BlockSettings(3, 0.0, 0.4))
     assert all(a.known_rows < b.known_rows for a, b in zip(late, soon, strict=True))
 
 
 def test_a_delay_beyond_the_history_is_one_clear_message(settings: PipelineSettings) -> None:
     with pytest.raises(InvalidInput, match="label delay"):
-        run_prequential(settings, Plan(3, 30.0, 0.4))
+        run_prequential(settings, BlockSettings(3, 30.0, 0.4))

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.promote import Outcome
+from pipelines.promotion.promote import Outcome
 from pipelines.settings import PipelineSettings
-from pipelines.steps import run_main
+from pipelines.training.steps import run_main
 from stores.mlflow_client import quiet_mlflow
 from tests.conftest import REAL_SAMPLE, missing
 

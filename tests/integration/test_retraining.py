@@ -25,12 +25,12 @@ from ml_project.errors import InvalidInput
 from ml_project.schema import PCA_COMPONENTS
 from ml_project.scorer import Scorer, decide
 from ml_project.simulator import simulate
-from pipelines.promote import Outcome
+from pipelines.promotion.promote import Outcome
 from pipelines.retraining.champion import inherited
 from pipelines.retraining.run import DATA, retrain
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Tracker
-from pipelines.tuning import settings_of, starting_point
+from pipelines.training.study import settings_of, starting_point
 from stores.decisions import Chunk, DecisionStore, LabelItem, open_engine
 from stores.decisions import migrate
 from stores.registry import Registry

@@ -45,7 +45,7 @@ def _small_bundle() -> Bundle:
 
 
 def _small(folder: Path) -> Model:
-    from pipelines.pyfunc_model import FraudEnsemble
+    from pipelines.training.pyfunc_model import FraudEnsemble
 
     bundle = _small_bundle()
     bundle.write(folder)

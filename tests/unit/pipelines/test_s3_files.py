@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from ml_project.errors import InvalidInput, Unavailable
-from pipelines.files import read_table
-from pipelines.ingest import content_digest, ingest
+from pipelines.data.files import read_table
+from pipelines.data.ingest import content_digest, ingest
 from tests.servers import S3Server
 
 

@@ -136,8 +136,8 @@ def test_register_a_logged_model(
 ):
     import mlflow
 
-    from pipelines.model_logging import log_model
     from pipelines.tracking import Run
+    from pipelines.training.model_logging import log_model
 
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     experiment = mlflow_store.get_experiment_by_name("stores").experiment_id

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from ml_project.errors import Unavailable
-from pipelines.study_storage import require_storage
+from pipelines.training.study import require_storage
 from stores.decisions import DecisionStore, open_engine
 from stores.decisions import migrate
 from stores.sql import translated

@@ -1,6 +1,11 @@
 import re
+import struct
+from pathlib import Path
 
-from pipelines.pages.charts import Axis, Line, chart
+import numpy as np
+
+from ml_project.unseen_scores import ScoredRows
+from pipelines.pages.charts import Axis, Line, Side, chart, curves, model_charts, save_png
 
 
 def test_a_chart_takes_its_colours_and_letters_from_the_page() -> None:
@@ -23,3 +28,22 @@ def test_logarithmic_axes_have_plain_numbers() -> None:
 def test_the_same_chart_twice_is_the_same_text() -> None:
     lines = [Line("a", [0, 1], [0, 1])]
     assert chart("t", Axis("x"), Axis("y"), lines) == chart("t", Axis("x"), Axis("y"), lines)
+
+
+def test_a_models_charts_become_pictures_and_files(tmp_path: Path) -> None:
+    moment = np.arange(200.0) * 600
+    label = (np.arange(200) % 10 == 0).astype(np.int8)
+    score = np.where(label == 1, 0.2 + np.arange(200) / 400, np.arange(200) / 1000)
+    rows = ScoredRows(moment, label, np.ones(200), np.full(200, 30.0), score, score, score)
+    sides = [Side("version 1", score, score, 0.3), Side("version 2", 1 - score, score, 2.0)]
+    titles = [each.title for each in curves(rows, sides, review_cost=5.0)]
+    assert titles == ["Precision and recall", "Cost", "Calibration", "Scores, version 1", "Scores, version 2"]
+    ranked, cost, *_ = model_charts(rows, [Side("test", score, score, 0.3, 0.6)], review_cost=5.0)
+    assert ranked.lines[0].name == "test: 1.000"
+    assert [line.marker for line in ranked.lines] == ["", "o", "s"]
+    assert [line.name for line in cost.lines] == ["test", "", "", "no alerts at all"]
+    save_png(tmp_path / "one.png", [ranked])
+    save_png(tmp_path / "two.png", [ranked, cost], "Policy f1, on validation")
+    width, height = struct.unpack(">II", (tmp_path / "one.png").read_bytes()[16:24])
+    assert 400 < height < width < 900
+    assert struct.unpack(">I", (tmp_path / "two.png").read_bytes()[16:20])[0] > 1.7 * width

@@ -12,7 +12,7 @@ from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from ml_project.split import split_by_time
-from pipelines.ingest import IngestedMeta, content_digest
+from pipelines.data.ingest import IngestedMeta, content_digest
 from pipelines.retraining import decided as decided_module
 from pipelines.retraining.dataset import build
 from pipelines.retraining.decided import UNLABELLED, read_decided

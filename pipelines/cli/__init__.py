@@ -1,0 +1,12 @@
+"""The commands of ``python -m pipelines``: options in, calls into the other packages, text on the screen.
+
+Every command imports its work when it is called, so that ``--help`` stays quick. Only typer, `pipelines.settings` and
+`ml_project.errors` may be imported at the top.
+
+- `options`: options that several commands share, and how they become settings
+- `steps`: from data to a finished model (ingest, validate, train, threshold, main, retrain, up)
+- `promotion`: what is Production (promote, rollback, approve, policy, history, verify)
+- `evaluation`: how good models are (compare, prequential)
+- `operations`: what runs while a model is live (score, monitor, schedule)
+- `traffic`: simulate-traffic
+"""

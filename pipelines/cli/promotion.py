@@ -1,0 +1,109 @@
+"""The commands that change or inspect Production: promote, rollback, approve, policy, history, verify."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ml_project.errors import InvalidInput, Refused
+from pipelines.cli.options import Json, Reason, RunId, settings_with
+
+if TYPE_CHECKING:
+    from pipelines.promotion.promote import Promotion
+
+
+policy = typer.Typer(help="Threshold policies of the model that is Production.", no_args_is_help=True)
+
+
+def promote(
+    run_id: RunId = "latest",
+    version: Annotated[int | None, typer.Option(help="A registered version, instead of a run.")] = None,
+    expect_current: Annotated[
+        int | None, typer.Option(help="Exit 3 unless this version is Production; 0: unless none is.")
+    ] = None,
+    reason: Reason = "",
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Promote although the gate refuses; needs a reason, is recorded permanently."),
+    ] = False,
+) -> None:
+    """Pass a model through the gate and move Production to it; exit 1 when it is refused or waits for approval."""
+    if version is not None and run_id != "latest":
+        raise InvalidInput("--version and --run-id name two candidates.", "Give one of them.")
+    from pipelines.promotion.promote import Order
+    from pipelines.training.steps import run_promote
+
+    order = Order(reason, force, expect_current)
+    _tell(run_promote(settings_with(), run_id, version, order))
+
+
+def rollback(
+    reason: Reason,
+    to: Annotated[int | None, typer.Option(help="A version that was Production before; else Previous.")] = None,
+) -> None:
+    """Put the Previous version back; twice goes back twice, with --to a second time does nothing."""
+    from pipelines.console import console
+    from pipelines.promotion.mover import open_mover
+    from pipelines.promotion.rollback import rollback as roll_back
+
+    console.print(roll_back(open_mover(settings_with()), reason, to))
+
+
+def approve(version: Annotated[int, typer.Argument(help="The version that waits.")], reason: Reason) -> None:
+    """Let a promotion happen that another person asked for (FRAUD_REQUIRE_APPROVAL)."""
+    from pipelines.console import console
+    from pipelines.promotion.mover import open_mover
+    from pipelines.promotion.rollback import approve as grant
+
+    console.print(grant(open_mover(settings_with()), version, reason))
+
+
+@policy.command(name="set")
+def set_policy(
+    name: Annotated[str, typer.Argument(help="f1, cost, alert_budget or recall_at_fpr.")], reason: Reason = ""
+) -> None:
+    """Make a version of Production's model under another threshold policy, and promote it through the gate."""
+    from pipelines.promotion.policy import set_policy as change
+
+    _tell(change(settings_with(), name, reason))
+
+
+def history(as_json: Json = False) -> None:
+    """Show every move of an alias: who, when, why, from, to and with which gate result."""
+    from pipelines.console import console
+    from pipelines.promotion.history_table import history_dict, history_table
+    from pipelines.promotion.mover import open_stores
+
+    stores = open_stores(settings_with())
+    record, aliases = stores.history.read(), stores.registry.aliases()
+    if as_json:
+        console.print_json(data=history_dict(record, aliases))
+    else:
+        console.print(history_table(record, aliases))
+
+
+def verify(as_json: Json = False) -> None:
+    """Check files against digests, aliases against history, release pointer against alias; exit 1 if anything fails."""
+    from pipelines.console import console
+    from pipelines.promotion.mover import open_stores
+    from pipelines.promotion.verify import verify as check
+
+    stores = open_stores(settings_with())
+    verification = check(stores.registry, stores.history, stores.releases)
+    if as_json:
+        console.print_json(data=verification.to_dict())
+    else:
+        console.print(verification.to_table())
+    if not verification.ok:
+        failed = sum(not finding.ok for finding in verification.findings)
+        raise Refused(f"{failed} of {len(verification.findings)} checks failed.", "See docs/operations.md.")
+
+
+def _tell(promotion: "Promotion") -> None:
+    from pipelines.console import console
+    from pipelines.promotion.promote import Outcome
+
+    console.print(promotion.sentence)
+    if promotion.outcome is Outcome.REFUSED:
+        raise Refused("The gate refused the candidate.")
+    if promotion.outcome is Outcome.WAITING:
+        raise Refused("The promotion waits for approval.")

@@ -1,0 +1,119 @@
+"""The commands from data to a finished model: each step, all of them at once, and retraining."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import typer
+
+from ml_project.errors import Refused
+from pipelines.cli.options import Data, Engine, Policy, RunId, Seed, Timeout, Trials, Workers, settings_with
+
+
+def ingest(data: Data = None, seed: Seed = None, engine: Engine = "local") -> None:
+    """Read, clean and store the transactions as one Parquet file with a content digest.
+
+    With --engine spark as a folder of them, for more rows than fit into memory; the next steps then need it, too.
+    """
+    from pipelines.training.steps import run_ingest
+
+    run_ingest(settings_with(data=data, seed=seed), engine=engine)
+
+
+def validate(engine: Engine = "local") -> None:
+    """Check the ingested data against the Great Expectations suite; exit 1 when it fails."""
+    from pipelines.training.steps import run_validate
+
+    run_validate(settings_with(), engine)
+
+
+def train(
+    trials: Trials = None,
+    timeout: Timeout = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    engine: Engine = "local",
+) -> None:
+    """Tune, fit the evaluation twin and the refit, and measure them against the baselines.
+
+    With --workers several processes try points of the same study; so do other machines that have the same data and the
+    same FRAUD_STUDY_URL (PostgreSQL). A worker that dies is replaced and its point tried again.
+
+    With --engine spark the boosted trees grow on all rows by Spark's executors (docs/scale.md).
+    """
+    from pipelines.console import console
+    from pipelines.training.steps import run_train
+
+    run = run_train(settings_with(trials=trials, timeout=timeout, seed=seed, tuning_workers=workers), engine)
+    console.print(f"trained in run {run.id}")
+
+
+def threshold(run_id: RunId = "latest", policy: Policy = None) -> None:
+    """Compute every policy's thresholds on validation, finish the bundle and log the model."""
+    from pipelines.console import show_figures
+    from pipelines.training.steps import run_threshold
+
+    settings = settings_with(policy=policy)
+    show_figures(run_threshold(settings, run_id), settings.policy)
+
+
+def main(
+    data: Data = None,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    seed: Seed = None,
+    policy: Policy = None,
+    engine: Engine = "local",
+) -> None:
+    """All steps: ingest, validate, train, threshold, promote. A refused candidate does not fail the command."""
+    from pipelines.console import console, show_figures
+    from pipelines.training.steps import run_main
+
+    settings = settings_with(data=data, trials=trials, timeout=timeout, seed=seed, policy=policy)
+    run, measured, promotion = run_main(settings, engine)
+    show_figures(measured, settings.policy)
+    console.print(f"run {run.id}\n[bold]{promotion.sentence}[/bold]")
+
+
+def up(
+    data: Data = None,
+    trials: Trials = None,
+    port: Annotated[int, typer.Option(help="Port of the gateway.")] = 8000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Stop after one single and one batch prediction.")] = False,
+    backend: Annotated[
+        Literal["embedded", "servers"], typer.Option(help="SQLite and folders, or PostgreSQL and S3 started here.")
+    ] = "embedded",
+) -> None:
+    """Start MLflow and the gateway on this machine, run `main`, show a sample answer, and serve until Ctrl-C."""
+    from pipelines.up import BackendName
+    from pipelines.up import up as start
+
+    settings = settings_with(data=data, trials=trials)
+    start(settings, port=port, mlflow_port=mlflow_port, smoke=smoke, backend=BackendName(backend))
+
+
+Reason = Annotated[Literal["schedule", "drift", "manual"], typer.Option(help="Why, for the run and the history.")]
+
+
+def retrain(reason: Reason = "manual", data: Data = None, trials: Trials = None, timeout: Timeout = None) -> None:
+    """Train again on base data (--data) and the gateway's labelled decisions; promote the result if it is not worse.
+
+    Learns from decisions (FRAUD_DATABASE_URL) on transactions older than FRAUD_LABEL_DELAY_DAYS: with the newest label
+    of each, as legitimate where there is none, weighted by what the random review of approvals found. Tuning starts
+    from the champion's settings. Then as `main`: validate, train, threshold, gate.
+    A refused model becomes Challenger and does not affect traffic.
+
+    If it is killed, the same command resumes where it stopped (for a day). Two never run at once: the second ends with
+    exit 3; the lease of a killed one expires after FRAUD_LEASE_SECONDS. Exit 0: promoted, or nothing better was found.
+    Exit 1: validation failed, or the gate found a defect.
+
+    Example: python -m pipelines retrain --reason drift --data s3://bank/transactions.parquet
+    """
+    from pipelines.console import console
+    from pipelines.retraining.run import retrain as run
+
+    settings = settings_with(data=data, trials=trials, timeout=timeout)
+    done = run(settings, reason, datetime.now(UTC))
+    console.print(f"run {done.run_id}\n[bold]{done.promotion.sentence}[/bold]")
+    if not done.sound:
+        raise Refused("The gate found a defect in the candidate.", "See gate.html of the run.")

@@ -1,0 +1,12 @@
+"""Transactions on their way to training: found, read, cleaned, stored and validated.
+
+May import `ml_project`, `stores` and the modules at the top of `pipelines`. In the order in which data passes them:
+
+- `sources`: which data ``--data`` names, and reading them
+- `kaggle`: the public data set, downloaded by Kaggle's client in a subprocess
+- `files`: CSV and Parquet files and folders, local or in S3, as tables
+- `ingest`: the step ``ingest``: one clean Parquet file with a content digest
+- `on_spark`: the same step on Spark, for more rows than fit into memory
+- `validation`: the step ``validate``: the Great Expectations suite, with pandas or on Spark
+- `validation_report`: what validation measured and found
+"""

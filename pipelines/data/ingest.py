@@ -1,0 +1,185 @@
+"""The step ``ingest``: from any source to one clean Parquet file that records where it came from."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+from ml_project.cleaning import CleaningReport, clean
+from ml_project.errors import InvalidInput
+from pipelines.data.sources import Source, read_source
+from stores.files import replacing, write_atomically
+
+_KEY: Final = b"fraud.ingest"
+_FORMAT: Final = 1
+_META_FILE: Final = "_ingested.json"
+_REMEDY: Final = "Run ingest first."
+
+
+@dataclass(frozen=True)
+class IngestedMeta:
+    """The description that an ingested file carries.
+
+    Attributes
+    ----------
+    source : {'kaggle', 'simulated', 'file'}
+        For the tag ``data.source``.
+    name : str
+        The data set, the simulator with its seed, or the path as given.
+    digest : str
+        SHA-256 of the content (see ``content_digest``).
+    cleaning : CleaningReport
+        What cleaning found and did.
+    """
+
+    source: Source
+    name: str
+    digest: str
+    cleaning: CleaningReport
+
+
+@dataclass(frozen=True)
+class IngestedFile:
+    """Where the clean data are, and their description."""
+
+    path: Path
+    meta: IngestedMeta
+
+
+def ingest(
+    data: str,
+    output: Path,
+    *,
+    cache: Path,
+    missing: Literal["reject", "impute"] = "reject",
+    simulated_rows: int = 284_807,
+    seed: int = 0,
+    kaggle_timeout: float = 10.0,
+    s3_endpoint_url: str = "",
+    on_notice: Callable[[str], None],
+) -> IngestedFile:
+    """Read the data that was asked for, clean them, and write them as one Parquet file, whole or not at all.
+
+    Parameters
+    ----------
+    data, cache, simulated_rows, seed, kaggle_timeout, s3_endpoint_url, on_notice
+        See ``sources.read_source``.
+    output : Path
+        The file to write; it replaces an earlier one only when all is well.
+    missing : {'reject', 'impute'}
+        What to do with missing values.
+
+    Raises
+    ------
+    InvalidInput
+        If the data cannot be used or the file cannot be written.
+    Unavailable
+        If Kaggle or S3 was asked for and cannot be reached.
+    """
+    raw = read_source(
+        data,
+        cache=cache,
+        simulated_rows=simulated_rows,
+        seed=seed,
+        kaggle_timeout=kaggle_timeout,
+        s3_endpoint_url=s3_endpoint_url,
+        on_notice=on_notice,
+    )
+    frame, report = clean(raw.frame, missing, name=raw.name, header_lines=raw.header_lines)
+    meta = IngestedMeta(raw.source, raw.name, content_digest(frame), report)
+    write_ingested(frame, meta, output)
+    return IngestedFile(output, meta)
+
+
+def write_ingested(frame: pd.DataFrame, meta: IngestedMeta, output: Path) -> None:
+    """Write a clean table with its description, atomically."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    note = _note(meta)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: note})
+    if (output / _META_FILE).is_file():  # of an earlier `ingest --engine spark`
+        shutil.rmtree(output)
+    try:
+        with replacing(output) as file:
+            pa.parquet.write_table(table, file, compression="zstd")
+    except OSError as error:
+        raise InvalidInput(f"{output}: cannot be written ({error.strerror or error}).", "Check the folder.") from error
+
+
+def write_meta(meta: IngestedMeta, folder: Path) -> None:
+    """Write the description of a folder of clean Parquet files."""
+    write_atomically(folder / _META_FILE, _note(meta))
+
+
+def _note(meta: IngestedMeta) -> bytes:
+    return json.dumps({"format": _FORMAT, **asdict(meta)}, sort_keys=True).encode()
+
+
+def read_ingested(path: Path) -> tuple[pd.DataFrame, IngestedMeta]:
+    """Read back what ``ingest`` wrote.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such file, ``ingest`` has not written it, or its content does not match its digest.
+    """
+    meta = read_meta(path)
+    if path.is_dir():
+        raise InvalidInput(f"{path}: ingested by Spark.", "Add --engine spark, or ingest without it.")
+    try:
+        table = pa.parquet.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInput(f"{path}: not a complete Parquet file.", _REMEDY) from error
+    frame = table.to_pandas()
+    if content_digest(frame) != meta.digest:
+        raise InvalidInput(f"{path}: the content has changed since it was ingested.", _REMEDY)
+    return frame, meta
+
+
+def read_meta(path: Path) -> IngestedMeta:
+    """The description in an ingested file's footer; the content is not compared with the digest.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such file or folder, or ``ingest`` has not written it.
+    """
+    if not path.exists():
+        raise InvalidInput(f"{path}: no ingested data.", _REMEDY)
+    try:
+        if path.is_dir():
+            content = (path / _META_FILE).read_bytes()
+        else:
+            content = (pa.parquet.read_schema(path).metadata or {}).get(_KEY, b"{}")
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInput(f"{path}: not a complete Parquet file.", _REMEDY) from error
+    note: dict[str, Any] = json.loads(content)
+    if note.pop("format", None) != _FORMAT:
+        raise InvalidInput(f"{path}: a Parquet file that ingest has not written, or another version of it.", _REMEDY)
+    return IngestedMeta(**{**note, "cleaning": CleaningReport(**note["cleaning"])})
+
+
+def content_digest(frame: pd.DataFrame) -> str:
+    """SHA-256 over names, types and values of a clean table's columns, in order.
+
+    Independent of how the table is stored: equal content has an equal digest from CSV and from Parquet.
+    """
+    sha = hashlib.sha256()
+    for column in frame.columns:
+        series = frame[column]
+        values = (
+            series.astype("int64").to_numpy() if isinstance(series.dtype, pd.DatetimeTZDtype) else series.to_numpy()
+        )
+        if values.dtype.kind == "f":
+            values = values + 0.0  # -0.0 equals 0.0 but has other bytes
+        values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+        sha.update(f"{column}:{values.dtype.str}:{len(values)}\n".encode())
+        sha.update(values.data)
+    return sha.hexdigest()

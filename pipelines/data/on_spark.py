@@ -1,0 +1,235 @@
+"""The step ``ingest`` on Spark: any number of rows to a folder of clean Parquet files.
+
+The rules of `ml_project.cleaning` are Spark expressions here: one pass looks for faults, a second writes the clean
+table.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from ml_project.cleaning import CLEAN_COLUMNS, CleaningReport, check_columns
+from ml_project.errors import InvalidInput
+from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from ml_project.simulator import simulate
+from pipelines.data.ingest import IngestedFile, IngestedMeta, write_meta
+from pipelines.data.sources import DataLocation, locate
+from pipelines.settings import PipelineSettings
+from pipelines.spark_session import spark_session
+
+_CHUNK: Final = 250_000
+_PANDAS_INDEX: Final = "__index_level_"
+
+
+def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callable[[str], None]) -> IngestedFile:
+    """See `pipelines.data.ingest.ingest`; ``output`` becomes a folder, and must be reachable from every executor.
+
+    Messages count and quote what cannot be used, but have no row numbers: a table on Spark has no order. The digest
+    differs from `ingest`'s for the same rows; of equal rows with different weights the lowest weight is kept.
+    """
+    partial = output.with_name(f".{output.name}.partial")
+    with spark_session(settings) as spark, TemporaryDirectory(prefix="fraud-ingest-") as scratch:
+        found = locate(
+            settings.data,
+            cache=settings.state_dir / "cache",
+            simulated_rows=settings.simulated_rows,
+            seed=settings.seed,
+            on_notice=on_notice,
+        )
+        with _confined(spark):
+            raw = _read(spark, _location(found, settings, Path(scratch)), found.name)
+            clean, counted = clean_on_spark(raw, settings.missing, found.name)
+            shutil.rmtree(partial, ignore_errors=True)
+            try:
+                clean.write.parquet(str(partial.absolute()), compression="zstd")
+                rows, frauds, digest = _counted(spark.read.parquet(str(partial.absolute())))
+                report = CleaningReport(
+                    rows_out=rows, frauds=frauds, duplicates_dropped=counted["rows_in"] - rows, **counted
+                )
+                meta = IngestedMeta(found.source, found.name, digest, report)
+                write_meta(meta, partial)
+                _take_place(partial, output)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    return IngestedFile(output, meta)
+
+
+@contextmanager
+def _confined(spark: Any) -> Iterator[None]:
+    """Times in UTC, and nanosecond timestamps as numbers, since Spark has no such type."""
+    wanted = {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.legacy.parquet.nanosAsLong": "true",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    }
+    before = {name: spark.conf.get(name) for name in wanted}
+    for name, value in wanted.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, value)
+
+
+def _location(found: DataLocation, settings: PipelineSettings, scratch: Path) -> str:
+    if found.location is not None:
+        return found.location
+    file = scratch / "simulated.parquet"
+    schema = pa.schema([*((name, pa.float64()) for name in RAW_FEATURES), (LABEL, pa.int8())])
+    with pa.parquet.ParquetWriter(file, schema) as writer:
+        for chunk in simulate(settings.simulated_rows, seed=settings.seed, chunk_rows=_CHUNK):
+            writer.write_table(pa.table([*(pa.array(c) for c in chunk.raw.T), pa.array(chunk.label)], schema=schema))
+    return str(file)
+
+
+def _read(spark: Any, location: str, name: str) -> Any:
+    location = "s3a://" + location.removeprefix("s3://") if location.startswith("s3://") else location
+    if "://" not in location:
+        if not Path(location).exists():
+            raise InvalidInput(f"{name}: no such file or folder.", "Check --data.")
+        location = str(Path(location).absolute())
+    if location.endswith(".zip"):
+        raise InvalidInput(f"{name}: Spark reads no .zip.", "Unpack it first, or ingest without --engine spark.")
+    if location.endswith((".csv", ".csv.gz")):
+        return spark.read.csv(location, header=True)
+    table = spark.read.parquet(location)
+    return table.drop(*(column for column in table.columns if column.startswith(_PANDAS_INDEX)))
+
+
+def _counted(table: Any) -> tuple[int, int, str]:
+    """Rows, frauds, and a digest that depends on the rows but not on their order."""
+    from pyspark.sql import functions as f
+
+    key = f.xxhash64(*table.columns)
+    rows, frauds, *sums = table.agg(
+        f.count("*"), f.sum(LABEL), f.sum(key.cast("decimal(38,0)")), f.bit_xor(key)
+    ).first()
+    said = json.dumps([table.dtypes, rows, frauds, *(str(each) for each in sums)])
+    return rows, frauds, hashlib.sha256(said.encode()).hexdigest()
+
+
+def _take_place(partial: Path, output: Path) -> None:
+    """Put a finished folder in the place of an earlier file or folder, which is removed last."""
+    old = output.with_name(f".{output.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if output.is_dir():
+        output.replace(old)
+    else:
+        output.unlink(missing_ok=True)
+    partial.replace(output)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """A condition that no row may meet."""
+
+    column: str
+    condition: Any
+    said: str
+
+
+def clean_on_spark(raw: Any, missing: Literal["reject", "impute"], name: str) -> tuple[Any, dict[str, Any]]:
+    """The clean table, not computed yet, and the fields of its `CleaningReport` that are known already.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the first offending column, how many rows offend, and the value in one of them.
+    """
+    from pyspark.sql import functions as f
+
+    check_columns(raw.limit(1).toPandas(), name)
+    present = [column for column in CLEAN_COLUMNS if column in raw.columns]
+    values = {column: f.col(column).try_cast("double") for column in present}
+    absent = {
+        column: f.col(column).isNull() | (f.trim(f.col(column).cast("string")) == "") | f.isnan(value)
+        for column, value in values.items()
+    }
+    moment = _moment(raw) if EVENT_TIME in raw.columns else None
+    rows, gaps = _look(raw, absent, _faults(values, absent, moment, missing), name)
+    values |= _filled(raw, values, absent, gaps)
+    keys = {column: values[column] for column in RAW_FEATURES} | {LABEL: values[LABEL].cast("tinyint")}
+    if moment is not None:
+        keys[EVENT_TIME] = moment
+    weight = values.get(WEIGHT, f.lit(1.0)).alias(WEIGHT)
+    table = raw.select(*(value.alias(column) for column, value in keys.items()), weight)
+    distinct = table.groupBy(*keys).agg(f.min(WEIGHT).alias(WEIGHT))
+    return distinct.select(*CLEAN_COLUMNS, *([EVENT_TIME] if moment is not None else [])), {
+        "rows_in": rows,
+        "missing_imputed": gaps,
+        "engineered_dropped": sum(column in raw.columns for column in ENGINEERED_FEATURES),
+    }
+
+
+def _faults(values: dict[str, Any], absent: dict[str, Any], moment: Any, missing: str) -> list[_Fault]:
+    from pyspark.sql import functions as f
+
+    found = []
+    for column, value in values.items():
+        found.append(_Fault(column, ~absent[column] & value.isNull(), "is no number"))
+        found.append(_Fault(column, f.abs(value) == float("inf"), "is infinite"))
+        if missing == "reject" or column not in RAW_FEATURES:
+            found.append(_Fault(column, absent[column], "is missing"))
+    found.append(_Fault("Amount", values["Amount"] < 0, "is negative"))
+    found.append(_Fault(LABEL, ~values[LABEL].isin(0.0, 1.0), "is neither 0 nor 1"))
+    if WEIGHT in values:
+        found.append(_Fault(WEIGHT, values[WEIGHT] <= 0, "is not positive"))
+    if moment is not None:
+        found.append(_Fault(EVENT_TIME, moment.isNull(), "is missing or not ISO 8601"))
+    return found
+
+
+def _look(raw: Any, absent: dict[str, Any], faults: list[_Fault], name: str) -> tuple[int, dict[str, int]]:
+    """Rows, and the missing values of raw fields that have any; raises if a row has a fault."""
+    from pyspark.sql import functions as f
+
+    examples = (f.when(fault.condition, f.col(fault.column).cast("string")) for fault in faults)
+    rows, *others = raw.agg(
+        f.count("*"),
+        *(f.count_if(absent[column]) for column in RAW_FEATURES),
+        *(f.count_if(fault.condition) for fault in faults),
+        *(f.first(example, ignorenulls=True) for example in examples),
+    ).first()
+    if not rows:
+        raise InvalidInput(f"{name}: the table has no rows.", "Give a file with transactions.")
+    gaps, counts = others[: len(RAW_FEATURES)], others[len(RAW_FEATURES) :]
+    for fault, count, example in zip(faults, counts[: len(faults)], counts[len(faults) :], strict=True):
+        if count:
+            quoted = f" ({example[:40]!r})" if example else ""
+            said = f"{name}: column {fault.column} {fault.said} in {count:,} rows{quoted}."
+            raise InvalidInput(said, "Correct or remove them.")
+    for column, count in zip(RAW_FEATURES, gaps, strict=True):
+        if count == rows:
+            raise InvalidInput(f"{name}: column {column} has no value at all.", "Fill it in.")
+    return rows, {column: count for column, count in zip(RAW_FEATURES, gaps, strict=True) if count}
+
+
+def _filled(raw: Any, values: dict[str, Any], absent: dict[str, Any], gaps: dict[str, int]) -> dict[str, Any]:
+    """Columns with gaps, the gaps filled with the median (right to 1e-5 of the rows)."""
+    from pyspark.sql import functions as f
+
+    if not gaps:
+        return {}
+    present = (f.when(~absent[column], values[column]) for column in gaps)
+    medians = raw.agg(*(f.percentile_approx(each, 0.5, 100_000) for each in present)).first()
+    pairs = zip(gaps, medians, strict=True)
+    return {column: f.when(absent[column], f.lit(median)).otherwise(values[column]) for column, median in pairs}
+
+
+def _moment(raw: Any) -> Any:
+    from pyspark.sql import functions as f
+
+    if dict(raw.dtypes)[EVENT_TIME] == "bigint":  # nanoseconds
+        return f.timestamp_micros(f.floor(f.col(EVENT_TIME) / 1000))
+    return f.col(EVENT_TIME).try_cast("timestamp")

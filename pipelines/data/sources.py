@@ -1,0 +1,142 @@
+"""Where transactions come from: ``--data auto|kaggle|simulated|PATH``."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ml_project.errors import Unavailable
+from ml_project.schema import LABEL, RAW_FEATURES
+from ml_project.simulator import simulate
+from pipelines.data import kaggle
+from pipelines.data.files import read_table
+
+Source = Literal["kaggle", "simulated", "file"]
+
+SIMULATED_WARNING = """\
+SIMULATED DATA: no real transactions were available, so the simulator made {rows:,} rows.
+Models trained on them are for trying the platform out, and never replace one trained on real data.
+Reason: {reason}"""
+
+
+@dataclass(frozen=True)
+class RawData:
+    """A table as its source gave it, not yet cleaned.
+
+    Attributes
+    ----------
+    source : {'kaggle', 'simulated', 'file'}
+        Kept as the tag ``data.source`` of every run and model version.
+    name : str
+        For messages: the data set, the simulator with its seed, or the path as given.
+    header_lines : int
+        Lines of the file before the first row, 0 where rows have no line numbers.
+    """
+
+    frame: pd.DataFrame
+    source: Source
+    name: str
+    header_lines: int = 0
+
+
+@dataclass(frozen=True)
+class DataLocation:
+    """Where rows are: a path or address, or None where the simulator makes them."""
+
+    location: str | None
+    source: Source
+    name: str
+
+
+def read_source(
+    data: str,
+    *,
+    cache: Path,
+    simulated_rows: int = 284_807,
+    seed: int = 0,
+    kaggle_timeout: float = 10.0,
+    kaggle_command: Sequence[str] = kaggle.COMMAND,
+    kaggle_sha256: str = kaggle.SHA256,
+    s3_endpoint_url: str = "",
+    on_notice: Callable[[str], None],
+) -> RawData:
+    """Read the requested data.
+
+    Parameters
+    ----------
+    data : str
+        ``auto`` (the cached Kaggle file, else Kaggle, else the simulator), ``kaggle``, ``simulated``, a path or ``s3://bucket/key``.
+    cache : Path
+        Folder that keeps Kaggle's file.
+    simulated_rows, seed : int
+        For the simulator.
+    kaggle_timeout : float
+        Seconds without progress after which Kaggle counts as unreachable.
+    kaggle_command, kaggle_sha256
+        The client, and the expected digest of its download.
+    s3_endpoint_url : str
+        S3 endpoint; empty: AWS's own.
+    on_notice : callable
+        Called with what the user must know: a download, or simulated data in place of real data.
+
+    Raises
+    ------
+    InvalidInput
+        If the file cannot be read, or Kaggle's file is not the expected one.
+    Unavailable
+        If Kaggle or S3 was asked for and cannot be reached.
+    """
+    found = locate(
+        data,
+        cache=cache,
+        simulated_rows=simulated_rows,
+        seed=seed,
+        kaggle_timeout=kaggle_timeout,
+        kaggle_command=kaggle_command,
+        kaggle_sha256=kaggle_sha256,
+        on_notice=on_notice,
+    )
+    if found.location is None:
+        return RawData(_simulated(simulated_rows, seed), found.source, found.name)
+    table = read_table(found.location, s3_endpoint_url)
+    return RawData(table.frame, found.source, found.name, table.header_lines)
+
+
+def locate(
+    data: str,
+    *,
+    cache: Path,
+    simulated_rows: int,
+    seed: int,
+    kaggle_timeout: float = 10.0,
+    kaggle_command: Sequence[str] = kaggle.COMMAND,
+    kaggle_sha256: str = kaggle.SHA256,
+    on_notice: Callable[[str], None],
+) -> DataLocation:
+    """Find the requested data, and download it if needed; see `read_source`."""
+    simulated = DataLocation(None, "simulated", f"simulated ({simulated_rows} rows, seed {seed})")
+    if data == "simulated":
+        return simulated
+    if data not in ("auto", "kaggle"):
+        return DataLocation(data, "file", data)
+    path = kaggle.cached(cache, sha256=kaggle_sha256)
+    if path is None:
+        on_notice(f"Downloading {kaggle.DATASET} from Kaggle (66 MB, once).")
+        try:
+            path = kaggle.download(cache, timeout=kaggle_timeout, command=kaggle_command, sha256=kaggle_sha256)
+        except Unavailable as error:
+            if data == "kaggle":
+                raise
+            on_notice(SIMULATED_WARNING.format(rows=simulated_rows, reason=error.cause))
+            return simulated
+    return DataLocation(str(path), "kaggle", kaggle.DATASET)
+
+
+def _simulated(rows: int, seed: int) -> pd.DataFrame:
+    chunks = list(simulate(rows, seed=seed))
+    frame = pd.DataFrame(np.concatenate([chunk.raw for chunk in chunks]), columns=list(RAW_FEATURES))
+    frame[LABEL] = np.concatenate([chunk.label for chunk in chunks])
+    return frame

@@ -1,0 +1,192 @@
+"""What a validation measured and found: weighted figures of the data, and one row per expectation.
+
+Expectations on columns count rows. Where legitimate rows were sampled, rates and means must count by weight, so they
+are computed here and validated as a table of their own.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.table import Table
+
+from ml_project.schema import LABEL, PCA_COMPONENTS, WEIGHT
+
+_LONGEST: Final = 100
+
+
+@dataclass(frozen=True)
+class ExpectationResult:
+    """One expectation and what came of it.
+
+    Attributes
+    ----------
+    suite : str
+        ``transactions`` or ``weighted``.
+    expectation : str
+        Great Expectations' name of it.
+    column : str
+        Empty where the whole table is meant.
+    observed, limit : str
+        What was found, and what is allowed.
+    """
+
+    suite: str
+    expectation: str
+    column: str
+    observed: str
+    limit: str
+    success: bool
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """The outcome of a validation.
+
+    Attributes
+    ----------
+    checks : tuple of ExpectationResult
+        In the suite's order.
+    figures : dict of str to float
+        Weighted figures of the data (see `summarise`).
+    docs : Path
+        The first page of the Data Docs.
+    """
+
+    checks: tuple[ExpectationResult, ...]
+    figures: dict[str, float]
+    docs: Path
+
+    @property
+    def failures(self) -> tuple[ExpectationResult, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if not check.success)
+
+    @property
+    def success(self) -> bool:
+        """Whether the data may be trained on."""
+        return not self.failures
+
+    def to_table(self) -> Table:
+        """The failures, for a terminal."""
+        table = Table("Expectation", "Column", "Observed", "Limit", title="Validation failed" if self.failures else "")
+        for check in self.failures:
+            table.add_row(check.expectation, check.column, check.observed, check.limit)
+        return table
+
+
+def describe_observed(kwargs: Mapping[str, Any], result: Mapping[str, Any], exception_info: Mapping[str, Any]) -> str:
+    """What an expectation saw, in a few words: a value, the offending rows, or why it could not look."""
+    if not result:
+        # One entry per metric that failed, or the exception itself.
+        errors = [exception_info, *(entry for entry in exception_info.values() if isinstance(entry, Mapping))]
+        messages = [str(error["exception_message"]) for error in errors if error.get("exception_message")]
+        return _short(messages[0].removeprefix("Error: ") if messages else "not computed")
+    observed = result.get("observed_value")
+    if isinstance(observed, list):
+        return _difference(kwargs.get("column_list", []), observed)
+    if observed is not None:
+        return f"{observed:.6g}" if isinstance(observed, float) else _short(str(observed))
+    if "unexpected_count" not in result:
+        return "no value"
+    count = int(result["unexpected_count"])
+    examples = [each for each in result.get("partial_unexpected_list", ()) if not isinstance(each, Mapping | None)]
+    return _short(f"{count} row{'' if count == 1 else 's'}" + (f": {examples[:3]}" if examples else ""))
+
+
+def describe_limit(kwargs: Mapping[str, Any]) -> str:
+    """What an expectation allows, in a few words."""
+    low, high = kwargs.get("min_value"), kwargs.get("max_value")
+    parts = []
+    if low is not None:
+        parts.append(f"{'>' if kwargs.get('strict_min') else '≥'} {low:g}")
+    if high is not None:
+        parts.append(f"{'<' if kwargs.get('strict_max') else '≤'} {high:g}")
+    if "value_set" in kwargs:
+        parts.append(f"one of {kwargs['value_set']}")
+    if "column_list" in kwargs:
+        parts.append(f"{len(kwargs['column_list'])} columns, {kwargs['column_list'][0]} to {kwargs['column_list'][-1]}")
+    return ", ".join(parts)
+
+
+def _difference(expected: list[str], observed: list[str]) -> str:
+    missing = [column for column in expected if column not in observed]
+    unknown = [column for column in observed if column not in expected]
+    found = [f"missing {', '.join(missing)}"] if missing else []
+    found += [f"unknown {', '.join(unknown)}"] if unknown else []
+    if not found and observed != expected:
+        found = ["another order"]
+    return _short("; ".join(found) or "all of them")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+REFERENCE_FILE: Final = Path(__file__).with_name("validation_reference.json")
+COMPARED: Final = (*PCA_COMPONENTS, "Amount")
+"""Time is no drift figure: it restarts with every extract."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Weighted mean and standard deviation of each compared feature in the reference data."""
+
+    mean: dict[str, float]
+    std: dict[str, float]
+
+    @classmethod
+    def load(cls, path: Path = REFERENCE_FILE) -> "Reference":
+        """The reference kept beside the suite: a sample of the public data set's first 80 %, weighted."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def summarise(frame: pd.DataFrame, reference: Reference) -> dict[str, float]:
+    """Figures of a table, by weight; see `figures_of`. Those whose column is missing or not a number are left out."""
+    columns = [column for column in (LABEL, *COMPARED) if _is_number(frame, column)]
+    frauds = float((frame[LABEL] == 1).sum()) if LABEL in columns else 0.0
+    return figures_of(len(frame), frauds, {column: _moments(frame, column) for column in columns}, reference)
+
+
+def figures_of(
+    rows: int, frauds: float, moments: dict[str, tuple[float, float]], reference: Reference
+) -> dict[str, float]:
+    """Figures from weighted means and standard deviations, however they were computed.
+
+    Returns
+    -------
+    dict of str to float
+        ``rows`` and ``frauds`` (unweighted), ``fraud_rate``, and for every compared feature ``mean_shift_*``
+        (difference of means in reference standard deviations) and ``spread_*`` (ratio of standard deviations: the
+        components' means are near 0, so that a wrong scale would not show in them).
+    """
+    figures: dict[str, float] = {"rows": float(rows)}
+    if LABEL in moments:
+        figures |= {"frauds": frauds, "fraud_rate": moments[LABEL][0]}
+    for column in COMPARED:
+        if column in moments:
+            mean, std = moments[column]
+            figures[f"mean_shift_{column}"] = (mean - reference.mean[column]) / reference.std[column]
+            figures[f"spread_{column}"] = std / reference.std[column]
+    return figures
+
+
+def _is_number(frame: pd.DataFrame, column: str) -> bool:
+    return column in frame and pd.api.types.is_numeric_dtype(frame[column])
+
+
+def _moments(frame: pd.DataFrame, column: str) -> tuple[float, float]:
+    weight: NDArray[np.float64] = (
+        frame[WEIGHT].to_numpy(np.float64) if _is_number(frame, WEIGHT) else np.ones(len(frame))
+    )
+    values = frame[column].to_numpy(np.float64)
+    total = weight.sum()
+    if total <= 0 or not np.isfinite(values).all():
+        return np.nan, np.nan
+    mean = float(values @ weight / total)
+    return mean, float(np.sqrt((values - mean) ** 2 @ weight / total))

@@ -1,0 +1,17 @@
+"""What becomes Production: the gate, and every way of moving the aliases.
+
+May import `pipelines.training` (but for its `steps`), `pipelines.pages`, `pipelines.monitoring.limits`, `ml_project`,
+`stores` and the modules at the top of `pipelines`. In the order in which a candidate passes them:
+
+- `promote`: the step ``promote``: register, judge, move
+- `evidence`: reads and measures everything that the gate judges
+- `checks`: the gate's checks, and `judge`
+- `report`: the gate's limits (``gate.yaml``), its report, and its page
+- `card`: the model card of a version
+- `mover`: decides what a move does to the aliases, and claims it
+- `finisher`: carries out claimed moves and publishes the release
+- `rollback`: put a former version back; approve a promotion that waits
+- `policy`: the same model under another threshold policy
+- `history_table`: the history of moves for a terminal or as JSON
+- `verify`: do files, aliases, history and release agree?
+"""

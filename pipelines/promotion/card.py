@@ -1,0 +1,257 @@
+"""The model card of a version: put together from its run, its children and its bundles, as Markdown, HTML and JSON."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from mlflow.entities import Run as MlflowRun
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
+
+from ml_project.bundle import Bundle
+from ml_project.calibration import reliability
+from ml_project.card import (
+    CARD_VERSION,
+    Ablation,
+    Calibration,
+    Card,
+    Data,
+    Figure,
+    Part,
+    Policy,
+    Sample,
+    ThresholdCurve,
+)
+from ml_project.drift import DriftLimits
+from ml_project.metrics import ranking_curve
+from ml_project.schema import RAW_FEATURES, SECONDS_PER_DAY
+from ml_project.unseen_scores import ScoredRows
+from pipelines.pages.charts import Curve, Picture, calibration, cost, picture, precision_recall
+from pipelines.pages.render import render
+from pipelines.promotion.evidence import Evidence
+from pipelines.tracking import Run
+from pipelines.training.train import SCORES
+
+if TYPE_CHECKING:
+    from pipelines.promotion.report import GateReport
+
+PURPOSE: Final = (
+    "Scores card transactions for fraud as they come in. A score at or above the alert threshold sends the transaction "
+    "to a person (REVIEW), at or above the decline threshold it is declined; all others are approved."
+)
+
+LIMITS: Final = (
+    "Made for transactions with the public set's 30 fields (Time, V1 to V28, Amount). V1 to V28 are principal "
+    "components of fields that are not public: scores mean nothing for components computed otherwise.",
+    "Frauds are few, so every figure is uncertain: read its interval, not its last digit.",
+    "Figures are the evaluation twin's, fitted on the first part of the time only; what ships has the same settings "
+    "and has learnt from all rows. Its own figures on later rows can only be measured on later rows.",
+    "Fraud changes: expect the figures to fall with the months, watch them, and train again.",
+    "Not for deciding about people: it knows nothing about them, and its errors fall unevenly on small and large "
+    "amounts (see the gate's slices).",
+)
+
+ABLATIONS: Final = {
+    "xgboost_alone": "XGBoost alone, same settings",
+    "seed_recipe": "0.4 x isolation forest + 0.6 x XGBoost, untuned",
+    "logistic_regression": "logistic regression",
+}
+
+FIGURES: Final = {
+    "average_precision": "average precision",
+    "roc_auc": "ROC-AUC",
+    "recall_at_fpr_0.01": "recall at 1 % false positives",
+    "precision": "precision at the alert threshold",
+    "recall": "recall at the alert threshold",
+    "alerts_per_day": "alerts a day",
+    "cost_per_day": "cost a day",
+}
+
+
+_TEST = "test_"
+
+
+def build_card(
+    run: Run,
+    report: "GateReport",
+    evidence: Evidence,
+    shipped: Bundle,
+    model_name: str,
+    version: int,
+    drift_limits: DriftLimits,
+) -> Card:
+    """The card of a finished, judged run."""
+    data = run.data
+    params, tags, metrics = data.data.params, data.data.tags, data.data.metrics
+    forward = ScoredRows.from_frame(run.frame(f"{SCORES}/forward.parquet"))
+    test = evidence.test
+    bins = reliability(evidence.scores.probability, test.label, test.weight)
+    alerts = [thresholds.alert for thresholds in shipped.manifest.policies.values()]
+    return Card(
+        card_version=CARD_VERSION,
+        model_name=model_name,
+        version=version,
+        purpose=PURPOSE,
+        limits=LIMITS,
+        data=_data(data, shipped),
+        figures=figures(metrics),
+        policy=shipped.manifest.policy,
+        policies=_policies(run, shipped),
+        alerts_per_day=evidence.alerts_per_day,
+        review_cost=evidence.review_cost,
+        ablations=_ablations(run, metrics),
+        test_curve=ThresholdCurve.of(
+            ranking_curve(evidence.scores.hybrid, test.label, test.weight, test.amount),
+            evidence.review_cost,
+            test.days,
+            [evidence.twin.manifest.thresholds.alert],
+        ),
+        what_if=ThresholdCurve.of(forward.curve, evidence.review_cost, forward.days, alerts),
+        calibration=Calibration(
+            predicted=tuple(bins.predicted.tolist()),
+            observed=tuple(bins.observed.tolist()),
+            rows=tuple(bins.rows.tolist()),
+        ),
+        samples=_samples(shipped),
+        settings={name.removeprefix("best_"): value for name, value in params.items() if name.startswith("best_")},
+        lineage={
+            "run": run.id,
+            "parent run": tags.get(MLFLOW_PARENT_RUN_ID, ""),
+            "experiment": run.experiment_id,
+            "git commit": tags.get(MLFLOW_GIT_COMMIT, ""),
+            "data digest": shipped.manifest.data["digest"],
+            "bundle digest": shipped.digest,
+            "study": tags.get("optuna.study", ""),
+            **{f"library {name}": value for name, value in shipped.manifest.libraries.items()},
+        },
+        gate="passed" if report.passed else f"refused: {report.failures}",
+        drift_limits=drift_limits,
+    )
+
+
+def figures(metrics: Mapping[str, float]) -> dict[str, Figure]:
+    """The figures on test that have intervals."""
+    return {name: _figure(metrics, _TEST + name) for name in FIGURES if f"{_TEST}{name}_low" in metrics}
+
+
+def _figure(metrics: Mapping[str, float], name: str) -> Figure:
+    return Figure(value=metrics[name], low=metrics[f"{name}_low"], high=metrics[f"{name}_high"])
+
+
+def _data(run: MlflowRun, shipped: Bundle) -> Data:
+    params, origin = run.data.params, shipped.manifest.data
+    datasets = run.inputs.dataset_inputs if run.inputs else []
+    return Data(
+        source=origin["source"],
+        name=datasets[0].dataset.name if datasets else origin["source"],
+        digest=origin["digest"],
+        rows=origin["rows"],
+        frauds=origin["frauds"],
+        first_moment=_number(params, "first_moment"),
+        last_moment=_number(params, "last_moment"),
+        splits={
+            name: Part(
+                rows=int(params[f"{name}_rows"]),
+                frauds=int(params[f"{name}_frauds"]),
+                days=float(params[f"{name}_days"]),
+            )
+            for name in ("train", "validation", "test")
+            if f"{name}_days" in params
+        },
+    )
+
+
+def _number(params: Mapping[str, str], name: str) -> float | None:
+    return float(params[name]) if name in params else None
+
+
+def _policies(run: Run, shipped: Bundle) -> dict[str, Policy]:
+    measured = {child.data.params["policy"]: child.data.metrics for child in run.children("policy")}
+    return {
+        name: Policy(alert=thresholds.alert, decline=thresholds.decline, test=figures(measured.get(name, {})))
+        for name, thresholds in shipped.manifest.policies.items()
+    }
+
+
+def _ablations(run: Run, metrics: Mapping[str, float]) -> dict[str, Ablation]:
+    return {
+        child.info.run_name: Ablation(
+            average_precision=_figure(child.data.metrics, "test_average_precision"),
+            difference=_figure(metrics, f"test_average_precision_minus_{child.info.run_name}"),
+        )
+        for child in run.children("baseline")
+    }
+
+
+def _samples(shipped: Bundle) -> tuple[Sample, ...]:
+    """One ordinary legitimate transaction and the clearest fraud: golden rows rise in score, legitimate ones first."""
+    golden = shipped.manifest.golden_rows
+    return tuple(
+        Sample(fraud=fraud, transaction=dict(zip(RAW_FEATURES, row.raw, strict=True)), scores=row.scores)
+        for fraud, row in ((False, golden[1]), (True, golden[-1]))
+    )
+
+
+_YEAR = 365 * SECONDS_PER_DAY
+
+
+def card_markdown(card: Card) -> str:
+    """The card as Markdown."""
+    return render("card.md", card=card, words=FIGURES, ablations=ABLATIONS, period=_period(card))
+
+
+def card_html(card: Card) -> str:
+    """The card as a page with curves."""
+    return render(
+        "card.html",
+        title=f"{card.model_name} {card.version}",
+        card=card,
+        words=FIGURES,
+        ablations=ABLATIONS,
+        period=_period(card),
+        figures=_pictures(card),
+    )
+
+
+def short_form(card: Card, artifacts: str) -> str:
+    """A version's description in the registry.
+
+    Parameters
+    ----------
+    artifacts : str
+        Address of the run's artifacts in MLflow's page.
+    """
+    precision = card.figures["average_precision"]
+    return (
+        f"Trained on {card.data.source} data ({card.data.rows:,} rows, {card.data.frauds} frauds). Evaluation twin on "
+        f"later rows: average precision {precision}. Policy {card.policy}. Gate {card.gate}.\n\n"
+        f"[Gate report]({artifacts}/gate.html) · [model card]({artifacts}/card.html)"
+    )
+
+
+def _period(card: Card) -> str:
+    first, last = card.data.first_moment, card.data.last_moment
+    if first is None or last is None:
+        return "unknown"
+    days = f"{(last - first) / SECONDS_PER_DAY:.1f} days"
+    # without event_time a moment is the extract's own clock, which starts at 0
+    if first < _YEAR:
+        return f"{days} (the data's own clock; no dates)"
+    dates = (datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M") for moment in (first, last))
+    return f"{days}, {' to '.join(dates)} UTC"
+
+
+def _pictures(card: Card) -> list[Picture]:
+    test, what_if, bins = card.test_curve, card.what_if, card.calibration
+    in_use = {"o": what_if.at(card.policies[card.policy].alert)}
+    drawn = [
+        precision_recall([Curve("", test.recall, test.precision)], "The twin on test."),
+        cost(
+            [Curve("", what_if.alerts_per_day, what_if.cost_per_day, in_use)],
+            "Forward scores, which the shipped thresholds were read off; the dot is the policy in use.",
+            title="What another threshold would do",
+        ),
+        calibration(
+            [Curve("test", bins.predicted, bins.observed)], "The twin on test, in bins of equal predicted fraud."
+        ),
+    ]
+    return [picture(each) for each in drawn]

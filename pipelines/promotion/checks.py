@@ -1,0 +1,380 @@
+"""The gate's checks, in the order of its report.
+
+- against the champion: paired bootstrap of average precision and cost on rows that neither has seen
+- quality on its own: recall and calibration that a candidate must reach, champion or not
+- slices: no band of amounts or hours may be clearly worse off than under the champion
+- integrity: whether what would ship is what was measured: files, scores, schema, data, speed
+"""
+
+from dataclasses import replace
+
+from ml_project.metrics import (
+    Estimate,
+    RankingCurve,
+    calibration_error,
+    losses,
+    paired_difference,
+    paired_savings,
+    ranking_curve,
+    recall_at_fpr,
+    recall_within,
+    slices,
+)
+from pipelines.promotion.evidence import Champion, Evidence, ShippedBundle, TwinComparison
+from pipelines.promotion.mover import simulated_after_real
+from pipelines.promotion.report import Check, GateLimits, GateReport, Theme
+
+
+def judge(limits: GateLimits, evidence: Evidence, seed: int = 0) -> GateReport:
+    """Check a candidate; the same evidence gives the same report."""
+    return GateReport(
+        (
+            *champion_checks(limits, evidence, seed),
+            *quality_checks(limits, evidence),
+            *slice_checks(limits, evidence, seed),
+            *integrity_checks(limits, evidence),
+        ),
+        evidence,
+    )
+
+
+def champion_checks(limits: GateLimits, evidence: Evidence, seed: int) -> list[Check]:
+    """One row where there is no champion."""
+    champion = evidence.champion
+    if champion is None:
+        return [
+            Check(
+                "not worse than the champion",
+                "no champion yet",
+                "-",
+                passed=True,
+                meaning="There is no Production to compare with.",
+                judged=False,
+                theme=Theme.CHAMPION,
+            )
+        ]
+    return [_real_beats_simulated(evidence, champion), *_comparisons(limits, evidence, champion, seed)]
+
+
+def _real_beats_simulated(evidence: Evidence, champion: Champion) -> Check:
+    return Check(
+        "real beats simulated",
+        f"{evidence.source} after {champion.source or 'unknown'}",
+        "never simulated after real",
+        not simulated_after_real(evidence.source, champion.source),
+        "A model trained on simulated transactions must not replace one trained on real ones, not even by force.",
+        theme=Theme.CHAMPION,
+        forceable=False,
+    )
+
+
+def _comparisons(limits: GateLimits, evidence: Evidence, champion: Champion, seed: int) -> list[Check]:
+    name = f"average precision against version {champion.number}"
+    meaning = (
+        "Both evaluation twins on rows that neither has seen, on the same bootstrap replicates; above 0 the candidate "
+        "is better."
+    )
+    if champion.twin is None:
+        return [
+            Check(
+                name,
+                "the champion's run holds no evaluation twin",
+                "a twin to compare with",
+                passed=False,
+                meaning="The champion was registered by hand, so nothing shows that the candidate is not worse. "
+                "A person can promote it all the same, with a reason.",
+                theme=Theme.CHAMPION,
+            )
+        ]
+    comparison, frauds = evidence.comparison, evidence.test.take(evidence.unseen).frauds
+    if comparison is None or frauds < limits.minimum_frauds:
+        return [
+            Check(
+                name,
+                f"{frauds} frauds that neither has seen",
+                f">= {limits.minimum_frauds} frauds",
+                passed=False,
+                meaning="Too few frauds for a comparison: train on data with later rows.",
+                figures={"frauds": frauds},
+                theme=Theme.CHAMPION,
+            )
+        ]
+    savings = _savings(limits, evidence, comparison, seed)
+    return [
+        _same_trees(name, frauds)
+        if evidence.same_trees
+        else _interval(
+            name,
+            _ranking(limits, comparison, seed),
+            limits.average_precision_margin,
+            "average_precision" in limits.superiority,
+            frauds,
+            meaning,
+        ),
+        _interval(
+            f"cost against version {champion.number}",
+            savings,
+            limits.savings_margin,
+            "cost" in limits.superiority,
+            frauds,
+            f"How much more of all fraud's money the candidate's decisions save, each twin at its own alert threshold, "
+            f"a review at {evidence.review_cost:g}; above 0 the candidate is cheaper.",
+        ),
+    ]
+
+
+def _same_trees(name: str, frauds: int) -> Check:
+    return Check(
+        name,
+        f"+0.000 on {frauds} frauds: the champion's own trees",
+        "-",
+        passed=True,
+        meaning="Both twins have the same ONNX graph and the same booster, as after a change of policy alone: they "
+        "rank every row equally, so that neither can be better. Cost and recall judge the thresholds.",
+        figures={"difference": 0.0, "frauds": frauds},
+        theme=Theme.CHAMPION,
+    )
+
+
+def _ranking(limits: GateLimits, comparison: TwinComparison, seed: int) -> Estimate:
+    return paired_difference(
+        comparison.rows, comparison.candidate.hybrid, comparison.champion.hybrid, None, limits.replicates, seed
+    )["average_precision"]
+
+
+def _savings(limits: GateLimits, evidence: Evidence, comparison: TwinComparison, seed: int) -> Estimate:
+    candidate, champion = (
+        losses(comparison.rows, scores.hybrid, thresholds.alert, evidence.review_cost)
+        for scores, thresholds in (
+            (comparison.candidate, comparison.candidate_thresholds),
+            (comparison.champion, comparison.champion_thresholds),
+        )
+    )
+    return paired_savings(comparison.rows, candidate, champion, limits.replicates, seed)
+
+
+def _interval(name: str, gain: Estimate, margin: float, superiority: bool, frauds: int, meaning: str) -> Check:
+    lowest = 0.0 if superiority else -margin
+    return Check(
+        name,
+        f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] on {frauds} frauds",
+        f"interval above {lowest:+.3f}",
+        gain.low > lowest,
+        f"{meaning} These rows would show a true difference of {gain.detectable:.3f} in four cases out of five.",
+        figures={
+            "difference": gain.value,
+            "low": gain.low,
+            "high": gain.high,
+            "lowest": lowest,
+            "detectable": gain.detectable,
+            "frauds": frauds,
+        },
+        theme=Theme.CHAMPION,
+    )
+
+
+def quality_checks(limits: GateLimits, evidence: Evidence) -> list[Check]:
+    """Recall at the alert budget and at 1 % false positives, and calibration."""
+    test, scores = evidence.test, evidence.scores
+    curve = ranking_curve(scores.hybrid, test.label, test.weight, test.amount)
+    recall, error = recall_at_fpr(0.01)(curve), calibration_error(test, scores.probability)
+    return [
+        _recall_at_alert_budget(limits, evidence, curve),
+        Check(
+            "recall at 1 % false positives",
+            f"{recall:.3f}",
+            f">= {limits.minimum_recall:g}",
+            recall >= limits.minimum_recall,
+            "Share of the test rows' frauds among the alerts when 1 % of the legitimate rows raise one.",
+            figures={"recall": recall},
+            theme=Theme.QUALITY,
+        ),
+        Check(
+            "calibration error",
+            f"{error:.3f}",
+            f"<= {limits.maximum_calibration_error:g}",
+            error <= limits.maximum_calibration_error,
+            "Fraud mass that the probabilities put in the wrong place on test, as a share of all frauds.",
+            figures={"error": error},
+            theme=Theme.QUALITY,
+        ),
+    ]
+
+
+def _recall_at_alert_budget(limits: GateLimits, evidence: Evidence, curve: RankingCurve) -> Check:
+    alerts = evidence.alerts_per_day * evidence.test.days
+    recall, reachable = recall_within(alerts)(curve), min(1.0, alerts / curve.frauds)
+    return Check(
+        "recall at the alert budget",
+        f"{recall:.3f} of {reachable:.3f}",
+        f">= {limits.minimum_recall_at_alert_budget:g} of what is in reach",
+        recall >= limits.minimum_recall_at_alert_budget * reachable,
+        f"Share of the test rows' frauds among the {evidence.alerts_per_day:g} highest scores a day; "
+        "where there are more frauds than alerts, not all are in reach.",
+        figures={"recall": recall, "reachable": reachable, "alerts_per_day": evidence.alerts_per_day},
+        theme=Theme.QUALITY,
+    )
+
+
+_MEANING = "Average precision within the band, candidate minus champion, on rows that neither has seen."
+
+
+def slice_checks(limits: GateLimits, evidence: Evidence, seed: int) -> list[Check]:
+    """One row per band; none without a comparison."""
+    comparison = evidence.comparison
+    if comparison is None:
+        return []
+    bands = slices(comparison.rows, limits.amount_bands, limits.hour_bands)
+    judged = {
+        name for name, chosen in bands.items() if comparison.rows.take(chosen).frauds >= limits.slice_minimum_frauds
+    }
+    checks = []
+    for name, chosen in bands.items():
+        rows = comparison.rows.take(chosen)
+        if name not in judged:
+            checks.append(_too_few(limits, name, rows.frauds))
+            continue
+        gain = paired_difference(
+            rows,
+            comparison.candidate.hybrid[chosen],
+            comparison.champion.hybrid[chosen],
+            replicates=limits.replicates,
+            seed=seed,
+            # many intervals at once: each is wider, so that all of them hold together at 95 % (Bonferroni)
+            confidence=1 - 0.05 / len(judged),
+        )["average_precision"]
+        checks.append(
+            Check(
+                name,
+                f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] on {rows.frauds} frauds",
+                f"not clearly below {-limits.slice_margin:+.2f}",
+                not (gain.value < -limits.slice_margin and gain.high < 0),
+                _MEANING,
+                figures={
+                    "difference": gain.value,
+                    "low": gain.low,
+                    "high": gain.high,
+                    "lowest": -limits.slice_margin,
+                    "frauds": rows.frauds,
+                },
+                theme=Theme.SLICES,
+            )
+        )
+    return checks
+
+
+def _too_few(limits: GateLimits, name: str, frauds: int) -> Check:
+    return Check(
+        name,
+        f"{frauds} frauds",
+        f"judged from {limits.slice_minimum_frauds} frauds on",
+        passed=True,
+        meaning=_MEANING,
+        judged=False,
+        figures={"frauds": frauds},
+        theme=Theme.SLICES,
+    )
+
+
+def integrity_checks(limits: GateLimits, evidence: Evidence) -> list[Check]:
+    """Validation, digests, parity, latency, schema and signature."""
+    shipped = evidence.shipped
+    checks = [_validation(evidence), _unforceable(_digest(shipped)), _parity(limits, evidence)]
+    if shipped.bundle is not None:
+        checks += [_golden_rows(limits, shipped), _latency(limits, shipped)]
+    if evidence.champion is not None:
+        checks += _unchanged(evidence, evidence.champion)
+    return checks
+
+
+def _check(name: str, value: str, limit: str, passed: bool, meaning: str, **figures: float) -> Check:
+    return Check(name, value, limit, passed, meaning, Theme.INTEGRITY, figures=figures)
+
+
+def _unforceable(check: Check) -> Check:
+    return replace(check, forceable=False)
+
+
+def _validation(evidence: Evidence) -> Check:
+    words = {True: "passed", False: "failed", None: "these data were never validated"}
+    return _check(
+        "data validation",
+        words[evidence.validated],
+        "passed",
+        evidence.validated is True,
+        "The newest validation of the very data that the candidate was trained on, by their digest.",
+    )
+
+
+def _digest(shipped: ShippedBundle) -> Check:
+    digest = shipped.bundle.digest if shipped.bundle else ""
+    equal = bool(digest) and digest == shipped.expected_digest
+    return _check(
+        "bundle digest",
+        shipped.problem or f"{digest[:16]} in the files",
+        shipped.expected_digest[:16] or "a digest in the registry",
+        equal,
+        "SHA-256 over the bundle's files as they are in the artifact store, against the run's tag.",
+    )
+
+
+def _parity(limits: GateLimits, evidence: Evidence) -> Check:
+    measured = {} if evidence.parity is None else {"difference": evidence.parity}
+    return _check(
+        "parity with the libraries",
+        "never measured" if evidence.parity is None else f"{evidence.parity:.1e}",
+        f"<= {limits.maximum_parity_difference:g}",
+        evidence.parity is not None and evidence.parity <= limits.maximum_parity_difference,
+        "Largest difference between ONNX's scores and scikit-learn's and XGBoost's on the latest rows, twin and refit.",
+        **measured,
+    )
+
+
+def _golden_rows(limits: GateLimits, shipped: ShippedBundle) -> Check:
+    return _check(
+        "golden rows",
+        f"{shipped.golden_difference:.1e}",
+        f"<= {limits.maximum_parity_difference:g}",
+        shipped.golden_difference <= limits.maximum_parity_difference,
+        "The bundle's own sample transactions, scored again from the artifact store, against what training wrote.",
+        difference=shipped.golden_difference,
+    )
+
+
+def _latency(limits: GateLimits, shipped: ShippedBundle) -> Check:
+    return _check(
+        "latency of one row",
+        f"{shipped.latency_ratio:.2f} x reference",
+        f"<= {limits.maximum_latency_ratio:g} x",
+        shipped.latency_ratio <= limits.maximum_latency_ratio,
+        "Time for one row in units of a forest of 100 + 100 trees, timed in turns in the same process: a slow machine "
+        "slows both.",
+        ratio=shipped.latency_ratio,
+    )
+
+
+def _unchanged(evidence: Evidence, champion: Champion) -> list[Check]:
+    checks = []
+    if champion.twin is not None:
+        same = evidence.twin.manifest.features == champion.twin.manifest.features
+        schema = _check(
+            "schema unchanged",
+            "same" if same else "other features",
+            "same",
+            same,
+            "The champion's 37 features in the champion's order.",
+        )
+        checks.append(_unforceable(schema))
+    known = champion.signature is not None
+    same = evidence.shipped.signature == champion.signature
+    differs = "other fields or types" if known else "the champion's cannot be read"
+    checks.append(
+        _check(
+            "signature unchanged",
+            "same" if same else differs,
+            "same",
+            same,
+            "Inputs and outputs of the pyfunc: callers of the champion can call the candidate.",
+        )
+    )
+    return checks

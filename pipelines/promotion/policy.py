@@ -1,0 +1,104 @@
+"""``policy set``: the same model under another threshold policy, as a new version that goes through the gate.
+
+The manifest holds the thresholds of every policy since training; the new bundle only names another one. Its run copies
+what the gate reads from the run of the model, and is linked to it.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mlflow.entities import Run as MlflowRun
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from ml_project.bundle import Bundle
+from ml_project.errors import InvalidInput
+from pipelines.console import step
+from pipelines.promotion.finisher import checked_bundle
+from pipelines.promotion.mover import open_stores
+from pipelines.promotion.promote import Order, Promotion, promote
+from pipelines.settings import PipelineSettings
+from pipelines.tracking import DONE_TAG, Run, Tracker
+from pipelines.training.model_logging import MODEL_URI_TAG, TWIN, log_bundle, log_model, read_run_bundle
+from pipelines.training.threshold import POLICY_TAG
+from pipelines.training.train import DRAFTS, SCORES
+from stores.moves import PRODUCTION, Kind
+from stores.registry import DIGEST_TAG, ModelVersion
+
+MODEL_RUN_TAG = "fraud.policy_of"
+"""On a run made here: the run that trained the model."""
+
+
+def set_policy(settings: PipelineSettings, policy: str, reason: str = "") -> Promotion:
+    """Make a version of Production's model under another policy and promote it if the gate lets it pass.
+
+    If such a version exists already, it is promoted.
+
+    Raises
+    ------
+    InvalidInput
+        When nothing is Production, or its bundle has no such policy.
+    """
+    tracker = Tracker(settings)
+    registry = open_stores(settings).registry
+    champion = registry.resolve(PRODUCTION)
+    if champion is None:
+        raise InvalidInput("There is no Production version.", "Promote one first.")
+    bundle = under_policy(checked_bundle(registry, champion), policy)
+    run = _made_before(tracker, bundle.digest) or _logged(tracker, champion, bundle)
+    order = Order(reason or f"policy {policy}", expect_current=champion.version, kind=Kind.POLICY)
+    return promote(settings, tracker, run, order=order)
+
+
+def under_policy(bundle: Bundle, policy: str) -> Bundle:
+    """The same files but for the policy that the manifest names.
+
+    Raises
+    ------
+    InvalidInput
+        When the bundle was trained without that policy.
+    """
+    known = bundle.manifest.policies
+    if policy not in known:
+        raise InvalidInput(f"The bundle has no threshold policy {policy!r}.", f"Choose one of {', '.join(known)}.")
+    return replace(bundle, manifest=bundle.manifest.model_copy(update={"policy": policy}))
+
+
+def _made_before(tracker: Tracker, digest: str) -> Run | None:
+    found = tracker.newest({DIGEST_TAG: digest, f"{DONE_TAG}threshold": "true"})
+    return tracker.run(found.info.run_id) if found else None
+
+
+def _logged(tracker: Tracker, champion: ModelVersion, bundle: Bundle) -> Run:
+    policy = bundle.manifest.policy
+    trained = tracker.run(champion.run_id)
+    # Production may be a version that was made here: its model was trained elsewhere
+    trained = tracker.run(trained.data.data.tags.get(MODEL_RUN_TAG, trained.id))
+    source = trained.data
+    with step(f"policy {policy} for version {champion.version}"), tracker.pipeline_run("policy") as run:
+        run.log(
+            params=source.data.params | {"policy": policy},
+            metrics=source.data.metrics | _measured(tracker, trained, policy),
+            tags={MODEL_RUN_TAG: trained.id, POLICY_TAG: policy, **_about_data(source)},
+        )
+        if source.inputs is not None:
+            tracker.client.log_inputs(run.id, source.inputs.dataset_inputs)
+        with TemporaryDirectory() as scratch:
+            for folder in (SCORES, DRAFTS):
+                run.log_folder(trained.fetch(folder, Path(scratch)), folder)
+        log_bundle(run, under_policy(read_run_bundle(trained, TWIN), policy), TWIN)
+        uri = log_model(run, bundle)
+        run.log(tags={MODEL_URI_TAG: uri, DIGEST_TAG: bundle.digest, f"{DONE_TAG}threshold": "true"})
+    return run
+
+
+def _measured(tracker: Tracker, trained: Run, policy: str) -> dict[str, float]:
+    """The twin's figures under the policy, as the step `threshold` measured them on test."""
+    children = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{trained.id}' and params.policy = '{policy}' and tags.kind = 'policy'"
+    found = tracker.client.search_runs([trained.experiment_id], children, max_results=1)
+    figures = found[0].data.metrics if found else {}
+    return {name: value for name, value in figures.items() if name.startswith("test_")}
+
+
+def _about_data(source: MlflowRun) -> dict[str, str]:
+    return {name: value for name, value in source.data.tags.items() if name.startswith("data.")}

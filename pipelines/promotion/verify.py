@@ -1,0 +1,171 @@
+"""``verify``: do files, aliases, history and release agree? Reads only."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.table import Table
+
+from ml_project.bundle import FILES, read_bundle
+from ml_project.errors import FraudError, InvalidInput
+from pipelines.promotion.finisher import HISTORY_TAG, checked_bundle
+from pipelines.promotion.mover import simulated_after_real
+from stores.history import History
+from stores.moves import ALIASES, PRODUCTION, Record
+from stores.registry import ModelVersion, Registry
+from stores.released import cleared, gate_result, verdict
+from stores.releases import Releases
+
+_SHORT = 12
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row: what was checked, what was found, and whether it is as it should be."""
+
+    check: str
+    found: str
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All rows; everything is well when every one is."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every finding is as it should be."""
+        return all(finding.ok for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
+
+    def to_table(self) -> Table:
+        """For a terminal."""
+        table = Table("check", "found", "")
+        for finding in self.findings:
+            table.add_row(finding.check, finding.found, "[green]ok" if finding.ok else "[red]failed")
+        return table
+
+
+def verify(registry: Registry, history: History, releases: Releases) -> Verification:
+    """Check every file of Production, Previous and Challenger, the aliases, the history and the release pointer.
+
+    Raises
+    ------
+    Unavailable
+        When the server cannot be asked; what cannot be read besides is a finding.
+    """
+    record = history.read()
+    versions = {alias: registry.version(number) for alias, number in registry.aliases().items()}
+    findings = [
+        *(_files(registry, alias, version) for alias, version in versions.items()),
+        *(_digest(record, alias, version) for alias, version in versions.items()),
+        *(_alias(record, alias, versions.get(alias)) for alias in ALIASES),
+        *_history(registry, history, record),
+        _spellings(registry),
+    ]
+    if PRODUCTION in versions:
+        production = versions[PRODUCTION]
+        findings += [_gate(production), _origin(registry, record, production), *_release(releases, production)]
+    return Verification(tuple(findings))
+
+
+def _files(registry: Registry, alias: str, version: ModelVersion) -> Finding:
+    check = f"files of {alias} (version {version.version})"
+    try:
+        bundle = checked_bundle(registry, version)
+    except FraudError as error:
+        return Finding(check, str(error), False)
+    return Finding(check, f"{len(FILES)} files hash to {bundle.digest[:_SHORT]}… as its tag says", True)
+
+
+def _digest(record: Record, alias: str, version: ModelVersion) -> Finding:
+    check = f"digest tag of {alias} (version {version.version})"
+    claimed = [entry.move.digest for entry in record.entries if entry.move.to == version.version and not entry.undone]
+    if not claimed:
+        return Finding(check, "no recorded move names this version", False)
+    same = set(claimed) == {version.digest}
+    return Finding(
+        check, "as every move claimed it" if same else f"moves claimed {claimed}, now {version.digest}", same
+    )
+
+
+def _alias(record: Record, alias: str, version: ModelVersion | None) -> Finding:
+    named, expected = version.version if version else None, record.aliases.get(alias)
+    check = f"{alias} is where the history left it"
+    if named == expected:
+        return Finding(check, f"version {named}" if named else "not set", True)
+    return Finding(check, f"version {named}; the history says {expected}: moved outside the tool since", False)
+
+
+def _history(registry: Registry, history: History, record: Record) -> Iterator[Finding]:
+    yield Finding(
+        "history without gaps and contradictions",
+        "; ".join(record.problems) or f"{len(record.entries)} moves",
+        not record.problems,
+    )
+    unfinished = ", ".join(f"move {entry.number} by {entry.move.who}" for entry in record.unfinished)
+    yield Finding("no move is unfinished", unfinished or "none", not unfinished)
+    noted = registry.model_tag(HISTORY_TAG)
+    if record.last or noted:
+        same = bool(record.last) and noted == history.run_id
+        yield Finding("the history is the one that the model's tag names", f"run {noted}", same)
+
+
+def _spellings(registry: Registry) -> Finding:
+    twins = "; ".join(" and ".join(names) for names in registry.twins().values())
+    return Finding("no alias in two spellings", twins or "none", not twins)
+
+
+def _gate(version: ModelVersion) -> Finding:
+    gate = gate_result(version.tags)
+    words = {
+        "passed": "passed",
+        "forced": f"forced by {gate.get('forced')}; it had failed: {gate.get('failures')}",
+        "refused": f"refused: {gate.get('failures')}",
+        "none": "no gate ran",
+    }
+    return Finding(f"gate of Production (version {version.version})", words[verdict(gate)], cleared(gate))
+
+
+def _origin(registry: Registry, record: Record, production: ModelVersion) -> Finding:
+    """A move in MLflow's own page passes no check of a model's origin; this one finds it afterwards."""
+    replaced = [
+        number
+        for number in sorted(record.champions - {production.version})
+        if simulated_after_real(production.source, _source(registry, number))
+    ]
+    after = f" after version {replaced[-1]}, which was not" if replaced else ""
+    source = production.source or "of unknown origin"
+    return Finding(f"data of Production (version {production.version})", f"{source}{after}", not replaced)
+
+
+def _source(registry: Registry, number: int) -> str:
+    try:
+        return registry.version(number).source
+    except InvalidInput:  # deleted
+        return ""
+
+
+def _release(releases: Releases, version: ModelVersion) -> Iterator[Finding]:
+    try:
+        release = releases.current()
+        if release is None:
+            yield Finding("release pointer names Production", "there is no pointer", False)
+            return
+        same = (release.version, release.digest) == (version.version, version.digest)
+        found = f"version {release.version}, {release.digest[:_SHORT]}…"
+        yield Finding("release pointer names Production", found if same else f"{found} instead", same)
+        with TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "bundle"
+            releases.download_bundle(release, folder)
+            read_bundle(folder, release.digest)
+        yield Finding("released files", f"{len(release.files)} files as the pointer says", True)
+    except FraudError as error:
+        yield Finding("release can be read", str(error), False)

@@ -1,1 +1,0 @@
-"""Training on rows that stay on Spark's executors: an engine for `ml_project.fitting`."""

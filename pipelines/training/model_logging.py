@@ -1,0 +1,114 @@
+"""Logging a bundle as an MLflow model, and reading bundles back from runs."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+from mlflow.tracking import MlflowClient
+
+from ml_project.bundle import Bundle, read_bundle
+from ml_project.errors import InvalidInput
+from ml_project.schema import RAW_FEATURES
+from pipelines.tracking import Run
+from stores.registry import BUNDLE_PATH
+
+MODEL_NAME = "ensemble"
+TWIN = "twin"
+MODEL_URI_TAG = "fraud.model_uri"
+
+_ROOT = Path(__file__).parents[2]
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pydantic")
+
+
+def model_parts(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    """The arguments with which MLflow saves a bundle, whose files are written into a folder.
+
+    The requirements are given, not inferred: inference would find what training imports, not what the model needs.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    outputs = {
+        "fraud": DataType.long,
+        "hybrid_score": DataType.double,
+        "threshold_used": DataType.double,
+        "fraud_probability": DataType.double,
+        "decision": DataType.string,
+    }
+    bundle.write(folder)
+    return {
+        "python_model": str(Path(__file__).with_name("pyfunc_model.py")),
+        "artifacts": {"bundle": str(folder)},
+        "code_paths": [str(_ROOT / "ml_project")],
+        "signature": ModelSignature(
+            inputs=Schema([ColSpec(DataType.double, name) for name in RAW_FEATURES]),
+            outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
+        ),
+        "input_example": pd.DataFrame(
+            [row.raw for row in bundle.manifest.golden_rows[-2:]], columns=list(RAW_FEATURES)
+        ),
+        "pip_requirements": [f"{name}=={version(name)}" for name in _REQUIREMENTS],
+    }
+
+
+def log_model(run: Run, bundle: Bundle) -> str:
+    """Log a bundle as a pyfunc in a run of the process's tracking server (see `Tracker`); the model's URI."""
+    import mlflow
+
+    with TemporaryDirectory() as scratch, mlflow.start_run(run_id=run.id):
+        logged = mlflow.pyfunc.log_model(name=MODEL_NAME, **model_parts(bundle, Path(scratch) / "bundle"))
+    return str(logged.model_uri)
+
+
+def read_logged_model(client: MlflowClient, uri: str, digest: str | None = None) -> tuple[Bundle, str]:
+    """A logged model's bundle and its signature as JSON, as a gateway or a caller of the pyfunc would fetch them.
+
+    Parameters
+    ----------
+    uri : str
+        ``models:/m-...``, as `log_model` gives it.
+    digest : str or None
+        What the bundle's files must hash to.
+
+    Raises
+    ------
+    InvalidBundle
+        When its files are not a bundle, or not the one of this digest.
+    InvalidInput
+        When there is no such model.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    try:
+        # Not the "models:/" address: MLflow resolves that by the process's global server, whatever the arguments.
+        location = client.get_logged_model(uri.rsplit("/", 1)[-1]).artifact_location
+        with TemporaryDirectory() as scratch:
+            file, folder = (
+                download_artifacts(
+                    artifact_uri=f"{location}/{part}", dst_path=scratch, tracking_uri=client.tracking_uri
+                )
+                for part in ("MLmodel", BUNDLE_PATH)
+            )
+            signature = Model.load(file).signature
+            bundle = read_bundle(Path(folder), digest)
+    except (MlflowException, OSError) as error:
+        raise InvalidInput(f"The model {uri} cannot be read: {error}", "Run the step threshold again.") from error
+    return bundle, json.dumps(signature.to_dict() if signature else {}, sort_keys=True)
+
+
+def read_run_bundle(run: Run, path: str) -> Bundle:
+    """A bundle that a run holds as an artifact folder."""
+    with TemporaryDirectory() as scratch:
+        return read_bundle(run.fetch(path, Path(scratch)))
+
+
+def log_bundle(run: Run, bundle: Bundle, path: str) -> None:
+    """Store a bundle as an artifact folder."""
+    with TemporaryDirectory() as scratch:
+        bundle.write(Path(scratch))
+        run.log_folder(Path(scratch), path)

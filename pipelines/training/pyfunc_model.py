@@ -1,0 +1,58 @@
+"""The bundle as an MLflow pyfunc, logged by models-from-code: this file, the ml_project folder and three data files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from ml_project.errors import InvalidInput
+from ml_project.schema import RAW_FEATURES
+from ml_project.scorer import Decision, decide, load_scorer
+
+
+class FraudEnsemble(PythonModel):
+    """Scores raw transactions through the one scorer that the gateway uses too."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the bundle and replay its golden rows."""
+        self._scorer = load_scorer(Path(context.artifacts["bundle"]))
+
+    def predict(
+        self,
+        context: PythonModelContext,  # noqa: ARG002 - MLflow's signature
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> pd.DataFrame:
+        """Scores and decisions, one row per transaction, columns as in the gateway's answer.
+
+        Raises
+        ------
+        InvalidInput
+            When a value is missing or not finite.
+        """
+        raw = model_input[list(RAW_FEATURES)].to_numpy(dtype=np.float64)
+        if not np.isfinite(raw).all():
+            row, column = np.argwhere(~np.isfinite(raw))[0].tolist()
+            raise InvalidInput(
+                f"Row {row} has {raw[row, column]} in {RAW_FEATURES[column]}.",
+                "Fix or leave out the row: trees would score it silently.",
+            )
+        scores = self._scorer.score(raw)
+        thresholds = self._scorer.thresholds
+        decisions = [decide(hybrid, thresholds) for hybrid in scores.hybrid.tolist()]
+        return pd.DataFrame(
+            {
+                "fraud": [int(decision is not Decision.APPROVE) for decision in decisions],
+                "hybrid_score": scores.hybrid,
+                "threshold_used": thresholds.alert,
+                "fraud_probability": scores.probability,
+                "decision": [decision.value for decision in decisions],
+            },
+            index=model_input.index,
+        )
+
+
+set_model(FraudEnsemble())

@@ -1,0 +1,118 @@
+"""The step ``threshold``: the whole curve and every policy's thresholds, on validation only, and the finished bundle.
+
+The twin's thresholds come from validation and are measured on test; the refit's, which ship, come from forward scores.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ml_project.baseline import decision_shares, effective_rows
+from ml_project.bundle import Bundle
+from ml_project.calibration import Calibrator, fit_calibrator
+from ml_project.metrics import RankingCurve, calibration_error
+from ml_project.policies import POLICIES, Thresholds, choose_thresholds
+from ml_project.unseen_scores import ScoredRows
+from pipelines.console import progress, step
+from pipelines.pages.charts import Side, model_charts, save_png, threshold_charts
+from pipelines.settings import PipelineSettings
+from pipelines.tracking import DONE_TAG, Run
+from pipelines.training.model_logging import MODEL_URI_TAG, TWIN, log_bundle, log_model, read_run_bundle
+from pipelines.training.train import DRAFTS, SCORES, Measurement, measure
+from stores.registry import DIGEST_TAG
+
+POLICY_TAG = "fraud.policy"
+
+
+def threshold(settings: PipelineSettings, run: Run) -> Measurement:
+    """Finish a trained run's bundles and log the model; the figures of the policy in use."""
+    validation, test, forward = (
+        ScoredRows.from_frame(run.frame(f"{SCORES}/{name}.parquet")) for name in ("validation", "test", "forward")
+    )
+    twin, refit = (read_run_bundle(run, f"{DRAFTS}/{name}") for name in ("twin", "refit"))
+    measured: dict[str, Measurement] = {}
+    run.discard(run.children("policy"))
+    with step("choose thresholds"), progress("policies", len(POLICIES)) as advance:
+        for policy in POLICIES:
+            measured[policy] = _measure_policy(settings, run, policy, validation, test)
+            advance(f"{policy}: alert at {measured[policy].thresholds.alert:.5f}")
+    carried = {
+        policy: choose_thresholds(policy, forward.curve, settings.policy_settings, forward.days) for policy in POLICIES
+    }
+    in_use = measured[settings.policy]
+    calibrator = fit_calibrator(validation.hybrid, validation.label, validation.weight)
+    error = calibration_error(test, test.probability(calibrator))
+    run.log(metrics={**in_use.metrics, "test_calibration_error": error})
+    _log_charts(settings, run, test, in_use.thresholds, calibrator)
+    with step("log the model"):
+        shipped = _finished(refit, settings.policy, carried, forward)
+        chosen = {name: each.thresholds for name, each in measured.items()}
+        log_bundle(run, _finished(twin, settings.policy, chosen, validation), TWIN)
+        uri = log_model(run, shipped)
+    run.log(
+        tags={
+            DIGEST_TAG: shipped.digest,
+            MODEL_URI_TAG: uri,
+            POLICY_TAG: settings.policy,
+            f"{DONE_TAG}threshold": "true",
+        }
+    )
+    return in_use
+
+
+def _finished(draft: Bundle, policy: str, policies: dict[str, Thresholds], unseen: ScoredRows) -> Bundle:
+    update: dict[str, object] = {"policy": policy, "policies": policies}
+    if draft.manifest.baseline is not None:
+        update["baseline"] = replace(
+            draft.manifest.baseline,
+            decisions={name: decision_shares(unseen.hybrid, unseen.weight, each) for name, each in policies.items()},
+            decision_rows=effective_rows(unseen.weight),
+        )
+    return Bundle(draft.manifest.model_copy(update=update), draft.onnx, draft.booster)
+
+
+def _measure_policy(
+    settings: PipelineSettings, run: Run, policy: str, validation: ScoredRows, test: ScoredRows
+) -> Measurement:
+    measured = measure(settings, validation, test, validation.hybrid, test.hybrid, policy)
+    curve = validation.curve
+    point = curve.at(measured.thresholds.alert)
+    with run.child(f"policy {policy}", {"kind": "policy"}) as child, TemporaryDirectory() as scratch:
+        child.log(
+            params={"policy": policy, "review_cost": settings.review_cost},
+            metrics={
+                "alert_threshold": measured.thresholds.alert,
+                "decline_threshold": measured.thresholds.decline,
+                **_validation_figures(curve, point, settings.review_cost, validation.days),
+                **measured.metrics,
+            },
+        )
+        chosen = measured.thresholds
+        # these charts draw no probabilities, and there is no calibrator yet
+        side = Side("validation", validation.hybrid, validation.hybrid, chosen.alert, chosen.decline)
+        drawn = threshold_charts(validation, [side], settings.review_cost)
+        save_png(Path(scratch) / f"{policy}.png", drawn, f"Policy {policy}, on validation")
+        child.log_folder(Path(scratch), "plots")
+    return measured
+
+
+def _validation_figures(curve: RankingCurve, point: int, review_cost: float, days: float) -> dict[str, float]:
+    if point < 0:
+        return {"validation_recall": 0.0, "validation_alerts_per_day": 0.0}
+    return {
+        "validation_precision": float(curve.precision[point]),
+        "validation_recall": float(curve.recall[point]),
+        "validation_alerts_per_day": float(curve.alerts[point]) / days,
+        "validation_cost_per_day": float(curve.cost(review_cost)[point]) / days,
+    }
+
+
+def _log_charts(
+    settings: PipelineSettings, run: Run, test: ScoredRows, thresholds: Thresholds, calibrator: Calibrator
+) -> None:
+    side = Side("test", test.hybrid, test.probability(calibrator), thresholds.alert, thresholds.decline)
+    names = ("precision_recall", "cost", "calibration", "score_histogram")
+    with TemporaryDirectory() as scratch:
+        for name, drawn in zip(names, model_charts(test, [side], settings.review_cost), strict=True):
+            save_png(Path(scratch) / f"{name}.png", [drawn])
+        run.log_folder(Path(scratch), "plots")

@@ -1,0 +1,186 @@
+"""The step ``train``: tune on train, fit the evaluation twin and the refit, measure the twin and the baselines on test.
+
+It leaves two draft bundles and the scores of unseen rows in its run; ``threshold`` turns them into bundles. A model is
+measured on test at the threshold that the policy in use chooses on validation (`measure`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_project.engine import Engine, Evaluated, LocalEngine, PartT
+from ml_project.ensemble import EnsembleSettings
+from ml_project.errors import Refused
+from ml_project.fitting import Fitted, fit_refit, fit_twin, parity
+from ml_project.metrics import (
+    Estimate,
+    Labelled,
+    estimate,
+    paired_difference,
+    ranking_curve,
+    ranking_metrics,
+    threshold_metrics,
+)
+from ml_project.policies import Thresholds, choose_thresholds
+from ml_project.reference_models import fit_logistic_regression, fit_seed_recipe
+from ml_project.scorer import PARITY_TOLERANCE
+from ml_project.split import TimeSplit
+from ml_project.unseen_scores import ScoredRows
+from pipelines.console import console, progress, step
+from pipelines.data.ingest import IngestedMeta
+from pipelines.settings import PipelineSettings
+from pipelines.tracking import DONE_TAG, Run
+from pipelines.training.tuning import search
+
+Scores = NDArray[np.float64]
+DRAFTS = "drafts"
+SCORES = "scores"
+TEST_ROWS = "scores/test_rows.parquet"
+"""The test rows as they came in, so that a later gate can score them by another version's twin."""
+
+
+class Period(Labelled, Protocol):
+    """Labelled rows over a known span of time."""
+
+    @property
+    def days(self) -> float:
+        """Days that the rows cover."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A model's thresholds, its figures with intervals, and the scores behind them."""
+
+    thresholds: Thresholds
+    metrics: dict[str, Estimate]
+    test_score: NDArray[np.float64]
+
+
+def train(
+    settings: PipelineSettings,
+    run: Run,
+    data: PartT,
+    engine: Engine[PartT],
+    meta: IngestedMeta,
+    starts: Sequence[EnsembleSettings] = (EnsembleSettings(),),
+) -> dict[str, Estimate]:
+    """Train a candidate in a run; the twin's figures on test.
+
+    Parameters
+    ----------
+    engine : Engine
+        What fits and scores on ``data``, wherever its rows are.
+    starts : sequence of EnsembleSettings
+        What tuning tries first.
+
+    Raises
+    ------
+    InvalidInput
+        When the data has too few frauds to split by time.
+    Refused
+        When the ONNX graph does not reproduce scikit-learn and XGBoost.
+    """
+    split = engine.split(data)
+    run.log(params=_parameters(settings, split), tags={"data.source": meta.source, "data.digest": meta.digest})
+    with step("tune"):
+        chosen = search(settings, run, engine.sample(split.train), meta.digest, starts)
+    with step("fit the evaluation twin, the refit and the baselines"):
+        origin = {"source": meta.source, "digest": meta.digest}
+        twin = fit_twin(split, chosen, engine, origin)
+        console.print("  twin fitted on train, calibrated on validation")
+        refit = fit_refit(
+            data, chosen, engine, origin, lambda k: console.print(f"  forward fold {k + 1}/{settings.folds} scored")
+        )
+        console.print("  refit fitted on all rows")
+        difference = max(parity(twin, engine.sample(split.test)), parity(refit, engine.sample(data)))
+        if difference > PARITY_TOLERANCE:
+            raise Refused(
+                f"ONNX scores differ by {difference:.2g} from scikit-learn's and XGBoost's.",
+                "This is a defect: report it.",
+            )
+    with step("measure on test"):
+        test = engine.score(split.test, twin.ensemble, twin.amount)
+        measured = _measure_all(settings, run, split, twin, test, engine)
+    against = {
+        f"test_average_precision_minus_{name}": paired_difference(test.rows, test.scores.hybrid, other.test_score)[
+            "average_precision"
+        ]
+        for name, other in measured.items()
+        if name != "twin"
+    }
+    run.log(metrics={**measured["twin"].metrics, **against, "parity_max_difference": difference})
+    _store(run, twin, refit, test.scores)
+    run.log_frame(test.rows.to_frame(), TEST_ROWS)
+    run.log(tags={f"{DONE_TAG}train": "true"})
+    return measured["twin"].metrics
+
+
+def _parameters(settings: PipelineSettings, split: TimeSplit[PartT]) -> dict[str, object]:
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    rows = {f"{name}_rows": len(part) for name, part in parts.items()}
+    frauds = {f"{name}_frauds": part.frauds for name, part in parts.items()}
+    days = {f"{name}_days": f"{part.days:.4f}" for name, part in parts.items()}
+    moments = {"first_moment": split.train.first_moment, "last_moment": split.test.last_moment}
+    chosen = ("seed", "threads", "folds", "trials", "tuning_rows", "policy", "review_cost", "alerts_per_day", "fpr")
+    return {**rows, **frauds, **days, **moments, **{name: getattr(settings, name) for name in chosen}}
+
+
+def _measure_all(
+    settings: PipelineSettings,
+    run: Run,
+    split: TimeSplit[PartT],
+    twin: Fitted,
+    test: Evaluated,
+    engine: Engine[PartT],
+) -> dict[str, Measurement]:
+    """Twin and baselines on the same rows, each with its own threshold by the policy in use; a child run each."""
+    run.discard(run.children("baseline"))
+    train, validation = engine.sample(split.train), engine.sample(split.validation)
+    here = LocalEngine(engine.seed, engine.threads)
+    recipe, logistic = fit_seed_recipe(train, here), fit_logistic_regression(train, here)
+    unseen = twin.unseen
+    scores: dict[str, tuple[Period, Scores, Scores]] = {
+        "twin": (unseen, unseen.hybrid, test.scores.hybrid),
+        "xgboost_alone": (unseen, unseen.boosted, test.scores.boosted),
+        "seed_recipe": (validation, recipe(validation), recipe(test.rows)),
+        "logistic_regression": (validation, logistic(validation), logistic(test.rows)),
+    }
+    measured = {}
+    with progress("models measured", len(scores)) as advance:
+        for name, (known, on_known, on_test) in scores.items():
+            measured[name] = measure(settings, known, test.rows, on_known, on_test)
+            if name != "twin":
+                with run.child(name, {"kind": "baseline"}) as child:
+                    child.log(metrics=measured[name].metrics, params={"policy": settings.policy})
+            advance(f"{name}: average precision {measured[name].metrics['test_average_precision']}")
+    return measured
+
+
+def _store(run: Run, twin: Fitted, refit: Fitted, test: ScoredRows) -> None:
+    with TemporaryDirectory() as scratch:
+        for name, fitted in {"twin": twin, "refit": refit}.items():
+            fitted.bundle.write(Path(scratch) / name)
+        run.log_folder(Path(scratch), DRAFTS)
+    for name, rows in {"validation": twin.unseen, "test": test, "forward": refit.unseen}.items():
+        run.log_frame(rows.to_frame(), f"{SCORES}/{name}.parquet")
+
+
+def measure(
+    settings: PipelineSettings,
+    validation: Period,
+    test: Period,
+    validation_score: NDArray[np.float64],
+    test_score: NDArray[np.float64],
+    policy: str | None = None,
+) -> Measurement:
+    """Threshold on validation, figures on test (metric names start with ``test_``)."""
+    curve = ranking_curve(validation_score, validation.label, validation.weight, validation.amount)
+    thresholds = choose_thresholds(policy or settings.policy, curve, settings.policy_settings, validation.days)
+    wanted = ranking_metrics() | threshold_metrics(thresholds.alert, settings.review_cost, test.days)
+    figures = estimate(test, test_score, wanted, settings.replicates, settings.seed)
+    return Measurement(thresholds, {f"test_{name}": value for name, value in figures.items()}, test_score)

@@ -1,0 +1,224 @@
+"""The part of ``train`` that chooses settings: a study on forward-chained folds, and each of its trials in MLflow.
+
+Several processes can tune on one study, here and on any machine that has the same ``FRAUD_STUDY_URL``. Workers share
+nothing but the study: each asks for a point while the budget has room, and its pruner sees what all have reported. No
+worker's death loses a trial. If a worker of this process dies, its point is put back in the queue at once and another
+worker starts. If one on another machine dies, its heartbeat stops (`study.HEARTBEAT_SECONDS`), and the next worker
+that starts or waits for a trial puts its point back.
+"""
+
+import multiprocessing
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Final
+
+from ml_project.dataset import Dataset
+from ml_project.ensemble import AGEING_FEATURES, EnsembleSettings
+from ml_project.errors import Unavailable
+from ml_project.fitting import PreparedFold, thin
+from ml_project.split import forward_folds
+from pipelines.console import console, progress
+from pipelines.settings import PipelineSettings
+from pipelines.tracking import Run
+from pipelines.training.study import (
+    OnTrial,
+    finished_trials,
+    objective_of,
+    open_study,
+    retry,
+    settings_of,
+    storage_errors,
+    study_name,
+    tune,
+)
+
+if TYPE_CHECKING:
+    import optuna
+
+
+TRIAL_TAG = "optuna.trial"
+"""The trial that tuning chose; a run that resumes does not choose again."""
+
+
+def search(
+    settings: PipelineSettings, run: Run, train_part: Dataset, digest: str, starts: Sequence[EnsembleSettings]
+) -> EnsembleSettings:
+    """The settings of the best trial; earlier executions' trials count, and are logged in this run, too.
+
+    Parameters
+    ----------
+    digest : str
+        Of the whole data set: part of the study's name.
+    starts : sequence of EnsembleSettings
+        What is tried first.
+    """
+    thinned = thin(train_part, settings.tuning_rows, settings.seed)
+    threads = max(1, settings.threads // settings.tuning_workers)
+    prepare = partial(prepared, thinned, settings.folds, settings.seed, threads)
+    name = study_name(digest, settings.seed, settings.folds, settings.tuning_rows)
+    study = open_study(name, settings.study, settings.seed, starts)
+    earlier = finished_trials(study)
+    before = run.children("trial")
+    run.discard(child for child in before if child.info.status != "FINISHED")
+    logged = {child.info.run_name for child in before if child.info.status == "FINISHED"}
+    for trial in earlier:
+        if _trial_name(trial) not in logged:
+            _log_trial(run, trial)
+    if earlier:
+        console.print(f"  study {name} goes on after {len(earlier)} trials")
+    with progress("trials", settings.trials, len(earlier)) as advance:
+
+        def on_trial(trial: "optuna.trial.FrozenTrial") -> None:
+            _log_trial(run, trial)
+            value = (
+                f"average precision {trial.value:.4f}" if trial.state.name == "COMPLETE" else trial.state.name.lower()
+            )
+            advance(value)
+
+        with storage_errors(settings.study):
+            chosen = run.data.data.tags.get(TRIAL_TAG)
+            if chosen is None or int(chosen) >= len(study.trials):
+                if settings.tuning_workers > 1:
+                    budget = (settings.trials, settings.timeout, settings.tuning_workers)
+                    shared = SharedStudy(name, settings.study, settings.seed, *budget, prepare)
+                    tune_together(shared, study, on_trial)
+                else:
+                    tune(study, prepare(), settings.trials, settings.timeout, on_trial)
+                chosen = str(study.best_trial.number)
+                run.log(tags={"optuna.study": name, TRIAL_TAG: chosen})
+            best = study.trials[int(chosen)]
+    run.log(
+        params={f"best_{key}": value for key, value in best.params.items()},
+        metrics={"tuning_average_precision": best.value or 0.0},
+    )
+    return settings_of(best)
+
+
+def prepared(thinned: Dataset, folds: int, seed: int, threads: int) -> list[PreparedFold]:
+    """What a worker tries its points on."""
+    return [PreparedFold.prepare(fold, AGEING_FEATURES, seed, threads) for fold in forward_folds(thinned, folds)]
+
+
+def _trial_name(trial: "optuna.trial.FrozenTrial") -> str:
+    return f"trial {trial.number}"
+
+
+def _log_trial(run: Run, trial: "optuna.trial.FrozenTrial") -> None:
+    with run.child(_trial_name(trial), {"kind": "trial", "optuna.state": trial.state.name}) as child:
+        seconds = trial.duration.total_seconds() if trial.duration else 0.0
+        value = {"average_precision": trial.value} if trial.value is not None else {}
+        folds = {name: figure for name, figure in trial.user_attrs.items() if name != WORKER}
+        tags = {f"optuna.{WORKER}": trial.user_attrs[WORKER]} if WORKER in trial.user_attrs else {}
+        child.log(params=trial.params, metrics={**value, **folds, "seconds": seconds}, tags=tags)
+
+
+WORKER: Final = "worker"
+"""A trial's attribute: the machine and process that tries it."""
+
+_LOOK_SECONDS: Final = 0.5
+_MOST_DEATHS: Final = 10
+
+Prepare = Callable[[], list[PreparedFold]]
+
+
+@dataclass(frozen=True)
+class SharedStudy:
+    """What a worker needs; ``prepare`` is called in the worker's process and must be picklable."""
+
+    name: str
+    storage_url: str
+    seed: int
+    trials: int
+    timeout: float | None
+    workers: int
+    prepare: Prepare
+
+
+def tune_together(shared: SharedStudy, study: "optuna.Study", on_trial: OnTrial) -> None:
+    """Start the workers, replace those that die, and report each trial that any worker on any machine finishes.
+
+    Raises
+    ------
+    Unavailable
+        When workers die again and again.
+    """
+    context = multiprocessing.get_context("spawn")  # forked copies of OpenMP's threads would hang
+
+    def start(number: int) -> BaseProcess:
+        process = context.Process(target=work, args=(shared, number), daemon=True)
+        process.start()
+        return process
+
+    reported = {trial.number for trial in finished_trials(study)}
+    working = [start(number) for number in range(shared.workers)]
+    started, deaths = shared.workers, 0
+    try:
+        while working:
+            time.sleep(_LOOK_SECONDS)
+            for process in [each for each in working if each.exitcode is not None]:
+                working.remove(process)
+                if process.exitcode == 0:
+                    continue
+                deaths += 1
+                if deaths > _MOST_DEATHS:
+                    raise Unavailable(f"{deaths} workers died, the last with {process.exitcode}.", "Is memory short?")
+                put_back(study, worker_name(process.pid))
+                working.append(start(started))
+                started += 1
+            for trial in finished_trials(study):
+                if trial.number not in reported:
+                    reported.add(trial.number)
+                    on_trial(trial)
+    finally:
+        for process in working:
+            process.terminate()
+            process.join()
+            put_back(study, worker_name(process.pid))
+
+
+def work(shared: SharedStudy, number: int) -> None:
+    """One worker: trials until the study's budget is spent."""
+    import optuna
+
+    study = open_study(shared.name, shared.storage_url, shared.seed, (), number, shared.workers)
+    objective = objective_of(shared.prepare())
+
+    def named(trial: optuna.Trial) -> float:
+        trial.set_user_attr(WORKER, worker_name(os.getpid()))
+        return objective(trial)
+
+    began = time.monotonic()
+    while shared.timeout is None or time.monotonic() - began < shared.timeout:
+        finished = len(finished_trials(study))
+        if finished >= shared.trials:
+            return
+        running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        if finished + len(running) < shared.trials:
+            study.optimize(named, n_trials=1)
+            continue
+        # the rest is being tried; if its worker dies, the point is queued again
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(study)
+        time.sleep(_LOOK_SECONDS)
+
+
+def put_back(study: "optuna.Study", worker: str) -> None:
+    """Fail what a dead worker was trying, and put its point back in the queue."""
+    import optuna
+
+    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        if trial.user_attrs.get(WORKER) == worker:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            retry(study, trial)
+
+
+def worker_name(pid: int | None) -> str:
+    """Of a process on this machine."""
+    return f"{socket.gethostname()}:{pid}"

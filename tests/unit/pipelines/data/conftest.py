@@ -1,0 +1,10 @@
+import pytest
+
+
+@pytest.fixture
+def csv(tmp_path, simulated_frame):
+    """A small file in the original's form: header and Class quoted."""
+    path = tmp_path / "book.csv"
+    quoted = simulated_frame.head(50).assign(Class=simulated_frame["Class"].astype(str))
+    quoted.to_csv(path, index=False, quoting=2)
+    return path

@@ -1,0 +1,124 @@
+"""Spark cleans by the rules that pandas cleans by."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml_project.errors import InvalidInput
+from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from ml_project.simulator import simulate
+from pipelines.data.ingest import IngestedFile, ingest, read_ingested, read_meta
+from pipelines.data.on_spark import ingest_on_spark
+from pipelines.settings import PipelineSettings
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """3,000 transactions, 40 of them there twice, with weights and times."""
+    (chunk,) = simulate(3_000, seed=4, fraud_rate=0.01)
+    frame = pd.DataFrame(chunk.raw, columns=list(RAW_FEATURES)).assign(**{LABEL: chunk.label})
+    frame[WEIGHT] = 1.0 + np.arange(3_000) % 3
+    frame[EVENT_TIME] = pd.to_datetime(1_700_000_000 + chunk.raw[:, 0], unit="s", utc=True)
+    return pd.concat([frame, frame.head(40)], ignore_index=True)
+
+
+def on_spark(folder: Path, data: str, **settings: Any) -> IngestedFile:
+    own = PipelineSettings(state_dir=folder, data=data, **settings)
+    return ingest_on_spark(own, own.dataset_path, print)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "folder"])
+def test_rows_are_those_of_pandas(spark: Any, frame: pd.DataFrame, tmp_path: Path, kind: str) -> None:
+    data = tmp_path / {"csv": "bank.csv.gz", "parquet": "bank.parquet", "folder": "bank"}[kind]
+    if kind == "csv":
+        frame.to_csv(data, index=False)
+    elif kind == "parquet":
+        frame.to_parquet(data)
+    else:
+        data.mkdir()
+        frame.head(2_000).to_parquet(data / "0.parquet")
+        frame.tail(1_040).to_parquet(data / "1.parquet")
+    done = on_spark(tmp_path, str(data))
+    expected = ingest(str(data), tmp_path / "here.parquet", cache=tmp_path, on_notice=print)
+    assert done.meta.cleaning == expected.meta.cleaning
+    assert (done.meta.source, done.meta.name) == ("file", str(data))
+    assert read_meta(done.path) == done.meta
+    mine, its = read_ingested(expected.path)[0], pd.read_parquet(done.path)
+    assert list(its.columns) == list(mine.columns)
+    ordered = [each.sort_values([EVENT_TIME, "V1"], ignore_index=True) for each in (its, mine)]
+    pd.testing.assert_frame_equal(ordered[0].astype({EVENT_TIME: "datetime64[ns, UTC]"}), ordered[1])
+
+
+def test_the_digest_is_of_the_rows_not_of_their_order(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+    digests = []
+    for number, rows in enumerate((frame, frame.sample(frac=1.0, random_state=1), frame.tail(2_900))):
+        rows.to_parquet(tmp_path / f"{number}.parquet", row_group_size=500 * (number + 1))
+        digests.append(on_spark(tmp_path, str(tmp_path / f"{number}.parquet")).meta.digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_gaps_are_refused_or_filled(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame.loc[[3, 8], "V9"] = np.nan
+    frame.to_csv(tmp_path / "gaps.csv", index=False)
+    with pytest.raises(InvalidInput, match="column V9 is missing in 2 rows"):
+        on_spark(tmp_path, str(tmp_path / "gaps.csv"))
+    done = on_spark(tmp_path, str(tmp_path / "gaps.csv"), missing="impute")
+    assert done.meta.cleaning.missing_imputed == {"V9": 2}
+    middle = frame["V9"].median()
+    assert (pd.read_parquet(done.path)["V9"] - middle).abs().nsmallest(2).max() < 0.01
+
+
+FAULTS = [
+    ("V3", "much", r"column V3 is no number in 1 rows \('much'\)"),
+    ("V3", "inf", "column V3 is infinite in 1 rows"),
+    ("Amount", "-1", r"column Amount is negative in 1 rows \('-1'\)"),
+    (LABEL, "2", "column Class is neither 0 nor 1 in 1 rows"),
+    (LABEL, "", "column Class is missing in 1 rows"),
+    (WEIGHT, "0", "column Weight is not positive in 1 rows"),
+    (EVENT_TIME, "yesterday", "column event_time is missing or not ISO 8601 in 1 rows"),
+]
+
+
+def test_what_cannot_be_used_is_named_and_changes_nothing(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+    before = on_spark(tmp_path, _csv(frame, tmp_path / "good.csv"))
+    for column, value, said in FAULTS:
+        spoilt = frame.astype({column: object})
+        spoilt.loc[17, column] = value
+        with pytest.raises(InvalidInput, match=said):
+            on_spark(tmp_path, _csv(spoilt, tmp_path / "bad.csv"))
+    assert read_meta(before.path) == before.meta
+    assert [each.name for each in before.path.parent.iterdir()] == [before.path.name]
+
+
+def _csv(frame: pd.DataFrame, path: Path) -> str:
+    frame.to_csv(path, index=False)
+    return str(path)
+
+
+def test_what_is_no_table_is_refused(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no such file or folder"):
+        on_spark(tmp_path, str(tmp_path / "none.parquet"))
+    (tmp_path / "bank.zip").touch()
+    with pytest.raises(InvalidInput, match=r"Spark reads no \.zip"):
+        on_spark(tmp_path, str(tmp_path / "bank.zip"))
+    with pytest.raises(InvalidInput, match="unknown column 'colour'"):
+        on_spark(tmp_path, _csv(frame.assign(colour=1), tmp_path / "odd.csv"))
+    with pytest.raises(InvalidInput, match="no rows"):
+        on_spark(tmp_path, _csv(frame.head(0), tmp_path / "empty.csv"))
+
+
+def test_each_engine_takes_the_place_of_the_other(spark: Any, tmp_path: Path) -> None:
+    done = on_spark(tmp_path, "simulated", simulated_rows=5_000, seed=3)
+    assert (done.meta.source, done.meta.cleaning.rows_in) == ("simulated", 5_000)
+    with pytest.raises(InvalidInput, match="ingested by Spark"):
+        read_ingested(done.path)
+    ingest("simulated", done.path, cache=tmp_path, simulated_rows=5_000, seed=3, on_notice=print)
+    frame, meta = read_ingested(done.path)
+    assert meta.cleaning == done.meta.cleaning
+    assert on_spark(tmp_path, "simulated", simulated_rows=5_000, seed=3).meta == done.meta
+    assert len(pd.read_parquet(done.path)) == len(frame)
