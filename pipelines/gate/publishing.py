@@ -6,7 +6,7 @@ from pipelines.card.build import build_card
 from pipelines.card.pages import card_html, card_markdown, short_form
 from pipelines.gate.page import gate_page
 from pipelines.gate.report import GateReport
-from pipelines.monitoring.limits import MonitorLimits
+from pipelines.monitoring.figures import MonitorLimits
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Run
 from stores.registry import CARD_FILE

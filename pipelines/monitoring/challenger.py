@@ -1,4 +1,4 @@
-"""Challenger beside champion: what both made of the same transactions, and whether the difference is one."""
+"""Compares a challenger with the champion on the transactions that both have scored."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,9 +12,8 @@ from ml_project.metrics import (
     precision_within,
     recall_within,
 )
-from pipelines.monitoring.labelled import LabelledFigures, mature, measure
-from pipelines.monitoring.limits import Figure, LabelledLimits
-from pipelines.monitoring.shadowed import Shadowed, with_own_threshold
+from pipelines.monitoring.figures import Figure, LabelledFigures, LabelledLimits, labelled_rows, measure_by_label
+from pipelines.monitoring.kept_decisions import ShadowPair, with_own_threshold
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 
@@ -22,7 +21,7 @@ COMPARED: Final = ("average_precision", "precision_at_budget", "recall_at_budget
 
 
 @dataclass(frozen=True)
-class Beside:
+class Comparison:
     """A challenger's figures, the champion's on the same rows, and challenger minus champion.
 
     Attributes
@@ -64,15 +63,15 @@ class Beside:
         return {**asdict(self), "estimates": {name: asdict(each) for name, each in self.estimates.items()}}
 
 
-def beside(
+def compare_challenger(
     version: str,
-    pair: Shadowed,
+    pair: ShadowPair,
     share: float,
     window: Window,
     now: datetime,
     settings: PipelineSettings,
     limits: LabelledLimits,
-) -> Beside:
+) -> Comparison:
     """Compare both on the rows that both have scored.
 
     Parameters
@@ -83,7 +82,7 @@ def beside(
     own = settings.model_copy(update={"alerts_per_day": settings.alerts_per_day * share})
     champion, challenger = pair.champion, with_own_threshold(pair.challenger)
     weight = champion.weight
-    old, data, days = mature(champion, window, now, own)
+    old, data, days = labelled_rows(champion, window, now, own)
     gains = {}
     if data.measurable:
         budget = own.alerts_per_day * days
@@ -93,15 +92,15 @@ def beside(
             recall_within(budget),
             cost_within(budget, own.review_cost, days),
         )
-        theirs = mature(challenger, window, now, own)[0].hybrid
+        theirs = labelled_rows(challenger, window, now, own)[0].hybrid
         wanted = dict(zip(COMPARED, metrics, strict=True))
         gains = paired_difference(data, theirs, old.hybrid, wanted, own.replicates, own.seed)
-    return Beside(
+    return Comparison(
         version,
         champion.rows,
         float(weight[champion.decision == challenger.decision].sum() / champion.rows),
         (float(weight[challenger.alert].sum() / champion.rows), float(weight[champion.alert].sum() / champion.rows)),
-        measure(challenger, window, now, own, limits, None),
-        measure(champion, window, now, own, limits, None),
+        measure_by_label(challenger, window, now, own, limits, None),
+        measure_by_label(champion, window, now, own, limits, None),
         gains,
     )

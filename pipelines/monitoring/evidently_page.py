@@ -1,4 +1,4 @@
-"""A report of Evidently's beside our page, for those who know that tool: the same rows, hours and limit of PSI."""
+"""Evidently's own drift report as an extra beside ``monitor.html``: the same rows, hours and limit of PSI."""
 
 import importlib.util
 import warnings
@@ -16,7 +16,7 @@ from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
 from ml_project.features import compute_features
 from ml_project.scorer import Scorer
-from pipelines.monitoring.reading import Decided
+from pipelines.monitoring.kept_decisions import KeptDecisions
 from pipelines.progress import error_console
 from pipelines.tracking import Run
 from pipelines.train import TEST_ROWS
@@ -28,7 +28,7 @@ PAGE: Final = "evidently.html"
 PSI: Final = 0.1
 
 
-def log_evidently(run: Run, rows: Decided, bundle: Bundle, trained: Run | None, seed: int) -> None:
+def log_evidently(run: Run, rows: KeptDecisions, bundle: Bundle, trained: Run | None, seed: int) -> None:
     """Add the page to a monitoring run; where that cannot be done, one line says why, and nothing else happens.
 
     Parameters
@@ -53,7 +53,7 @@ def log_evidently(run: Run, rows: Decided, bundle: Bundle, trained: Run | None, 
         error_console.print(f"[bold yellow]warning:[/bold yellow] no {PAGE}: {type(error).__name__}: {error}")
 
 
-def sides(rows: Decided, known: Dataset, bundle: Bundle, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def sides(rows: KeptDecisions, known: Dataset, bundle: Bundle, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The window's figures, and those of known rows drawn by the window's mix of hours (docs/adr/0011-drift.md)."""
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(rows), min(ROWS, len(rows)), p=rows.weight / rows.rows)

@@ -1,4 +1,4 @@
-"""The time that a monitoring run looks at, and spans of time as people write them."""
+"""The time that a monitoring run looks at, and how people write moments and spans of time."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a retraining learns from: the base data, and what was decided since and is old enough to have a label."""
+"""The data set of a retraining: the base data, and those decisions that are old enough to have a label."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,11 +12,11 @@ from ml_project.errors import InvalidInput
 from ml_project.review_bias import corrected
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from pipelines.ingest import IngestedMeta, content_digest
-from pipelines.retraining.decided import UNLABELLED
+from pipelines.monitoring.kept_decisions import UNLABELLED
 
 
 @dataclass(frozen=True)
-class Sources:
+class SourceCounts:
     """Where the rows come from, and what was made of labels.
 
     Attributes
@@ -56,7 +56,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Built:
+class TrainingData:
     """A clean data set with what it says of itself.
 
     Attributes
@@ -67,11 +67,13 @@ class Built:
 
     frame: pd.DataFrame
     meta: IngestedMeta
-    sources: Sources
+    sources: SourceCounts
     base_until: datetime | None
 
 
-def build(base: pd.DataFrame, meta: IngestedMeta, decided: pd.DataFrame, base_until: datetime | None = None) -> Built:
+def build_training_data(
+    base: pd.DataFrame, meta: IngestedMeta, decided: pd.DataFrame, base_until: datetime | None = None
+) -> TrainingData:
     """Put base data and decisions together.
 
     Parameters
@@ -109,7 +111,7 @@ def build(base: pd.DataFrame, meta: IngestedMeta, decided: pd.DataFrame, base_un
     columns = [*CLEAN_COLUMNS, EVENT_TIME]
     together = pd.concat([base.loc[~again, columns], rows[columns]], ignore_index=True)
     frame, cleaning = clean(together, name=f"{meta.name} and decisions")
-    sources = Sources(
+    sources = SourceCounts(
         base_rows=int((~again).sum()),
         base_frauds=int(base.loc[~again, LABEL].sum()),
         base_again=int(again.sum()),
@@ -124,7 +126,7 @@ def build(base: pd.DataFrame, meta: IngestedMeta, decided: pd.DataFrame, base_un
         corrected_frauds=correction.frauds,
     )
     name = f"{meta.name} and {len(decided)} decisions"
-    return Built(frame, IngestedMeta(meta.source, name, content_digest(frame), cleaning), sources, base_until)
+    return TrainingData(frame, IngestedMeta(meta.source, name, content_digest(frame), cleaning), sources, base_until)
 
 
 def _dated(seconds: pd.Series, until: datetime) -> pd.Series:

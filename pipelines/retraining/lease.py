@@ -1,4 +1,4 @@
-"""One retraining at a time, on whichever machine: a lease in the decision database, kept while its holder lives."""
+"""A lease in the decision database: one retraining at a time on all machines, renewed while its holder lives."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ _BEATS: Final = 4
 _log = logging.getLogger(__name__)
 
 
-class Held:
+class Lease:
     """A lease that a thread keeps alive.
 
     Parameters
@@ -76,7 +76,7 @@ class Held:
 
 
 @contextmanager
-def held(store: DecisionStore, name: str, who: str, seconds: float) -> Iterator[Held]:
+def hold_lease(store: DecisionStore, name: str, who: str, seconds: float) -> Iterator[Lease]:
     """Hold a lease for the block.
 
     Raises
@@ -91,7 +91,7 @@ def held(store: DecisionStore, name: str, who: str, seconds: float) -> Iterator[
             f"A retraining runs already, by {standing.holder}, since {standing.since:%Y-%m-%d %H:%M:%S} UTC.",
             f"Wait for it. If that process is gone, its lease runs out in {standing.seconds:.0f} s: run it again then.",
         )
-    lease = Held(store, name, holder, seconds)
+    lease = Lease(store, name, holder, seconds)
     lease.start()
     try:
         yield lease

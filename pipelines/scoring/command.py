@@ -67,7 +67,7 @@ def _replay(data: str, output: str, engine: str, version: int | None, since: str
         raise InvalidInput("--replay needs --from.", "Write --from 2026-01-01.")
     from pipelines.monitoring.window import window_of
     from pipelines.progress import console
-    from pipelines.scoring.replay_run import run_replay
+    from pipelines.scoring.replay import run_replay
 
     window = window_of(None, since, until, datetime.now(UTC))
     found = run_replay(settings_with(), window, data or None, version)

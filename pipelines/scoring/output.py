@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ml_project.errors import InvalidInput, LostRace, Unavailable
 from pipelines.scoring.parts import RECEIPTS
 from pipelines.scoring.places import LocalPlace, Place, s3_address
-from pipelines.scoring.plan import Plan
+from pipelines.scoring.plan import ScoringPlan
 from stores.files import sync_folder
 from stores.objects import MissingObject, is_s3
 
@@ -38,7 +38,7 @@ class Output(Protocol):
     def alone(self) -> Any:
         """A context manager: nobody else writes here meanwhile (locally; raises `LostRace`)."""
 
-    def begin(self, plan: Plan) -> bool:
+    def begin(self, plan: ScoringPlan) -> bool:
         """Ready the staging folder; whether an earlier execution of the same job left parts there.
 
         What another job left unfinished is taken away.
@@ -83,7 +83,7 @@ class LocalOutput:
             with suppress(OSError):  # what was not begun leaves nothing; what was not finished stays
                 self._staged.rmdir()
 
-    def begin(self, plan: Plan) -> bool:
+    def begin(self, plan: ScoringPlan) -> bool:
         """By the plan's fingerprint."""
         goes_on = _started(self.staging) == plan.fingerprint
         if not goes_on:
@@ -122,7 +122,7 @@ class S3Output:
         """Nothing keeps two apart here; they would write the same files."""
         yield
 
-    def begin(self, plan: Plan) -> bool:
+    def begin(self, plan: ScoringPlan) -> bool:
         """By the plan's fingerprint."""
         goes_on = _started(self.staging) == plan.fingerprint
         if not goes_on:

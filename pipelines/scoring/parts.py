@@ -1,7 +1,7 @@
-"""Scores one part and keeps the outcome: the same code whatever engine runs it.
+"""Reads the rows of a part, has them scored and keeps the outcome: the same code for every engine.
 
-A part's files have names that follow from its number and appear whole; its receipt comes last. Whoever scores a part
-again, after a crash or beside a slow executor, puts equal files in their place: no row is lost or there twice.
+The names of a part's files follow from its number. Files appear whole, and the receipt comes last. A part that is
+scored again, after a crash or beside a slow executor, replaces its files with equal ones: no row is lost or doubled.
 """
 
 import json
@@ -10,14 +10,110 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet
+from numpy.typing import NDArray
 
+from ml_project.errors import InvalidInput
+from ml_project.schema import RAW_FEATURES
 from pipelines.scoring.places import Place
-from pipelines.scoring.plan import DECISION, Part, Plan
-from pipelines.scoring.reading import read_part
-from pipelines.scoring.rows import QUARANTINE, RowScorer, quarantined
-from pipelines.scoring.tally import Tally
+from pipelines.scoring.plan import DECISION, ScoringPart, ScoringPlan
+from pipelines.scoring.rows import QUARANTINE, RowScorer, Tally, quarantined
+from stores.objects import MissingObject
+
+BATCH_ROWS: Final = 8_192
+_BUFFER: Final = 1 << 18
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """Rows and where they stand in their file; ``broken`` are lines that are no rows (place, reason, text)."""
+
+    batch: pa.RecordBatch
+    places: NDArray[np.int64]
+    broken: tuple[tuple[int, str, str], ...] = ()
+
+
+def read_part(plan: ScoringPlan, part: ScoringPart, source: Place) -> Iterator[RowBatch]:
+    """The part's rows.
+
+    Raises
+    ------
+    InvalidInput
+        When the file is no longer what the plan saw.
+    """
+    wanted = [name for name in plan.columns_of(part) if name in RAW_FEATURES or name in plan.carried]
+    try:
+        with source.open(part.file) as file:
+            if part.file.endswith(".csv"):
+                yield from _csv(file, part, plan.columns_of(part), wanted)
+            else:
+                yield from _parquet(file, part, wanted)
+    except (pa.ArrowException, FileNotFoundError, MissingObject) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidInput(f"{part.file}: cannot be read any more ({reason}).", "Begin again.") from error
+
+
+def _parquet(file: Any, part: ScoringPart, wanted: list[str]) -> Iterator[RowBatch]:
+    # Without pre-buffering, and through a buffer, a row group of any size is read in little memory.
+    table = pa.parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
+    groups = list(range(part.begin, part.end))
+    place, end = -part.skip, part.rows
+    for batch in table.iter_batches(BATCH_ROWS, row_groups=groups, columns=wanted, use_threads=False):
+        first, last = max(place, 0), min(place + len(batch), end)
+        if first < last:
+            rows = np.arange(first, last, dtype=np.int64) + part.first_row
+            yield RowBatch(batch.slice(first - place, last - first), rows)
+        place += len(batch)
+        if place >= end:
+            return
+
+
+def _csv(file: Any, part: ScoringPart, columns: tuple[str, ...], wanted: list[str]) -> Iterator[RowBatch]:
+    file.seek(part.begin)
+    content = file.read(part.end - part.begin)
+    broken: list[tuple[int, str, str]] = []
+
+    def refuse(row: Any) -> str:
+        said = f"the line has {row.actual_columns} fields, not {row.expected_columns}"
+        broken.append((part.first_row + row.number - 1, said, row.text))
+        return "skip"
+
+    try:
+        kinds = {name: pa.float64() if name in RAW_FEATURES else pa.string() for name in wanted}
+        table = _parsed(content, columns, kinds, None)
+    except pa.ArrowInvalid:
+        # Some line is no row, or some value no number: as text every line can be spoken of.
+        content = content.decode(errors="replace").encode()
+        table = _parsed(content, columns, dict.fromkeys(wanted, pa.string()), refuse)
+    if len(table) + len(broken) != part.rows:
+        raise InvalidInput(f"{part.file}: {len(table)} rows where {part.rows} lines are.", "Quote no line breaks.")
+    left = np.arange(part.first_row, part.first_row + part.rows, dtype=np.int64)
+    places = np.setdiff1d(left, [place for place, *_ in broken])
+    first = 0
+    for batch in table.to_batches(BATCH_ROWS):
+        yield RowBatch(batch, places[first : first + len(batch)])
+        first += len(batch)
+    if broken:
+        (nothing,) = table.slice(0, 0).combine_chunks().to_batches() or [
+            pa.RecordBatch.from_pylist([], schema=table.schema)
+        ]
+        yield RowBatch(nothing, places[:0], tuple(broken))
+
+
+def _parsed(content: bytes, columns: tuple[str, ...], kinds: dict[str, Any], refuse: Any) -> Any:
+    """Lines as a table; numbers are rounded right, and a value that is no number raises where numbers are wanted."""
+    return pa.csv.read_csv(
+        pa.BufferReader(content),
+        pa.csv.ReadOptions(column_names=list(columns), use_threads=False, block_size=len(content) + 1),
+        pa.csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=refuse),
+        pa.csv.ConvertOptions(
+            column_types=kinds, include_columns=list(kinds), null_values=[""], strings_can_be_null=True
+        ),
+    )
+
 
 QUARANTINE_FOLDER: Final = "_quarantine"
 RECEIPTS: Final = "_receipts"
@@ -44,14 +140,14 @@ class Receipt:
         return cls(values["part"], tuple(values["files"]), Tally.from_dict(values["tally"]))
 
 
-def receipt_name(part: Part) -> str:
+def receipt_name(part: ScoringPart) -> str:
     """Where a part's receipt lies below the staging folder."""
     return f"{RECEIPTS}/{part.name}.json"
 
 
 def score_part(
-    plan: Plan,
-    part: Part,
+    plan: ScoringPlan,
+    part: ScoringPart,
     scorer: RowScorer,
     source: Place,
     staging: Place,

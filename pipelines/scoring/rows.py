@@ -1,9 +1,9 @@
-"""A batch of rows in, scores and what could not be scored out, for every engine and kind of file."""
+"""Scores batches of rows: scores and counts, and what could not be scored; for every engine and kind of file."""
 
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +17,71 @@ from ml_project.schema import OUTPUTS, RAW_FEATURES
 from ml_project.scorable import fault, unusable
 from ml_project.scorer import DECISIONS, Scorer, decide_all
 from pipelines.scoring.plan import SOURCE_FILE, SOURCE_ROW, VERSION
-from pipelines.scoring.tally import Tally
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts of rows that were read.
+
+    Attributes
+    ----------
+    decisions, amounts : Counter
+        Rows and sum of Amount by decision.
+    quarantined : int
+        Rows that could not be scored.
+    reasons : Counter
+        Why; a row may have several.
+    """
+
+    drift: DriftCounts
+    decisions: Counter[str] = field(default_factory=Counter)
+    amounts: Counter[str] = field(default_factory=Counter)
+    quarantined: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def scored(self) -> int:
+        """Rows with a decision."""
+        return sum(self.decisions.values())
+
+    @property
+    def rows(self) -> int:
+        """Rows that were read."""
+        return self.scored + self.quarantined
+
+    def __add__(self, other: "Tally") -> "Tally":
+        amounts = Counter(self.amounts)
+        for decision, amount in other.amounts.items():  # `Counter +` would drop what is not positive
+            amounts[decision] += amount
+        return Tally(
+            self.drift + other.drift,
+            self.decisions + other.decisions,
+            amounts,
+            self.quarantined + other.quarantined,
+            self.reasons + other.reasons,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "drift": self.drift.to_dict(),
+            "decisions": dict(self.decisions),
+            "amounts": dict(self.amounts),
+            "quarantined": self.quarantined,
+            "reasons": dict(self.reasons),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Tally":
+        """The inverse of `to_dict`."""
+        return cls(
+            DriftCounts.from_dict(values["drift"]),
+            Counter(values["decisions"]),
+            Counter(values["amounts"]),
+            values["quarantined"],
+            Counter(values["reasons"]),
+        )
+
 
 QUARANTINE: Final = pa.schema(
     [(SOURCE_FILE, pa.string()), (SOURCE_ROW, pa.int64()), ("reasons", pa.list_(pa.string())), ("content", pa.string())]

@@ -1,4 +1,4 @@
-"""What a finished job says of itself: for the terminal, for MLflow and for whoever finds the output."""
+"""What a finished scoring job reports: on the terminal, in MLflow and in ``_job.json``."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,16 +9,16 @@ from ml_project.baseline import WATCHED
 from ml_project.bundle import Manifest
 from ml_project.drift import Drift, judge
 from ml_project.scorer import DECISIONS
-from pipelines.monitoring.limits import Figure, MonitorLimits, drift_figures
-from pipelines.scoring.plan import Plan
-from pipelines.scoring.tally import Tally
+from pipelines.monitoring.figures import Figure, MonitorLimits, drift_figures
+from pipelines.scoring.plan import ScoringPlan
+from pipelines.scoring.rows import Tally
 
 _SHOWN: Final = 5
 """Reasons, and drifts, that a terminal shows."""
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScoringSummary:
     """Counts, drift against the bundle's baseline, and time.
 
     Attributes
@@ -29,7 +29,7 @@ class Summary:
         Parts that an earlier execution had finished.
     """
 
-    plan: Plan
+    plan: ScoringPlan
     engine: str
     tally: Tally
     drifts: list[Drift]
@@ -41,7 +41,7 @@ class Summary:
     @classmethod
     def of(
         cls,
-        plan: Plan,
+        plan: ScoringPlan,
         engine: str,
         tally: Tally,
         manifest: Manifest,
@@ -49,7 +49,7 @@ class Summary:
         seconds: float,
         rows_now: int,
         resumed: int,
-    ) -> "Summary":
+    ) -> "ScoringSummary":
         """Judge the drift of what was counted."""
         baseline = manifest.drift_baseline
         drifts = judge(baseline, tally.drift, limits.drift.significance(len(WATCHED)))

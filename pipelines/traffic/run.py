@@ -1,4 +1,7 @@
-"""Sends traffic slice by slice, and labels as soon as event time has come to them."""
+"""Sends traffic to a gateway slice by slice, and labels once event time has reached them.
+
+A gateway that restarts is waited for: what was not answered is sent again under the same transaction_id.
+"""
 
 import asyncio
 import heapq
@@ -9,9 +12,95 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
+import httpx
+
+from ml_project.errors import InvalidInput, Unavailable
 from ml_project.review_sample import drawn_for_review
-from pipelines.traffic.client import GatewayClient
-from pipelines.traffic.source import Sent
+from pipelines.traffic.source import TrafficTransaction
+
+_LONGEST_PAUSE: Final = 5.0
+_AGAIN: Final = frozenset({429, 500, 502, 503, 504, 507})
+
+
+class GatewayClient:
+    """Sends JSON, and waits out a gateway that is away or overloaded.
+
+    Parameters
+    ----------
+    url, key : str
+        Address, and API key (empty for a gateway in open mode).
+    connections : int
+        Requests under way at the same time, at most.
+    patience : float
+        Seconds without any answer after which it gives up.
+    """
+
+    def __init__(self, url: str, key: str, connections: int, patience: float) -> None:
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, limits=limits, timeout=30)
+        self._url = url
+        self._patience = patience
+        self.retries = 0
+
+    async def __aenter__(self) -> "GatewayClient":
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._client.aclose()
+
+    async def post(self, path: str, body: Any) -> Any:
+        """The JSON answer to a JSON body.
+
+        Raises
+        ------
+        InvalidInput
+            When the gateway refuses the key or the body: another try would change nothing.
+        Unavailable
+            When it gives no answer for as long as the patience lasts.
+        """
+        begun, pause = time.monotonic(), 0.1
+        while True:
+            try:
+                answer = await self._client.post(path, json=body)
+            except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+                raise InvalidInput(
+                    f"{self._url} is no address of a gateway.", "Give --url http://host:8000."
+                ) from error
+            except httpx.TransportError as error:
+                reason, wait = type(error).__name__, pause
+            else:
+                if answer.is_success:
+                    return answer.json()
+                reason, wait = _reason(answer), _wait(answer, pause)
+                if answer.status_code not in _AGAIN:
+                    raise InvalidInput(f"The gateway refused {path}: {reason}", _remedy(answer.status_code))
+            if time.monotonic() - begun + wait > self._patience:
+                raise Unavailable(f"The gateway at {self._url} does not answer {path}: {reason}.", "Start it.")
+            self.retries += 1
+            await asyncio.sleep(wait)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        return f"{answer.status_code} {answer.json().get('detail', '')}"[:300]
+    except ValueError:
+        return str(answer.status_code)
+
+
+def _wait(answer: httpx.Response, pause: float) -> float:
+    given = answer.headers.get("retry-after", "")
+    return float(given) if given.isdecimal() else pause
+
+
+def _remedy(status: int) -> str:
+    if status in (401, 403):
+        return "Give --key (or FRAUD_API_KEY) a key with the scopes predict and feedback."
+    if status == 409:
+        return "These transactions were sent before with other values: give another --seed or --start."
+    return ""
+
 
 _TICKS: Final = 10
 """Slices a second where a rate is asked for."""
@@ -21,7 +110,7 @@ _LABELS: Final = 1_000
 
 
 @dataclass(frozen=True)
-class Sending:
+class SendOptions:
     """How traffic goes out.
 
     Attributes
@@ -69,9 +158,9 @@ class Progress:
 
 
 async def send(
-    traffic: Iterator[Sent],
+    traffic: Iterator[TrafficTransaction],
     client: GatewayClient,
-    how: Sending,
+    how: SendOptions,
     progress: Progress,
     on_slice: Callable[[], None] = lambda: None,
 ) -> None:
@@ -91,7 +180,7 @@ async def send(
     await _label(client, progress, datetime.now(UTC))
 
 
-async def _score(part: list[Sent], client: GatewayClient, how: Sending, progress: Progress) -> None:
+async def _score(part: list[TrafficTransaction], client: GatewayClient, how: SendOptions, progress: Progress) -> None:
     answers: list[Any]
     if how.batch == 1:
         answers = [await client.post("/predict", part[0].body)]

@@ -1,4 +1,4 @@
-"""Transactions to send, in the order in which they happened: simulated ones, or a file's."""
+"""The transactions to send, in the order in which they happened: simulated, or from a file."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ SIMULATED = "simulated"
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrafficPlan:
     """What traffic shall be like.
 
     Attributes
@@ -52,7 +52,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Sent:
+class TrafficTransaction:
     """One transaction on its way."""
 
     transaction_id: str
@@ -61,7 +61,7 @@ class Sent:
     body: dict[str, Any]
 
 
-def transactions(plan: Plan) -> Iterator[Sent]:
+def transactions(plan: TrafficPlan) -> Iterator[TrafficTransaction]:
     """The plan's transactions; equal plans give equal ones, names included, so that sending them again adds nothing.
 
     Raises
@@ -76,12 +76,12 @@ Rows = tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64]]
 """Raw fields (n, 30), labels (n,), and moments (n,) in seconds since 1970."""
 
 
-def total(plan: Plan) -> int | None:
+def total(plan: TrafficPlan) -> int | None:
     """How many there will be; None where only the file knows."""
     return None if plan.data != SIMULATED else sum(rows for rows, _begin, _end, _drifting in _parts(plan))
 
 
-def _parts(plan: Plan) -> list[tuple[int, float, float, bool]]:
+def _parts(plan: TrafficPlan) -> list[tuple[int, float, float, bool]]:
     """Rows, begin and end (days) of the time before the drift and of the rest, and whether they drift."""
     days = plan.duration / timedelta(days=1)
     turn = min(max(plan.drift_after / timedelta(days=1), 0.0), days)
@@ -91,7 +91,7 @@ def _parts(plan: Plan) -> list[tuple[int, float, float, bool]]:
     ]
 
 
-def _simulated(plan: Plan) -> Iterator[Rows]:
+def _simulated(plan: TrafficPlan) -> Iterator[Rows]:
     midnight = plan.start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     offset = (plan.start - midnight).total_seconds()
     streams = []
@@ -126,7 +126,7 @@ def _dated(chunk: Transactions, midnight: datetime) -> Rows:
     return chunk.raw, chunk.label, chunk.raw[:, 0] + midnight.timestamp()
 
 
-def _from_file(plan: Plan) -> Iterator[Rows]:
+def _from_file(plan: TrafficPlan) -> Iterator[Rows]:
     frame = read_table(plan.data).frame
     missing = [name for name in (*RAW_FEATURES, LABEL) if name not in frame]
     if missing:
@@ -144,7 +144,7 @@ def _from_file(plan: Plan) -> Iterator[Rows]:
     yield raw[kept], data.label[kept], moments[kept]
 
 
-def _numbered(plan: Plan, chunks: Iterator[Rows]) -> Iterator[Sent]:
+def _numbered(plan: TrafficPlan, chunks: Iterator[Rows]) -> Iterator[TrafficTransaction]:
     kind = plan.data if plan.data == SIMULATED else Path(plan.data).name[:20]
     name = f"{kind}-{plan.start:%Y%m%dT%H%M%S}-{plan.seed}"
     number = 0
@@ -157,5 +157,5 @@ def _numbered(plan: Plan, chunks: Iterator[Rows]) -> Iterator[Sent]:
                 "transaction_id": transaction_id,
                 "event_time": when.isoformat(),
             }
-            yield Sent(transaction_id, when, bool(label), body)
+            yield TrafficTransaction(transaction_id, when, bool(label), body)
             number += 1

@@ -1,17 +1,58 @@
-"""MLflow's server and the gateway as processes."""
+"""MLflow's server and the gateway as processes, and the backend that they keep their data in."""
 
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.mlflow_database import create_database
 from pipelines.processes import Service
 from pipelines.settings import PipelineSettings
-from pipelines.up.stores import Stores
 from stores.objects import is_s3
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Stores that are ready for use.
+
+    Attributes
+    ----------
+    mlflow_arguments, mlflow_environment
+        For MLflow's server alone.
+    environment
+        For this process and all that it starts.
+    settings
+        Fields of `PipelineSettings`.
+    services
+        Servers to watch.
+    notes
+        For people, at the end.
+    """
+
+    mlflow_environment: dict[str, str]
+    mlflow_arguments: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
+    services: tuple[Service, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def embedded_backend(settings: PipelineSettings) -> Backend:
+    """SQLite and folders."""
+    create_database(settings.mlflow_database)
+    artifacts = settings.state_dir.resolve() / "artifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    return Backend(
+        {
+            "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{settings.mlflow_database}",
+            "MLFLOW_ARTIFACTS_DESTINATION": str(artifacts),
+        }
+    )
+
 
 HOST = "127.0.0.1"
 
 
-def mlflow(state: Path, stores: Stores, port: int) -> Service:
+def mlflow_service(state: Path, stores: Backend, port: int) -> Service:
     """MLflow's server. Addresses of its stores, which may hold passwords, stand in its environment only."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     # the job runner costs 2 GB and serves features that nothing here uses
@@ -19,7 +60,7 @@ def mlflow(state: Path, stores: Stores, port: int) -> Service:
     return Service("MLflow", [*command, *stores.mlflow_arguments], environment, state / "logs" / "mlflow.log")
 
 
-def gateway(state: Path, settings: PipelineSettings, mlflow_url: str, port: int) -> Service:
+def gateway_service(state: Path, settings: PipelineSettings, mlflow_url: str, port: int) -> Service:
     """The gateway."""
     releases = settings.releases
     environment = {

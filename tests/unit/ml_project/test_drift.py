@@ -19,7 +19,7 @@ from ml_project.features import AmountStatistics, compute_features
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from ml_project.statistics import FeatureStatistics
-from pipelines.monitoring.limits import MonitorLimits, drift_figures
+from pipelines.monitoring.figures import MonitorLimits, drift_figures
 
 LIMITS = MonitorLimits.load().drift
 Compare = Callable[[np.ndarray], list[Drift]]

@@ -13,9 +13,9 @@ from ml_project.errors import InvalidInput
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from ml_project.split import split_by_time
 from pipelines.ingest import IngestedMeta, content_digest
-from pipelines.retraining import decided as decided_module
-from pipelines.retraining.dataset import build
-from pipelines.retraining.decided import UNLABELLED, read_decided
+from pipelines.monitoring import kept_decisions
+from pipelines.monitoring.kept_decisions import UNLABELLED, read_for_training
+from pipelines.retraining.dataset import build_training_data
 from stores.decisions import DecisionStore, LabelItem, migrate, open_engine
 from tests.kept_decisions import DAY, chunk, record
 
@@ -31,7 +31,7 @@ def store(database_url: str) -> Iterator[DecisionStore]:
 
 
 def read(store: DecisionStore, until: datetime = END) -> pd.DataFrame:
-    return read_decided(store.tables_by_event_time(datetime(1970, 1, 1, tzinfo=UTC), until))
+    return read_for_training(store.tables_by_event_time(datetime(1970, 1, 1, tzinfo=UTC), until))
 
 
 def test_a_labelled_transaction_s_whole_way(store: DecisionStore) -> None:
@@ -84,7 +84,7 @@ def test_the_random_sample_is_what_the_gateway_drew(store: DecisionStore) -> Non
 def test_too_many_rows_are_thinned_and_those_that_tell_something_stay(
     store: DecisionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decided_module, "MOST_ROWS", 100)
+    monkeypatch.setattr(kept_decisions, "MOST_ROWS", 100)
     store.add(
         [
             record(
@@ -123,29 +123,29 @@ def base(simulated_frame: pd.DataFrame) -> tuple[pd.DataFrame, IngestedMeta]:
 
 
 def test_base_data_end_where_decisions_begin(base: tuple[pd.DataFrame, IngestedMeta]) -> None:
-    built = build(*base, decided(100, label=0))
+    built = build_training_data(*base, decided(100, label=0))
     assert built.base_until == DAY
     moments = built.frame[EVENT_TIME].reset_index(drop=True)
     assert moments.iloc[499] == pd.Timestamp(DAY)
     assert (moments.iloc[499] - moments.iloc[0]).total_seconds() == base[0]["Time"].iloc[-1] - base[0]["Time"].iloc[0]
     assert built.frame["Time"].iloc[:500].tolist() == base[0]["Time"].tolist()
     assert (built.sources.base_rows, built.sources.decided_rows, len(built.frame)) == (500, 100, 600)
-    earlier = build(*base, decided(100, label=0), DAY - timedelta(days=3))
+    earlier = build_training_data(*base, decided(100, label=0), DAY - timedelta(days=3))
     assert earlier.frame[EVENT_TIME].iloc[499] == pd.Timestamp(DAY - timedelta(days=3))
 
 
 def test_base_data_with_event_times_keep_them(base: tuple[pd.DataFrame, IngestedMeta]) -> None:
     times = pd.Timestamp(DAY) + pd.to_timedelta(base[0]["Time"], unit="s")
-    built = build(base[0].assign(**{EVENT_TIME: times}), base[1], decided(100, label=0), END)
+    built = build_training_data(base[0].assign(**{EVENT_TIME: times}), base[1], decided(100, label=0), END)
     assert built.base_until is None
     assert built.frame[EVENT_TIME].min() == pd.Timestamp(DAY)
 
 
 def test_equal_sources_make_equal_data(base: tuple[pd.DataFrame, IngestedMeta]) -> None:
-    one, two = (build(*base, decided(100, label=0)) for _ in range(2))
+    one, two = (build_training_data(*base, decided(100, label=0)) for _ in range(2))
     assert one.meta.digest == two.meta.digest == content_digest(one.frame)
     label = np.where(np.arange(100) == 3, 1, 0)
-    assert build(*base, decided(100, label=label)).meta.digest != one.meta.digest
+    assert build_training_data(*base, decided(100, label=label)).meta.digest != one.meta.digest
 
 
 def test_what_nobody_spoke_of_is_legitimate_and_weighs_what_the_sample_says(
@@ -155,7 +155,7 @@ def test_what_nobody_spoke_of_is_legitimate_and_weighs_what_the_sample_says(
     label, rate = np.full(1_000, UNLABELLED), np.where(np.arange(1_000) % 10 == 0, 0.1, 0.0)
     label[np.arange(0, 50, 10)] = 1
     label[np.arange(1, 51, 10)] = 1
-    built = build(*base, decided(1_000, label=label, review_rate=rate))
+    built = build_training_data(*base, decided(1_000, label=label, review_rate=rate))
     rows = built.frame[built.frame[EVENT_TIME] > pd.Timestamp(DAY)]
     assert built.sources.corrected_frauds == pytest.approx(50)
     assert built.sources.decided_unlabelled == 990
@@ -170,7 +170,7 @@ def test_no_transaction_stands_on_both_sides_of_the_split(base: tuple[pd.DataFra
     again = decided(500, label=label).assign(**{name: frame[name] for name in RAW_FEATURES})
     others = decided(500, seed=9).assign(**{LABEL: np.arange(500) % 10 == 0, WEIGHT: 1.0})
     more, _ = clean(pd.concat([frame, others[frame.columns].astype({LABEL: int})]))
-    built = build(more, meta, again)
+    built = build_training_data(more, meta, again)
     assert (built.sources.base_again, built.sources.base_rows) == (500, 500)
     # where a reviewer spoke that counts, elsewhere what the base knows
     assert built.sources.decided_frauds == int(frame[LABEL][1::2].sum())
@@ -184,5 +184,5 @@ def test_without_decisions_there_is_nothing_to_learn(base: tuple[pd.DataFrame, I
     engine = open_engine(f"sqlite:///{tmp_path}/decisions.db")
     migrate(engine)
     with pytest.raises(InvalidInput, match="No decision is older than the label delay"):
-        build(*base, read(DecisionStore(engine)))
+        build_training_data(*base, read(DecisionStore(engine)))
     engine.dispose()
