@@ -329,7 +329,8 @@ def _training_rows(table: Any) -> pd.DataFrame:
 def _thinned(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     plain = ~rows["alert"] & (rows["review_rate"] == 0) & (rows["label"] == UNLABELLED)
     places, weight = thinning(plain.to_numpy(), rows[WEIGHT].to_numpy(), rng)
-    return rows.iloc[places].assign(**{WEIGHT: weight})
+    kept: pd.DataFrame = rows.iloc[places]
+    return kept.assign(**{WEIGHT: weight})
 
 
 def _one_per_transaction(rows: pd.DataFrame) -> pd.DataFrame:

@@ -27,10 +27,10 @@ def schedule(cron: Cron = None, monitor_cron: MonitorCron = None) -> None:
     --------
     python -m pipelines schedule --cron "0 3 * * 1,4" --monitor-cron "15 * * * *"
     """
-    from pipelines.schedule.run import MONITOR, RETRAIN, Schedule
+    from pipelines.schedule.run import MONITOR, RETRAIN, Scheduler
     from pipelines.settings import PipelineSettings
 
     crons = {name: line for name, line in ((RETRAIN, cron), (MONITOR, monitor_cron)) if line}
     if not crons:
         raise InvalidInput("Nothing is to be done.", 'Give --cron "0 3 * * *", --monitor-cron "15 * * * *", or both.')
-    Schedule(PipelineSettings.model_validate({}), crons).run()
+    Scheduler(PipelineSettings.model_validate({}), crons).run()

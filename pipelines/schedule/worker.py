@@ -1,4 +1,4 @@
-"""Does the runs of one job, one after the other, each as a child process: its crash is a line, never our end."""
+"""Does the runs of one job in order, each as a child process, so that a crash does not end the scheduler."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from typing import Final
 
 from pipelines.processes import stop_orphan
 from pipelines.progress import error_console
-from pipelines.schedule.runs import Asked, Runs, ScheduledRun
+from pipelines.schedule.queue import RunQueue, RunRequest, ScheduledRun
 
 INTERRUPTED: Final = 130
 BUSY: Final = 3
@@ -42,8 +42,8 @@ class Worker(threading.Thread):
     def __init__(
         self,
         job: str,
-        runs: Runs,
-        command: Callable[[Asked], Sequence[str]],
+        runs: RunQueue,
+        command: Callable[[RunRequest], Sequence[str]],
         pid_file: Path,
         ended: Callable[[ScheduledRun, int], None],
         busy_seconds: float = _BUSY_SECONDS,
