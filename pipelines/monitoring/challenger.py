@@ -22,14 +22,14 @@ COMPARED: Final = ("average_precision", "precision_at_budget", "recall_at_budget
 
 @dataclass(frozen=True)
 class Comparison:
-    """A challenger's figures, the champion's on the same rows, and challenger minus champion.
+    """The figures of a challenger, those of the champion on the same rows, and challenger minus champion.
 
     Attributes
     ----------
     agreement : float
-        Share of the rows on which both decided alike.
+        Share of the rows on which both decided the same.
     gains : dict
-        Of ``COMPARED``, paired, with 95 % intervals; empty where there are too few labels.
+        The paired differences of ``COMPARED`` with 95 % intervals; empty where there are too few labels.
     """
 
     version: str
@@ -42,7 +42,7 @@ class Comparison:
 
     @property
     def figures(self) -> list[Figure]:
-        """For every place that shows figures; none of them is judged, as nobody was answered with them."""
+        """The figures to show. None is held against a limit, as no client was answered with them."""
         found = {
             "challenger_rows": self.rows,
             "challenger_agreement": self.agreement,
@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def estimates(self) -> dict[str, Estimate]:
-        """By the names that MLflow and the page know."""
+        """Estimates by the names that they have in MLflow and on the page."""
         sides = {"challenger": self.challenger.estimates, "champion": self.champion.estimates, "gain": self.gains}
         return {f"{side}_{name}": each for side, found in sides.items() for name, each in found.items()}
 
@@ -77,7 +77,7 @@ def compare_challenger(
     Parameters
     ----------
     share : float
-        Part of the champion's rows that the challenger has seen; the alert budget is cut to it.
+        Share of the champion's rows that the challenger has scored; the alert budget is reduced to it.
     """
     own = settings.model_copy(update={"alerts_per_day": settings.alerts_per_day * share})
     champion, challenger = pair.champion, with_own_threshold(pair.challenger)

@@ -34,6 +34,10 @@ from pipelines.monitoring.kept_decisions import UNLABELLED, KeptDecisions
 from pipelines.monitoring.window import Window
 from pipelines.settings import LIMITS_FILE, PipelineSettings
 
+_DAY = 86_400
+_LEAST_FRAUDS = 2
+"""With fewer, a resample may hold none."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -46,7 +50,7 @@ class Figure:
     low, high : float or None
         Limits; None where there is none.
     judged : bool
-        Whether there are rows enough to hold it against its limits.
+        Whether there are enough rows to hold it against its limits.
     breached : bool
         Judged, and beyond a limit.
     """
@@ -66,14 +70,14 @@ class Figure:
 
     @property
     def limit(self) -> str:
-        """For people."""
+        """The limits as text."""
         bounds = [f"≥ {self.low:.4g}"] if self.low is not None else []
         bounds += [f"≤ {self.high:.4g}"] if self.high is not None else []
         return " and ".join(bounds) or "none"
 
     @property
     def verdict(self) -> str:
-        """For people."""
+        """How it compares with its limits, as text."""
         if self.low is None and self.high is None:
             return "shown"
         return "breach" if self.breached else "ok" if self.judged else "too few rows"
@@ -84,7 +88,7 @@ class Figure:
 
 
 def drift_figures(drift: Drift, limits: DriftLimits, comparable: bool = True) -> list[Figure]:
-    """A drift's figures; ``comparable`` is false for a part of a day against a baseline without hours."""
+    """The figures of a drift; ``comparable`` is false for part of a day against a baseline without hours."""
     judged = comparable and drift.rows >= limits.minimum_rows
 
     def against(name: str, shift: Shift, least: float) -> Figure:
@@ -134,7 +138,7 @@ class VolumeLimits(_Limits):
 
 
 class MonitorLimits(_Limits):
-    """What stands in ``monitor.yaml``."""
+    """The content of ``monitor.yaml``."""
 
     drift: DriftLimits
     decisions: DecisionLimits
@@ -149,7 +153,7 @@ class MonitorLimits(_Limits):
         Raises
         ------
         InvalidInput
-            When it cannot be read, or is none of ours.
+            When it cannot be read, or is not a file of limits.
         """
         try:
             return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -163,7 +167,7 @@ class MonitorLimits(_Limits):
 
 @dataclass(frozen=True)
 class WatchedFigures:
-    """A window's drifts and figures, those about labels apart."""
+    """A window's drifts and figures, without those by label."""
 
     drifts: list[Drift]
     figures: list[Figure]
@@ -184,7 +188,7 @@ def watched_figures(rows: KeptDecisions, manifest: Manifest, window: Window, lim
 def decisions(
     rows: KeptDecisions, manifest: Manifest, window: Window, limits: MonitorLimits, significance: float
 ) -> list[Figure]:
-    """Shares of alerts and of declines, against those on the rows that the thresholds were chosen on."""
+    """Shares of alerts and declines, held against those of the rows on which the thresholds were chosen."""
     asked = limits.decisions
     judged = rows.rows >= asked.minimum_rows and window.hours >= asked.minimum_hours
     baseline = manifest.drift_baseline
@@ -198,7 +202,7 @@ def decisions(
         if share is None or not len(rows):
             found.append(Figure(name, "", value))
             continue
-        # One more than was seen: what was never seen may still come.
+        # One more than was seen, so that a share of 0 in the baseline allows for chance.
         seen, known = share * baseline.decision_rows + 1, baseline.decision_rows
         few, many = chance_counts(seen, known, rows.rows, significance)
         low, high = min(share / asked.factor, few / rows.rows), max(share * asked.factor, many / rows.rows)
@@ -207,7 +211,7 @@ def decisions(
 
 
 def service(rows: KeptDecisions, window: Window, limits: MonitorLimits) -> list[Figure]:
-    """How much was decided, and how quickly."""
+    """Volume and latency."""
     per_day = rows.rows / window.hours * 24
     judged = window.hours >= limits.volume.minimum_hours
     least = limits.volume.rows_per_day
@@ -229,14 +233,9 @@ def service(rows: KeptDecisions, window: Window, limits: MonitorLimits) -> list[
     return found
 
 
-_DAY = 86_400
-_LEAST_FRAUDS = 2
-"""Fewer say nothing, and a resample of them may hold none."""
-
-
 @dataclass(frozen=True)
 class LabelledRows:
-    """Rows old enough, with what they count as; satisfies `ml_project.dataset.Labelled`."""
+    """Rows older than the label delay, with the labels they count as; an `ml_project.dataset.Labelled`."""
 
     label: NDArray[np.int8]
     weight: NDArray[np.float64]
@@ -244,14 +243,14 @@ class LabelledRows:
 
     @property
     def measurable(self) -> bool:
-        """Whether there are frauds enough, and others."""
+        """Whether there are enough frauds, and rows that are not."""
         return _LEAST_FRAUDS <= int(self.label.sum()) < len(self.label)
 
 
 def labelled_rows(
     rows: KeptDecisions, window: Window, now: datetime, settings: PipelineSettings
 ) -> tuple[KeptDecisions, LabelledRows, float]:
-    """Rows older than the label delay, what they count as, and the days that they cover."""
+    """Rows older than the label delay, the same with the labels they count as, and the days that they cover."""
     until = min(now - timedelta(days=settings.label_delay_days), window.until)
     old = rows.take(rows.moment < until.timestamp())
     days = max((until - window.since).total_seconds(), 60.0) / _DAY
@@ -260,7 +259,7 @@ def labelled_rows(
 
 @dataclass(frozen=True)
 class LabelledFigures:
-    """What could be measured; ``estimates`` is empty where there were too few frauds for any."""
+    """Figures by label; ``estimates`` is empty where there are too few frauds."""
 
     rows: float
     frauds: int
@@ -282,9 +281,9 @@ def measure_by_label(
     Parameters
     ----------
     now : datetime
-        What the age of a transaction is counted to.
+        The age of a transaction is counted up to this moment.
     twin_average_precision : float or None
-        The evaluation twin's figure on test, which the live one is held against.
+        The evaluation twin's figure on the test part, against which the live one is held.
     """
     old, data, days = labelled_rows(rows, window, now, settings)
     frauds = int(data.label.sum())

@@ -20,7 +20,7 @@ _BUCKETS: Final = 24
 
 
 def monitor_page(report: MonitorReport, rows: KeptDecisions | None, run_id: str) -> str:
-    """HTML, with nothing that another server would have to give."""
+    """The page as HTML that loads nothing from elsewhere."""
     figures = [_bars(report, "psi", "PSI"), _bars(report, "ks", "KS")]
     figures += [_shares(drift) for drift in _worth_a_picture(report)]
     if report.labelled.estimates:
@@ -59,7 +59,7 @@ def _bars(report: MonitorReport, name: str, words: str) -> Picture:
 
 
 def _worth_a_picture(report: MonitorReport) -> list[Drift]:
-    """The score, and of the features the one that has moved most."""
+    """The score, and the feature that drifted most."""
     by_name = {drift.name: drift for drift in report.watched.drifts}
     worst = max((drift for drift in report.watched.drifts if drift.name != SCORE), key=lambda drift: drift.psi.value)
     return [by_name[SCORE], worst]

@@ -25,12 +25,16 @@ _NAMED: Final = 3
 """Breaches that a sentence names."""
 
 _SHOWN: Final = 8
-"""Drifts that a terminal shows where nothing breaches."""
+"""Drifts that the terminal shows where nothing breaches."""
+
+_NOTICE_SECONDS: Final = 10.0
+_EMF_METRICS: Final = 100
+"""CloudWatch's limit for one line."""
 
 
 @dataclass(frozen=True)
 class OtherVersion:
-    """Another version that answered in the window: the champion before or after."""
+    """Another version that answered in the window: an earlier or later champion."""
 
     version: str
     rows: float
@@ -46,14 +50,14 @@ class OtherVersion:
 
 @dataclass(frozen=True)
 class MonitorReport:
-    """A window, the version that was watched in it, and every figure.
+    """A window, the version watched in it, and every figure.
 
     Attributes
     ----------
     hourly : bool
-        Whether the bundle has a baseline by the hour.
-    challengers : list of Beside
-        Those that scored this version's transactions in the shadow, the one with most rows first.
+        Whether the bundle has a baseline for each hour.
+    challengers : list of Comparison
+        Challengers that scored this version's transactions in the shadow, the one with most rows first.
     """
 
     model_name: str
@@ -68,7 +72,7 @@ class MonitorReport:
 
     @property
     def figures(self) -> list[Figure]:
-        """All of them, those of the first challenger included."""
+        """All figures, including those of the first challenger."""
         beside = self.challengers[0].figures if self.challengers else []
         return self.watched.figures + self.labelled.figures + beside
 
@@ -79,12 +83,12 @@ class MonitorReport:
 
     @property
     def breaches(self) -> list[Figure]:
-        """Those beyond their limits."""
+        """The figures beyond their limits."""
         return [figure for figure in self.figures if figure.breached]
 
     @property
     def sentence(self) -> str:
-        """What there is to say, in one line."""
+        """The result in one line."""
         where = f"version {self.version}, {self.window.words}"
         if not self.breaches:
             judged = sum(figure.judged and figure.limit != "none" for figure in self.figures)
@@ -110,7 +114,7 @@ class MonitorReport:
         }
 
     def to_table(self) -> Table:
-        """What breached, the strongest drifts and the rest, for a terminal."""
+        """Breaches, the strongest drifts and the other figures, for the terminal."""
         table = Table("figure", "value", "limit", "", title_justify="left")
         drifts = [figure for figure in self.watched.figures if figure.of]
         drifts.sort(key=lambda figure: (figure.breached, figure.value / (figure.high or 1)), reverse=True)
@@ -121,11 +125,6 @@ class MonitorReport:
             value = f"{figure.value:.4g}" if estimate is None else str(estimate)
             table.add_row(figure.metric, value, figure.limit, figure.verdict, style=style)
         return table
-
-
-_NOTICE_SECONDS: Final = 10.0
-_EMF_METRICS: Final = 100
-"""CloudWatch's limit for one line."""
 
 
 def prometheus_text(report: MonitorReport) -> str:
@@ -157,7 +156,7 @@ def prometheus_text(report: MonitorReport) -> str:
 
 
 def emf_line(report: MonitorReport, namespace: str) -> str:
-    """One line of CloudWatch's embedded metric format: the breaches and the figures about the whole window."""
+    """One line of CloudWatch's embedded metric format: breaches, and the figures of the whole window."""
     overall = {figure.metric: figure.value for figure in report.figures if not figure.of}
     for name, estimate in report.labelled.estimates.items():
         overall |= {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
@@ -172,7 +171,7 @@ def emf_line(report: MonitorReport, namespace: str) -> str:
 
 
 def write_textfile(report: MonitorReport, path: Path) -> None:
-    """Replace the text file at once; one that cannot be written is a warning, for the run is what counts."""
+    """Replace the text file atomically; failing to write it is a warning, as the MLflow run holds the figures."""
     try:
         write_atomically(path, prometheus_text(report).encode())
     except OSError as error:
@@ -180,7 +179,7 @@ def write_textfile(report: MonitorReport, path: Path) -> None:
 
 
 def notify(report: MonitorReport, settings: PipelineSettings, run_id: str) -> list[str]:
-    """Tell the topic and the webhook of a breach; those that took it. One that fails is a warning."""
+    """Send a breach to the topic and the webhook; returns those that accepted it. A failure is a warning."""
     told = []
     content = {
         "text": report.sentence,

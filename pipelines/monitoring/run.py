@@ -7,11 +7,10 @@ from tempfile import TemporaryDirectory
 
 from ml_project.bundle import Bundle, read_bundle
 from ml_project.errors import InvalidInput
-from pipelines.decision_store import decision_store
 from pipelines.monitoring.challenger import Comparison, compare_challenger
 from pipelines.monitoring.evidently_page import log_evidently
 from pipelines.monitoring.figures import MonitorLimits, measure_by_label, watched_figures
-from pipelines.monitoring.kept_decisions import KeptDecisions, ShadowPair, ShadowReader, read_by_version
+from pipelines.monitoring.kept_decisions import KeptDecisions, ShadowPair, ShadowReader, decision_store, read_by_version
 from pipelines.monitoring.page import monitor_page
 from pipelines.monitoring.report import MonitorReport, OtherVersion, emf_line, notify, write_textfile
 from pipelines.monitoring.window import Window
@@ -22,10 +21,12 @@ from stores.registry import PRODUCTION, ModelVersion, Registry
 _TAG_LENGTH = 5_000
 """MLflow's limit for the value of a tag."""
 
+Pairs = dict[tuple[str, str], ShadowPair]
+
 
 @dataclass(frozen=True)
 class MonitorOutcome:
-    """A monitoring run's report, and where it stands."""
+    """A monitoring run: its report, its MLflow run, and who was notified."""
 
     report: MonitorReport
     run_id: str
@@ -33,12 +34,12 @@ class MonitorOutcome:
 
 
 def monitor(settings: PipelineSettings, window: Window, version: int | None, now: datetime) -> MonitorOutcome:
-    """Watch a version's decisions in a window: by default the one that gave most of them, else Production.
+    """Watch a version's decisions in a window: by default the version with most of them, else Production.
 
     Raises
     ------
     InvalidInput
-        When there is no decision database, no version to watch, or its bundle is not what the registry says.
+        When there is no decision database, no version to watch, or its bundle differs from the registry's digest.
     Unavailable
         When the database or MLflow does not answer.
     """
@@ -78,9 +79,6 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
     if settings.emf_namespace:
         _say(emf_line(report, settings.emf_namespace))
     return MonitorOutcome(report, run.id, told)
-
-
-Pairs = dict[tuple[str, str], ShadowPair]
 
 
 def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, KeptDecisions], Pairs]:
@@ -146,5 +144,5 @@ def _log(run: Run, report: MonitorReport, rows: KeptDecisions | None) -> None:
 def _say(line: str) -> None:
     from pipelines.progress import error_console
 
-    # Not where --json goes, and whole: agents read it line by line.
+    # Not to standard output, where --json goes; unwrapped, as CloudWatch's agents read it line by line.
     error_console.print(line, markup=False, soft_wrap=True)

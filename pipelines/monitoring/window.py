@@ -13,24 +13,24 @@ _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 @dataclass(frozen=True)
 class Window:
-    """Event times from ``since`` (inside) to ``until`` (outside)."""
+    """Event times from ``since`` (included) to ``until`` (excluded)."""
 
     since: datetime
     until: datetime
 
     @property
     def hours(self) -> float:
-        """Its length."""
+        """Its length in hours."""
         return (self.until - self.since) / timedelta(hours=1)
 
     @property
     def words(self) -> str:
-        """For people."""
+        """The window as text."""
         return f"{self.since:%Y-%m-%d %H:%M} to {self.until:%Y-%m-%d %H:%M} UTC"
 
 
 def parse_span(text: str) -> timedelta:
-    """``90s``, ``30m``, ``24h``, ``7d``.
+    """A span of time from ``90s``, ``30m``, ``24h`` or ``7d``.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def parse_span(text: str) -> timedelta:
 
 
 def parse_moment(text: str) -> datetime:
-    """ISO 8601; without a zone it is UTC.
+    """A moment from ISO 8601; without a zone it is UTC.
 
     Raises
     ------
@@ -59,12 +59,12 @@ def parse_moment(text: str) -> datetime:
 
 
 def window_of(span: str | None, since: str | None, until: str | None, now: datetime) -> Window:
-    """The window that was asked for: the last ``span`` (24h by default), or from ``since`` until ``until`` (now).
+    """The window of a command's options: the last ``span`` (24h by default), or from ``since`` to ``until`` (now).
 
     Raises
     ------
     InvalidInput
-        When both are given, or nothing lies between the ends.
+        When both ``span`` and ``since`` are given, or the window is empty.
     """
     if span is not None and since is not None:
         raise InvalidInput("Both --window and --from are given.", "Give --window 24h, or --from and --to.")

@@ -3,7 +3,7 @@
 In the order in which data pass:
 
 - ``run``: the step; which unfinished run it continues, what it takes over from the champion, and the chain of steps.
-- ``lease``: keeps a second retraining out, on whatever machine.
+- ``lease``: keeps a second retraining out, on this or another machine.
 - ``dataset``: puts base data and decisions together.
 
 Imports ``pipelines.monitoring.kept_decisions`` for the decisions, the steps of ``pipelines``, and ``stores``.

@@ -17,24 +17,24 @@ from pipelines.monitoring.kept_decisions import UNLABELLED
 
 @dataclass(frozen=True)
 class SourceCounts:
-    """Where the rows come from, and what was made of labels.
+    """Where the rows come from, and how they were labelled.
 
     Attributes
     ----------
     base_rows, base_frauds : int
-        From the base data.
+        Rows and frauds from the base data.
     base_again : int
-        Rows of the base left out because they were decided, too: no transaction stands on both sides of a split.
+        Base rows left out because the gateway decided them too: no transaction is on both sides of a split.
     decided_rows : float
         Decisions, by weight.
     decided_alerts : int
-        Of them not approved.
+        Decisions other than approvals.
     decided_frauds, decided_legitimate, decided_unlabelled : int
-        As labelled; what nobody spoke of within the label delay counts as legitimate.
+        By label; decisions without one after the label delay count as legitimate.
     reviewed_approvals, reviewed_frauds : int
         The random review sample, and the frauds in it.
     approved_frauds, corrected_frauds : float
-        Frauds known among approvals, and how many they count for after the correction by that sample.
+        Known frauds among approvals, and their number after the correction by that sample.
     """
 
     base_rows: int
@@ -57,12 +57,12 @@ class SourceCounts:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A clean data set with what it says of itself.
+    """A clean data set and its description.
 
     Attributes
     ----------
     base_until : datetime or None
-        Where the base data without event times were put to end; None where they have their own.
+        The end given to base data without event times; None where they have event times.
     """
 
     frame: pd.DataFrame
@@ -74,17 +74,17 @@ class TrainingData:
 def build_training_data(
     base: pd.DataFrame, meta: IngestedMeta, decided: pd.DataFrame, base_until: datetime | None = None
 ) -> TrainingData:
-    """Put base data and decisions together.
+    """Join base data and decisions.
 
     Parameters
     ----------
     base, meta
         Clean data, as `ingest.read_ingested` gives them.
     decided : DataFrame
-        What `read_decided` gives.
+        What `read_for_training` gives.
     base_until : datetime, optional
-        Where base data that know only ``Time`` end; by default where the decisions begin. What the champion's own
-        retraining took keeps rows in their places, so that the gate can tell which of them the champion has seen.
+        The end of base data that have only ``Time``; by default the beginning of the decisions. The value of the
+        champion's retraining keeps rows in their places, so that the gate knows which rows the champion has seen.
 
     Raises
     ------
@@ -130,13 +130,13 @@ def build_training_data(
 
 
 def _dated(seconds: pd.Series, until: datetime) -> pd.Series:
-    """Event times that keep the distances between rows; the last one is ``until``."""
+    """Event times with the same distances between rows; the last one is ``until``."""
     before: pd.Series = pd.to_timedelta(seconds.max() - seconds, unit="s")
     return pd.Timestamp(until) - before
 
 
 def _labels(given: np.ndarray[Any, Any], here: pd.Series, base: pd.Series) -> np.ndarray[Any, Any]:
-    """The labels that reviewers gave; where nobody did and the base data know the transaction, theirs."""
+    """The labels of reviewers; for transactions without one, the label of the base data where they have it."""
     known = base[~base.index.duplicated(keep="last")]
     others = here.map(known).fillna(UNLABELLED).to_numpy(np.int8)
     return np.where(given == UNLABELLED, others, given)

@@ -18,10 +18,9 @@ import pandas as pd
 from ml_project.bundle import read_bundle
 from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import FraudError, InvalidBundle, InvalidInput, LostRace, Unavailable
-from pipelines.decision_store import decision_store
 from pipelines.gate.report import Theme
 from pipelines.ingest import IngestedMeta, read_ingested, write_ingested
-from pipelines.monitoring.kept_decisions import read_for_training
+from pipelines.monitoring.kept_decisions import decision_store, read_for_training
 from pipelines.moves.opening import user_name
 from pipelines.preflight import require_stores
 from pipelines.progress import console, step
@@ -35,26 +34,27 @@ from pipelines.tracking import DONE_TAG, STEP_TAG, Run, Tracker
 from stores.decisions import DecisionStore
 from stores.registry import PRODUCTION, Registry
 
-DATA = "data/transactions.parquet"
-UNTIL_TAG = "retrain.until"
-REASON_TAG = "retrain.reason"
-_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 STEP: Final = "retrain"
+DATA: Final = "data/transactions.parquet"
+
+UNTIL_TAG: Final = "retrain.until"
+REASON_TAG: Final = "retrain.reason"
 ORDER_TAG: Final = "retrain.order"
 OUTCOME_TAG: Final = "retrain.outcome"
 
 BASE_UNTIL_TAG: Final = "data.base_until"
-"""Tag of a retraining's run: where it put the end of base data that have no event times."""
+"""The end that a retraining gave to base data without event times."""
 
 GOES_ON_FOR: Final = timedelta(days=1)
-"""Later there is a day's labels more to learn from, and what stopped it may be its data."""
+"""After that, there is a day of labels more to learn from, and the data may be what stopped it."""
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ASKED: Final = (
     *("data", "missing", "simulated_rows", "label_delay_days"),
     *("trials", "folds", "tuning_rows", "seed", "threads", "replicates"),
     *("policy", "review_cost", "alerts_per_day", "fpr", "decline_precision"),
 )
-"""Settings that a run's parameters or its data depend on."""
+"""Settings on which a run's parameters or its data depend."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class RetrainOutcome:
 
     @property
     def sound(self) -> bool:
-        """False where the gate found a defect, and not only nothing better."""
+        """False where the gate found a defect, rather than a candidate that is no better."""
         checks = self.promotion.report.checks if self.promotion.report else ()
         return not any(check.theme is Theme.INTEGRITY and not check.passed for check in checks)
 
 
 def retrain(settings: PipelineSettings, reason: str, now: datetime) -> RetrainOutcome:
-    """Train again on base data and what was decided since, and promote the result if it is not worse.
+    """Train again on base data and the decisions since, and promote the result if it is not worse.
 
     Raises
     ------
@@ -81,9 +81,9 @@ def retrain(settings: PipelineSettings, reason: str, now: datetime) -> RetrainOu
     Refused
         When the data fail validation; nothing is trained then.
     LostRace
-        When another retraining runs, has taken over, or somebody moved Production meanwhile.
+        When another retraining runs or has taken over, or Production was moved meanwhile.
     Unavailable
-        When a server does not answer; running it again goes on from there.
+        When a server does not answer; the next call continues from there.
     """
     require_stores(settings)
     tracker = Tracker(settings)
@@ -103,7 +103,7 @@ def retrain(settings: PipelineSettings, reason: str, now: datetime) -> RetrainOu
             except (Unavailable, LostRace):
                 raise
             except FraudError as error:
-                # what fails now fails again with the same data: the next one begins anew
+                # it would fail again with the same data: the next retraining starts anew
                 run.log(tags={OUTCOME_TAG: f"failed: {error.cause}"[:500]})
                 raise
             run.log(tags={OUTCOME_TAG: promotion.outcome})
@@ -111,13 +111,13 @@ def retrain(settings: PipelineSettings, reason: str, now: datetime) -> RetrainOu
 
 
 def order_digest(settings: PipelineSettings) -> str:
-    """A digest of what is asked of a retraining: another order is another run."""
+    """A digest of the settings that define a retraining; only a run with an equal one is continued."""
     asked = {name: getattr(settings, name) for name in _ASKED}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def unfinished_run(tracker: Tracker, settings: PipelineSettings, now: datetime) -> Run | None:
-    """The run that a kill, an interruption or a server's absence cut short; None where the last one ended."""
+    """The run to continue: the newest one, if it has not ended, has the same order, and is not too old."""
     found = tracker.client.search_runs(
         [tracker.experiment_id],
         filter_string=f"tags.`{STEP_TAG}` = '{STEP}' and tags.`{ORDER_TAG}` = '{order_digest(settings)}'",
@@ -132,15 +132,15 @@ def unfinished_run(tracker: Tracker, settings: PipelineSettings, now: datetime) 
 
 @dataclass(frozen=True)
 class Inheritance:
-    """From the champion; empty where there is none, or nothing of it can be read.
+    """What a retraining takes over from the champion; empty where there is none, or it cannot be read.
 
     Attributes
     ----------
     version : int or None
     settings : EnsembleSettings or None
-        Its frozen settings, which tuning tries first.
+        The champion's frozen settings, which tuning tries first.
     base_until : datetime or None
-        Where its own retraining put the end of base data without event times.
+        The end that the champion's retraining gave to base data without event times.
     """
 
     version: int | None = None
@@ -149,7 +149,7 @@ class Inheritance:
 
 
 def inheritance(settings: PipelineSettings, tracker: Tracker) -> Inheritance:
-    """What the champion hands on."""
+    """What the current champion hands on to a retraining."""
     registry = Registry(settings.mlflow_uri, settings.model_name)
     champion = registry.resolve(PRODUCTION)
     if champion is None:
@@ -159,7 +159,7 @@ def inheritance(settings: PipelineSettings, tracker: Tracker) -> Inheritance:
             folder = Path(scratch) / "bundle"
             registry.download_bundle(champion.version, folder)
             chosen = EnsembleSettings.from_dict(read_bundle(folder, champion.digest).manifest.settings)
-    except (InvalidBundle, InvalidInput):  # registered by hand: no reason not to train a better one
+    except (InvalidBundle, InvalidInput):  # registered by hand: retraining is possible all the same
         return Inheritance(champion.version)
     until = None
     if champion.run_id:
@@ -193,7 +193,7 @@ class _Retraining:
         return tags
 
     def _once(self, name: str, work: Callable[[], object]) -> None:
-        """Do a step unless it is done; whoever lost the lease does no more."""
+        """Do a step unless it is done; raises when the lease is lost."""
         if f"{DONE_TAG}{name}" in self._tags:
             console.print(f"  {name} was done before")
             return
@@ -205,7 +205,7 @@ class _Retraining:
         with TemporaryDirectory() as scratch:
             base = run_ingest(self.settings, Path(scratch) / "base.parquet")
             with step(f"read decisions on transactions before {until:%Y-%m-%d %H:%M} UTC"):
-                tables = self.store.tables_by_event_time(_ALWAYS, until)
+                tables = self.store.tables_by_event_time(_EPOCH, until)
                 decided = read_for_training(tables, self.settings.seed)
                 built = build_training_data(*read_ingested(base.path), decided, champion.base_until)
             self._log(built, champion, until, Path(scratch) / "built" / Path(DATA).name)
@@ -232,7 +232,7 @@ class _Retraining:
 def data_summary(
     built: TrainingData, champion: Inheritance, reason: str, until: datetime, settings: PipelineSettings
 ) -> str:
-    """What the data set holds and why (Markdown)."""
+    """The data set in words, for the run's page in MLflow and the terminal (Markdown)."""
     sources, report = built.sources, built.meta.cleaning
     ends = f", put to end at {built.base_until:%Y-%m-%d %H:%M} UTC" if built.base_until else ""
     again = f"; {sources.base_again:,} more were decided, too, and count there" if sources.base_again else ""

@@ -47,11 +47,32 @@ T = TypeVar("T")
 
 _PAUSE_SECONDS: Final = 2.0
 _LOCK: Final = 6_006_031_988
-"""Of PostgreSQL's advisory locks the one that a scheduler holds."""
+"""The number of the advisory lock that a scheduler holds in PostgreSQL."""
+
+_METADATA: Final = MetaData()
+schedule_runs: Final = Table(
+    "schedule_runs",
+    _METADATA,
+    Column("run_id", Integer, primary_key=True),
+    Column("job", String(20), nullable=False),
+    Column("reason", String(20), nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("exit_code", Integer),
+)
+schedule_jobs: Final = Table(
+    "schedule_jobs",
+    _METADATA,
+    Column("id", Unicode(191), primary_key=True),
+    Column("next_run_time", Float(25), index=True),
+    Column("job_state", LargeBinary, nullable=False),
+)
+"""The table of earlier releases. ``job_state`` is JSON, so that reading it runs no code."""
 
 
 class ScheduleDatabase:
-    """Transactions that are tried again until the database is back, or the scheduler ends.
+    """Runs transactions, and tries them again while the database is away.
 
     Parameters
     ----------
@@ -61,7 +82,7 @@ class ScheduleDatabase:
     Raises
     ------
     InvalidInput
-        When the URL is of another kind.
+        When the URL is of neither kind.
     """
 
     def __init__(self, url: str) -> None:
@@ -82,7 +103,7 @@ class ScheduleDatabase:
             event.listen(self.engine, "connect", _durable)
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """What ``work`` returns, committed.
+        """The result of ``work``, committed.
 
         Raises
         ------
@@ -101,7 +122,7 @@ class ScheduleDatabase:
                 told = True
 
     def write_once(self, work: Callable[[Connection], T]) -> T:
-        """The same without patience."""
+        """As `write`, but a database that is away is an error at once."""
         try:
             with self.engine.begin() as connection:
                 return work(connection)
@@ -113,12 +134,12 @@ class ScheduleDatabase:
             ) from error
 
     def give_up(self) -> None:
-        """Wait for it no longer."""
+        """Wait for the database no longer."""
         self._closing.set()
 
     @contextmanager
     def held(self, state_dir: Path) -> Iterator[None]:
-        """Hold it; with a second scheduler everything would be done twice.
+        """Hold the database for the block; with a second scheduler every job would run twice.
 
         Raises
         ------
@@ -144,7 +165,7 @@ class ScheduleDatabase:
 
 
 def _locked(connection: Connection) -> bool:
-    """A predecessor that was killed a moment ago may still be known to the server."""
+    """Take the lock; tried repeatedly, as the server may not know yet that the last scheduler was killed."""
     for _try in range(3):
         if connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}):
             return True
@@ -155,28 +176,6 @@ def _locked(connection: Connection) -> bool:
 def _durable(connection: Any, _record: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")
-
-
-_METADATA: Final = MetaData()
-schedule_runs: Final = Table(
-    "schedule_runs",
-    _METADATA,
-    Column("run_id", Integer, primary_key=True),
-    Column("job", String(20), nullable=False),
-    Column("reason", String(20), nullable=False),
-    Column("asked_at", UtcDateTime, nullable=False),
-    Column("started_at", UtcDateTime),
-    Column("ended_at", UtcDateTime),
-    Column("exit_code", Integer),
-)
-schedule_jobs: Final = Table(
-    "schedule_jobs",
-    _METADATA,
-    Column("id", Unicode(191), primary_key=True),
-    Column("next_run_time", Float(25), index=True),
-    Column("job_state", LargeBinary, nullable=False),
-)
-"""In the shape that databases of earlier releases have; ``job_state`` is JSON, as text cannot run code here."""
 
 
 @dataclass(frozen=True)

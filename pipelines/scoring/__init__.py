@@ -4,7 +4,7 @@ A job is cut into parts. A part is scored the same way by every engine; engines 
 
 - ``run``: plan, score the parts that are missing, commit, write a run.
 - ``plan``: what is scored, cut into parts.
-- ``places``, ``s3_place``: folders of input and output, local or in S3.
+- ``places``: folders of input and output, local or in S3.
 - ``engines``: parts on the cores of this machine, or on Spark's executors.
 - ``parts``: reads the rows of a part, has them scored, writes its files and its receipt.
 - ``rows``: scores a batch, quarantines what cannot be scored, counts.

@@ -23,13 +23,17 @@ from pipelines.scoring.rows import RowScorer
 from pipelines.settings import PipelineSettings
 from pipelines.spark_session import spark_session
 
+_LOOK_SECONDS: Final = 2.0
+_scorers: dict[str, RowScorer] = {}
+"""One per Python worker: Spark uses the worker again for the next task, so that a bundle is loaded once."""
 
-class Stopped(Exception):  # not a FraudError: it ends other threads' parts, and nobody sees it
-    """The job is over for this part."""
+
+class Stopped(Exception):  # not a FraudError: it ends the parts of other threads and is never shown
+    """The job ended while this part was being scored."""
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -41,16 +45,16 @@ def run_local(
     staging: Place,
     on_rows: Callable[[int], None],
 ) -> Iterator[Receipt]:
-    """Score parts on all cores; their receipts as they are done."""
+    """Score parts on all cores; yields each receipt as its part is done."""
     stopped = False
 
-    def told(rows: int) -> None:
+    def report_rows(rows: int) -> None:
         if stopped:
             raise Stopped
         on_rows(rows)
 
     with ThreadPoolExecutor(cores(), "score") as pool:
-        running = [pool.submit(score_part, plan, part, scorer, source, staging, told) for part in todo]
+        running = [pool.submit(score_part, plan, part, scorer, source, staging, report_rows) for part in todo]
         try:
             for done in as_completed(running):
                 yield done.result()
@@ -59,14 +63,9 @@ def run_local(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-_LOOK_SECONDS: Final = 2.0
-_scorers: dict[str, RowScorer] = {}
-"""Of this Python worker, which Spark uses again for the next task: a bundle is loaded once."""
-
-
 @dataclass(frozen=True)
 class SparkJob:
-    """What every executor is sent once."""
+    """What is sent to every executor once."""
 
     plan: ScoringPlan
     todo: tuple[ScoringPart, ...]
@@ -96,7 +95,7 @@ def run_spark(
     staging: Place,
     on_rows: Callable[[int], None],
 ) -> Iterator[Receipt]:
-    """Score parts on Spark's executors; their receipts when all are done."""
+    """Score parts on Spark's executors; yields the receipts when all are done."""
     if not todo:
         return
     job = SparkJob(plan, tuple(todo), bundle.files, source.location, staging.location, settings.s3_endpoint_url)

@@ -26,10 +26,14 @@ from stores.objects import MissingObject
 BATCH_ROWS: Final = 8_192
 _BUFFER: Final = 1 << 18
 
+QUARANTINE_FOLDER: Final = "_quarantine"
+RECEIPTS: Final = "_receipts"
+_GROUP_ROWS: Final = 65_536
+
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Rows and where they stand in their file; ``broken`` are lines that are no rows (place, reason, text)."""
+    """Rows and their places in the file; ``broken`` are lines that are not rows (place, reason, text)."""
 
     batch: pa.RecordBatch
     places: NDArray[np.int64]
@@ -37,12 +41,12 @@ class RowBatch:
 
 
 def read_part(plan: ScoringPlan, part: ScoringPart, source: Place) -> Iterator[RowBatch]:
-    """The part's rows.
+    """The rows of a part, in batches of bounded size.
 
     Raises
     ------
     InvalidInput
-        When the file is no longer what the plan saw.
+        When the file has changed since it was planned.
     """
     wanted = [name for name in plan.columns_of(part) if name in RAW_FEATURES or name in plan.carried]
     try:
@@ -85,7 +89,7 @@ def _csv(file: Any, part: ScoringPart, columns: tuple[str, ...], wanted: list[st
         kinds = {name: pa.float64() if name in RAW_FEATURES else pa.string() for name in wanted}
         table = _parsed(content, columns, kinds, None)
     except pa.ArrowInvalid:
-        # Some line is no row, or some value no number: as text every line can be spoken of.
+        # Some line is not a row, or some value not a number: read as text, every line can be reported.
         content = content.decode(errors="replace").encode()
         table = _parsed(content, columns, dict.fromkeys(wanted, pa.string()), refuse)
     if len(table) + len(broken) != part.rows:
@@ -104,7 +108,7 @@ def _csv(file: Any, part: ScoringPart, columns: tuple[str, ...], wanted: list[st
 
 
 def _parsed(content: bytes, columns: tuple[str, ...], kinds: dict[str, Any], refuse: Any) -> Any:
-    """Lines as a table; numbers are rounded right, and a value that is no number raises where numbers are wanted."""
+    """Lines as a table; raises where a column of numbers holds a value that is not a number."""
     return pa.csv.read_csv(
         pa.BufferReader(content),
         pa.csv.ReadOptions(column_names=list(columns), use_threads=False, block_size=len(content) + 1),
@@ -115,15 +119,9 @@ def _parsed(content: bytes, columns: tuple[str, ...], kinds: dict[str, Any], ref
     )
 
 
-QUARANTINE_FOLDER: Final = "_quarantine"
-RECEIPTS: Final = "_receipts"
-
-_GROUP_ROWS: Final = 65_536
-
-
 @dataclass(frozen=True)
 class Receipt:
-    """A finished part, its files and what was counted in it."""
+    """A finished part, its files and its counts."""
 
     part: int
     files: tuple[str, ...]
@@ -141,7 +139,7 @@ class Receipt:
 
 
 def receipt_name(part: ScoringPart) -> str:
-    """Where a part's receipt lies below the staging folder."""
+    """The name of a part's receipt below the staging folder."""
     return f"{RECEIPTS}/{part.name}.json"
 
 
@@ -158,7 +156,7 @@ def score_part(
     Parameters
     ----------
     on_rows : callable
-        Told of rows as they are done; what it raises ends the work, and nothing of the part is kept.
+        Called with the number of rows just done; an exception from it ends the work, and no file is kept.
     """
     tally = scorer.nothing
     with ExitStack() as stack:
@@ -185,7 +183,7 @@ def score_part(
 
 
 class _File:
-    """A file being written, in row groups that are worth their overhead."""
+    """A Parquet file being written, in row groups large enough to be read fast."""
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer

@@ -22,14 +22,26 @@ from pipelines.scoring.places import Place, open_place, s3_address
 from stores.objects import MissingObject
 
 PART_ROWS: Final = 524_288
-"""Rows of a part, as far as row groups allow: a few seconds of work, a file of some 40 MB."""
+"""Rows of a part of Parquet, as far as row groups allow: a few seconds of work, a file of about 40 MB."""
 
 DECISION, VERSION = "decision", "model_version"
 SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
 WRITTEN: Final = (*OUTPUTS, DECISION, VERSION, SOURCE_FILE, SOURCE_ROW)
-"""Columns of the output beside those carried over."""
+"""Columns of the output besides those carried over."""
 
 _FORMAT: Final = 1
+
+CSV_ROWS: Final = 65_536
+"""Rows of a part of CSV, which is read at once: 20 to 40 MB."""
+
+_MOST_SLICES: Final = 8
+"""At most so many parts of one row group: each must read past the rows of the parts before it."""
+
+_BLOCK: Final = 1 << 23
+_FOOTER: Final = 1 << 16
+_NEWLINE: Final = 10
+_Cut = tuple[str, int, int, int, int, int]
+"""A part without its number."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class ScoringPart:
     first_row, rows : int
         Rows of the file, counted from 0 without the header.
     begin, end : int
-        Row groups of Parquet, bytes of CSV: where its rows lie.
+        Where its rows are: row groups of Parquet, bytes of CSV.
     skip : int
         Rows of the first row group that belong to earlier parts.
     """
@@ -60,7 +72,7 @@ class ScoringPart:
 
     @property
     def name(self) -> str:
-        """Of its files, without ending."""
+        """The name of its files, without suffix."""
         return f"part-{self.number:05d}"
 
 
@@ -76,12 +88,12 @@ class InputFile:
 
 @dataclass(frozen=True)
 class ScoringPlan:
-    """A job: what is read, by which version it is scored, and the parts.
+    """A job: the input, the version that scores it, and the parts.
 
     Attributes
     ----------
     carried : tuple of str
-        Input columns that go into the output as they are.
+        Input columns that are copied to the output.
     """
 
     input: str
@@ -94,12 +106,12 @@ class ScoringPlan:
 
     @property
     def rows(self) -> int:
-        """Of all parts."""
+        """Rows of all parts."""
         return sum(part.rows for part in self.parts)
 
     @property
     def fingerprint(self) -> str:
-        """Equal for the same contents, version and way of cutting, wherever they lie: only then may a job go on."""
+        """Equal for equal contents, version and parts, wherever the files are: only then may a job be continued."""
         parts = [asdict(part) for part in self.parts]
         content = [_FORMAT, self.version, self.bundle_digest, [asdict(file) for file in self.files], parts]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -109,7 +121,7 @@ class ScoringPlan:
         return next(file.columns for file in self.files if file.name == part.file)
 
     def to_dict(self) -> dict[str, Any]:
-        """What is told of it: all but the parts."""
+        """For JSON: everything but the parts."""
         return {
             "input": self.input,
             "output": self.output,
@@ -123,20 +135,9 @@ class ScoringPlan:
 
 
 def carried_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """All but the 28 components, the engineered features (we compute them) and names that our own columns have."""
+    """All columns but the 28 components, the engineered features (computed here) and names of output columns."""
     left_out = {*PCA_COMPONENTS, *ENGINEERED_FEATURES, *WRITTEN}
     return tuple(column for column in columns if column not in left_out)
-
-
-CSV_ROWS: Final = 65_536
-"""Rows of a part of CSV, which is read whole: some 20 to 40 MB."""
-
-_MOST_SLICES: Final = 8
-"""Parts that a row group is cut into at most: each must read past the rows of those before it."""
-
-_BLOCK: Final = 1 << 23
-_FOOTER: Final = 1 << 16
-_NEWLINE: Final = 10
 
 
 def make_plan(
@@ -147,14 +148,14 @@ def make_plan(
     Parameters
     ----------
     part_rows : int
-        Rows of a part; 0: as many as suit the kind of file.
+        Rows of a part; 0: the default of the kind of file.
 
     Raises
     ------
     InvalidInput
         When there is nothing to score, a raw field is missing, or files differ in what would be carried over.
     Unavailable
-        When S3 cannot be reached or refuses us.
+        When S3 cannot be reached or refuses access.
     """
     source, names = find_files(data, endpoint_url)
     files: list[InputFile] = []
@@ -179,7 +180,7 @@ def make_plan(
 
 
 def find_files(data: str, endpoint_url: str) -> tuple[Place, list[str]]:
-    """Where the input lies and its files' names: ``data`` itself, or those of the folder (and folders below)."""
+    """The folder of the input and the names of its files: ``data`` itself, or all files of the folder ``data``."""
     data = s3_address(data).rstrip("/")
     if _is_table(data):
         folder, _, name = data.rpartition("/")
@@ -188,7 +189,7 @@ def find_files(data: str, endpoint_url: str) -> tuple[Place, list[str]]:
             place.open(name).close()
             return place, [name]
         except (FileNotFoundError, MissingObject):
-            pass  # a folder may be called so, as Spark's are
+            pass  # a folder may have such a name, as Spark's do
         except OSError as error:
             if not isinstance(error, IsADirectoryError) and "directory" not in str(error).lower():
                 raise InvalidInput(f"{data}: cannot be read ({error}).", "Check --data.") from error
@@ -206,12 +207,8 @@ def _is_table(name: str) -> bool:
 
 
 def _is_part(name: str) -> bool:
-    """Names beginning with "_" or "." are marks and unfinished files of whoever wrote the folder."""
+    """Names beginning with "_" or "." are markers and unfinished files of the program that wrote the folder."""
     return _is_table(name) and not any(piece.startswith(("_", ".")) for piece in name.split("/"))
-
-
-_Cut = tuple[str, int, int, int, int, int]
-"""A part without its number."""
 
 
 def _look_parquet(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[_Cut]]:
@@ -222,7 +219,7 @@ def _look_parquet(file: Any, name: str, part_rows: int) -> tuple[InputFile, list
         raise InvalidInput(f"{name}: not a complete Parquet file ({reason}).", "Copy or write it again.") from error
     size = file.size()
     file.seek(max(0, size - _FOOTER))
-    # The footer has sizes and statistics of every column chunk: other contents, other footer.
+    # The footer has sizes and statistics of every column chunk: it changes with the contents.
     digest = hashlib.sha256(file.read()).hexdigest()
     rows = [table.metadata.row_group(group).num_rows for group in range(table.metadata.num_row_groups)]
     found = InputFile(name, size, digest, tuple(table.schema_arrow.names))
@@ -230,7 +227,7 @@ def _look_parquet(file: Any, name: str, part_rows: int) -> tuple[InputFile, list
 
 
 def _cut_groups(name: str, groups: list[int], part_rows: int) -> Iterator[_Cut]:
-    """Row groups put together up to ``part_rows``, larger ones cut."""
+    """Row groups joined up to ``part_rows``; larger ones are cut."""
     first, begin, held = 0, 0, 0
     for group, rows in enumerate(groups):
         if held and held + rows > part_rows:

@@ -16,8 +16,7 @@ from rich.table import Table
 
 from ml_project.errors import InvalidInput
 from ml_project.scorer import DECISIONS, Scorer, decide_all
-from pipelines.decision_store import decision_store
-from pipelines.monitoring.kept_decisions import answered_rows, decision_places, raw_values
+from pipelines.monitoring.kept_decisions import answered_rows, decision_places, decision_store, raw_values
 from pipelines.monitoring.window import Window
 from pipelines.scoring.plan import find_files
 from pipelines.scoring.run import chosen_version, version_scorer
@@ -81,7 +80,7 @@ class DecisionChanges:
 
     @property
     def changed(self) -> int:
-        """Transactions that would be decided otherwise."""
+        """Transactions that would be decided differently."""
         return int(self.counts.sum() - np.trace(self.counts))
 
     @property
@@ -124,7 +123,7 @@ def replay(tables: Iterable[Any], scorer: Scorer) -> DecisionChanges:
 
 @dataclass(frozen=True)
 class ReplayRun:
-    """What would change under a version, and where that is written."""
+    """What would change under a version, and the run that holds it."""
 
     replayed: DecisionChanges
     version: int
@@ -132,7 +131,7 @@ class ReplayRun:
 
 
 def run_replay(settings: PipelineSettings, window: Window, exports: str | None, version: int | None) -> ReplayRun:
-    """Score a window of the decision store, or of exports of it, again by a version (Production by default).
+    """Score a window of the decision store, or of its exports, again by a version (Production by default).
 
     Raises
     ------
@@ -166,7 +165,7 @@ def exported_decisions(location: str, window: Window, endpoint_url: str) -> Iter
     Raises
     ------
     InvalidInput
-        When there are none, or a file is no export.
+        When there are none, or a file is not an export.
     """
     place, names = find_files(location, endpoint_url)
     names = [name for name in names if name.rpartition("/")[2].startswith("decisions-")]

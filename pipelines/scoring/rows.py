@@ -1,4 +1,4 @@
-"""Scores batches of rows: scores and counts, and what could not be scored; for every engine and kind of file."""
+"""Scores batches of rows, quarantines rows that cannot be scored, and counts both; for every engine and file type."""
 
 import json
 from collections import Counter
@@ -17,6 +17,11 @@ from ml_project.schema import OUTPUTS, RAW_FEATURES
 from ml_project.scorable import fault, unusable
 from ml_project.scorer import DECISIONS, Scorer, decide_all
 from pipelines.scoring.plan import SOURCE_FILE, SOURCE_ROW, VERSION
+
+QUARANTINE: Final = pa.schema(
+    [(SOURCE_FILE, pa.string()), (SOURCE_ROW, pa.int64()), ("reasons", pa.list_(pa.string())), ("content", pa.string())]
+)
+"""Rows that were not scored: their place (rows counted from 0), the reasons, and the content (JSON or CSV text)."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Tally:
 
     def __add__(self, other: "Tally") -> "Tally":
         amounts = Counter(self.amounts)
-        for decision, amount in other.amounts.items():  # `Counter +` would drop what is not positive
+        for decision, amount in other.amounts.items():  # `Counter +` would drop amounts that are not positive
             amounts[decision] += amount
         return Tally(
             self.drift + other.drift,
@@ -83,15 +88,9 @@ class Tally:
         )
 
 
-QUARANTINE: Final = pa.schema(
-    [(SOURCE_FILE, pa.string()), (SOURCE_ROW, pa.int64()), ("reasons", pa.list_(pa.string())), ("content", pa.string())]
-)
-"""Rows that were not scored: where they stand (rows counted from 0), why, and what they held (as JSON or CSV text)."""
-
-
 @dataclass(frozen=True)
 class ScoredBatch:
-    """One batch's outcome: a table per decision that occurs, what could not be scored, and the counts."""
+    """The result of one batch: a table per decision, the rows that could not be scored, and the counts."""
 
     decided: dict[str, pa.Table]
     quarantine: pa.Table
@@ -108,7 +107,7 @@ class RowScorer:
     version : int
         Its number in the registry.
     carried : tuple of str
-        Columns that go into the output as they are; Time and Amount go as the numbers that were scored.
+        Columns that are copied to the output; Time and Amount as the numbers that were scored.
     """
 
     def __init__(self, scorer: Scorer, version: int, carried: tuple[str, ...]) -> None:
@@ -124,12 +123,12 @@ class RowScorer:
         return Tally(DriftCounts.none(self._baseline))
 
     def refused(self, reasons: Iterable[str]) -> Tally:
-        """The counts of lines that were no rows."""
+        """The counts of lines that are not rows."""
         counted = Counter(reasons)
         return Tally(DriftCounts.none(self._baseline), quarantined=counted.total(), reasons=counted)
 
     def score(self, batch: pa.RecordBatch, file: str, rows: NDArray[np.int64]) -> ScoredBatch:
-        """Score rows that stand at places ``rows`` (n,) of a file.
+        """Score rows at the places ``rows`` (n,) of a file.
 
         Parameters
         ----------
@@ -179,12 +178,12 @@ class RowScorer:
 
 
 def quarantined(file: str, row: int, reason: str, content: str) -> dict[str, Any]:
-    """A row that was no row at all, as a line of ``QUARANTINE``."""
+    """A line that is not a row, for the table ``QUARANTINE``."""
     return {SOURCE_FILE: file, SOURCE_ROW: row, "reasons": [reason], "content": content}
 
 
 def _raw(batch: pa.RecordBatch) -> tuple[NDArray[np.float64], dict[str, pa.Array]]:
-    """Raw fields (n, 30), NaN for what is no number, and those columns that came as text."""
+    """Raw fields (n, 30), NaN for values that are not numbers, and the columns that were text."""
     raw, text = np.empty((len(batch), len(RAW_FEATURES))), {}
     for place, name in enumerate(RAW_FEATURES):
         column = batch.column(name)
@@ -201,7 +200,7 @@ def _raw(batch: pa.RecordBatch) -> tuple[NDArray[np.float64], dict[str, pa.Array
 
 
 def _number(text: str | None) -> float:
-    """A number that was written as text; NaN for anything else."""
+    """A number written as text; NaN for any other text."""
     try:
         return float(text) if text else np.nan
     except ValueError:

@@ -28,7 +28,7 @@ OnRows = Callable[[int], None]
 
 @dataclass(frozen=True)
 class ScoringOutcome:
-    """A finished output: its ``_job.json``, and the summary and run of the execution that finished it just now."""
+    """A finished output: its ``_job.json``; summary and run only where this execution finished it."""
 
     job: dict[str, Any]
     summary: ScoringSummary | None = None
@@ -43,7 +43,7 @@ def score(
     Raises
     ------
     InvalidInput
-        When there is no version, nothing to score, or something else where the output should go.
+        When there is no version, nothing to score, or the output folder holds other files.
     LostRace
         When another process writes the same local output.
     Unavailable
@@ -73,7 +73,7 @@ def score(
 
 
 def chosen_version(registry: Registry, version: int | None) -> ModelVersion:
-    """The version that was asked for, else Production."""
+    """The requested version, else Production."""
     chosen = registry.version(version) if version is not None else registry.resolve(PRODUCTION)
     if chosen is None:
         raise InvalidInput("No version is Production.", "Promote one, or give --version.")
@@ -81,7 +81,7 @@ def chosen_version(registry: Registry, version: int | None) -> ModelVersion:
 
 
 def version_scorer(registry: Registry, version: ModelVersion, scratch: Path) -> Scorer:
-    """A checked scorer of a version, with one thread: engines score several batches at once."""
+    """A verified scorer of a version, with one thread: engines score several batches at once."""
     folder = scratch / f"version-{version.version}"
     registry.download_bundle(version.version, folder)
     return load_scorer(folder, version.digest, threads=1)
@@ -97,7 +97,7 @@ def _execute(
 ) -> ScoringSummary:
     begun = time.monotonic()
     if target.begin(plan):
-        console.print("  an earlier execution is gone on with")
+        console.print("  continuing an earlier execution")
     held = set(target.staging.names())
     done = [part for part in plan.parts if receipt_name(part) in held]
     todo = [part for part in plan.parts if receipt_name(part) not in held]
@@ -132,8 +132,8 @@ def run_parts(
 
 
 def _parameters(plan: ScoringPlan, engine: EngineName) -> dict[str, object]:
-    told = {name: value for name, value in plan.to_dict().items() if name != "fingerprint"}
-    return {**told, "engine": engine}
+    values = {name: value for name, value in plan.to_dict().items() if name != "fingerprint"}
+    return {**values, "engine": engine}
 
 
 def _log(run: Run, summary: ScoringSummary, job: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from pipelines.scoring.plan import ScoringPlan
 from pipelines.scoring.rows import Tally
 
 _SHOWN: Final = 5
-"""Reasons, and drifts, that a terminal shows."""
+"""Reasons, and drifting figures, that the terminal shows."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ScoringSummary:
     Attributes
     ----------
     seconds : float
-        Of this execution.
+        Duration of this execution.
     resumed : int
         Parts that an earlier execution had finished.
     """
@@ -58,7 +58,7 @@ class ScoringSummary:
 
     @property
     def drifted(self) -> list[Figure]:
-        """Beyond their limits, the strongest first."""
+        """Figures beyond their limits, the strongest first."""
         found = [figure for figure in self.drift_figures if figure.breached]
         return sorted(found, key=lambda figure: figure.value / (figure.high or 1), reverse=True)
 
@@ -81,7 +81,7 @@ class ScoringSummary:
         return found | {figure.metric: figure.value for figure in self.drift_figures}
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: what stands in ``_job.json``."""
+        """The content of ``_job.json``."""
         counted = {name: value for name, value in self.tally.to_dict().items() if name != "drift"}
         drift = {drift.name: {"psi": drift.psi.value, "ks": drift.ks.value} for drift in self.drifts}
         return {
@@ -95,7 +95,7 @@ class ScoringSummary:
         }
 
     def to_table(self) -> Table:
-        """Decisions, what was refused and what drifted."""
+        """Decisions, quarantined rows and drifting figures, for the terminal."""
         tally = self.tally
         table = Table("", "rows", "share", "amount", title_justify="left")
         for name in map(str, DECISIONS):

@@ -1,6 +1,6 @@
 """Sends traffic to a gateway slice by slice, and labels once event time has reached them.
 
-A gateway that restarts is waited for: what was not answered is sent again under the same transaction_id.
+A gateway that restarts is waited for: transactions without an answer are sent again under the same transaction_id.
 """
 
 import asyncio
@@ -21,18 +21,24 @@ from pipelines.traffic.source import TrafficTransaction
 _LONGEST_PAUSE: Final = 5.0
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504, 507})
 
+_TICKS: Final = 10
+"""Slices a second where a rate is set."""
+
+_LABELS: Final = 1_000
+"""Labels in one request."""
+
 
 class GatewayClient:
-    """Sends JSON, and waits out a gateway that is away or overloaded.
+    """Sends JSON, and retries while a gateway is away or overloaded.
 
     Parameters
     ----------
     url, key : str
         Address, and API key (empty for a gateway in open mode).
     connections : int
-        Requests under way at the same time, at most.
+        Most requests under way at the same time.
     patience : float
-        Seconds without any answer after which it gives up.
+        Seconds without an answer after which it gives up.
     """
 
     def __init__(self, url: str, key: str, connections: int, patience: float) -> None:
@@ -57,7 +63,7 @@ class GatewayClient:
         InvalidInput
             When the gateway refuses the key or the body: another try would change nothing.
         Unavailable
-            When it gives no answer for as long as the patience lasts.
+            When there is no answer within ``patience``.
         """
         begun, pause = time.monotonic(), 0.1
         while True:
@@ -102,13 +108,6 @@ def _remedy(status: int) -> str:
     return ""
 
 
-_TICKS: Final = 10
-"""Slices a second where a rate is asked for."""
-
-_LABELS: Final = 1_000
-"""Labels in one request."""
-
-
 @dataclass(frozen=True)
 class SendOptions:
     """How traffic goes out.
@@ -118,13 +117,13 @@ class SendOptions:
     rate : float
         Transactions a second; 0 sends as quickly as the gateway answers.
     batch : int
-        Transactions in one request; 1 takes ``/predict``.
+        Transactions in one request; 1 uses ``/predict``.
     connections : int
         Requests under way at the same time.
     label_delay : timedelta or None
         Event time from a transaction to its label; None sends no labels.
     review_sample_rate : float
-        Share of the approved transactions that reviewers look at, too, as the gateway's setting has it.
+        Share of the approvals that reviewers look at too; the gateway's setting of that name.
     """
 
     rate: float = 0.0
@@ -136,7 +135,7 @@ class SendOptions:
 
 @dataclass
 class Progress:
-    """What was done so far."""
+    """What has been sent so far."""
 
     sent: int = 0
     frauds: int = 0
@@ -164,7 +163,7 @@ async def send(
     progress: Progress,
     on_slice: Callable[[], None] = lambda: None,
 ) -> None:
-    """Send everything; ``progress`` is right at any moment, so that an interrupted run can say how far it came."""
+    """Send everything; ``progress`` is correct at any moment, so that an interrupted run can report how far it got."""
     size = how.batch * how.connections
     if how.rate:
         size = max(1, min(size, round(how.rate / _TICKS)))
@@ -176,7 +175,7 @@ async def send(
         progress.event_time = part[-1].event_time
         await _label(client, progress, progress.event_time)
         on_slice()
-    # Traffic of the past: what would have come by today has come.
+    # Traffic of the past: labels that would have arrived by now are sent.
     await _label(client, progress, datetime.now(UTC))
 
 
@@ -191,14 +190,14 @@ async def _score(part: list[TrafficTransaction], client: GatewayClient, how: Sen
         progress.sent += 1
         progress.frauds += each.fraud
         progress.alerts += alert
-        # Alerts are reviewed, frauds are reported by customers, and of the rest the gateway's sample is looked at.
+        # Alerts are reviewed, frauds are reported by customers, and of the rest a sample is reviewed.
         reviewed = alert or drawn_for_review([answer["prediction_id"]], how.review_sample_rate)
         if how.label_delay is not None and (each.fraud or reviewed):
             heapq.heappush(progress.waiting, (each.event_time + how.label_delay, each.transaction_id, each.fraud))
 
 
 async def _label(client: GatewayClient, progress: Progress, now: datetime) -> None:
-    """Send the labels whose time has come."""
+    """Send the labels that are due."""
     while progress.waiting and progress.waiting[0][0] <= now:
         due: list[dict[str, str]] = []
         while progress.waiting and progress.waiting[0][0] <= now and len(due) < _LABELS:

@@ -18,10 +18,13 @@ from pipelines.files import read_table
 
 SIMULATED = "simulated"
 
+Rows = tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64]]
+"""Raw fields (n, 30), labels (n,), and moments (n,) in seconds since 1970."""
+
 
 @dataclass(frozen=True)
 class TrafficPlan:
-    """What traffic shall be like.
+    """The traffic to send.
 
     Attributes
     ----------
@@ -53,7 +56,7 @@ class TrafficPlan:
 
 @dataclass(frozen=True)
 class TrafficTransaction:
-    """One transaction on its way."""
+    """One transaction to send: its name, event time, true label and JSON body."""
 
     transaction_id: str
     event_time: datetime
@@ -62,7 +65,7 @@ class TrafficTransaction:
 
 
 def transactions(plan: TrafficPlan) -> Iterator[TrafficTransaction]:
-    """The plan's transactions; equal plans give equal ones, names included, so that sending them again adds nothing.
+    """The transactions of a plan. Equal plans give equal ones, names included: sending them again adds nothing.
 
     Raises
     ------
@@ -72,17 +75,13 @@ def transactions(plan: TrafficPlan) -> Iterator[TrafficTransaction]:
     return _numbered(plan, _simulated(plan) if plan.data == SIMULATED else _from_file(plan))
 
 
-Rows = tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64]]
-"""Raw fields (n, 30), labels (n,), and moments (n,) in seconds since 1970."""
-
-
 def total(plan: TrafficPlan) -> int | None:
-    """How many there will be; None where only the file knows."""
+    """How many transactions there will be; None for a file."""
     return None if plan.data != SIMULATED else sum(rows for rows, _begin, _end, _drifting in _parts(plan))
 
 
 def _parts(plan: TrafficPlan) -> list[tuple[int, float, float, bool]]:
-    """Rows, begin and end (days) of the time before the drift and of the rest, and whether they drift."""
+    """Rows, begin and end (days), and whether they drift: for the time before the drift, and for the rest."""
     days = plan.duration / timedelta(days=1)
     turn = min(max(plan.drift_after / timedelta(days=1), 0.0), days)
     spans = [(0.0, turn, False), (turn, days, True)]
@@ -98,7 +97,7 @@ def _simulated(plan: TrafficPlan) -> Iterator[Rows]:
     for place, (rows, begin, end, drifting) in enumerate(_parts(plan)):
         if not rows:
             continue
-        # made here, not in the generator below: the simulator refuses its arguments at the call
+        # made here, not in the generator below, so that wrong arguments are refused at once
         streams.append(
             simulate(
                 rows,
@@ -115,7 +114,7 @@ def _simulated(plan: TrafficPlan) -> Iterator[Rows]:
 
 
 def _since(wave: FraudWave | None, hours: float) -> FraudWave | None:
-    """What is left of a wave so many hours later, as seen from there."""
+    """The rest of a wave, with its hours counted from ``hours`` after the beginning."""
     if wave is None or wave.start_hour + wave.hours <= hours:
         return None
     begin = max(wave.start_hour - hours, 0.0)

@@ -28,9 +28,13 @@ from pipelines.up.services import HOST, embedded_backend, gateway_service, mlflo
 
 _START_SECONDS = 90.0
 
+_READY_SECONDS = 60.0
+_CANDIDATES = 50
+_V14 = RAW_FEATURES.index("V14")
+
 
 class BackendName(StrEnum):
-    """What lies under MLflow and the gateway."""
+    """What MLflow and the gateway keep their data in."""
 
     EMBEDDED = "embedded"
     SERVERS = "servers"
@@ -44,14 +48,14 @@ def up(
     smoke: bool = False,
     backend: BackendName = BackendName.EMBEDDED,
 ) -> None:
-    """Run everything once and, unless ``smoke``, go on serving until Ctrl-C.
+    """Run everything once and, unless ``smoke``, keep serving until Ctrl-C.
 
     Raises
     ------
     InvalidInput
         When a port is in use.
     LostRace
-        When another one runs on the same state folder.
+        When another demonstration runs on the same state folder.
     Unavailable
         When a server is not installed or does not start, or the gateway does not answer as it should.
     """
@@ -64,9 +68,8 @@ def up(
             stores = start_servers(state / "servers", stack)
         else:
             stores = embedded_backend(settings)
-        os.environ.update(
-            stores.environment
-        )  # boto3 and MLflow read their credentials there, here and in what we start
+        # boto3 and MLflow read their credentials there, in this process and in those it starts
+        os.environ.update(stores.environment)
         settings = settings.model_copy(update=stores.settings)
         services = [mlflow_service(state, stores, mlflow_port), gateway_service(state, settings, mlflow_url, port)]
         for service in services:
@@ -109,7 +112,7 @@ def _require_free(option: str, port: int) -> None:
 
 @contextmanager
 def _only_one(state: Path) -> Iterator[None]:
-    """Two at once on one state folder would share MLflow's files."""
+    """Hold a lock on the state folder: two demonstrations on one would share MLflow's files."""
     state.mkdir(parents=True, exist_ok=True)
     with (state / "up.lock").open("w") as lock:
         try:
@@ -130,11 +133,8 @@ def _serve(services: list[Service]) -> None:
         console.print("stopping")
 
 
-_READY_SECONDS = 60.0
-
-
 def show_sample(gateway_url: str, promotion: Promotion) -> None:
-    """Wait until the gateway serves the champion, ask it for one prediction and one batch, and show the first."""
+    """Wait until the gateway serves the champion, request one prediction and one batch, and show the first."""
     champion = promotion.production
     if champion is None:
         raise Unavailable(
@@ -174,12 +174,8 @@ def _wait_for_version(gateway_url: str, version: str) -> None:
     raise Unavailable(f"The gateway does not serve version {version}: {answer[:300]}", "See its log.")
 
 
-_CANDIDATES = 50
-_V14 = RAW_FEATURES.index("V14")
-
-
 def sample_transactions(rows: int = 3) -> list[dict[str, float]]:
-    """Simulated transactions as a client would send them; the first is a blatant fraud, for a first look's sake."""
+    """Simulated transactions as a client would send them; the first is a blatant fraud."""
     frauds = next(simulate(_CANDIDATES, seed=1, fraud_rate=1.0)).raw
     blatant = frauds[np.argmin(frauds[:, _V14])]
     others = next(simulate(rows - 1, seed=1, fraud_rate=0.0)).raw

@@ -21,16 +21,15 @@ from pathlib import Path
 from ml_project.errors import Unavailable
 from pipelines.processes import Service
 from pipelines.progress import step
-from pipelines.up.services import Backend
+from pipelines.up.services import HOST, Backend
 
-_HOST = "127.0.0.1"
 _BUCKET = "fraud"
 _DATABASES = ("mlflow", "mlflow_auth", "decisions", "study")
 _START_SECONDS = 60.0
 
 
 def start_servers(folder: Path, stack: ExitStack) -> Backend:
-    """Start both and make what has to be in them; the stack stops them.
+    """Start both, and create the bucket and the databases; the stack stops them.
 
     Raises
     ------
@@ -49,20 +48,20 @@ def start_servers(folder: Path, stack: ExitStack) -> Backend:
         "the S3 server",
         [rclone, "serve", "s3", "--config", os.devnull, str(folder / "s3")],
         # one value of a list, which rclone reads as CSV
-        {"RCLONE_AUTH_KEY": f'"{secrets.access_key},{secrets.secret_key}"', "RCLONE_ADDR": f"{_HOST}:{s3_port}"},
+        {"RCLONE_AUTH_KEY": f'"{secrets.access_key},{secrets.secret_key}"', "RCLONE_ADDR": f"{HOST}:{s3_port}"},
         folder.parent / "logs" / "s3.log",
     )
     with step("start PostgreSQL and an S3 server"):
         for service in (database, s3):
             service.stop_orphan()
             stack.enter_context(service)
-        server = f"postgresql+psycopg://fraud:{secrets.database_password}@{_HOST}:{database_port}"
+        server = f"postgresql+psycopg://fraud:{secrets.database_password}@{HOST}:{database_port}"
         database.wait_until(lambda: postgres.answers(server), _START_SECONDS)
         s3.wait_until(lambda: _open(s3_port), _START_SECONDS)
         postgres.make_databases(server, _DATABASES)
-    endpoint = f"http://{_HOST}:{s3_port}"
+    endpoint = f"http://{HOST}:{s3_port}"
     return Backend(
-        mlflow_arguments=("--app-name", "basic-auth", "--allowed-hosts", f"{_HOST}:*,localhost:*"),
+        mlflow_arguments=("--app-name", "basic-auth", "--allowed-hosts", f"{HOST}:*,localhost:*"),
         mlflow_environment={
             "MLFLOW_BACKEND_STORE_URI": f"{server}/mlflow",
             "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{_BUCKET}/artifacts",
@@ -86,7 +85,7 @@ def start_servers(folder: Path, stack: ExitStack) -> Backend:
         },
         services=(database, s3),
         notes=(
-            f"stores    PostgreSQL {_HOST}:{database_port}, S3 {endpoint}",
+            f"stores    PostgreSQL {HOST}:{database_port}, S3 {endpoint}",
             f"secrets   {folder / 'secrets.json'} (MLflow's user is admin)",
         ),
     )
@@ -101,18 +100,18 @@ def _rclone() -> str:
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind((_HOST, 0))
+        probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def _open(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex((_HOST, port)) == 0
+        return probe.connect_ex((HOST, port)) == 0
 
 
 @dataclass(frozen=True)
 class Postgres:
-    """Programs, the folder of the data, and the account to run as (None: our own)."""
+    """PostgreSQL's programs, the folder of its data, and the account that runs it (None: the current one)."""
 
     programs: Path
     data: Path
@@ -120,12 +119,12 @@ class Postgres:
 
     @classmethod
     def find(cls, folder: Path) -> "Postgres":
-        """The programs of this machine, for data below a folder.
+        """The programs that this machine has, for data below a folder.
 
         Raises
         ------
         Unavailable
-            When there are none, or the folder is out of reach for the account that they need.
+            When there are none, or the account that they need cannot reach the folder.
         """
         programs = _programs()
         if programs is None:
@@ -138,7 +137,7 @@ class Postgres:
         return cls(programs, data, _account(data.parent))
 
     def initialise(self, password: str) -> None:
-        """Make the data folder, whole or not at all, with the superuser ``fraud``."""
+        """Create the data folder, whole or not at all, with the superuser ``fraud``."""
         if self.data.exists():
             return
         partial, password_file = self.data.with_name("partial"), self.data.with_name("password")
@@ -164,14 +163,14 @@ class Postgres:
         partial.rename(self.data)
 
     def service(self, port: int) -> Service:
-        """The server; its port stands in the environment, so that a later call knows an orphan by its command."""
+        """The server. Its port is in the environment, so that a later call recognises an orphan by its command."""
         options = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
         command = [str(self.programs / "postgres"), "-D", str(self.data), *options]
         log = self.data.parents[2] / "logs" / "postgres.log"
         return Service("PostgreSQL", command, {"PGPORT": str(port)}, log, self.user)
 
     def answers(self, server: str) -> bool:
-        """Whether it takes connections; its port is open before that."""
+        """Whether the server accepts connections, which is later than its port opens."""
         from sqlalchemy.exc import OperationalError
 
         try:
@@ -181,7 +180,7 @@ class Postgres:
         return True
 
     def make_databases(self, server: str, names: Iterable[str]) -> None:
-        """Make the databases that are missing."""
+        """Create the databases that are missing."""
         from sqlalchemy import create_engine, text
 
         engine = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
@@ -209,7 +208,7 @@ def _programs() -> Path | None:
 
 
 def _account(folder: Path) -> str | None:
-    """PostgreSQL does not run as root; the account that it gets instead owns the folder."""
+    """The account to run as instead of root, which PostgreSQL refuses; that account then owns the folder."""
     if os.geteuid() != 0:
         return None
     user = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
@@ -218,7 +217,7 @@ def _account(folder: Path) -> str | None:
     if done.returncode != 0:
         raise Unavailable(
             f"PostgreSQL does not run as root, and its account {user!r} cannot reach {folder}.",
-            "Set FRAUD_STATE_DIR to a folder that everybody may enter, or run as an ordinary user.",
+            "Set FRAUD_STATE_DIR to a folder that all users may enter, or run as an ordinary user.",
         )
     return user
 
@@ -229,7 +228,7 @@ def _random() -> str:
 
 @dataclass(frozen=True)
 class ServerSecrets:
-    """All of them; hexadecimal, so that they can stand in URLs."""
+    """Passwords and keys of the servers; hexadecimal, so that they can be part of URLs."""
 
     database_password: str = field(default_factory=_random)
     access_key: str = field(default_factory=_random)
@@ -239,7 +238,7 @@ class ServerSecrets:
 
     @classmethod
     def load(cls, path: Path) -> "ServerSecrets":
-        """Those of a file, which is made when it is missing."""
+        """Read them from a file, which is created when it is missing."""
         if path.exists():
             return cls(**json.loads(path.read_text()))
         made = cls()
@@ -247,8 +246,8 @@ class ServerSecrets:
         return made
 
     def write_auth_config(self, path: Path, database_url: str) -> Path:
-        """The file from which alone MLflow takes the address of its users' database."""
-        address = database_url.replace("%", "%%")  # MLflow reads it with interpolation
+        """Write MLflow's configuration of users; their database's address can be set nowhere else."""
+        address = database_url.replace("%", "%%")  # MLflow's parser interpolates
         lines = (
             "[mlflow]",
             "default_permission = READ",
@@ -261,7 +260,7 @@ class ServerSecrets:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else may read, at any moment."""
+    """Write a file that at no moment another user may read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)

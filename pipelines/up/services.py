@@ -9,23 +9,25 @@ from pipelines.processes import Service
 from pipelines.settings import PipelineSettings
 from stores.objects import is_s3
 
+HOST = "127.0.0.1"
+
 
 @dataclass(frozen=True)
 class Backend:
-    """Stores that are ready for use.
+    """Storage that is ready for use.
 
     Attributes
     ----------
     mlflow_arguments, mlflow_environment
-        For MLflow's server alone.
+        For MLflow's server only.
     environment
-        For this process and all that it starts.
+        For this process and those it starts.
     settings
         Fields of `PipelineSettings`.
     services
         Servers to watch.
     notes
-        For people, at the end.
+        Lines to print at the end.
     """
 
     mlflow_environment: dict[str, str]
@@ -37,7 +39,7 @@ class Backend:
 
 
 def embedded_backend(settings: PipelineSettings) -> Backend:
-    """SQLite and folders."""
+    """SQLite and folders below the state folder."""
     create_database(settings.mlflow_database)
     artifacts = settings.state_dir.resolve() / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
@@ -49,19 +51,16 @@ def embedded_backend(settings: PipelineSettings) -> Backend:
     )
 
 
-HOST = "127.0.0.1"
-
-
-def mlflow_service(state: Path, stores: Backend, port: int) -> Service:
-    """MLflow's server. Addresses of its stores, which may hold passwords, stand in its environment only."""
+def mlflow_service(state: Path, backend: Backend, port: int) -> Service:
+    """MLflow's server. Addresses of its stores may hold passwords and are in its environment only."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     # the job runner costs 2 GB and serves features that nothing here uses
-    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **stores.mlflow_environment}
-    return Service("MLflow", [*command, *stores.mlflow_arguments], environment, state / "logs" / "mlflow.log")
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **backend.mlflow_environment}
+    return Service("MLflow", [*command, *backend.mlflow_arguments], environment, state / "logs" / "mlflow.log")
 
 
 def gateway_service(state: Path, settings: PipelineSettings, mlflow_url: str, port: int) -> Service:
-    """The gateway."""
+    """The gateway, as ``python -m serving``."""
     releases = settings.releases
     environment = {
         "MLFLOW_TRACKING_URI": mlflow_url,

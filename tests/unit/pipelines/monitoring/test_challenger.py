@@ -1,4 +1,4 @@
-"""What a challenger would have decided, beside what the champion did on the same transactions."""
+"""A challenger's decisions compared with the champion's on the same transactions."""
 
 from collections.abc import Callable
 from dataclasses import replace

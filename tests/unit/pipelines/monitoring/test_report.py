@@ -1,4 +1,4 @@
-"""Figures reach those who listen, and a failure to tell them never loses the run."""
+"""Figures and notices reach their receivers, and a receiver that fails does not fail the run."""
 
 import json
 import re
@@ -117,7 +117,7 @@ def test_sns_hears_of_it_or_a_warning_says_why(breached: MonitorReport, monkeypa
 
 @pytest.mark.slow
 def test_a_subscriber_of_the_topic_gets_the_notice(breached: MonitorReport, monkeypatch) -> None:
-    """moto's server in a process of its own, with a queue behind the topic."""
+    """moto's server in a separate process, with a queue behind the topic."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     with moto_server(free_requests=1_000) as url:

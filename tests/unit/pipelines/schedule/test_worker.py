@@ -1,4 +1,4 @@
-"""A worker's patience with a lock that somebody else holds."""
+"""A worker's patience with a lock that another process holds."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""A job that was killed goes on where it stopped, and no row is lost or there twice."""
+"""A job that was killed is continued where it stopped, and no row is lost or doubled."""
 
 import signal
 import subprocess
