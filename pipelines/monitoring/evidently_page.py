@@ -71,7 +71,7 @@ def _by_hour(wanted: NDArray[np.int64], there: NDArray[np.int64], weight: NDArra
     held = np.bincount(there, weights=weight, minlength=HOURS)
     probability: NDArray[np.float64] = weight * np.divide(mix, held, out=np.zeros(HOURS), where=held > 0)[there]
     if not probability.any():
-        raise InvalidInput("no known row is of the window's hours")
+        raise InvalidInput("no known row is in the window's hours")
     probability /= probability.sum()
     return probability
 

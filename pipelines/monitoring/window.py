@@ -54,7 +54,7 @@ def parse_moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text.strip().upper())
     except ValueError:
-        raise InvalidInput(f"{text!r} is no moment.", "Write 2026-01-31 or 2026-01-31T18:00:00Z.") from None
+        raise InvalidInput(f"{text!r} is not a date or a time.", "Write 2026-01-31 or 2026-01-31T18:00:00Z.") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

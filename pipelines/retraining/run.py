@@ -45,7 +45,7 @@ OUTCOME_TAG: Final = "retrain.outcome"
 BASE_UNTIL_TAG: Final = "data.base_until"
 """The end that a retraining gave to base data without event times."""
 
-GOES_ON_FOR: Final = timedelta(days=1)
+_LONGEST_PAUSE: Final = timedelta(days=1)
 """After that, there is a day of labels more to learn from, and the data may be what stopped it."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -127,7 +127,7 @@ def unfinished_run(tracker: Tracker, settings: PipelineSettings, now: datetime) 
     if not found or OUTCOME_TAG in found[0].data.tags:
         return None
     age = now.timestamp() - found[0].info.start_time / 1000
-    return tracker.run(found[0].info.run_id) if age < GOES_ON_FOR.total_seconds() else None
+    return tracker.run(found[0].info.run_id) if age < _LONGEST_PAUSE.total_seconds() else None
 
 
 @dataclass(frozen=True)

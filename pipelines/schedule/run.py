@@ -193,8 +193,9 @@ class Scheduler:
 
     def _pause(self) -> float:
         """Seconds until a job is due, or the clock is read again."""
-        due = min(job.due_at for job in self._jobs.values())
-        return min(max((due - datetime.now(UTC)).total_seconds(), 0.0), _LONGEST_PAUSE)
+        now = datetime.now(UTC)
+        pauses = [(job.due_at - now).total_seconds() for job in self._jobs.values()]
+        return max(min([*pauses, _LONGEST_PAUSE]), 0.0)
 
     def _due(self, job: PlannedJob, now: datetime) -> None:
         """Ask for a run, once however often the job was missed, unless even the last time is too long ago."""
@@ -209,7 +210,7 @@ class Scheduler:
         elif self._queue.ask(RunRequest(job.name, "schedule"), following):
             self._workers[job.name].wake()
         else:
-            _say(f"{job.name} was due, and waits already")
+            _say(f"{job.name} was due, but its last run still waits")
 
     @property
     def _failure(self) -> Exception | None:

@@ -60,7 +60,7 @@ class LocalOutput:
         try:
             return _job(LocalPlace(self._folder).read(JOB_FILE))
         except (MissingObject, Unavailable) as error:
-            raise InvalidInput(f"{self._folder}: there is something else.", "Give another --output.") from error
+            raise InvalidInput(f"{self._folder} holds other files.", "Give another --output.") from error
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -69,7 +69,7 @@ class LocalOutput:
             self._staged.mkdir(parents=True, exist_ok=True)
             folder = os.open(self._staged, os.O_RDONLY)
         except OSError as error:
-            raise InvalidInput(f"{self._folder}: cannot be made ({error.strerror}).", "Check --output.") from error
+            raise InvalidInput(f"{self._folder} cannot be created ({error.strerror}).", "Check --output.") from error
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
@@ -125,7 +125,7 @@ class S3Output:
         if not goes_on:
             for name in self._place.names():
                 if not name.startswith("_scoring/"):
-                    raise InvalidInput(f"{plan.output}: there is something else.", "Give another --output.")
+                    raise InvalidInput(f"{plan.output} holds other files.", "Give another --output.")
             for name in self.staging.names():
                 self.staging.remove(name)
             self.staging.write(_STARTED, json.dumps(plan.to_dict()).encode())
@@ -147,7 +147,7 @@ def open_output(location: str, endpoint_url: str) -> Output:
     if is_s3(location):
         return S3Output(S3Place(location, endpoint_url), S3Place(f"{location}/_scoring", endpoint_url))
     if "://" in location or not location:
-        raise InvalidInput(f"{location!r}: no place to write to.", "Give a folder or s3://bucket/prefix.")
+        raise InvalidInput(f"{location!r} is not a place to write to.", "Give a folder or s3://bucket/prefix.")
     return LocalOutput(Path(location))
 
 

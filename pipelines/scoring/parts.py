@@ -57,7 +57,7 @@ def read_part(plan: ScoringPlan, part: ScoringPart, source: Place) -> Iterator[R
                 yield from _parquet(file, part, wanted)
     except (pa.ArrowException, FileNotFoundError, MissingObject) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InvalidInput(f"{part.file}: cannot be read any more ({reason}).", "Begin again.") from error
+        raise InvalidInput(f"{part.file} can no longer be read ({reason}).", "Begin again.") from error
 
 
 def _parquet(file: Any, part: ScoringPart, wanted: list[str]) -> Iterator[RowBatch]:
@@ -93,7 +93,7 @@ def _csv(file: Any, part: ScoringPart, columns: tuple[str, ...], wanted: list[st
         content = content.decode(errors="replace").encode()
         table = _parsed(content, columns, dict.fromkeys(wanted, pa.string()), refuse)
     if len(table) + len(broken) != part.rows:
-        raise InvalidInput(f"{part.file}: {len(table)} rows where {part.rows} lines are.", "Quote no line breaks.")
+        raise InvalidInput(f"{part.file}: {len(table)} rows on {part.rows} lines.", "Remove line breaks within fields.")
     left = np.arange(part.first_row, part.first_row + part.rows, dtype=np.int64)
     places = np.setdiff1d(left, [place for place, *_ in broken])
     first = 0

@@ -175,7 +175,9 @@ def exported_decisions(location: str, window: Window, endpoint_url: str) -> Iter
         with place.open(name) as file:
             table = pa.parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
             if "hybrid_score" not in table.schema_arrow.names:
-                raise InvalidInput(f"{name}: no export of decisions.", "Give the folder that `purge` exported to.")
+                raise InvalidInput(
+                    f"{name} is not an export of decisions.", "Give the folder that `purge` exported to."
+                )
             for batch in table.iter_batches(_BATCH_ROWS):
                 yield _within(pa.table(batch), window)
 

@@ -71,7 +71,7 @@ class GatewayClient:
                 answer = await self._client.post(path, json=body)
             except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
                 raise InvalidInput(
-                    f"{self._url} is no address of a gateway.", "Give --url http://host:8000."
+                    f"{self._url} is not the address of a gateway.", "Give --url http://host:8000."
                 ) from error
             except httpx.TransportError as error:
                 reason, wait = type(error).__name__, pause
