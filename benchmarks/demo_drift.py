@@ -26,10 +26,9 @@ from ml_project.simulator import simulate
 from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import render
 from pipelines.processes import Service
-from pipelines.sample import sample_transactions
 from pipelines.settings import PipelineSettings
-from pipelines.up.services import gateway, mlflow
-from pipelines.up.stores import embedded
+from pipelines.up.run import sample_transactions
+from pipelines.up.services import embedded_backend, gateway_service, mlflow_service
 from stores.mlflow_client import quiet_mlflow
 from tests.servers import free_port
 
@@ -76,8 +75,8 @@ class Bank:
         self.settings = PipelineSettings(state_dir=self.folder, tracking_uri="")  # type: ignore[call-arg]
         ports = free_port(), free_port()
         self.mlflow_url, self.url = (f"http://127.0.0.1:{port}" for port in ports)
-        self.services["mlflow"] = mlflow(self.folder, embedded(self.settings), ports[0])
-        self.services["gateway"] = gateway(self.folder, self.settings, self.mlflow_url, ports[1])
+        self.services["mlflow"] = mlflow_service(self.folder, embedded_backend(self.settings), ports[0])
+        self.services["gateway"] = gateway_service(self.folder, self.settings, self.mlflow_url, ports[1])
         file = self.folder / "bank.csv"
         (chunk,) = simulate(12_000, seed=4, fraud_rate=FRAUD_RATE, days=6)
         pd.DataFrame(chunk.raw, columns=list(RAW_FEATURES)).assign(**{LABEL: chunk.label}).to_csv(file, index=False)

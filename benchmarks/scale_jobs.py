@@ -16,7 +16,7 @@ def score(engine: str, bundle: Path, data: Path, output: Path) -> int:
     """From Parquet to Parquet, one-thread scorers; the rows."""
     from ml_project.scorer import load_scorer
     from pipelines.scoring.output import open_output
-    from pipelines.scoring.planning import make_plan
+    from pipelines.scoring.plan import make_plan
     from pipelines.scoring.run import run_parts
     from pipelines.settings import PipelineSettings
 

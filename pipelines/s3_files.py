@@ -1,4 +1,4 @@
-"""Data in S3, brought here whole before anything is read."""
+"""Input data in S3, downloaded before they are read."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ _SETTING = "--data"
 
 @contextmanager
 def fetched(location: str, endpoint_url: str, is_part: Callable[[str], bool]) -> Iterator[Path]:
-    """A local copy of an object, or of a folder's parts, for as long as the block runs.
+    """A local copy of an object, or of the files of a folder, which lasts as long as the block.
 
     Parameters
     ----------
@@ -22,14 +22,14 @@ def fetched(location: str, endpoint_url: str, is_part: Callable[[str], bool]) ->
     endpoint_url : str
         S3 endpoint; empty: AWS's own.
     is_part : callable
-        Which names of a folder are wanted.
+        Chooses the files of a folder by name.
 
     Raises
     ------
     InvalidInput
         If there is neither an object nor a folder with parts.
     Unavailable
-        If S3 cannot be reached or refuses us.
+        If S3 cannot be reached or refuses access.
     """
     from stores.s3 import S3Objects  # imports boto3: 0.3 s
 

@@ -190,8 +190,7 @@ def _export_folder(to: str, settings: GatewaySettings) -> Iterator[tuple[Path, C
 
 @contextmanager
 def _opened(settings: GatewaySettings) -> "Iterator[tuple[DecisionStore, Keys]]":
-    from stores.decisions import DecisionStore, Keys, open_engine
-    from stores.decisions import migrate
+    from stores.decisions import DecisionStore, Keys, migrate, open_engine
 
     engine = open_engine(settings.decisions_url)
     try:

@@ -32,9 +32,9 @@ from stores.decisions import (
     LabelItem,
     PageFilter,
     Spool,
+    migrate,
     open_engine,
 )
-from stores.decisions import migrate
 
 _RETRY_SECONDS: Final = 1.0
 

@@ -16,8 +16,7 @@ from serving.app import Wiring, create_app
 from serving.process import DONE, END_SECONDS, FAILED, GRACE_SECONDS, INTERRUPTED
 from serving.settings import GatewaySettings
 from serving.telemetry.multiprocess import SharedMetrics
-from stores.decisions import DecisionStore, open_engine
-from stores.decisions import migrate
+from stores.decisions import DecisionStore, migrate, open_engine
 
 _ANY_LIMIT: Final = "1/second"
 

@@ -68,7 +68,7 @@ def _replay(data: str, output: str, engine: str, version: int | None, since: str
         raise InvalidInput("--replay needs --from.", "Write --from 2026-01-01.")
     from pipelines.console import console
     from pipelines.monitoring.window import window_of
-    from pipelines.scoring.replay_run import run_replay
+    from pipelines.scoring.replay import run_replay
 
     window = window_of(None, since, until, datetime.now(UTC))
     found = run_replay(settings_with(), window, data or None, version)
@@ -140,10 +140,10 @@ def schedule(cron: Cron = None, monitor_cron: MonitorCron = None) -> None:
     --------
     python -m pipelines schedule --cron "0 3 * * 1,4" --monitor-cron "15 * * * *"
     """
-    from pipelines.schedule.run import MONITOR, RETRAIN, Schedule
+    from pipelines.schedule.run import MONITOR, RETRAIN, Scheduler
     from pipelines.settings import PipelineSettings
 
     crons = {name: line for name, line in ((RETRAIN, cron), (MONITOR, monitor_cron)) if line}
     if not crons:
         raise InvalidInput("Nothing is to be done.", 'Give --cron "0 3 * * *", --monitor-cron "15 * * * *", or both.')
-    Schedule(PipelineSettings.model_validate({}), crons).run()
+    Scheduler(PipelineSettings.model_validate({}), crons).run()

@@ -81,12 +81,11 @@ def simulate_traffic(
 
     from pipelines.console import console
     from pipelines.monitoring.window import parse_moment, parse_span
-    from pipelines.traffic.client import GatewayClient
-    from pipelines.traffic.run import Progress, Sending, send
-    from pipelines.traffic.source import Plan, total, transactions
+    from pipelines.traffic.run import GatewayClient, Progress, SendOptions, send
+    from pipelines.traffic.source import TrafficPlan, total, transactions
 
     span = parse_span(duration)
-    plan = Plan(
+    plan = TrafficPlan(
         data=data,
         start=parse_moment(start) if start else datetime.now(UTC).replace(microsecond=0) - span,
         duration=span,
@@ -98,7 +97,7 @@ def simulate_traffic(
         fraud_rate=fraud_rate,
         fraud_wave=_wave(fraud_wave),
     )
-    how = Sending(rate, batch, connections, parse_span(label_delay) if label_delay else None, review_sample_rate)
+    how = SendOptions(rate, batch, connections, parse_span(label_delay) if label_delay else None, review_sample_rate)
     traffic = transactions(plan)
     progress = Progress()
 

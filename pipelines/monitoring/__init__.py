@@ -1,1 +1,14 @@
-"""Watching the live model: a window of kept decisions against the bundle's baseline, its limits, and what is said."""
+"""Monitoring: the decisions of a window, held against the baseline that the model's bundle carries.
+
+In the order in which data pass:
+
+- ``window``: the time that a run looks at, and how people write times.
+- ``run``: reads, compares, writes an MLflow run, sends notices.
+- ``kept_decisions``: rows of the decision store, also for ``score --replay`` and ``retrain``.
+- ``figures``: limits, drift, decisions, latency, and quality where labels have arrived.
+- ``challenger``: a shadow challenger compared with the champion.
+- ``report``: everything that was found; as table, JSON, Prometheus file, CloudWatch line and notice.
+- ``page``, ``evidently_page``: the report as HTML, and Evidently's own where it is installed.
+
+Imports ``ml_project``, ``stores``, ``pipelines.pages`` and the tracking of ``pipelines``; no Spark and no training.
+"""

@@ -1,4 +1,4 @@
-"""Challenger beside champion: what both made of the same transactions, and whether the difference is one."""
+"""Compares a challenger with the champion on the transactions that both have scored."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,9 +12,8 @@ from ml_project.metrics import (
     precision_within,
     recall_within,
 )
-from pipelines.monitoring.labelled import LabelledFigures, mature, measure
-from pipelines.monitoring.limits import Figure, LabelledLimits
-from pipelines.monitoring.shadowed import Shadowed, with_own_threshold
+from pipelines.monitoring.figures import Figure, LabelledFigures, LabelledLimits, labelled_rows, measure_by_label
+from pipelines.monitoring.kept_decisions import ShadowPair, with_own_threshold
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 
@@ -22,15 +21,15 @@ COMPARED: Final = ("average_precision", "precision_at_budget", "recall_at_budget
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A challenger's figures, the champion's on the same rows, and challenger minus champion.
+class Comparison:
+    """The figures of a challenger, those of the champion on the same rows, and challenger minus champion.
 
     Attributes
     ----------
     agreement : float
-        Share of the rows on which both decided alike.
+        Share of the rows on which both decided the same.
     gains : dict
-        Of ``COMPARED``, paired, with 95 % intervals; empty where there are too few labels.
+        The paired differences of ``COMPARED`` with 95 % intervals; empty where there are too few labels.
     """
 
     version: str
@@ -43,7 +42,7 @@ class Beside:
 
     @property
     def figures(self) -> list[Figure]:
-        """For every place that shows figures; none of them is judged, as nobody was answered with them."""
+        """The figures to show. None is held against a limit, as no client was answered with them."""
         found = {
             "challenger_rows": self.rows,
             "challenger_agreement": self.agreement,
@@ -55,7 +54,7 @@ class Beside:
 
     @property
     def estimates(self) -> dict[str, Estimate]:
-        """By the names that MLflow and the page know."""
+        """Estimates by the names that they have in MLflow and on the page."""
         sides = {"challenger": self.challenger.estimates, "champion": self.champion.estimates, "gain": self.gains}
         return {f"{side}_{name}": each for side, found in sides.items() for name, each in found.items()}
 
@@ -64,26 +63,26 @@ class Beside:
         return {**asdict(self), "estimates": {name: asdict(each) for name, each in self.estimates.items()}}
 
 
-def beside(
+def compare_challenger(
     version: str,
-    pair: Shadowed,
+    pair: ShadowPair,
     share: float,
     window: Window,
     now: datetime,
     settings: PipelineSettings,
     limits: LabelledLimits,
-) -> Beside:
+) -> Comparison:
     """Compare both on the rows that both have scored.
 
     Parameters
     ----------
     share : float
-        Part of the champion's rows that the challenger has seen; the alert budget is cut to it.
+        Share of the champion's rows that the challenger has scored; the alert budget is reduced to it.
     """
     own = settings.model_copy(update={"alerts_per_day": settings.alerts_per_day * share})
     champion, challenger = pair.champion, with_own_threshold(pair.challenger)
     weight = champion.weight
-    old, data, days = mature(champion, window, now, own)
+    old, data, days = labelled_rows(champion, window, now, own)
     gains = {}
     if data.measurable:
         budget = own.alerts_per_day * days
@@ -93,15 +92,15 @@ def beside(
             recall_within(budget),
             cost_within(budget, own.review_cost, days),
         )
-        theirs = mature(challenger, window, now, own)[0].hybrid
+        theirs = labelled_rows(challenger, window, now, own)[0].hybrid
         wanted = dict(zip(COMPARED, metrics, strict=True))
         gains = paired_difference(data, theirs, old.hybrid, wanted, own.replicates, own.seed)
-    return Beside(
+    return Comparison(
         version,
         champion.rows,
         float(weight[champion.decision == challenger.decision].sum() / champion.rows),
         (float(weight[challenger.alert].sum() / champion.rows), float(weight[champion.alert].sum() / champion.rows)),
-        measure(challenger, window, now, own, limits, None),
-        measure(champion, window, now, own, limits, None),
+        measure_by_label(challenger, window, now, own, limits, None),
+        measure_by_label(champion, window, now, own, limits, None),
         gains,
     )

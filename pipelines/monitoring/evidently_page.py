@@ -1,4 +1,4 @@
-"""A report of Evidently's beside our page, for those who know that tool: the same rows, hours and limit of PSI."""
+"""Evidently's own drift report as an extra beside ``monitor.html``: the same rows, hours and limit of PSI."""
 
 import importlib.util
 import warnings
@@ -17,23 +17,23 @@ from ml_project.errors import InvalidInput
 from ml_project.features import compute_features
 from ml_project.scorer import Scorer
 from pipelines.console import error_console
-from pipelines.monitoring.reading import Decided
+from pipelines.monitoring.kept_decisions import KeptDecisions
 from pipelines.tracking import Run
 from pipelines.training.train import TEST_ROWS
 
 ROWS: Final = 5_000
-"""Of each side, at most: every histogram goes into the page."""
+"""Most rows of each side: every histogram goes into the page."""
 
 PAGE: Final = "evidently.html"
 PSI: Final = 0.1
 
 
-def log_evidently(run: Run, rows: Decided, bundle: Bundle, trained: Run | None, seed: int) -> None:
-    """Add the page to a monitoring run; where that cannot be done, one line says why, and nothing else happens.
+def log_evidently(run: Run, rows: KeptDecisions, bundle: Bundle, trained: Run | None, seed: int) -> None:
+    """Add the page to a monitoring run; where that fails, a line on the terminal says why, and the run continues.
 
     Parameters
     ----------
-    rows : Decided
+    rows : KeptDecisions
         The window's decisions.
     trained : Run or None
         The pipeline run of the version, which keeps the rows that Evidently compares with.
@@ -49,12 +49,12 @@ def log_evidently(run: Run, rows: Decided, bundle: Bundle, trained: Run | None, 
             path = Path(scratch) / PAGE
             write_page(path, *sides(rows, known, bundle, seed))
             run.log_folder(Path(scratch), "")
-    except Exception as error:  # an extra: whatever is wrong with it, the monitoring run stands
+    except Exception as error:  # an extra: no fault of it may fail the monitoring run
         error_console.print(f"[bold yellow]warning:[/bold yellow] no {PAGE}: {type(error).__name__}: {error}")
 
 
-def sides(rows: Decided, known: Dataset, bundle: Bundle, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The window's figures, and those of known rows drawn by the window's mix of hours (docs/adr/0011-drift.md)."""
+def sides(rows: KeptDecisions, known: Dataset, bundle: Bundle, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The window's columns, and those of known rows drawn with the window's mix of hours (docs/adr/0011-drift.md)."""
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(rows), min(ROWS, len(rows)), p=rows.weight / rows.rows)
     window = compute_features(rows.raw[chosen], bundle.manifest.amount)
@@ -66,12 +66,12 @@ def sides(rows: Decided, known: Dataset, bundle: Bundle, seed: int) -> tuple[pd.
 
 
 def _by_hour(wanted: NDArray[np.int64], there: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities under which rows come up in the mix of hours that is wanted, as far as each hour has rows."""
+    """Probabilities (n,) with which drawn rows have the wanted mix of hours, as far as each hour has rows."""
     mix = np.bincount(wanted, minlength=HOURS).astype(np.float64)
     held = np.bincount(there, weights=weight, minlength=HOURS)
     probability: NDArray[np.float64] = weight * np.divide(mix, held, out=np.zeros(HOURS), where=held > 0)[there]
     if not probability.any():
-        raise InvalidInput("no known row is of the window's hours")
+        raise InvalidInput("no known row is in the window's hours")
     probability /= probability.sum()
     return probability
 
@@ -79,7 +79,7 @@ def _by_hour(wanted: NDArray[np.int64], there: NDArray[np.int64], weight: NDArra
 def write_page(path: Path, current: pd.DataFrame, reference: pd.DataFrame) -> None:
     """Evidently's drift page of two frames with the same columns."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own use of libraries' old names
+        warnings.simplefilter("ignore")  # it uses deprecated names of other libraries
         from evidently import DataDefinition, Dataset, Report
         from evidently.presets import DataDriftPreset
 

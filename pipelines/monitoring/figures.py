@@ -1,28 +1,178 @@
-"""Every watched figure of one version's decisions in a window, held against its limits."""
+"""The watched figures of a version's decisions in a window, and the limits that they are held against.
 
-from dataclasses import dataclass
+Labels are biased: reviewers see alerts, and customers report frauds. So quality is measured on all transactions older
+than the label delay, and on those only; one without a label by then counts as legitimate.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ml_project.baseline import WATCHED
 from ml_project.bundle import Manifest
-from ml_project.drift import Drift, chance_counts, compare
+from ml_project.drift import Drift, DriftLimits, Shift, chance_counts, compare, limit_of
+from ml_project.errors import InvalidInput
 from ml_project.features import compute_features
+from ml_project.metrics import (
+    Estimate,
+    average_precision,
+    calibration_error,
+    estimate,
+    precision_within,
+    recall_within,
+    threshold_metrics,
+)
 from ml_project.statistics import weighted_quantile
-from pipelines.monitoring.limits import Figure, MonitorLimits, drift_figures
-from pipelines.monitoring.reading import Decided
+from pipelines.monitoring.kept_decisions import UNLABELLED, KeptDecisions
 from pipelines.monitoring.window import Window
+from pipelines.settings import LIMITS_FILE, PipelineSettings
+
+_DAY = 86_400
+_LEAST_FRAUDS = 2
+"""With fewer, a resample may hold none."""
 
 
 @dataclass(frozen=True)
-class Watched:
-    """A window's drifts and figures, those about labels apart."""
+class Figure:
+    """A watched figure.
+
+    Attributes
+    ----------
+    name, of : str
+        What is measured, and of what: ``psi`` of ``V14``.
+    low, high : float or None
+        Limits; None where there is none.
+    judged : bool
+        Whether there are enough rows to hold it against its limits.
+    breached : bool
+        Judged, and beyond a limit.
+    """
+
+    name: str
+    of: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    judged: bool = True
+    breached: bool = False
+
+    @property
+    def metric(self) -> str:
+        """Its name in MLflow and for Prometheus."""
+        return f"{self.name}_{self.of}" if self.of else self.name
+
+    @property
+    def limit(self) -> str:
+        """The limits as text."""
+        bounds = [f"≥ {self.low:.4g}"] if self.low is not None else []
+        bounds += [f"≤ {self.high:.4g}"] if self.high is not None else []
+        return " and ".join(bounds) or "none"
+
+    @property
+    def verdict(self) -> str:
+        """How it compares with its limits, as text."""
+        if self.low is None and self.high is None:
+            return "shown"
+        return "breach" if self.breached else "ok" if self.judged else "too few rows"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def drift_figures(drift: Drift, limits: DriftLimits, comparable: bool = True) -> list[Figure]:
+    """The figures of a drift; ``comparable`` is false for part of a day against a baseline without hours."""
+    judged = comparable and drift.rows >= limits.minimum_rows
+
+    def against(name: str, shift: Shift, least: float) -> Figure:
+        high = limit_of(shift, least)
+        return Figure(name, drift.name, shift.value, None, high, judged, judged and shift.value > high)
+
+    found = [against("psi", drift.psi, limits.psi), against("ks", drift.ks, limits.ks)]
+    found.append(against("missing", Shift(drift.missing, 0.0), limits.missing))
+    if drift.out_of_range is not None:
+        found.append(against("out_of_range", drift.out_of_range, limits.out_of_range))
+    return found
+
+
+class _Limits(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DecisionLimits(_Limits):
+    """See ``monitor.yaml``."""
+
+    minimum_rows: int = Field(ge=1)
+    minimum_hours: float = Field(ge=0)
+    factor: float = Field(gt=1)
+
+
+class LabelledLimits(_Limits):
+    """See ``monitor.yaml``."""
+
+    minimum_rows: int = Field(ge=1)
+    minimum_frauds: int = Field(ge=1)
+    average_precision_drop: float = Field(ge=0)
+    calibration_error: float = Field(ge=0)
+
+
+class LatencyLimits(_Limits):
+    """See ``monitor.yaml``."""
+
+    minimum_rows: int = Field(ge=1)
+    p99_ms: float = Field(gt=0)
+
+
+class VolumeLimits(_Limits):
+    """See ``monitor.yaml``."""
+
+    minimum_hours: float = Field(ge=0)
+    rows_per_day: float = Field(ge=0)
+
+
+class MonitorLimits(_Limits):
+    """The content of ``monitor.yaml``."""
+
+    drift: DriftLimits
+    decisions: DecisionLimits
+    labelled: LabelledLimits
+    latency: LatencyLimits
+    volume: VolumeLimits
+
+    @classmethod
+    def load(cls, path: Path = LIMITS_FILE) -> "MonitorLimits":
+        """Limits from a file.
+
+        Raises
+        ------
+        InvalidInput
+            When it cannot be read, or is not a file of limits.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, yaml.YAMLError) as error:
+            raise InvalidInput(f"{path}: cannot be read ({error}).", "See pipelines/monitor.yaml for one.") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InvalidInput(f"{path}: {where}: {first['msg']}.", "See pipelines/monitor.yaml.") from error
+
+
+@dataclass(frozen=True)
+class WatchedFigures:
+    """A window's drifts and figures, without those by label."""
 
     drifts: list[Drift]
     figures: list[Figure]
 
 
-def watch(rows: Decided, manifest: Manifest, window: Window, limits: MonitorLimits) -> Watched:
+def watched_figures(rows: KeptDecisions, manifest: Manifest, window: Window, limits: MonitorLimits) -> WatchedFigures:
     """Compare a version's decisions with its bundle's baseline."""
     baseline = manifest.drift_baseline
     significance = limits.drift.significance(len(WATCHED))
@@ -31,13 +181,13 @@ def watch(rows: Decided, manifest: Manifest, window: Window, limits: MonitorLimi
     comparable = baseline.hourly or window.hours >= limits.decisions.minimum_hours
     found = [figure for drift in drifts for figure in drift_figures(drift, limits.drift, comparable)]
     found += decisions(rows, manifest, window, limits, significance)
-    return Watched(drifts, found + service(rows, window, limits))
+    return WatchedFigures(drifts, found + service(rows, window, limits))
 
 
 def decisions(
-    rows: Decided, manifest: Manifest, window: Window, limits: MonitorLimits, significance: float
+    rows: KeptDecisions, manifest: Manifest, window: Window, limits: MonitorLimits, significance: float
 ) -> list[Figure]:
-    """Shares of alerts and of declines, against those on the rows that the thresholds were chosen on."""
+    """Shares of alerts and declines, held against those of the rows on which the thresholds were chosen."""
     asked = limits.decisions
     judged = rows.rows >= asked.minimum_rows and window.hours >= asked.minimum_hours
     baseline = manifest.drift_baseline
@@ -51,7 +201,7 @@ def decisions(
         if share is None or not len(rows):
             found.append(Figure(name, "", value))
             continue
-        # One more than was seen: what was never seen may still come.
+        # One more than was seen, so that a share of 0 in the baseline allows for chance.
         seen, known = share * baseline.decision_rows + 1, baseline.decision_rows
         few, many = chance_counts(seen, known, rows.rows, significance)
         low, high = min(share / asked.factor, few / rows.rows), max(share * asked.factor, many / rows.rows)
@@ -59,8 +209,8 @@ def decisions(
     return found
 
 
-def service(rows: Decided, window: Window, limits: MonitorLimits) -> list[Figure]:
-    """How much was decided, and how quickly."""
+def service(rows: KeptDecisions, window: Window, limits: MonitorLimits) -> list[Figure]:
+    """Volume and latency."""
     per_day = rows.rows / window.hours * 24
     judged = window.hours >= limits.volume.minimum_hours
     least = limits.volume.rows_per_day
@@ -80,3 +230,101 @@ def service(rows: Decided, window: Window, limits: MonitorLimits) -> list[Figure
         p50, p99 = np.quantile(np.unique(bulk.latency_ms), [0.5, 0.99])
         found += [Figure("chunk_latency_p50_ms", "", float(p50)), Figure("chunk_latency_p99_ms", "", float(p99))]
     return found
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows older than the label delay, with the labels they count as; an `ml_project.dataset.Labelled`."""
+
+    label: NDArray[np.int8]
+    weight: NDArray[np.float64]
+    amount: NDArray[np.float64]
+
+    @property
+    def measurable(self) -> bool:
+        """Whether there are enough frauds, and rows that are not."""
+        return _LEAST_FRAUDS <= int(self.label.sum()) < len(self.label)
+
+
+def labelled_rows(
+    rows: KeptDecisions, window: Window, now: datetime, settings: PipelineSettings
+) -> tuple[KeptDecisions, LabelledRows, float]:
+    """Rows older than the label delay, the same with the labels they count as, and the days that they cover."""
+    until = min(now - timedelta(days=settings.label_delay_days), window.until)
+    old = rows.take(rows.moment < until.timestamp())
+    days = max((until - window.since).total_seconds(), 60.0) / _DAY
+    return old, LabelledRows((old.label == 1).astype(np.int8), old.weight, old.raw[:, -1]), days
+
+
+@dataclass(frozen=True)
+class LabelledFigures:
+    """Figures by label; ``estimates`` is empty where there are too few frauds."""
+
+    rows: float
+    frauds: int
+    coverage: float
+    estimates: dict[str, Estimate]
+    figures: list[Figure]
+
+
+def measure_by_label(
+    rows: KeptDecisions,
+    window: Window,
+    now: datetime,
+    settings: PipelineSettings,
+    limits: LabelledLimits,
+    twin_average_precision: float | None,
+) -> LabelledFigures:
+    """Figures by label, each with its 95 % interval.
+
+    Parameters
+    ----------
+    now : datetime
+        The age of a transaction is counted up to this moment.
+    twin_average_precision : float or None
+        The evaluation twin's figure on the test part, against which the live one is held.
+    """
+    old, data, days = labelled_rows(rows, window, now, settings)
+    frauds = int(data.label.sum())
+    covered = float(old.weight[old.label != UNLABELLED].sum() / old.rows) if len(old) else 0.0
+    shown = [
+        Figure("mature_rows", "", old.rows),
+        Figure("mature_frauds", "", float(frauds)),
+        Figure("label_coverage", "", covered),
+    ]
+    if not data.measurable:
+        return LabelledFigures(old.rows, frauds, covered, {}, shown)
+    budget = settings.alerts_per_day * days
+    wanted = {
+        "average_precision": average_precision,
+        "precision_at_budget": precision_within(budget),
+        "recall_at_budget": recall_within(budget),
+        **threshold_metrics(float(old.alert_threshold[-1]), settings.review_cost, days),
+    }
+    found = estimate(data, old.hybrid, wanted, settings.replicates, settings.seed)
+    found["calibration_error"] = _calibration(data, old.probability, settings)
+    judged = old.rows >= limits.minimum_rows and frauds >= limits.minimum_frauds
+    figures = [_judged(name, each, judged, limits, twin_average_precision) for name, each in found.items()]
+    return LabelledFigures(old.rows, frauds, covered, found, shown + figures)
+
+
+def _judged(name: str, found: Estimate, judged: bool, limits: LabelledLimits, twin: float | None) -> Figure:
+    if name == "average_precision" and twin is not None:
+        low = max(twin - limits.average_precision_drop, 0.0)
+        return Figure(name, "", found.value, low, None, judged, judged and found.high < low)
+    if name == "calibration_error":
+        high = limits.calibration_error
+        return Figure(name, "", found.value, None, high, judged, judged and found.low > high)
+    return Figure(name, "", found.value)
+
+
+def _calibration(data: LabelledRows, probability: NDArray[np.float64], settings: PipelineSettings) -> Estimate:
+    rng = np.random.default_rng(settings.seed)
+    strata = [np.flatnonzero(data.label == value) for value in (0, 1)]
+    draws = []
+    for _ in range(settings.replicates):
+        drawn = np.concatenate([rows[rng.integers(0, len(rows), len(rows))] for rows in strata])
+        resampled = LabelledRows(data.label[drawn], data.weight[drawn], data.amount[drawn])
+        draws.append(calibration_error(resampled, probability[drawn]))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Estimate(calibration_error(data, probability), float(low), float(high))

@@ -1,4 +1,4 @@
-"""The summary of a window as one page: what breached first, then the pictures, then every figure."""
+"""A monitoring report as one HTML page: breaches first, then pictures, then every figure."""
 
 from typing import Final
 
@@ -7,10 +7,10 @@ import numpy as np
 from ml_project.baseline import SCORE
 from ml_project.drift import Drift
 from ml_project.statistics import weighted_quantile
-from pipelines.monitoring.challenger import COMPARED, Beside
-from pipelines.monitoring.limits import Figure
-from pipelines.monitoring.reading import Decided
-from pipelines.monitoring.report import Report
+from pipelines.monitoring.challenger import COMPARED, Comparison
+from pipelines.monitoring.figures import Figure
+from pipelines.monitoring.kept_decisions import KeptDecisions
+from pipelines.monitoring.report import MonitorReport
 from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import render
 
@@ -18,8 +18,8 @@ _BARS: Final = 12
 _BUCKETS: Final = 24
 
 
-def page(report: Report, rows: Decided | None, run_id: str) -> str:
-    """HTML, with nothing that another server would have to give."""
+def monitor_page(report: MonitorReport, rows: KeptDecisions | None, run_id: str) -> str:
+    """The page as HTML that loads nothing from elsewhere."""
     figures = [_bars(report, "psi", "PSI"), _bars(report, "ks", "KS")]
     figures += [_shares(drift) for drift in _worth_a_picture(report)]
     if report.labelled.estimates:
@@ -46,7 +46,7 @@ def _nearness(figure: Figure) -> float:
     return figure.value / figure.high if figure.high else 0.0
 
 
-def _bars(report: Report, name: str, words: str) -> Picture:
+def _bars(report: MonitorReport, name: str, words: str) -> Picture:
     chosen = sorted((figure for figure in report.figures if figure.name == name), key=_nearness)[-_BARS:]
     lines = []
     for place, figure in enumerate(chosen):
@@ -57,8 +57,8 @@ def _bars(report: Report, name: str, words: str) -> Picture:
     return Picture(f"Drift: {words}", svg, caption)
 
 
-def _worth_a_picture(report: Report) -> list[Drift]:
-    """The score, and of the features the one that has moved most."""
+def _worth_a_picture(report: MonitorReport) -> list[Drift]:
+    """The score, and the feature that drifted most."""
     by_name = {drift.name: drift for drift in report.watched.drifts}
     worst = max((drift for drift in report.watched.drifts if drift.name != SCORE), key=lambda drift: drift.psi.value)
     return [by_name[SCORE], worst]
@@ -75,7 +75,7 @@ def _shares(drift: Drift) -> Picture:
     return Picture(drift.name, svg, "Shares per bin, the baseline's in this window's mix of hours.")
 
 
-def _estimates(report: Report) -> Picture:
+def _estimates(report: MonitorReport) -> Picture:
     found = {name: each for name, each in report.labelled.estimates.items() if not name.endswith("_per_day")}
     lows = {figure.name: figure.low for figure in report.labelled.figures}
     highs = {figure.name: figure.high for figure in report.labelled.figures}
@@ -90,7 +90,7 @@ def _estimates(report: Report) -> Picture:
     return Picture("By label", svg, "With their 95 % intervals; upright strokes are limits.")
 
 
-def _gains(found: Beside) -> Picture:
+def _gains(found: Comparison) -> Picture:
     names = [name for name in reversed(COMPARED) if not name.endswith("_per_day")]
     lines = [Line("", [0, 0], [-0.5, len(names) - 0.5], "faint", style="--")]
     for place, name in enumerate(names):
@@ -102,7 +102,7 @@ def _gains(found: Beside) -> Picture:
     return Picture(f"Challenger {found.version}", svg, "On the same transactions, with 95 % intervals.")
 
 
-def _over_time(report: Report, rows: Decided) -> list[Picture]:
+def _over_time(report: MonitorReport, rows: KeptDecisions) -> list[Picture]:
     window = report.window
     start, hours = window.since.timestamp(), window.hours
     edges = np.linspace(0, hours, _BUCKETS + 1)

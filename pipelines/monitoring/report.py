@@ -1,29 +1,40 @@
-"""What a monitoring run found, for terminals, files and other programs."""
+"""What a monitoring run found, and every form of it besides the page.
 
+A table for the terminal, JSON, a Prometheus text file, a CloudWatch line, and the notice of a breach.
+"""
+
+import json
+import math
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from rich.table import Table
 
 from ml_project.metrics import Estimate
-from pipelines.monitoring.challenger import Beside
-from pipelines.monitoring.figures import Watched
-from pipelines.monitoring.labelled import LabelledFigures
-from pipelines.monitoring.limits import Figure
-from pipelines.monitoring.reading import Decided
+from pipelines.console import error_console
+from pipelines.monitoring.challenger import Comparison
+from pipelines.monitoring.figures import Figure, LabelledFigures, WatchedFigures
+from pipelines.monitoring.kept_decisions import KeptDecisions
 from pipelines.monitoring.window import Window
+from pipelines.settings import PipelineSettings
+from stores.files import write_atomically
 
 _NAMED: Final = 3
 """Breaches that a sentence names."""
 
 _SHOWN: Final = 8
-"""Drifts that a terminal shows where nothing breaches."""
+"""Drifts that the terminal shows where nothing breaches."""
+
+_NOTICE_SECONDS: Final = 10.0
+_EMF_METRICS: Final = 100
+"""CloudWatch's limit for one line."""
 
 
 @dataclass(frozen=True)
-class Other:
-    """Another version that answered in the window: the champion before or after."""
+class OtherVersion:
+    """Another version that answered in the window: an earlier or later champion."""
 
     version: str
     rows: float
@@ -31,22 +42,22 @@ class Other:
     labelled: LabelledFigures
 
     @classmethod
-    def of(cls, version: str, rows: Decided, labelled: LabelledFigures) -> "Other":
+    def of(cls, version: str, rows: KeptDecisions, labelled: LabelledFigures) -> "OtherVersion":
         """Its figures without a baseline."""
         share = float(rows.weight[rows.alert].sum() / rows.rows)
         return cls(version, rows.rows, share, labelled)
 
 
 @dataclass(frozen=True)
-class Report:
-    """A window, the version that was watched in it, and every figure.
+class MonitorReport:
+    """A window, the version watched in it, and every figure.
 
     Attributes
     ----------
     hourly : bool
-        Whether the bundle has a baseline by the hour.
-    challengers : list of Beside
-        Those that scored this version's transactions in the shadow, the one with most rows first.
+        Whether the bundle has a baseline for each hour.
+    challengers : list of Comparison
+        Challengers that scored this version's transactions in the shadow, the one with most rows first.
     """
 
     model_name: str
@@ -54,14 +65,14 @@ class Report:
     window: Window
     made_at: datetime
     hourly: bool
-    watched: Watched
+    watched: WatchedFigures
     labelled: LabelledFigures
-    others: list[Other]
-    challengers: list[Beside] = field(default_factory=list)
+    others: list[OtherVersion]
+    challengers: list[Comparison] = field(default_factory=list)
 
     @property
     def figures(self) -> list[Figure]:
-        """All of them, those of the first challenger included."""
+        """All figures, including those of the first challenger."""
         beside = self.challengers[0].figures if self.challengers else []
         return self.watched.figures + self.labelled.figures + beside
 
@@ -72,12 +83,12 @@ class Report:
 
     @property
     def breaches(self) -> list[Figure]:
-        """Those beyond their limits."""
+        """The figures beyond their limits."""
         return [figure for figure in self.figures if figure.breached]
 
     @property
     def sentence(self) -> str:
-        """What there is to say, in one line."""
+        """The result in one line."""
         where = f"version {self.version}, {self.window.words}"
         if not self.breaches:
             judged = sum(figure.judged and figure.limit != "none" for figure in self.figures)
@@ -103,7 +114,7 @@ class Report:
         }
 
     def to_table(self) -> Table:
-        """What breached, the strongest drifts and the rest, for a terminal."""
+        """Breaches, the strongest drifts and the other figures, for the terminal."""
         table = Table("figure", "value", "limit", "", title_justify="left")
         drifts = [figure for figure in self.watched.figures if figure.of]
         drifts.sort(key=lambda figure: (figure.breached, figure.value / (figure.high or 1)), reverse=True)
@@ -114,3 +125,99 @@ class Report:
             value = f"{figure.value:.4g}" if estimate is None else str(estimate)
             table.add_row(figure.metric, value, figure.limit, figure.verdict, style=style)
         return table
+
+
+def prometheus_text(report: MonitorReport) -> str:
+    """The figures in Prometheus' text format, for node exporter's textfile collector."""
+    labels = f'model="{report.model_name}",version="{report.version}"'
+    lines = [
+        "# HELP fraud_monitor_figure A watched figure of the last window.",
+        "# TYPE fraud_monitor_figure gauge",
+        *(
+            f'fraud_monitor_figure{{{labels},figure="{figure.name}",of="{figure.of}"}} {figure.value:.10g}'
+            for figure in report.figures
+            if math.isfinite(figure.value)
+        ),
+        "# HELP fraud_monitor_interval Ends of a figure's 95 % interval.",
+        "# TYPE fraud_monitor_interval gauge",
+        *(
+            f'fraud_monitor_interval{{{labels},figure="{name}",end="{end}"}} {getattr(estimate, end):.10g}'
+            for name, estimate in report.estimates.items()
+            for end in ("low", "high")
+        ),
+        "# HELP fraud_monitor_breaches Figures beyond their limits.",
+        "# TYPE fraud_monitor_breaches gauge",
+        f"fraud_monitor_breaches{{{labels}}} {len(report.breaches)}",
+        "# HELP fraud_monitor_window_end_seconds End of the last window, since 1970.",
+        "# TYPE fraud_monitor_window_end_seconds gauge",
+        f"fraud_monitor_window_end_seconds{{{labels}}} {report.window.until.timestamp():.0f}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def emf_line(report: MonitorReport, namespace: str) -> str:
+    """One line of CloudWatch's embedded metric format: breaches, and the figures of the whole window."""
+    overall = {figure.metric: figure.value for figure in report.figures if not figure.of}
+    for name, estimate in report.labelled.estimates.items():
+        overall |= {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    for name in ("psi", "ks"):
+        overall[f"{name}_max"] = max(figure.value for figure in report.figures if figure.name == name)
+    values = {"breaches": float(len(report.breaches)), **overall}
+    names = [{"Name": name} for name in list(values)[:_EMF_METRICS]]
+    directive = {"Namespace": namespace, "Dimensions": [["Model"]], "Metrics": names}
+    milliseconds = int(report.made_at.timestamp() * 1000)
+    content: dict[str, Any] = {"_aws": {"Timestamp": milliseconds, "CloudWatchMetrics": [directive]}}
+    return json.dumps({**content, "Model": report.model_name, **values})
+
+
+def write_textfile(report: MonitorReport, path: Path) -> None:
+    """Replace the text file atomically; failing to write it is a warning, as the MLflow run holds the figures."""
+    try:
+        write_atomically(path, prometheus_text(report).encode())
+    except OSError as error:
+        _warn(f"the figures could not be written to {path}: {error}")
+
+
+def notify(report: MonitorReport, settings: PipelineSettings, run_id: str) -> list[str]:
+    """Send a breach to the topic and the webhook; returns those that accepted it. A failure is a warning."""
+    told = []
+    content = {
+        "text": report.sentence,
+        "model": report.model_name,
+        "version": report.version,
+        "run_id": run_id,
+        "window": {"since": report.window.since.isoformat(), "until": report.window.until.isoformat()},
+        "breaches": [figure.to_dict() for figure in report.breaches],
+    }
+    if settings.notice_topic:
+        try:
+            _publish(settings.notice_topic, f"{report.model_name}: {len(report.breaches)} figures breached", content)
+            told.append("SNS")
+        except Exception as error:  # boto3 raises too many unrelated types
+            _warn(f"the topic {settings.notice_topic} was not told: {type(error).__name__}: {error}")
+    url = settings.notice_webhook.get_secret_value()
+    if url:
+        import httpx
+
+        try:
+            httpx.post(url, json=content, timeout=_NOTICE_SECONDS).raise_for_status()
+            told.append("webhook")
+        except httpx.HTTPStatusError as error:
+            _warn(f"the webhook was not told: it answered {error.response.status_code}")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            _warn(f"the webhook was not told: {type(error).__name__}")  # the message may hold its URL
+    return told
+
+
+def _publish(topic: str, subject: str, content: dict[str, Any]) -> None:
+    import boto3
+    from botocore.config import Config
+
+    region = topic.split(":")[3] if topic.count(":") >= 5 else None  # arn:aws:sns:REGION:account:name
+    config = Config(connect_timeout=_NOTICE_SECONDS, read_timeout=_NOTICE_SECONDS, retries={"max_attempts": 2})
+    client = boto3.client("sns", region_name=region, config=config)
+    client.publish(TopicArn=topic, Subject=subject[:100], Message=json.dumps(content, indent=1))
+
+
+def _warn(text: str) -> None:
+    error_console.print(f"[bold yellow]warning:[/bold yellow] {text}", soft_wrap=True)

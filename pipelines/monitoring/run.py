@@ -1,4 +1,4 @@
-"""The step ``monitor``: read, compare, write a run, tell."""
+"""The step ``monitor``: reads decisions, compares them with the baseline, writes a run, sends notices of a breach."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,17 +7,12 @@ from tempfile import TemporaryDirectory
 
 from ml_project.bundle import Bundle, read_bundle
 from ml_project.errors import InvalidInput
-from pipelines.decision_store import decision_store
-from pipelines.monitoring.challenger import Beside, beside
+from pipelines.monitoring.challenger import Comparison, compare_challenger
 from pipelines.monitoring.evidently_page import log_evidently
-from pipelines.monitoring.figures import watch
-from pipelines.monitoring.labelled import measure
-from pipelines.monitoring.limits import MonitorLimits
-from pipelines.monitoring.page import page
-from pipelines.monitoring.publishing import emf_line, notify, write_textfile
-from pipelines.monitoring.reading import Decided, read
-from pipelines.monitoring.report import Other, Report
-from pipelines.monitoring.shadowed import Shadowed, ShadowReader
+from pipelines.monitoring.figures import MonitorLimits, measure_by_label, watched_figures
+from pipelines.monitoring.kept_decisions import KeptDecisions, ShadowPair, ShadowReader, decision_store, read_by_version
+from pipelines.monitoring.page import monitor_page
+from pipelines.monitoring.report import MonitorReport, OtherVersion, emf_line, notify, write_textfile
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
@@ -26,23 +21,25 @@ from stores.registry import PRODUCTION, ModelVersion, Registry
 _TAG_LENGTH = 5_000
 """MLflow's limit for the value of a tag."""
 
+Pairs = dict[tuple[str, str], ShadowPair]
+
 
 @dataclass(frozen=True)
-class Monitored:
-    """A monitoring run's report, and where it stands."""
+class MonitorOutcome:
+    """A monitoring run: its report, its MLflow run, and who was notified."""
 
-    report: Report
+    report: MonitorReport
     run_id: str
     told: list[str]
 
 
-def monitor(settings: PipelineSettings, window: Window, version: int | None, now: datetime) -> Monitored:
-    """Watch a version's decisions in a window: by default the one that gave most of them, else Production.
+def monitor(settings: PipelineSettings, window: Window, version: int | None, now: datetime) -> MonitorOutcome:
+    """Watch a version's decisions in a window: by default the version with most of them, else Production.
 
     Raises
     ------
     InvalidInput
-        When there is no decision database, no version to watch, or its bundle is not what the registry says.
+        When there is no decision database, no version to watch, or its bundle differs from the registry's digest.
     Unavailable
         When the database or MLflow does not answer.
     """
@@ -57,17 +54,17 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
     rows = decided.pop(name, None)
     with tracker.pipeline_run("monitor") as run:
         twin = tracker.run(chosen.run_id).data.data.metrics.get("test_average_precision") if chosen.run_id else None
-        watched_rows = _none() if rows is None else rows
-        report = Report(
+        watched_rows = KeptDecisions.none() if rows is None else rows
+        report = MonitorReport(
             model_name=settings.model_name,
             version=name,
             window=window,
             made_at=now,
             hourly=manifest.drift_baseline.hourly,
-            watched=watch(watched_rows, manifest, window, limits),
-            labelled=measure(watched_rows, window, now, settings, limits.labelled, twin),
+            watched=watched_figures(watched_rows, manifest, window, limits),
+            labelled=measure_by_label(watched_rows, window, now, settings, limits.labelled, twin),
             others=[
-                Other.of(other, found, measure(found, window, now, settings, limits.labelled, None))
+                OtherVersion.of(other, found, measure_by_label(found, window, now, settings, limits.labelled, None))
                 for other, found in sorted(decided.items())
             ],
             challengers=_challengers(pairs, name, watched_rows, window, now, settings, limits),
@@ -81,37 +78,34 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
         write_textfile(report, settings.metrics_textfile)
     if settings.emf_namespace:
         _say(emf_line(report, settings.emf_namespace))
-    return Monitored(report, run.id, told)
+    return MonitorOutcome(report, run.id, told)
 
 
-Pairs = dict[tuple[str, str], Shadowed]
-
-
-def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, Decided], Pairs]:
+def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, KeptDecisions], Pairs]:
     with decision_store(settings) as store:
         shadows = ShadowReader(store.shadow_of, settings.seed)
         tables = shadows.passing(store.tables_by_event_time(window.since, window.until))
-        return read(tables, settings.seed), shadows.pairs
+        return read_by_version(tables, settings.seed), shadows.pairs
 
 
 def _challengers(
     pairs: Pairs,
     champion: str,
-    rows: Decided,
+    rows: KeptDecisions,
     window: Window,
     now: datetime,
     settings: PipelineSettings,
     limits: MonitorLimits,
-) -> list[Beside]:
+) -> list[Comparison]:
     found = [
-        beside(challenger, pair, pair.champion.rows / rows.rows, window, now, settings, limits.labelled)
+        compare_challenger(challenger, pair, pair.champion.rows / rows.rows, window, now, settings, limits.labelled)
         for (answering, challenger), pair in pairs.items()
         if answering == champion
     ]
     return sorted(found, key=lambda each: each.rows, reverse=True)
 
 
-def _version(registry: Registry, decided: dict[str, Decided], version: int | None) -> ModelVersion:
+def _version(registry: Registry, decided: dict[str, KeptDecisions], version: int | None) -> ModelVersion:
     if version is not None:
         return registry.version(version)
     if decided:
@@ -129,13 +123,7 @@ def _bundle(registry: Registry, version: ModelVersion) -> Bundle:
         return read_bundle(folder, version.digest)
 
 
-def _none() -> Decided:
-    from stores.decisions.archive import SCHEMA
-
-    return Decided.of_table(SCHEMA.empty_table())
-
-
-def _log(run: Run, report: Report, rows: Decided | None) -> None:
+def _log(run: Run, report: MonitorReport, rows: KeptDecisions | None) -> None:
     metrics = {figure.metric: figure.value for figure in report.figures}
     run.log(
         params={"version": report.version, "window.since": report.window.since, "window.until": report.window.until},
@@ -148,7 +136,7 @@ def _log(run: Run, report: Report, rows: Decided | None) -> None:
         },
     )
     with TemporaryDirectory() as scratch:
-        (Path(scratch) / "monitor.html").write_text(page(report, rows, run.id), encoding="utf-8")
+        (Path(scratch) / "monitor.html").write_text(monitor_page(report, rows, run.id), encoding="utf-8")
         run.log_folder(Path(scratch), "")
     run.log_json(report.to_dict(), "monitor.json")
 
@@ -156,5 +144,5 @@ def _log(run: Run, report: Report, rows: Decided | None) -> None:
 def _say(line: str) -> None:
     from pipelines.console import error_console
 
-    # Not where --json goes, and whole: agents read it line by line.
+    # Not to standard output, where --json goes; unwrapped, as CloudWatch's agents read it line by line.
     error_console.print(line, markup=False, soft_wrap=True)

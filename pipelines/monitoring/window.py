@@ -1,4 +1,4 @@
-"""The time that a monitoring run looks at, and spans of time as people write them."""
+"""The time that a monitoring run looks at, and how people write moments and spans of time."""
 
 import re
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 @dataclass(frozen=True)
 class Window:
-    """Event times from ``since`` (inside) to ``until`` (outside)."""
+    """Event times from ``since`` (included) to ``until`` (excluded)."""
 
     since: datetime
     until: datetime
 
     @property
     def hours(self) -> float:
-        """Its length."""
+        """Its length in hours."""
         return (self.until - self.since) / timedelta(hours=1)
 
     @property
     def words(self) -> str:
-        """For people."""
+        """The window as text."""
         return f"{self.since:%Y-%m-%d %H:%M} to {self.until:%Y-%m-%d %H:%M} UTC"
 
 
 def parse_span(text: str) -> timedelta:
-    """``90s``, ``30m``, ``24h``, ``7d``.
+    """A span of time from ``90s``, ``30m``, ``24h`` or ``7d``.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def parse_span(text: str) -> timedelta:
 
 
 def parse_moment(text: str) -> datetime:
-    """ISO 8601; without a zone it is UTC.
+    """A moment from ISO 8601; without a zone it is UTC.
 
     Raises
     ------
@@ -54,17 +54,17 @@ def parse_moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text.strip().upper())
     except ValueError:
-        raise InvalidInput(f"{text!r} is no moment.", "Write 2026-01-31 or 2026-01-31T18:00:00Z.") from None
+        raise InvalidInput(f"{text!r} is not a date or a time.", "Write 2026-01-31 or 2026-01-31T18:00:00Z.") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def window_of(span: str | None, since: str | None, until: str | None, now: datetime) -> Window:
-    """The window that was asked for: the last ``span`` (24h by default), or from ``since`` until ``until`` (now).
+    """The window of a command's options: the last ``span`` (24h by default), or from ``since`` to ``until`` (now).
 
     Raises
     ------
     InvalidInput
-        When both are given, or nothing lies between the ends.
+        When both ``span`` and ``since`` are given, or the window is empty.
     """
     if span is not None and since is not None:
         raise InvalidInput("Both --window and --from are given.", "Give --window 24h, or --from and --to.")

@@ -1,6 +1,6 @@
 """What becomes Production: the gate, and every way of moving the aliases.
 
-May import `pipelines.training` (but for its `steps`), `pipelines.pages`, `pipelines.monitoring.limits`, `ml_project`,
+May import `pipelines.training` (but for its `steps`), `pipelines.pages`, `pipelines.monitoring.figures`, `ml_project`,
 `stores` and the modules at the top of `pipelines`. In the order in which a candidate passes them:
 
 - `promote`: the step ``promote``: register, judge, move

@@ -18,7 +18,7 @@ from rich.table import Table
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
 from ml_project.scorer import Scores
-from pipelines.monitoring.limits import MonitorLimits
+from pipelines.monitoring.figures import MonitorLimits
 from pipelines.pages.charts import Axis, Line, Picture, Side, chart, curves
 from pipelines.pages.render import render
 from pipelines.promotion.card import build_card, card_html, card_markdown, short_form

@@ -1,1 +1,10 @@
-"""Training again on what was decided since: the data set, the lease that only one gets, and the steps."""
+"""Retraining: base data and labelled decisions become a data set, and that a candidate for promotion.
+
+In the order in which data pass:
+
+- ``run``: the step; which unfinished run it continues, what it takes over from the champion, and the chain of steps.
+- ``lease``: keeps a second retraining out, on this or another machine.
+- ``dataset``: puts base data and decisions together.
+
+Imports ``pipelines.monitoring.kept_decisions`` for the decisions, the steps of ``pipelines``, and ``stores``.
+"""

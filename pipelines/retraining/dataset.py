@@ -1,4 +1,4 @@
-"""What a retraining learns from: the base data, and what was decided since and is old enough to have a label."""
+"""The data set of a retraining: the base data, and those decisions that are old enough to have a label."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,29 +12,29 @@ from ml_project.errors import InvalidInput
 from ml_project.review import corrected
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from pipelines.data.ingest import IngestedMeta, content_digest
-from pipelines.retraining.decided import UNLABELLED
+from pipelines.monitoring.kept_decisions import UNLABELLED
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Where the rows come from, and what was made of labels.
+class SourceCounts:
+    """Where the rows come from, and how they were labelled.
 
     Attributes
     ----------
     base_rows, base_frauds : int
-        From the base data.
+        Rows and frauds from the base data.
     base_again : int
-        Rows of the base left out because they were decided, too: no transaction stands on both sides of a split.
+        Base rows left out because the gateway decided them too: no transaction is on both sides of a split.
     decided_rows : float
         Decisions, by weight.
     decided_alerts : int
-        Of them not approved.
+        Decisions other than approvals.
     decided_frauds, decided_legitimate, decided_unlabelled : int
-        As labelled; what nobody spoke of within the label delay counts as legitimate.
+        By label; decisions without one after the label delay count as legitimate.
     reviewed_approvals, reviewed_frauds : int
         The random review sample, and the frauds in it.
     approved_frauds, corrected_frauds : float
-        Frauds known among approvals, and how many they count for after the correction by that sample.
+        Known frauds among approvals, and their number after the correction by that sample.
     """
 
     base_rows: int
@@ -56,33 +56,35 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Built:
-    """A clean data set with what it says of itself.
+class TrainingData:
+    """A clean data set and its description.
 
     Attributes
     ----------
     base_until : datetime or None
-        Where the base data without event times were put to end; None where they have their own.
+        The end given to base data without event times; None where they have event times.
     """
 
     frame: pd.DataFrame
     meta: IngestedMeta
-    sources: Sources
+    sources: SourceCounts
     base_until: datetime | None
 
 
-def build(base: pd.DataFrame, meta: IngestedMeta, decided: pd.DataFrame, base_until: datetime | None = None) -> Built:
-    """Put base data and decisions together.
+def build_training_data(
+    base: pd.DataFrame, meta: IngestedMeta, decided: pd.DataFrame, base_until: datetime | None = None
+) -> TrainingData:
+    """Join base data and decisions.
 
     Parameters
     ----------
     base, meta
         Clean data, as `ingest.read_ingested` gives them.
     decided : DataFrame
-        What `read_decided` gives.
+        What `read_for_training` gives.
     base_until : datetime, optional
-        Where base data that know only ``Time`` end; by default where the decisions begin. What the champion's own
-        retraining took keeps rows in their places, so that the gate can tell which of them the champion has seen.
+        The end of base data that have only ``Time``; by default the beginning of the decisions. The value of the
+        champion's retraining keeps rows in their places, so that the gate knows which rows the champion has seen.
 
     Raises
     ------
@@ -109,7 +111,7 @@ def build(base: pd.DataFrame, meta: IngestedMeta, decided: pd.DataFrame, base_un
     columns = [*CLEAN_COLUMNS, EVENT_TIME]
     together = pd.concat([base.loc[~again, columns], rows[columns]], ignore_index=True)
     frame, cleaning = clean(together, name=f"{meta.name} and decisions")
-    sources = Sources(
+    sources = SourceCounts(
         base_rows=int((~again).sum()),
         base_frauds=int(base.loc[~again, LABEL].sum()),
         base_again=int(again.sum()),
@@ -124,17 +126,17 @@ def build(base: pd.DataFrame, meta: IngestedMeta, decided: pd.DataFrame, base_un
         corrected_frauds=correction.frauds,
     )
     name = f"{meta.name} and {len(decided)} decisions"
-    return Built(frame, IngestedMeta(meta.source, name, content_digest(frame), cleaning), sources, base_until)
+    return TrainingData(frame, IngestedMeta(meta.source, name, content_digest(frame), cleaning), sources, base_until)
 
 
 def _dated(seconds: pd.Series, until: datetime) -> pd.Series:
-    """Event times that keep the distances between rows; the last one is ``until``."""
+    """Event times with the same distances between rows; the last one is ``until``."""
     before: pd.Series = pd.to_timedelta(seconds.max() - seconds, unit="s")
     return pd.Timestamp(until) - before
 
 
 def _labels(given: np.ndarray[Any, Any], here: pd.Series, base: pd.Series) -> np.ndarray[Any, Any]:
-    """The labels that reviewers gave; where nobody did and the base data know the transaction, theirs."""
+    """The labels of reviewers; for transactions without one, the label of the base data where they have it."""
     known = base[~base.index.duplicated(keep="last")]
     others = here.map(known).fillna(UNLABELLED).to_numpy(np.int8)
     return np.where(given == UNLABELLED, others, given)

@@ -1,4 +1,4 @@
-"""One retraining at a time, on whichever machine: a lease in the decision database, kept while its holder lives."""
+"""A lease in the decision database: one retraining at a time on all machines, renewed while its holder lives."""
 
 import logging
 import os
@@ -13,21 +13,21 @@ from ml_project.errors import FraudError, LostRace, Unavailable
 from stores.decisions import DecisionStore
 
 _BEATS: Final = 4
-"""Signs of life within the time of a lease."""
+"""Renewals within the time of a lease."""
 
 _log = logging.getLogger(__name__)
 
 
-class Held:
-    """A lease that a thread keeps alive.
+class Lease:
+    """A lease that a thread renews.
 
     Parameters
     ----------
     store : DecisionStore
     name, holder : str
-        What is held, and by whom, as others read it.
+        What is held, and the holder as other processes read it.
     seconds : float
-        How long it lasts without a sign of life.
+        How long it lasts without renewal.
     """
 
     def __init__(self, store: DecisionStore, name: str, holder: str, seconds: float) -> None:
@@ -37,11 +37,11 @@ class Held:
         self._thread = threading.Thread(target=self._beat, name=f"lease {name}", daemon=True)
 
     def start(self) -> None:
-        """Keep it alive from now on."""
+        """Renew it from now on."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Give it back; a database that is away lets it run out."""
+        """Give it back; while the database is away, it runs out instead."""
         self._ended.set()
         self._thread.join()
         try:
@@ -50,12 +50,12 @@ class Held:
             _log.warning("the lease %s was not given back and runs out in %g s: %s", self._name, self._seconds, error)
 
     def require(self) -> None:
-        """Go on only as the holder: ask before anything that others see.
+        """Check that this process still holds it; called before every step with effects outside.
 
         Raises
         ------
         LostRace
-            When this process was silent for too long (suspended, cut off) and another has taken over.
+            When this process did not renew it in time (suspended, cut off) and another has taken over.
         Unavailable
             When the database does not answer.
         """
@@ -76,7 +76,7 @@ class Held:
 
 
 @contextmanager
-def held(store: DecisionStore, name: str, who: str, seconds: float) -> Iterator[Held]:
+def hold_lease(store: DecisionStore, name: str, who: str, seconds: float) -> Iterator[Lease]:
     """Hold a lease for the block.
 
     Raises
@@ -91,7 +91,7 @@ def held(store: DecisionStore, name: str, who: str, seconds: float) -> Iterator[
             f"A retraining runs already, by {standing.holder}, since {standing.since:%Y-%m-%d %H:%M:%S} UTC.",
             f"Wait for it. If that process is gone, its lease runs out in {standing.seconds:.0f} s: run it again then.",
         )
-    lease = Held(store, name, holder, seconds)
+    lease = Lease(store, name, holder, seconds)
     lease.start()
     try:
         yield lease

@@ -1,45 +1,63 @@
-"""The step ``retrain``: data set, validation, training, thresholds and the gate, each once, however often it is killed.
+"""The step ``retrain``: data set, validation, training, thresholds and gate, each done once even if it is killed.
 
-All that a later step needs is in the MLflow run and in the study, so that another machine can go on. Nothing that
-traffic sees changes before the last step, which is taken with the lease in hand only.
+All that a later step needs is in the MLflow run and in the study, so that another machine can continue. Traffic is not
+affected before the last step, which only the holder of the lease takes.
 """
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import pandas as pd
 
+from ml_project.bundle import read_bundle
 from ml_project.ensemble import EnsembleSettings
-from ml_project.errors import FraudError, LostRace, Unavailable
+from ml_project.errors import FraudError, InvalidBundle, InvalidInput, LostRace, Unavailable
 from pipelines.console import console, step
 from pipelines.data.ingest import IngestedMeta, read_ingested, write_ingested
-from pipelines.decision_store import decision_store
+from pipelines.monitoring.kept_decisions import decision_store, read_for_training
 from pipelines.promotion.mover import user_name
 from pipelines.promotion.promote import Order, Promotion, promote
 from pipelines.promotion.report import Theme
-from pipelines.retraining.champion import BASE_UNTIL_TAG, Inherited, inherited
-from pipelines.retraining.dataset import Built, build
-from pipelines.retraining.decided import read_decided
-from pipelines.retraining.lease import Held, held
-from pipelines.retraining.page import explained
-from pipelines.retraining.unfinished import ORDER_TAG, OUTCOME_TAG, STEP, order_of, unfinished
+from pipelines.retraining.dataset import TrainingData, build_training_data
+from pipelines.retraining.lease import Lease, hold_lease
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, Run, Tracker
+from pipelines.tracking import DONE_TAG, STEP_TAG, Run, Tracker
 from pipelines.training.steps import require_stores, run_ingest, train_in, validate_in
 from pipelines.training.threshold import threshold
 from stores.decisions import DecisionStore
+from stores.registry import PRODUCTION, Registry
 
-DATA = "data/transactions.parquet"
-UNTIL_TAG = "retrain.until"
-REASON_TAG = "retrain.reason"
-_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+STEP: Final = "retrain"
+DATA: Final = "data/transactions.parquet"
+
+UNTIL_TAG: Final = "retrain.until"
+REASON_TAG: Final = "retrain.reason"
+ORDER_TAG: Final = "retrain.order"
+OUTCOME_TAG: Final = "retrain.outcome"
+
+BASE_UNTIL_TAG: Final = "data.base_until"
+"""The end that a retraining gave to base data without event times."""
+
+_LONGEST_PAUSE: Final = timedelta(days=1)
+"""After that, there is a day of labels more to learn from, and the data may be what stopped it."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ASKED: Final = (
+    *("data", "missing", "simulated_rows", "label_delay_days"),
+    *("trials", "folds", "tuning_rows", "seed", "threads", "replicates"),
+    *("policy", "review_cost", "alerts_per_day", "fpr", "decline_precision"),
+)
+"""Settings on which a run's parameters or its data depend."""
 
 
 @dataclass(frozen=True)
-class Retrained:
+class RetrainOutcome:
     """How a retraining ended."""
 
     run_id: str
@@ -47,13 +65,13 @@ class Retrained:
 
     @property
     def sound(self) -> bool:
-        """False where the gate found a defect, and not only nothing better."""
+        """False where the gate found a defect, rather than a candidate that is no better."""
         checks = self.promotion.report.checks if self.promotion.report else ()
         return not any(check.theme is Theme.INTEGRITY and not check.passed for check in checks)
 
 
-def retrain(settings: PipelineSettings, reason: str, now: datetime) -> Retrained:
-    """Train again on base data and what was decided since, and promote the result if it is not worse.
+def retrain(settings: PipelineSettings, reason: str, now: datetime) -> RetrainOutcome:
+    """Train again on base data and the decisions since, and promote the result if it is not worse.
 
     Raises
     ------
@@ -62,33 +80,90 @@ def retrain(settings: PipelineSettings, reason: str, now: datetime) -> Retrained
     Refused
         When the data fail validation; nothing is trained then.
     LostRace
-        When another retraining runs, has taken over, or somebody moved Production meanwhile.
+        When another retraining runs or has taken over, or Production was moved meanwhile.
     Unavailable
-        When a server does not answer; running it again goes on from there.
+        When a server does not answer; the next call continues from there.
     """
     require_stores(settings)
     tracker = Tracker(settings)
     with (
         decision_store(settings) as store,
-        held(store, f"{STEP} {settings.model_name}"[:64], user_name(settings), settings.lease_seconds) as lease,
+        hold_lease(store, f"{STEP} {settings.model_name}"[:64], user_name(settings), settings.lease_seconds) as lease,
     ):
-        earlier = unfinished(tracker, settings, now)
+        earlier = unfinished_run(tracker, settings, now)
         if earlier is not None:
             console.print(f"  goes on with run {earlier.id}, which was cut short")
         with tracker.pipeline_run(STEP, earlier) as run:
             if earlier is None:
                 until = now - timedelta(days=settings.label_delay_days)
-                run.log(tags={ORDER_TAG: order_of(settings), REASON_TAG: reason, UNTIL_TAG: until.isoformat()})
+                run.log(tags={ORDER_TAG: order_digest(settings), REASON_TAG: reason, UNTIL_TAG: until.isoformat()})
             try:
                 promotion = _Retraining(settings, tracker, store, lease, run).carry_out()
             except (Unavailable, LostRace):
                 raise
             except FraudError as error:
-                # what fails now fails again with the same data: the next one begins anew
+                # it would fail again with the same data: the next retraining starts anew
                 run.log(tags={OUTCOME_TAG: f"failed: {error.cause}"[:500]})
                 raise
             run.log(tags={OUTCOME_TAG: promotion.outcome})
-    return Retrained(run.id, promotion)
+    return RetrainOutcome(run.id, promotion)
+
+
+def order_digest(settings: PipelineSettings) -> str:
+    """A digest of the settings that define a retraining; only a run with an equal one is continued."""
+    asked = {name: getattr(settings, name) for name in _ASKED}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def unfinished_run(tracker: Tracker, settings: PipelineSettings, now: datetime) -> Run | None:
+    """The run to continue: the newest one, if it has not ended, has the same order, and is not too old."""
+    found = tracker.client.search_runs(
+        [tracker.experiment_id],
+        filter_string=f"tags.`{STEP_TAG}` = '{STEP}' and tags.`{ORDER_TAG}` = '{order_digest(settings)}'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    if not found or OUTCOME_TAG in found[0].data.tags:
+        return None
+    age = now.timestamp() - found[0].info.start_time / 1000
+    return tracker.run(found[0].info.run_id) if age < _LONGEST_PAUSE.total_seconds() else None
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """What a retraining takes over from the champion; empty where there is none, or it cannot be read.
+
+    Attributes
+    ----------
+    version : int or None
+    settings : EnsembleSettings or None
+        The champion's frozen settings, which tuning tries first.
+    base_until : datetime or None
+        The end that the champion's retraining gave to base data without event times.
+    """
+
+    version: int | None = None
+    settings: EnsembleSettings | None = None
+    base_until: datetime | None = None
+
+
+def inheritance(settings: PipelineSettings, tracker: Tracker) -> Inheritance:
+    """What the current champion hands on to a retraining."""
+    registry = Registry(settings.mlflow_uri, settings.model_name)
+    champion = registry.resolve(PRODUCTION)
+    if champion is None:
+        return Inheritance()
+    try:
+        with TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "bundle"
+            registry.download_bundle(champion.version, folder)
+            chosen = EnsembleSettings.from_dict(read_bundle(folder, champion.digest).manifest.settings)
+    except (InvalidBundle, InvalidInput):  # registered by hand: retraining is possible all the same
+        return Inheritance(champion.version)
+    until = None
+    if champion.run_id:
+        until = tracker.run(champion.run_id).data.data.tags.get(BASE_UNTIL_TAG)
+    return Inheritance(champion.version, chosen, datetime.fromisoformat(until) if until else None)
 
 
 @dataclass(frozen=True)
@@ -96,11 +171,11 @@ class _Retraining:
     settings: PipelineSettings
     tracker: Tracker
     store: DecisionStore
-    lease: Held
+    lease: Lease
     run: Run
 
     def carry_out(self) -> Promotion:
-        champion = inherited(self.settings, self.tracker)
+        champion = inheritance(self.settings, self.tracker)
         self._once("ingest", lambda: self._ingest(champion))
         with TemporaryDirectory() as scratch:
             frame, meta = read_ingested(self.run.fetch(DATA, Path(scratch)))
@@ -117,25 +192,25 @@ class _Retraining:
         return tags
 
     def _once(self, name: str, work: Callable[[], object]) -> None:
-        """Do a step unless it is done; whoever lost the lease does no more."""
+        """Do a step unless it is done; raises when the lease is lost."""
         if f"{DONE_TAG}{name}" in self._tags:
             console.print(f"  {name} was done before")
             return
         self.lease.require()
         work()
 
-    def _ingest(self, champion: Inherited) -> None:
+    def _ingest(self, champion: Inheritance) -> None:
         until = datetime.fromisoformat(self._tags[UNTIL_TAG])
         with TemporaryDirectory() as scratch:
             base = run_ingest(self.settings, Path(scratch) / "base.parquet")
             with step(f"read decisions on transactions before {until:%Y-%m-%d %H:%M} UTC"):
-                tables = self.store.tables_by_event_time(_ALWAYS, until)
-                decided = read_decided(tables, self.settings.seed)
-                built = build(*read_ingested(base.path), decided, champion.base_until)
+                tables = self.store.tables_by_event_time(_EPOCH, until)
+                decided = read_for_training(tables, self.settings.seed)
+                built = build_training_data(*read_ingested(base.path), decided, champion.base_until)
             self._log(built, champion, until, Path(scratch) / "built" / Path(DATA).name)
 
-    def _log(self, built: Built, champion: Inherited, until: datetime, file: Path) -> None:
-        text = explained(built, champion, self._tags[REASON_TAG], until, self.settings)
+    def _log(self, built: TrainingData, champion: Inheritance, until: datetime, file: Path) -> None:
+        text = data_summary(built, champion, self._tags[REASON_TAG], until, self.settings)
         console.print(text, markup=False)
         write_ingested(built.frame, built.meta, file)
         self.run.log_folder(file.parent, str(Path(DATA).parent))
@@ -147,7 +222,39 @@ class _Retraining:
         )
         self.run.log(tags={f"{DONE_TAG}ingest": "true"})
 
-    def _train(self, frame: pd.DataFrame, meta: IngestedMeta, champion: Inherited) -> None:
+    def _train(self, frame: pd.DataFrame, meta: IngestedMeta, champion: Inheritance) -> None:
         # the champion's own settings first, then the defaults
         first = (champion.settings,) if champion.settings else ()
         train_in(self.run, self.settings, frame, meta, (*first, EnsembleSettings()))
+
+
+def data_summary(
+    built: TrainingData, champion: Inheritance, reason: str, until: datetime, settings: PipelineSettings
+) -> str:
+    """The data set in words, for the run's page in MLflow and the terminal (Markdown)."""
+    sources, report = built.sources, built.meta.cleaning
+    ends = f", put to end at {built.base_until:%Y-%m-%d %H:%M} UTC" if built.base_until else ""
+    again = f"; {sources.base_again:,} more were decided, too, and count there" if sources.base_again else ""
+    if sources.corrected_frauds > sources.approved_frauds:
+        corrected = (
+            f"more than chance: {sources.approved_frauds:g} known frauds among approvals count for "
+            f"{sources.corrected_frauds:.0f}"
+        )
+    else:
+        corrected = "no more than labels say: nothing is corrected"
+    start = f"version {champion.version}'s settings" if champion.settings else "the default settings"
+    return "\n".join(
+        [
+            f"Retraining ({reason}) on {report.rows_out:,} rows, {report.frauds:,} of them frauds; "
+            f"digest `{built.meta.digest[:16]}`.",
+            "",
+            f"- base data: {sources.base_rows:,} rows, {sources.base_frauds:,} frauds{ends}{again}",
+            f"- decisions on transactions before {until:%Y-%m-%d %H:%M} UTC ({settings.label_delay_days:g} days for "
+            f"labels): {sources.decided_rows:,.0f}, {sources.decided_alerts:,} alerts",
+            f"- their labels: {sources.decided_frauds:,} fraud, {sources.decided_legitimate:,} legitimate; "
+            f"{sources.decided_unlabelled:,} without one count as legitimate",
+            f"- random review of approvals: {sources.reviewed_frauds:,} frauds among {sources.reviewed_approvals:,}, "
+            f"{corrected}",
+            f"- {report.duplicates_dropped:,} exact duplicates dropped; tuning starts from {start}",
+        ]
+    )

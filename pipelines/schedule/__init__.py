@@ -1,1 +1,8 @@
-"""Retraining and monitoring by cron, in the foreground: what is due is written down first, then done by a child."""
+"""The scheduler: retraining and monitoring by cron, in the foreground.
+
+- ``run``: when jobs are due, and the life of the scheduler.
+- ``queue``: what is due and what became of it, in a database.
+- ``worker``: runs the jobs as child processes.
+
+Imports SQLAlchemy and ``stores``; the jobs themselves run in processes of their own.
+"""

@@ -1,4 +1,4 @@
-"""Does the runs of one job, one after the other, each as a child process: its crash is a line, never our end."""
+"""Does the runs of one job in order, each as a child process, so that a crash does not end the scheduler."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ from typing import Final
 
 from pipelines.console import error_console
 from pipelines.processes import stop_orphan
-from pipelines.schedule.runs import Asked, Runs, ScheduledRun
+from pipelines.schedule.queue import RunQueue, RunRequest, ScheduledRun
 
 INTERRUPTED: Final = 130
 BUSY: Final = 3
-"""Somebody else holds the lock: who retrains by hand, or one that was killed and whose lease has yet to end."""
+"""Another process holds the lock: a retraining by hand, or one that was killed and whose lease has yet to end."""
 
 _TRIES, _BUSY_SECONDS = 5, 30.0
 _NOT_STARTED: Final = 126
@@ -28,22 +28,22 @@ class Worker(threading.Thread):
     Parameters
     ----------
     job : str
-    runs : Runs
+    runs : RunQueue
     command : callable
         The program and arguments of a run.
     pid_file : Path
-        Holds the child's process while it runs, so that a successor finds what a crash of ours left behind.
+        Holds the child's process id while it runs, so that the next scheduler finds a child that outlived this one.
     ended : callable
-        Told of each run that has ended, with its exit code; it writes that down.
+        Called with each run that has ended and its exit code; it keeps both in the queue.
     busy_seconds : float
-        Pause before a run that found the lock taken is tried again.
+        Pause before a run is tried again that found the lock taken.
     """
 
     def __init__(
         self,
         job: str,
-        runs: Runs,
-        command: Callable[[Asked], Sequence[str]],
+        runs: RunQueue,
+        command: Callable[[RunRequest], Sequence[str]],
         pid_file: Path,
         ended: Callable[[ScheduledRun, int], None],
         busy_seconds: float = _BUSY_SECONDS,
@@ -58,11 +58,11 @@ class Worker(threading.Thread):
         self.failure: Exception | None = None
 
     def wake(self) -> None:
-        """Look at the queue."""
+        """Make it look at the queue."""
         self._asked.set()
 
     def tell(self) -> None:
-        """Start nothing more, and ask the child to end: what it has done is kept, and the next start goes on."""
+        """Start nothing more, and ask the child to end; the next scheduler continues its work."""
         with self._lock:
             self._stopping.set()
             self._signal(signal.SIGTERM)
@@ -74,7 +74,7 @@ class Worker(threading.Thread):
             self._signal(signal.SIGKILL)
 
     def run(self) -> None:
-        """Until told to stop."""
+        """Do runs until told to stop."""
         try:
             while not self._stopping.is_set():
                 run = self._runs.take(self._job)
@@ -99,15 +99,15 @@ class Worker(threading.Thread):
         return code
 
     def _done(self, run: ScheduledRun) -> int | None:
-        """Its exit code; None where it was cut short by our own end."""
+        """The exit code of a run; None where the end of this scheduler cut it short."""
         command = list(self._command(run.asked))
-        # a scheduler that was killed leaves its child behind; it begins again under our eyes
+        # a scheduler that was killed leaves its child behind; the run begins again under this one
         stop_orphan(self._pid_file, command, _ORPHAN_SECONDS)
         with self._lock:
             if self._stopping.is_set():
                 return None
             try:
-                # a session of its own: Ctrl-C on our terminal reaches it through us, once
+                # a separate session, so that Ctrl-C reaches the child once, through this process
                 self._process = subprocess.Popen(  # noqa: S603 - our own command
                     command, stdin=subprocess.DEVNULL, start_new_session=True
                 )

@@ -1,1 +1,17 @@
-"""Scoring whole tables: a plan of parts, one way to score a part, and engines that differ only in where parts run."""
+"""Scoring whole tables, and scoring kept decisions again.
+
+A job is cut into parts. A part is scored the same way by every engine; engines differ only in where parts run.
+
+- ``run``: plan, score the parts that are missing, commit, write a run.
+- ``plan``: what is scored, cut into parts.
+- ``places``: folders of input and output, local or in S3.
+- ``engines``: parts on the cores of this machine, or on Spark's executors.
+- ``parts``: reads the rows of a part, has them scored, writes its files and its receipt.
+- ``rows``: scores a batch, quarantines what cannot be scored, counts.
+- ``output``: the staging folder and its commit.
+- ``summary``: what a finished job reports.
+- ``replay``: ``score --replay``, what another version would have decided.
+
+Imports ``ml_project``, ``stores`` and ``pipelines.monitoring`` (limits, kept decisions, windows). Spark is imported
+when the Spark engine runs, boto3 when an address is in S3.
+"""

@@ -1,4 +1,4 @@
-"""Where the outcome goes: a staging folder that a job can go on in, and the commit that makes it the output.
+"""The output of a job: a staging folder in which a job can be continued, and the commit that makes it the output.
 
 A local commit is one rename. S3 has none: there the files move one by one, ``_job.json`` comes last, and a commit that
 was cut short is finished by the next execution.
@@ -11,37 +11,34 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from ml_project.errors import InvalidInput, LostRace, Unavailable
 from pipelines.scoring.parts import RECEIPTS
-from pipelines.scoring.places import LocalPlace, Place, s3_address
-from pipelines.scoring.plan import Plan
+from pipelines.scoring.places import LocalPlace, Place, S3Place, s3_address
+from pipelines.scoring.plan import ScoringPlan
 from stores.files import sync_folder
 from stores.objects import MissingObject, is_s3
-
-if TYPE_CHECKING:
-    from pipelines.scoring.s3_place import S3Place
 
 JOB_FILE: Final = "_job.json"
 _STARTED: Final = "_started.json"
 
 
 class Output(Protocol):
-    """A place for one job's outcome."""
+    """The output of one job."""
 
     staging: Place
 
     def finished(self) -> dict[str, Any] | None:
-        """What the finished output says of itself; None where there is none."""
+        """The ``_job.json`` of the finished output; None where there is none."""
 
     def alone(self) -> Any:
-        """A context manager: nobody else writes here meanwhile (locally; raises `LostRace`)."""
+        """A context manager that keeps other processes from writing here (local folders only; raises `LostRace`)."""
 
-    def begin(self, plan: Plan) -> bool:
-        """Ready the staging folder; whether an earlier execution of the same job left parts there.
+    def begin(self, plan: ScoringPlan) -> bool:
+        """Prepare the staging folder, and say whether an earlier execution of the same job left parts there.
 
-        What another job left unfinished is taken away.
+        Unfinished files of another job are removed.
         """
 
     def commit(self, job: dict[str, Any]) -> None:
@@ -57,22 +54,22 @@ class LocalOutput:
         self.staging: Place = LocalPlace(self._staged)
 
     def finished(self) -> dict[str, Any] | None:
-        """Raises `InvalidInput` where there is something else."""
+        """Raises `InvalidInput` where there are other files."""
         if not self._folder.exists() or (self._folder.is_dir() and not any(self._folder.iterdir())):
             return None
         try:
             return _job(LocalPlace(self._folder).read(JOB_FILE))
         except (MissingObject, Unavailable) as error:
-            raise InvalidInput(f"{self._folder}: there is something else.", "Give another --output.") from error
+            raise InvalidInput(f"{self._folder} holds other files.", "Give another --output.") from error
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """By a lock of the system on the staging folder, which ends with its process."""
+        """An operating system's lock on the staging folder, which ends with its process."""
         try:
             self._staged.mkdir(parents=True, exist_ok=True)
             folder = os.open(self._staged, os.O_RDONLY)
         except OSError as error:
-            raise InvalidInput(f"{self._folder}: cannot be made ({error.strerror}).", "Check --output.") from error
+            raise InvalidInput(f"{self._folder} cannot be created ({error.strerror}).", "Check --output.") from error
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
@@ -80,11 +77,11 @@ class LocalOutput:
             raise LostRace(f"Another one writes to {self._folder}.", "Wait for it, or stop it.") from error
         finally:
             os.close(folder)
-            with suppress(OSError):  # what was not begun leaves nothing; what was not finished stays
+            with suppress(OSError):  # fails, as it should, where an unfinished job left files
                 self._staged.rmdir()
 
-    def begin(self, plan: Plan) -> bool:
-        """By the plan's fingerprint."""
+    def begin(self, plan: ScoringPlan) -> bool:
+        """Compares the fingerprints of the plans."""
         goes_on = _started(self.staging) == plan.fingerprint
         if not goes_on:
             for path in self._staged.iterdir():
@@ -96,7 +93,7 @@ class LocalOutput:
         """One rename."""
         self.staging.write(JOB_FILE, json.dumps(job, indent=1).encode())
         self.staging.remove(_STARTED)
-        for partial in self._staged.rglob(".*.partial"):  # of whoever was killed
+        for partial in self._staged.rglob(".*.partial"):  # of executions that were killed
             partial.unlink()
         self._staged.rename(self._folder)
         sync_folder(self._folder.parent)
@@ -106,36 +103,36 @@ class LocalOutput:
 class S3Output:
     """A prefix in S3; see `Output`."""
 
-    def __init__(self, place: "S3Place", staging: "S3Place") -> None:
+    def __init__(self, place: S3Place, staging: S3Place) -> None:
         self._place = place
         self._staged = staging
         self.staging: Place = staging
 
     def finished(self) -> dict[str, Any] | None:
-        """Raises `InvalidInput` where there is something else."""
+        """Raises `InvalidInput` where there are other files."""
         with suppress(MissingObject):
             return _job(self._place.read(JOB_FILE))
         return None
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Nothing keeps two apart here; they would write the same files."""
+        """S3 has no lock; two executions would write equal files."""
         yield
 
-    def begin(self, plan: Plan) -> bool:
-        """By the plan's fingerprint."""
+    def begin(self, plan: ScoringPlan) -> bool:
+        """Compares the fingerprints of the plans."""
         goes_on = _started(self.staging) == plan.fingerprint
         if not goes_on:
             for name in self._place.names():
                 if not name.startswith("_scoring/"):
-                    raise InvalidInput(f"{plan.output}: there is something else.", "Give another --output.")
+                    raise InvalidInput(f"{plan.output} holds other files.", "Give another --output.")
             for name in self.staging.names():
                 self.staging.remove(name)
             self.staging.write(_STARTED, json.dumps(plan.to_dict()).encode())
         return goes_on
 
     def commit(self, job: dict[str, Any]) -> None:
-        """File by file, the job's own last."""
+        """File by file, ``_job.json`` last."""
         for name in self.staging.names():
             if not name.startswith((_STARTED, f"{RECEIPTS}/")):
                 self._place.take(self._staged, name)
@@ -148,11 +145,9 @@ def open_output(location: str, endpoint_url: str) -> Output:
     """The output at a folder or ``s3://bucket/prefix``."""
     location = s3_address(location).rstrip("/")
     if is_s3(location):
-        from pipelines.scoring.s3_place import S3Place  # imports boto3: 0.3 s
-
         return S3Output(S3Place(location, endpoint_url), S3Place(f"{location}/_scoring", endpoint_url))
     if "://" in location or not location:
-        raise InvalidInput(f"{location!r}: no place to write to.", "Give a folder or s3://bucket/prefix.")
+        raise InvalidInput(f"{location!r} is not a place to write to.", "Give a folder or s3://bucket/prefix.")
     return LocalOutput(Path(location))
 
 

@@ -1,7 +1,7 @@
-"""Scores one part and keeps the outcome: the same code whatever engine runs it.
+"""Reads the rows of a part, has them scored and keeps the outcome: the same code for every engine.
 
-A part's files have names that follow from its number and appear whole; its receipt comes last. Whoever scores a part
-again, after a crash or beside a slow executor, puts equal files in their place: no row is lost or there twice.
+The names of a part's files follow from its number. Files appear whole, and the receipt comes last. A part that is
+scored again, after a crash or beside a slow executor, replaces its files with equal ones: no row is lost or doubled.
 """
 
 import json
@@ -10,24 +10,118 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet
+from numpy.typing import NDArray
 
+from ml_project.errors import InvalidInput
+from ml_project.schema import RAW_FEATURES
 from pipelines.scoring.places import Place
-from pipelines.scoring.plan import DECISION, Part, Plan
-from pipelines.scoring.reading import read_part
-from pipelines.scoring.rows import QUARANTINE, RowScorer, quarantined
-from pipelines.scoring.tally import Tally
+from pipelines.scoring.plan import DECISION, ScoringPart, ScoringPlan
+from pipelines.scoring.rows import QUARANTINE, RowScorer, Tally, quarantined
+from stores.objects import MissingObject
+
+BATCH_ROWS: Final = 8_192
+_BUFFER: Final = 1 << 18
 
 QUARANTINE_FOLDER: Final = "_quarantine"
 RECEIPTS: Final = "_receipts"
-
 _GROUP_ROWS: Final = 65_536
 
 
 @dataclass(frozen=True)
+class RowBatch:
+    """Rows and their places in the file; ``broken`` are lines that are not rows (place, reason, text)."""
+
+    batch: pa.RecordBatch
+    places: NDArray[np.int64]
+    broken: tuple[tuple[int, str, str], ...] = ()
+
+
+def read_part(plan: ScoringPlan, part: ScoringPart, source: Place) -> Iterator[RowBatch]:
+    """The rows of a part, in batches of bounded size.
+
+    Raises
+    ------
+    InvalidInput
+        When the file has changed since it was planned.
+    """
+    wanted = [name for name in plan.columns_of(part) if name in RAW_FEATURES or name in plan.carried]
+    try:
+        with source.open(part.file) as file:
+            if part.file.endswith(".csv"):
+                yield from _csv(file, part, plan.columns_of(part), wanted)
+            else:
+                yield from _parquet(file, part, wanted)
+    except (pa.ArrowException, FileNotFoundError, MissingObject) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidInput(f"{part.file} can no longer be read ({reason}).", "Begin again.") from error
+
+
+def _parquet(file: Any, part: ScoringPart, wanted: list[str]) -> Iterator[RowBatch]:
+    # Without pre-buffering, and through a buffer, a row group of any size is read in little memory.
+    table = pa.parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
+    groups = list(range(part.begin, part.end))
+    place, end = -part.skip, part.rows
+    for batch in table.iter_batches(BATCH_ROWS, row_groups=groups, columns=wanted, use_threads=False):
+        first, last = max(place, 0), min(place + len(batch), end)
+        if first < last:
+            rows = np.arange(first, last, dtype=np.int64) + part.first_row
+            yield RowBatch(batch.slice(first - place, last - first), rows)
+        place += len(batch)
+        if place >= end:
+            return
+
+
+def _csv(file: Any, part: ScoringPart, columns: tuple[str, ...], wanted: list[str]) -> Iterator[RowBatch]:
+    file.seek(part.begin)
+    content = file.read(part.end - part.begin)
+    broken: list[tuple[int, str, str]] = []
+
+    def refuse(row: Any) -> str:
+        said = f"the line has {row.actual_columns} fields, not {row.expected_columns}"
+        broken.append((part.first_row + row.number - 1, said, row.text))
+        return "skip"
+
+    try:
+        kinds = {name: pa.float64() if name in RAW_FEATURES else pa.string() for name in wanted}
+        table = _parsed(content, columns, kinds, None)
+    except pa.ArrowInvalid:
+        # Some line is not a row, or some value not a number: read as text, every line can be reported.
+        content = content.decode(errors="replace").encode()
+        table = _parsed(content, columns, dict.fromkeys(wanted, pa.string()), refuse)
+    if len(table) + len(broken) != part.rows:
+        raise InvalidInput(f"{part.file}: {len(table)} rows on {part.rows} lines.", "Remove line breaks within fields.")
+    left = np.arange(part.first_row, part.first_row + part.rows, dtype=np.int64)
+    places = np.setdiff1d(left, [place for place, *_ in broken])
+    first = 0
+    for batch in table.to_batches(BATCH_ROWS):
+        yield RowBatch(batch, places[first : first + len(batch)])
+        first += len(batch)
+    if broken:
+        (nothing,) = table.slice(0, 0).combine_chunks().to_batches() or [
+            pa.RecordBatch.from_pylist([], schema=table.schema)
+        ]
+        yield RowBatch(nothing, places[:0], tuple(broken))
+
+
+def _parsed(content: bytes, columns: tuple[str, ...], kinds: dict[str, Any], refuse: Any) -> Any:
+    """Lines as a table; raises where a column of numbers holds a value that is not a number."""
+    return pa.csv.read_csv(
+        pa.BufferReader(content),
+        pa.csv.ReadOptions(column_names=list(columns), use_threads=False, block_size=len(content) + 1),
+        pa.csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=refuse),
+        pa.csv.ConvertOptions(
+            column_types=kinds, include_columns=list(kinds), null_values=[""], strings_can_be_null=True
+        ),
+    )
+
+
+@dataclass(frozen=True)
 class Receipt:
-    """A finished part, its files and what was counted in it."""
+    """A finished part, its files and its counts."""
 
     part: int
     files: tuple[str, ...]
@@ -44,14 +138,14 @@ class Receipt:
         return cls(values["part"], tuple(values["files"]), Tally.from_dict(values["tally"]))
 
 
-def receipt_name(part: Part) -> str:
-    """Where a part's receipt lies below the staging folder."""
+def receipt_name(part: ScoringPart) -> str:
+    """The name of a part's receipt below the staging folder."""
     return f"{RECEIPTS}/{part.name}.json"
 
 
 def score_part(
-    plan: Plan,
-    part: Part,
+    plan: ScoringPlan,
+    part: ScoringPart,
     scorer: RowScorer,
     source: Place,
     staging: Place,
@@ -62,7 +156,7 @@ def score_part(
     Parameters
     ----------
     on_rows : callable
-        Told of rows as they are done; what it raises ends the work, and nothing of the part is kept.
+        Called with the number of rows just done; an exception from it ends the work, and no file is kept.
     """
     tally = scorer.nothing
     with ExitStack() as stack:
@@ -89,7 +183,7 @@ def score_part(
 
 
 class _File:
-    """A file being written, in row groups that are worth their overhead."""
+    """A Parquet file being written, in row groups large enough to be read fast."""
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer

@@ -1,25 +1,51 @@
-"""What is to be scored, cut into parts: the unit that is scored once, kept once, and skipped when a job goes on."""
+"""What is scored, cut into parts: a part is scored once, kept once, and skipped when a job is continued.
+
+Planning looks at the footer of a Parquet file, or at the lines of a CSV file, once; it reads no row of Parquet.
+"""
 
 import hashlib
+import io
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Final
 
-from ml_project.schema import ENGINEERED_FEATURES, OUTPUTS, PCA_COMPONENTS
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from ml_project.errors import InvalidInput
+from ml_project.schema import ENGINEERED_FEATURES, OUTPUTS, PCA_COMPONENTS, RAW_FEATURES
+from pipelines.scoring.places import Place, open_place, s3_address
+from stores.objects import MissingObject
 
 PART_ROWS: Final = 524_288
-"""Rows of a part, as far as row groups allow: a few seconds of work, a file of some 40 MB."""
+"""Rows of a part of Parquet, as far as row groups allow: a few seconds of work, a file of about 40 MB."""
 
 DECISION, VERSION = "decision", "model_version"
 SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
 WRITTEN: Final = (*OUTPUTS, DECISION, VERSION, SOURCE_FILE, SOURCE_ROW)
-"""Columns of the output beside those carried over."""
+"""Columns of the output besides those carried over."""
 
 _FORMAT: Final = 1
 
+CSV_ROWS: Final = 65_536
+"""Rows of a part of CSV, which is read at once: 20 to 40 MB."""
+
+_MOST_SLICES: Final = 8
+"""At most so many parts of one row group: each must read past the rows of the parts before it."""
+
+_BLOCK: Final = 1 << 23
+_FOOTER: Final = 1 << 16
+_NEWLINE: Final = 10
+_Cut = tuple[str, int, int, int, int, int]
+"""A part without its number."""
+
 
 @dataclass(frozen=True)
-class Part:
+class ScoringPart:
     """Some rows of one file.
 
     Attributes
@@ -31,7 +57,7 @@ class Part:
     first_row, rows : int
         Rows of the file, counted from 0 without the header.
     begin, end : int
-        Row groups of Parquet, bytes of CSV: where its rows lie.
+        Where its rows are: row groups of Parquet, bytes of CSV.
     skip : int
         Rows of the first row group that belong to earlier parts.
     """
@@ -46,7 +72,7 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Of its files, without ending."""
+        """The name of its files, without suffix."""
         return f"part-{self.number:05d}"
 
 
@@ -61,13 +87,13 @@ class InputFile:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A job: what is read, by which version it is scored, and the parts.
+class ScoringPlan:
+    """A job: the input, the version that scores it, and the parts.
 
     Attributes
     ----------
     carried : tuple of str
-        Input columns that go into the output as they are.
+        Input columns that are copied to the output.
     """
 
     input: str
@@ -76,26 +102,26 @@ class Plan:
     bundle_digest: str
     files: tuple[InputFile, ...]
     carried: tuple[str, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[ScoringPart, ...]
 
     @property
     def rows(self) -> int:
-        """Of all parts."""
+        """Rows of all parts."""
         return sum(part.rows for part in self.parts)
 
     @property
     def fingerprint(self) -> str:
-        """Equal for the same contents, version and way of cutting, wherever they lie: only then may a job go on."""
+        """Equal for equal contents, version and parts, wherever the files are: only then may a job be continued."""
         parts = [asdict(part) for part in self.parts]
         content = [_FORMAT, self.version, self.bundle_digest, [asdict(file) for file in self.files], parts]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def columns_of(self, part: Part) -> tuple[str, ...]:
+    def columns_of(self, part: ScoringPart) -> tuple[str, ...]:
         """Columns of the part's file."""
         return next(file.columns for file in self.files if file.name == part.file)
 
     def to_dict(self) -> dict[str, Any]:
-        """What is told of it: all but the parts."""
+        """For JSON: everything but the parts."""
         return {
             "input": self.input,
             "output": self.output,
@@ -109,6 +135,140 @@ class Plan:
 
 
 def carried_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """All but the 28 components, the engineered features (we compute them) and names that our own columns have."""
+    """All columns but the 28 components, the engineered features (computed here) and names of output columns."""
     left_out = {*PCA_COMPONENTS, *ENGINEERED_FEATURES, *WRITTEN}
     return tuple(column for column in columns if column not in left_out)
+
+
+def make_plan(
+    data: str, output: str, version: int, bundle_digest: str, endpoint_url: str, part_rows: int = 0
+) -> ScoringPlan:
+    """Plan the scoring of a Parquet or CSV file, or of a folder of them.
+
+    Parameters
+    ----------
+    part_rows : int
+        Rows of a part; 0: the default of the kind of file.
+
+    Raises
+    ------
+    InvalidInput
+        When there is nothing to score, a raw field is missing, or files differ in what would be carried over.
+    Unavailable
+        When S3 cannot be reached or refuses access.
+    """
+    source, names = find_files(data, endpoint_url)
+    files: list[InputFile] = []
+    parts: list[ScoringPart] = []
+    carried: tuple[str, ...] | None = None
+    for name in names:
+        with source.open(name) as file:
+            look = _look_csv if name.endswith(".csv") else _look_parquet
+            found, cut = look(file, name, part_rows)
+        missing = [field for field in RAW_FEATURES if field not in found.columns]
+        if missing:
+            raise InvalidInput(f"{name}: missing column {', '.join(missing)}.", "Scoring needs Time, V1..V28, Amount.")
+        if carried is None:
+            carried = carried_columns(found.columns)
+        elif set(carried) != set(carried_columns(found.columns)):
+            raise InvalidInput(f"{name} has other columns than {names[0]}.", "Score files of a kind together.")
+        files.append(found)
+        parts += [ScoringPart(number, *each) for number, each in enumerate(cut, len(parts))]
+    if not parts:
+        raise InvalidInput(f"{data}: no rows.", "Give transactions.")
+    return ScoringPlan(data, output, version, bundle_digest, tuple(files), carried or (), tuple(parts))
+
+
+def find_files(data: str, endpoint_url: str) -> tuple[Place, list[str]]:
+    """The folder of the input and the names of its files: ``data`` itself, or all files of the folder ``data``."""
+    data = s3_address(data).rstrip("/")
+    if _is_table(data):
+        folder, _, name = data.rpartition("/")
+        place = open_place(folder or ("/" if data.startswith("/") else "."), endpoint_url)
+        try:
+            place.open(name).close()
+            return place, [name]
+        except (FileNotFoundError, MissingObject):
+            pass  # a folder may have such a name, as Spark's do
+        except OSError as error:
+            if not isinstance(error, IsADirectoryError) and "directory" not in str(error).lower():
+                raise InvalidInput(f"{data}: cannot be read ({error}).", "Check --data.") from error
+    place = open_place(data, endpoint_url)
+    names = [name for name in place.names() if _is_part(name)]
+    if not names:
+        raise InvalidInput(
+            f"{data}: no Parquet or CSV file there.", "Give a .parquet or .csv file, or a folder of them."
+        )
+    return place, names
+
+
+def _is_table(name: str) -> bool:
+    return name.endswith((".parquet", ".pq", ".csv"))
+
+
+def _is_part(name: str) -> bool:
+    """Names beginning with "_" or "." are markers and unfinished files of the program that wrote the folder."""
+    return _is_table(name) and not any(piece.startswith(("_", ".")) for piece in name.split("/"))
+
+
+def _look_parquet(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[_Cut]]:
+    try:
+        table = pa.parquet.ParquetFile(file)
+    except pa.ArrowException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidInput(f"{name}: not a complete Parquet file ({reason}).", "Copy or write it again.") from error
+    size = file.size()
+    file.seek(max(0, size - _FOOTER))
+    # The footer has sizes and statistics of every column chunk: it changes with the contents.
+    digest = hashlib.sha256(file.read()).hexdigest()
+    rows = [table.metadata.row_group(group).num_rows for group in range(table.metadata.num_row_groups)]
+    found = InputFile(name, size, digest, tuple(table.schema_arrow.names))
+    return found, list(_cut_groups(name, rows, part_rows or PART_ROWS))
+
+
+def _cut_groups(name: str, groups: list[int], part_rows: int) -> Iterator[_Cut]:
+    """Row groups joined up to ``part_rows``; larger ones are cut."""
+    first, begin, held = 0, 0, 0
+    for group, rows in enumerate(groups):
+        if held and held + rows > part_rows:
+            yield name, first, held, begin, group, 0
+            first, held = first + held, 0
+        if not held:
+            begin = group
+        if rows <= part_rows:
+            held += rows
+            continue
+        slices = min(_MOST_SLICES, -(-rows // part_rows))
+        edges = [rows * k // slices for k in range(slices + 1)]
+        for low, high in pairwise(edges):
+            yield name, first + low, high - low, group, group + 1, low
+        first += rows
+    if held:
+        yield name, first, held, begin, len(groups), 0
+
+
+def _look_csv(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[_Cut]]:
+    header = file.read(_BLOCK).partition(b"\n")[0]
+    columns = tuple(pa.csv.read_csv(io.BytesIO(header + b"\n")).column_names) if header.strip() else ()
+    sha, size = hashlib.sha256(header), file.size()
+    position, rows, begin = len(header) + 1, part_rows or CSV_ROWS, len(header) + 1
+    cut: list[_Cut] = []
+    seen, first = 0, 0
+    file.seek(min(position, size))
+    while block := file.read(_BLOCK):
+        sha.update(block)
+        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE)
+        while seen + len(ends) - first >= rows:
+            end = position + int(ends[first + rows - 1 - seen]) + 1
+            cut.append((name, len(cut) * rows, rows, begin, end, 0))
+            begin, first = end, first + rows
+        seen, position = seen + len(ends), position + len(block)
+    left = seen - first + int(position > begin and not _ends_line(file, size))
+    if left:
+        cut.append((name, len(cut) * rows, left, begin, size, 0))
+    return InputFile(name, size, sha.hexdigest(), columns), cut
+
+
+def _ends_line(file: Any, size: int) -> bool:
+    file.seek(size - 1)
+    return bool(file.read(1) == b"\n")

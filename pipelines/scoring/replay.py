@@ -1,8 +1,10 @@
-"""What another version would have decided: kept decisions scored again, and what would change."""
+"""The step ``score --replay``: kept decisions scored again by another version, and which of them would change."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -13,11 +15,14 @@ from pyarrow import compute
 from rich.table import Table
 
 from ml_project.errors import InvalidInput
-from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import DECISIONS, Scorer, decide_all
-from pipelines.monitoring.reading import answered_rows
+from pipelines.monitoring.kept_decisions import answered_rows, decision_places, decision_store, raw_values
 from pipelines.monitoring.window import Window
-from pipelines.scoring.planning import find_files
+from pipelines.scoring.plan import find_files
+from pipelines.scoring.run import chosen_version, version_scorer
+from pipelines.settings import PipelineSettings
+from pipelines.tracking import DONE_TAG, Tracker
+from stores.registry import Registry
 
 _NAMES: Final = tuple(map(str, DECISIONS))
 _BATCH_ROWS: Final = 65_536
@@ -29,7 +34,7 @@ def _nothing() -> NDArray[np.float64]:
 
 
 @dataclass
-class Replayed:
+class DecisionChanges:
     """Decisions as they were (rows) and as they would be (columns), in the order of ``DECISIONS``.
 
     Attributes
@@ -50,11 +55,11 @@ class Replayed:
 
     def add(self, table: Any, scorer: Scorer) -> None:
         """Score an Arrow table of `stores.decisions.archive` again."""
-        table = table.filter(pa.array(np.asarray(answered_rows(table))))
+        table = table.filter(answered_rows(table))
         if not len(table):
             return
-        raw = np.column_stack([table[name].to_numpy() for name in RAW_FEATURES])
-        before = np.array([_NAMES.index(name) for name in table["decision"].to_pylist()])
+        raw = raw_values(table)
+        before = decision_places(table).astype(np.int64)
         after = decide_all(scorer.score(raw).hybrid, scorer.thresholds)
         cells, amount = before * len(DECISIONS) + after, raw[:, -1]
         fraud = table["label"].fill_null(0).to_numpy() == 1
@@ -75,7 +80,7 @@ class Replayed:
 
     @property
     def changed(self) -> int:
-        """Transactions that would be decided otherwise."""
+        """Transactions that would be decided differently."""
         return int(self.counts.sum() - np.trace(self.counts))
 
     @property
@@ -108,21 +113,59 @@ class Replayed:
         return table
 
 
-def replay(tables: Iterable[Any], scorer: Scorer) -> Replayed:
+def replay(tables: Iterable[Any], scorer: Scorer) -> DecisionChanges:
     """Score kept decisions again, in bounded memory."""
-    found = Replayed()
+    found = DecisionChanges()
     for table in tables:
         found.add(table, scorer)
     return found
 
 
-def exported(location: str, window: Window, endpoint_url: str) -> Iterator[Any]:
+@dataclass(frozen=True)
+class ReplayRun:
+    """What would change under a version, and the run that holds it."""
+
+    replayed: DecisionChanges
+    version: int
+    run_id: str
+
+
+def run_replay(settings: PipelineSettings, window: Window, exports: str | None, version: int | None) -> ReplayRun:
+    """Score a window of the decision store, or of its exports, again by a version (Production by default).
+
+    Raises
+    ------
+    InvalidInput
+        When there is no version, no decision database or no export.
+    Unavailable
+        When the database, MLflow or S3 does not answer.
+    """
+    tracker = Tracker(settings.model_copy(update={"experiment": settings.scoring_experiment}))
+    registry = Registry(settings.mlflow_uri, settings.model_name)
+    chosen = chosen_version(registry, version)
+    with TemporaryDirectory() as scratch, tracker.pipeline_run("replay") as run:
+        scorer = version_scorer(registry, chosen, Path(scratch))
+        if exports is not None:
+            found = replay(exported_decisions(exports, window, settings.s3_endpoint_url), scorer)
+        else:
+            with decision_store(settings) as store:
+                found = replay(store.tables_by_event_time(window.since, window.until), scorer)
+        run.log(
+            params={"version": chosen.version, "exports": exports or "", "window": window.words},
+            metrics=found.metrics,
+            tags={"fraud.version": chosen.version, f"{DONE_TAG}replay": "true"},
+        )
+        run.log_json({**found.metrics, "versions": found.versions, "version": chosen.version}, "replay.json")
+    return ReplayRun(found, chosen.version, run.id)
+
+
+def exported_decisions(location: str, window: Window, endpoint_url: str) -> Iterator[Any]:
     """Tables of the files that ``python -m serving purge`` exports (``decisions-*.parquet``).
 
     Raises
     ------
     InvalidInput
-        When there are none, or a file is no export.
+        When there are none, or a file is not an export.
     """
     place, names = find_files(location, endpoint_url)
     names = [name for name in names if name.rpartition("/")[2].startswith("decisions-")]
@@ -132,7 +175,9 @@ def exported(location: str, window: Window, endpoint_url: str) -> Iterator[Any]:
         with place.open(name) as file:
             table = pa.parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
             if "hybrid_score" not in table.schema_arrow.names:
-                raise InvalidInput(f"{name}: no export of decisions.", "Give the folder that `purge` exported to.")
+                raise InvalidInput(
+                    f"{name} is not an export of decisions.", "Give the folder that `purge` exported to."
+                )
             for batch in table.iter_batches(_BATCH_ROWS):
                 yield _within(pa.table(batch), window)
 

@@ -1,9 +1,9 @@
-"""A batch of rows in, scores and what could not be scored out, for every engine and kind of file."""
+"""Scores batches of rows, quarantines rows that cannot be scored, and counts both; for every engine and file type."""
 
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -16,17 +16,80 @@ from ml_project.features import compute_features
 from ml_project.schema import OUTPUTS, RAW_FEATURES, fault, unusable
 from ml_project.scorer import DECISIONS, Scorer, decide_all
 from pipelines.scoring.plan import SOURCE_FILE, SOURCE_ROW, VERSION
-from pipelines.scoring.tally import Tally
 
 QUARANTINE: Final = pa.schema(
     [(SOURCE_FILE, pa.string()), (SOURCE_ROW, pa.int64()), ("reasons", pa.list_(pa.string())), ("content", pa.string())]
 )
-"""Rows that were not scored: where they stand (rows counted from 0), why, and what they held (as JSON or CSV text)."""
+"""Rows that were not scored: their place (rows counted from 0), the reasons, and the content (JSON or CSV text)."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts of rows that were read.
+
+    Attributes
+    ----------
+    decisions, amounts : Counter
+        Rows and sum of Amount by decision.
+    quarantined : int
+        Rows that could not be scored.
+    reasons : Counter
+        Why; a row may have several.
+    """
+
+    drift: DriftCounts
+    decisions: Counter[str] = field(default_factory=Counter)
+    amounts: Counter[str] = field(default_factory=Counter)
+    quarantined: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def scored(self) -> int:
+        """Rows with a decision."""
+        return sum(self.decisions.values())
+
+    @property
+    def rows(self) -> int:
+        """Rows that were read."""
+        return self.scored + self.quarantined
+
+    def __add__(self, other: "Tally") -> "Tally":
+        amounts = Counter(self.amounts)
+        for decision, amount in other.amounts.items():  # `Counter +` would drop amounts that are not positive
+            amounts[decision] += amount
+        return Tally(
+            self.drift + other.drift,
+            self.decisions + other.decisions,
+            amounts,
+            self.quarantined + other.quarantined,
+            self.reasons + other.reasons,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "drift": self.drift.to_dict(),
+            "decisions": dict(self.decisions),
+            "amounts": dict(self.amounts),
+            "quarantined": self.quarantined,
+            "reasons": dict(self.reasons),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Tally":
+        """The inverse of `to_dict`."""
+        return cls(
+            DriftCounts.from_dict(values["drift"]),
+            Counter(values["decisions"]),
+            Counter(values["amounts"]),
+            values["quarantined"],
+            Counter(values["reasons"]),
+        )
 
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """One batch's outcome: a table per decision that occurs, what could not be scored, and the counts."""
+    """The result of one batch: a table per decision, the rows that could not be scored, and the counts."""
 
     decided: dict[str, pa.Table]
     quarantine: pa.Table
@@ -43,7 +106,7 @@ class RowScorer:
     version : int
         Its number in the registry.
     carried : tuple of str
-        Columns that go into the output as they are; Time and Amount go as the numbers that were scored.
+        Columns that are copied to the output; Time and Amount as the numbers that were scored.
     """
 
     def __init__(self, scorer: Scorer, version: int, carried: tuple[str, ...]) -> None:
@@ -59,12 +122,12 @@ class RowScorer:
         return Tally(DriftCounts.none(self._baseline))
 
     def refused(self, reasons: Iterable[str]) -> Tally:
-        """The counts of lines that were no rows."""
+        """The counts of lines that are not rows."""
         counted = Counter(reasons)
         return Tally(DriftCounts.none(self._baseline), quarantined=counted.total(), reasons=counted)
 
     def score(self, batch: pa.RecordBatch, file: str, rows: NDArray[np.int64]) -> ScoredBatch:
-        """Score rows that stand at places ``rows`` (n,) of a file.
+        """Score rows at the places ``rows`` (n,) of a file.
 
         Parameters
         ----------
@@ -114,12 +177,12 @@ class RowScorer:
 
 
 def quarantined(file: str, row: int, reason: str, content: str) -> dict[str, Any]:
-    """A row that was no row at all, as a line of ``QUARANTINE``."""
+    """A line that is not a row, for the table ``QUARANTINE``."""
     return {SOURCE_FILE: file, SOURCE_ROW: row, "reasons": [reason], "content": content}
 
 
 def _raw(batch: pa.RecordBatch) -> tuple[NDArray[np.float64], dict[str, pa.Array]]:
-    """Raw fields (n, 30), NaN for what is no number, and those columns that came as text."""
+    """Raw fields (n, 30), NaN for values that are not numbers, and the columns that were text."""
     raw, text = np.empty((len(batch), len(RAW_FEATURES))), {}
     for place, name in enumerate(RAW_FEATURES):
         column = batch.column(name)
@@ -136,7 +199,7 @@ def _raw(batch: pa.RecordBatch) -> tuple[NDArray[np.float64], dict[str, pa.Array
 
 
 def _number(text: str | None) -> float:
-    """A number that was written as text; NaN for anything else."""
+    """A number written as text; NaN for any other text."""
     try:
         return float(text) if text else np.nan
     except ValueError:

@@ -1,4 +1,4 @@
-"""The step ``score``: plan, score what is missing, commit, write a run."""
+"""The step ``score``: plan, score the parts that are missing, commit, write a run."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,15 +10,14 @@ from typing import Any, Literal
 from ml_project.errors import InvalidInput
 from ml_project.scorer import Scorer, load_scorer
 from pipelines.console import console, row_progress
-from pipelines.monitoring.limits import MonitorLimits
-from pipelines.scoring.local import run_local
+from pipelines.monitoring.figures import MonitorLimits
+from pipelines.scoring.engines import run_local
 from pipelines.scoring.output import Output, open_output
 from pipelines.scoring.parts import Receipt, receipt_name
 from pipelines.scoring.places import Place
-from pipelines.scoring.plan import Part, Plan
-from pipelines.scoring.planning import find_files, make_plan
+from pipelines.scoring.plan import ScoringPart, ScoringPlan, find_files, make_plan
 from pipelines.scoring.rows import RowScorer
-from pipelines.scoring.summary import Summary
+from pipelines.scoring.summary import ScoringSummary
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
 from stores.registry import PRODUCTION, ModelVersion, Registry
@@ -28,21 +27,23 @@ OnRows = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A finished output: its ``_job.json``, and the summary and run of the execution that finished it just now."""
+class ScoringOutcome:
+    """A finished output: its ``_job.json``; summary and run only where this execution finished it."""
 
     job: dict[str, Any]
-    summary: Summary | None = None
+    summary: ScoringSummary | None = None
     run_id: str = ""
 
 
-def score(settings: PipelineSettings, data: str, output: str, engine: EngineName, version: int | None = None) -> Scored:
+def score(
+    settings: PipelineSettings, data: str, output: str, engine: EngineName, version: int | None = None
+) -> ScoringOutcome:
     """Score a table by a registered version, by default Production.
 
     Raises
     ------
     InvalidInput
-        When there is no version, nothing to score, or something else where the output should go.
+        When there is no version, nothing to score, or the output folder holds other files.
     LostRace
         When another process writes the same local output.
     Unavailable
@@ -60,7 +61,7 @@ def score(settings: PipelineSettings, data: str, output: str, engine: EngineName
         if finished is not None:
             if finished.get("fingerprint") != plan.fingerprint:
                 raise InvalidInput(f"{output} holds the outcome of another job.", "Give another --output.")
-            return Scored(finished)
+            return ScoringOutcome(finished)
         with tracker.pipeline_run("score") as run:
             run.log(params=_parameters(plan, engine), tags={"fraud.version": chosen.version, "output": output})
             summary = _execute(settings, plan, scorer, target, engine, limits)
@@ -68,11 +69,11 @@ def score(settings: PipelineSettings, data: str, output: str, engine: EngineName
             _log(run, summary, job)
             target.commit(job)
             run.log(tags={f"{DONE_TAG}score": "true"})
-    return Scored(job, summary, run.id)
+    return ScoringOutcome(job, summary, run.id)
 
 
 def chosen_version(registry: Registry, version: int | None) -> ModelVersion:
-    """The version that was asked for, else Production."""
+    """The requested version, else Production."""
     chosen = registry.version(version) if version is not None else registry.resolve(PRODUCTION)
     if chosen is None:
         raise InvalidInput("No version is Production.", "Promote one, or give --version.")
@@ -80,18 +81,23 @@ def chosen_version(registry: Registry, version: int | None) -> ModelVersion:
 
 
 def version_scorer(registry: Registry, version: ModelVersion, scratch: Path) -> Scorer:
-    """A checked scorer of a version, with one thread: engines score several batches at once."""
+    """A verified scorer of a version, with one thread: engines score several batches at once."""
     folder = scratch / f"version-{version.version}"
     registry.download_bundle(version.version, folder)
     return load_scorer(folder, version.digest, threads=1)
 
 
 def _execute(
-    settings: PipelineSettings, plan: Plan, scorer: Scorer, target: Output, engine: EngineName, limits: MonitorLimits
-) -> Summary:
+    settings: PipelineSettings,
+    plan: ScoringPlan,
+    scorer: Scorer,
+    target: Output,
+    engine: EngineName,
+    limits: MonitorLimits,
+) -> ScoringSummary:
     begun = time.monotonic()
     if target.begin(plan):
-        console.print("  an earlier execution is gone on with")
+        console.print("  continuing an earlier execution")
     held = set(target.staging.names())
     done = [part for part in plan.parts if receipt_name(part) in held]
     todo = [part for part in plan.parts if receipt_name(part) not in held]
@@ -104,14 +110,14 @@ def _execute(
     if tally.rows != plan.rows:
         raise InvalidInput(f"{tally.rows} rows were read where {plan.rows} were planned.", "The input has changed.")
     seconds, rows_now = time.monotonic() - begun, sum(part.rows for part in todo)
-    return Summary.of(plan, engine, tally, scorer.bundle.manifest, limits, seconds, rows_now, len(done))
+    return ScoringSummary.of(plan, engine, tally, scorer.bundle.manifest, limits, seconds, rows_now, len(done))
 
 
 def run_parts(
     settings: PipelineSettings,
     engine: EngineName,
-    plan: Plan,
-    todo: Sequence[Part],
+    plan: ScoringPlan,
+    todo: Sequence[ScoringPart],
     scorer: Scorer,
     staging: Place,
     on_rows: OnRows,
@@ -120,17 +126,17 @@ def run_parts(
     source, _names = find_files(plan.input, settings.s3_endpoint_url)
     if engine == "local":
         return run_local(plan, todo, RowScorer(scorer, plan.version, plan.carried), source, staging, on_rows)
-    from pipelines.scoring.spark import run_spark
+    from pipelines.scoring.engines import run_spark
 
     return run_spark(settings, plan, todo, scorer.bundle, source, staging, on_rows)
 
 
-def _parameters(plan: Plan, engine: EngineName) -> dict[str, object]:
-    told = {name: value for name, value in plan.to_dict().items() if name != "fingerprint"}
-    return {**told, "engine": engine}
+def _parameters(plan: ScoringPlan, engine: EngineName) -> dict[str, object]:
+    values = {name: value for name, value in plan.to_dict().items() if name != "fingerprint"}
+    return {**values, "engine": engine}
 
 
-def _log(run: Run, summary: Summary, job: dict[str, Any]) -> None:
+def _log(run: Run, summary: ScoringSummary, job: dict[str, Any]) -> None:
     drifted = ", ".join(figure.metric for figure in summary.drifted)[:4_000]
     run.log(metrics=summary.metrics, tags={"drifted": drifted or "nothing"})
     run.log_json(job, "job.json")

@@ -1,4 +1,4 @@
-"""What a finished job says of itself: for the terminal, for MLflow and for whoever finds the output."""
+"""What a finished scoring job reports: on the terminal, in MLflow and in ``_job.json``."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,27 +9,27 @@ from ml_project.baseline import WATCHED
 from ml_project.bundle import Manifest
 from ml_project.drift import Drift, judge
 from ml_project.scorer import DECISIONS
-from pipelines.monitoring.limits import Figure, MonitorLimits, drift_figures
-from pipelines.scoring.plan import Plan
-from pipelines.scoring.tally import Tally
+from pipelines.monitoring.figures import Figure, MonitorLimits, drift_figures
+from pipelines.scoring.plan import ScoringPlan
+from pipelines.scoring.rows import Tally
 
 _SHOWN: Final = 5
-"""Reasons, and drifts, that a terminal shows."""
+"""Reasons, and drifting figures, that the terminal shows."""
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScoringSummary:
     """Counts, drift against the bundle's baseline, and time.
 
     Attributes
     ----------
     seconds : float
-        Of this execution.
+        Duration of this execution.
     resumed : int
         Parts that an earlier execution had finished.
     """
 
-    plan: Plan
+    plan: ScoringPlan
     engine: str
     tally: Tally
     drifts: list[Drift]
@@ -41,7 +41,7 @@ class Summary:
     @classmethod
     def of(
         cls,
-        plan: Plan,
+        plan: ScoringPlan,
         engine: str,
         tally: Tally,
         manifest: Manifest,
@@ -49,7 +49,7 @@ class Summary:
         seconds: float,
         rows_now: int,
         resumed: int,
-    ) -> "Summary":
+    ) -> "ScoringSummary":
         """Judge the drift of what was counted."""
         baseline = manifest.drift_baseline
         drifts = judge(baseline, tally.drift, limits.drift.significance(len(WATCHED)))
@@ -58,7 +58,7 @@ class Summary:
 
     @property
     def drifted(self) -> list[Figure]:
-        """Beyond their limits, the strongest first."""
+        """Figures beyond their limits, the strongest first."""
         found = [figure for figure in self.drift_figures if figure.breached]
         return sorted(found, key=lambda figure: figure.value / (figure.high or 1), reverse=True)
 
@@ -81,7 +81,7 @@ class Summary:
         return found | {figure.metric: figure.value for figure in self.drift_figures}
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: what stands in ``_job.json``."""
+        """The content of ``_job.json``."""
         counted = {name: value for name, value in self.tally.to_dict().items() if name != "drift"}
         drift = {drift.name: {"psi": drift.psi.value, "ks": drift.ks.value} for drift in self.drifts}
         return {
@@ -95,7 +95,7 @@ class Summary:
         }
 
     def to_table(self) -> Table:
-        """Decisions, what was refused and what drifted."""
+        """Decisions, quarantined rows and drifting figures, for the terminal."""
         tally = self.tally
         table = Table("", "rows", "share", "amount", title_justify="left")
         for name in map(str, DECISIONS):

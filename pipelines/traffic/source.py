@@ -1,4 +1,4 @@
-"""Transactions to send, in the order in which they happened: simulated ones, or a file's."""
+"""The transactions to send, in the order in which they happened: simulated, or from a file."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +18,13 @@ from pipelines.data.files import read_table
 
 SIMULATED = "simulated"
 
+Rows = tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64]]
+"""Raw fields (n, 30), labels (n,), and moments (n,) in seconds since 1970."""
+
 
 @dataclass(frozen=True)
-class Plan:
-    """What traffic shall be like.
+class TrafficPlan:
+    """The traffic to send.
 
     Attributes
     ----------
@@ -52,8 +55,8 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Sent:
-    """One transaction on its way."""
+class TrafficTransaction:
+    """One transaction to send: its name, event time, true label and JSON body."""
 
     transaction_id: str
     event_time: datetime
@@ -61,8 +64,8 @@ class Sent:
     body: dict[str, Any]
 
 
-def transactions(plan: Plan) -> Iterator[Sent]:
-    """The plan's transactions; equal plans give equal ones, names included, so that sending them again adds nothing.
+def transactions(plan: TrafficPlan) -> Iterator[TrafficTransaction]:
+    """The transactions of a plan. Equal plans give equal ones, names included: sending them again adds nothing.
 
     Raises
     ------
@@ -72,17 +75,13 @@ def transactions(plan: Plan) -> Iterator[Sent]:
     return _numbered(plan, _simulated(plan) if plan.data == SIMULATED else _from_file(plan))
 
 
-Rows = tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64]]
-"""Raw fields (n, 30), labels (n,), and moments (n,) in seconds since 1970."""
-
-
-def total(plan: Plan) -> int | None:
-    """How many there will be; None where only the file knows."""
+def total(plan: TrafficPlan) -> int | None:
+    """How many transactions there will be; None for a file."""
     return None if plan.data != SIMULATED else sum(rows for rows, _begin, _end, _drifting in _parts(plan))
 
 
-def _parts(plan: Plan) -> list[tuple[int, float, float, bool]]:
-    """Rows, begin and end (days) of the time before the drift and of the rest, and whether they drift."""
+def _parts(plan: TrafficPlan) -> list[tuple[int, float, float, bool]]:
+    """Rows, begin and end (days), and whether they drift: for the time before the drift, and for the rest."""
     days = plan.duration / timedelta(days=1)
     turn = min(max(plan.drift_after / timedelta(days=1), 0.0), days)
     spans = [(0.0, turn, False), (turn, days, True)]
@@ -91,14 +90,14 @@ def _parts(plan: Plan) -> list[tuple[int, float, float, bool]]:
     ]
 
 
-def _simulated(plan: Plan) -> Iterator[Rows]:
+def _simulated(plan: TrafficPlan) -> Iterator[Rows]:
     midnight = plan.start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     offset = (plan.start - midnight).total_seconds()
     streams = []
     for place, (rows, begin, end, drifting) in enumerate(_parts(plan)):
         if not rows:
             continue
-        # made here, not in the generator below: the simulator refuses its arguments at the call
+        # made here, not in the generator below, so that wrong arguments are refused at once
         streams.append(
             simulate(
                 rows,
@@ -115,7 +114,7 @@ def _simulated(plan: Plan) -> Iterator[Rows]:
 
 
 def _since(wave: FraudWave | None, hours: float) -> FraudWave | None:
-    """What is left of a wave so many hours later, as seen from there."""
+    """The rest of a wave, with its hours counted from ``hours`` after the beginning."""
     if wave is None or wave.start_hour + wave.hours <= hours:
         return None
     begin = max(wave.start_hour - hours, 0.0)
@@ -126,7 +125,7 @@ def _dated(chunk: Transactions, midnight: datetime) -> Rows:
     return chunk.raw, chunk.label, chunk.raw[:, 0] + midnight.timestamp()
 
 
-def _from_file(plan: Plan) -> Iterator[Rows]:
+def _from_file(plan: TrafficPlan) -> Iterator[Rows]:
     frame = read_table(plan.data).frame
     missing = [name for name in (*RAW_FEATURES, LABEL) if name not in frame]
     if missing:
@@ -144,7 +143,7 @@ def _from_file(plan: Plan) -> Iterator[Rows]:
     yield raw[kept], data.label[kept], moments[kept]
 
 
-def _numbered(plan: Plan, chunks: Iterator[Rows]) -> Iterator[Sent]:
+def _numbered(plan: TrafficPlan, chunks: Iterator[Rows]) -> Iterator[TrafficTransaction]:
     kind = plan.data if plan.data == SIMULATED else Path(plan.data).name[:20]
     name = f"{kind}-{plan.start:%Y%m%dT%H%M%S}-{plan.seed}"
     number = 0
@@ -157,5 +156,5 @@ def _numbered(plan: Plan, chunks: Iterator[Rows]) -> Iterator[Sent]:
                 "transaction_id": transaction_id,
                 "event_time": when.isoformat(),
             }
-            yield Sent(transaction_id, when, bool(label), body)
+            yield TrafficTransaction(transaction_id, when, bool(label), body)
             number += 1

@@ -1,30 +1,39 @@
-"""The order of things: stores, servers, one execution, the first answers, and waiting for Ctrl-C."""
+"""Runs the demonstration: backend, servers, one pipeline execution, the first answers, and waiting for Ctrl-C."""
 
 import fcntl
+import json
 import os
+import shlex
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
 
-from ml_project.errors import InvalidInput, LostRace
+from ml_project.errors import InvalidInput, LostRace, Unavailable
+from ml_project.schema import RAW_FEATURES
+from ml_project.simulator import simulate
 from pipelines.console import console, show_figures, step
 from pipelines.processes import Service
+from pipelines.promotion.promote import Promotion
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_main
-from pipelines.up.first_answers import show_sample
-from pipelines.up.services import HOST, gateway, mlflow
-from pipelines.up.stores import embedded
+from pipelines.up.services import HOST, embedded_backend, gateway_service, mlflow_service
 
 _START_SECONDS = 90.0
 
+_READY_SECONDS = 60.0
+_CANDIDATES = 50
+_V14 = RAW_FEATURES.index("V14")
+
 
 class BackendName(StrEnum):
-    """What lies under MLflow and the gateway."""
+    """What MLflow and the gateway keep their data in."""
 
     EMBEDDED = "embedded"
     SERVERS = "servers"
@@ -38,14 +47,14 @@ def up(
     smoke: bool = False,
     backend: BackendName = BackendName.EMBEDDED,
 ) -> None:
-    """Run everything once and, unless ``smoke``, go on serving until Ctrl-C.
+    """Run everything once and, unless ``smoke``, keep serving until Ctrl-C.
 
     Raises
     ------
     InvalidInput
         When a port is in use.
     LostRace
-        When another one runs on the same state folder.
+        When another demonstration runs on the same state folder.
     Unavailable
         When a server is not installed or does not start, or the gateway does not answer as it should.
     """
@@ -57,12 +66,11 @@ def up(
 
             stores = start_servers(state / "servers", stack)
         else:
-            stores = embedded(settings)
-        os.environ.update(
-            stores.environment
-        )  # boto3 and MLflow read their credentials there, here and in what we start
+            stores = embedded_backend(settings)
+        # boto3 and MLflow read their credentials there, in this process and in those it starts
+        os.environ.update(stores.environment)
         settings = settings.model_copy(update=stores.settings)
-        services = [mlflow(state, stores, mlflow_port), gateway(state, settings, mlflow_url, port)]
+        services = [mlflow_service(state, stores, mlflow_port), gateway_service(state, settings, mlflow_url, port)]
         for service in services:
             service.stop_orphan()
         for option, number in (("PORT", port), ("MLFLOW_PORT", mlflow_port)):
@@ -103,7 +111,7 @@ def _require_free(option: str, port: int) -> None:
 
 @contextmanager
 def _only_one(state: Path) -> Iterator[None]:
-    """Two at once on one state folder would share MLflow's files."""
+    """Hold a lock on the state folder: two demonstrations on one would share MLflow's files."""
     state.mkdir(parents=True, exist_ok=True)
     with (state / "up.lock").open("w") as lock:
         try:
@@ -122,3 +130,55 @@ def _serve(services: list[Service]) -> None:
             time.sleep(1)
     except KeyboardInterrupt:
         console.print("stopping")
+
+
+def show_sample(gateway_url: str, promotion: Promotion) -> None:
+    """Wait until the gateway serves the champion, request one prediction and one batch, and show the first."""
+    champion = promotion.production
+    if champion is None:
+        raise Unavailable(
+            "No version was promoted, so the gateway has nothing to serve.", "See the gate's table above."
+        )
+    with step(f"gateway turns to version {champion.version}"):
+        _wait_for_version(gateway_url, str(champion.version))
+    transactions = sample_transactions()
+    answer = _post(f"{gateway_url}/predict", transactions[0])
+    answers = _post(f"{gateway_url}/predict-batch", transactions)
+    if len(answers) != len(transactions) or {a["model_version"] for a in [answer, *answers]} != {str(champion.version)}:
+        raise Unavailable("The gateway did not answer with the promoted version.", "See its log.")
+    body = json.dumps(transactions[0])
+    console.print(
+        f"\n[bold]curl -s {gateway_url}/predict -H 'content-type: application/json' -d {shlex.quote(body)}[/bold]"
+    )
+    console.print_json(data=answer)
+    console.print(f"  /predict-batch answered {len(answers)} transactions")
+
+
+def _post(url: str, body: object) -> Any:
+    response = httpx.post(url, json=body, timeout=10)
+    if response.status_code != httpx.codes.OK:
+        raise Unavailable(f"{url} answered {response.status_code}: {response.text[:300]}", "See the gateway's log.")
+    return response.json()
+
+
+def _wait_for_version(gateway_url: str, version: str) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    answer = ""
+    while time.monotonic() < deadline:
+        response = httpx.get(f"{gateway_url}/health/ready")
+        answer = response.text
+        if response.status_code == httpx.codes.OK and str(response.json().get("model_version")) == version:
+            return
+        time.sleep(0.3)
+    raise Unavailable(f"The gateway does not serve version {version}: {answer[:300]}", "See its log.")
+
+
+def sample_transactions(rows: int = 3) -> list[dict[str, float]]:
+    """Simulated transactions as a client would send them; the first is a blatant fraud."""
+    frauds = next(simulate(_CANDIDATES, seed=1, fraud_rate=1.0)).raw
+    blatant = frauds[np.argmin(frauds[:, _V14])]
+    others = next(simulate(rows - 1, seed=1, fraud_rate=0.0)).raw
+    return [
+        {name: round(float(value), 6) for name, value in zip(RAW_FEATURES, row, strict=True)}
+        for row in (blatant, *others)
+    ]

@@ -26,13 +26,11 @@ from ml_project.schema import PCA_COMPONENTS
 from ml_project.scorer import Scorer, decide
 from ml_project.simulator import simulate
 from pipelines.promotion.promote import Outcome
-from pipelines.retraining.champion import inherited
-from pipelines.retraining.run import DATA, retrain
+from pipelines.retraining.run import DATA, inheritance, retrain
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Tracker
 from pipelines.training.study import settings_of, starting_point
-from stores.decisions import Chunk, DecisionStore, LabelItem, open_engine
-from stores.decisions import migrate
+from stores.decisions import Chunk, DecisionStore, LabelItem, migrate, open_engine
 from stores.registry import Registry
 
 pytestmark = pytest.mark.slow
@@ -174,7 +172,7 @@ def test_after_a_fraud_wave_the_new_version_is_better_on_later_rows_and_live(
     assert first.params == starting_point(EnsembleSettings.from_dict(before.bundle.manifest.settings))
 
     # the next one keeps the base data's place in time, and begins its search here
-    handed_on = inherited(settings, Tracker(settings))
+    handed_on = inheritance(settings, Tracker(settings))
     assert handed_on.base_until == datetime.fromisoformat(tags["data.base_until"])
     assert (handed_on.version, handed_on.settings) == (2, settings_of(study(settings, run).best_trial))
 

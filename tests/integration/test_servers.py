@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, make_url
 
-from pipelines.up.secret_file import ServerSecrets
+from pipelines.up.servers import ServerSecrets
 from tests.conftest import PostgresServer
 from tests.integration.conftest import transactions
 from tests.integration.test_up import ROOT, wait_for

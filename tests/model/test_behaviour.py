@@ -9,7 +9,7 @@ from ml_project.features import compute_features
 from ml_project.reasons import Explainer
 from ml_project.schema import RAW_FEATURES, SECONDS_PER_DAY
 from ml_project.scorer import PARITY_TOLERANCE
-from pipelines.sample import sample_transactions
+from pipelines.up.run import sample_transactions
 from tests.model.conftest import Model
 
 SCORES = ["hybrid_score", "fraud_probability"]

@@ -21,7 +21,7 @@ from ml_project.features import AmountStatistics, compute_features
 from ml_project.scorer import Scorer, decide, decide_all
 from ml_project.simulator import simulate
 from ml_project.statistics import FeatureStatistics
-from pipelines.monitoring.limits import MonitorLimits, drift_figures
+from pipelines.monitoring.figures import MonitorLimits, drift_figures
 
 LIMITS = MonitorLimits.load().drift
 Compare = Callable[[np.ndarray], list[Drift]]

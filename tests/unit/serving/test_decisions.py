@@ -23,8 +23,7 @@ from ml_project.schema import RAW_FEATURES
 from serving.app import create_app
 from serving.process import listen
 from serving.settings import GatewaySettings
-from stores.decisions import DecisionStore, open_engine
-from stores.decisions import migrate
+from stores.decisions import DecisionStore, migrate, open_engine
 from stores.releases import open_releases
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"

@@ -10,8 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from serving.__main__ import main
-from stores.decisions import DecisionStore, Keys, open_engine
-from stores.decisions import migrate
+from stores.decisions import DecisionStore, Keys, migrate, open_engine
 from stores.releases import open_releases
 from stores.s3 import S3Objects
 

@@ -20,8 +20,7 @@ from serving.__main__ import main
 from serving.process import listen
 from serving.server import prepared_store
 from serving.settings import GatewaySettings
-from stores.decisions import migrate
-from stores.decisions import open_engine
+from stores.decisions import migrate, open_engine
 from stores.releases import open_releases
 from tests.unit.serving.processes import ROOT, Process, environment, free_port
 

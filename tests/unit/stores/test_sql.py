@@ -9,8 +9,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from ml_project.errors import Unavailable
 from pipelines.training.study import require_storage
-from stores.decisions import DecisionStore, open_engine
-from stores.decisions import migrate
+from stores.decisions import DecisionStore, migrate, open_engine
 from stores.sql import translated
 
 PASSWORD = "s3sa/me@home"

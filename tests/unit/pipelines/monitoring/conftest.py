@@ -1,8 +1,9 @@
 """Decisions as a gateway would have kept them, and reports of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,24 @@ from ml_project.baseline import decision_shares
 from ml_project.bundle import Manifest
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
-from pipelines.monitoring.figures import watch
-from pipelines.monitoring.labelled import measure
-from pipelines.monitoring.limits import MonitorLimits
-from pipelines.monitoring.reading import UNLABELLED, Decided
-from pipelines.monitoring.report import Report
+from pipelines.monitoring.figures import MonitorLimits, measure_by_label, watched_figures
+from pipelines.monitoring.kept_decisions import UNLABELLED, KeptDecisions
+from pipelines.monitoring.report import MonitorReport
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
+from stores.decisions import DecisionStore, migrate, open_engine
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
-WINDOW = Window(DAY, DAY + timedelta(days=1))
+END = DAY + timedelta(days=1)
+WINDOW = Window(DAY, END)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DecisionStore]:
+    engine = open_engine(f"sqlite:///{tmp_path}/decisions.db")
+    migrate(engine)
+    yield DecisionStore(engine)
+    engine.dispose()
 
 
 @pytest.fixture
@@ -40,15 +49,15 @@ def manifest(small_scorer: Scorer, transactions: Any) -> Manifest:
 
 
 @pytest.fixture(scope="session")
-def decide(small_scorer: Scorer) -> Callable[..., Decided]:
+def decide(small_scorer: Scorer) -> Callable[..., KeptDecisions]:
     """Simulated decisions of one day; options as for `simulate`, and the share of rows with a label."""
 
-    def decided(rows: int = 2_000, seed: int = 0, labelled: float = 0.0, **options: Any) -> Decided:
+    def decided(rows: int = 2_000, seed: int = 0, labelled: float = 0.0, **options: Any) -> KeptDecisions:
         (chunk,) = simulate(rows, seed=seed, days=1, **{"fraud_rate": 0.02, **options})
         scores = small_scorer.score(chunk.raw)
         thresholds = small_scorer.thresholds
         told = np.random.default_rng(seed).random(rows) < labelled
-        return Decided(
+        return KeptDecisions(
             raw=chunk.raw,
             hybrid=scores.hybrid,
             probability=scores.probability,
@@ -65,13 +74,15 @@ def decide(small_scorer: Scorer) -> Callable[..., Decided]:
 
 
 @pytest.fixture
-def report(decide: Callable[..., Decided], manifest: Manifest, settings: PipelineSettings) -> Callable[..., Report]:
+def report(
+    decide: Callable[..., KeptDecisions], manifest: Manifest, settings: PipelineSettings
+) -> Callable[..., MonitorReport]:
     """A report of simulated decisions."""
 
-    def made(rows: Decided) -> Report:
+    def made(rows: KeptDecisions) -> MonitorReport:
         limits, now = MonitorLimits.load(), DAY + timedelta(days=30)
-        labelled = measure(rows, WINDOW, now, settings, limits.labelled, 0.8)
-        watched = watch(rows, manifest, WINDOW, limits)
-        return Report("fraud-ensemble", "3", WINDOW, now, True, watched, labelled, [])
+        labelled = measure_by_label(rows, WINDOW, now, settings, limits.labelled, 0.8)
+        watched = watched_figures(rows, manifest, WINDOW, limits)
+        return MonitorReport("fraud-ensemble", "3", WINDOW, now, True, watched, labelled, [])
 
     return made

@@ -1,46 +1,34 @@
-"""What a challenger would have decided, beside what the champion did on the same transactions."""
+"""A challenger's decisions compared with the champion's on the same transactions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipelines.monitoring import shadowed
-from pipelines.monitoring.challenger import COMPARED, Beside, beside
-from pipelines.monitoring.limits import MonitorLimits
-from pipelines.monitoring.page import page
-from pipelines.monitoring.publishing import prometheus_text
-from pipelines.monitoring.reading import Decided, read
-from pipelines.monitoring.report import Report
-from pipelines.monitoring.shadowed import Shadowed, ShadowReader
+from pipelines.monitoring import kept_decisions
+from pipelines.monitoring.challenger import COMPARED, Comparison, compare_challenger
+from pipelines.monitoring.figures import MonitorLimits
+from pipelines.monitoring.kept_decisions import KeptDecisions, ShadowPair, ShadowReader, read_by_version
+from pipelines.monitoring.page import monitor_page
+from pipelines.monitoring.report import MonitorReport, prometheus_text
 from pipelines.settings import PipelineSettings
-from stores.decisions import DecisionStore, LabelItem, ShadowDecision, open_engine
-from stores.decisions import migrate
-from tests.unit.pipelines.monitoring.conftest import DAY, WINDOW
-from tests.unit.pipelines.monitoring.test_reading import END, chunk, record
+from stores.decisions import DecisionStore, LabelItem, ShadowDecision
+from tests.kept_decisions import chunk, record
+from tests.unit.pipelines.monitoring.conftest import DAY, END, WINDOW
 
 LIMITS = MonitorLimits.load()
-Decide = Callable[..., Decided]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[DecisionStore]:
-    engine = open_engine(f"sqlite:///{tmp_path}/decisions.db")
-    migrate(engine)
-    yield DecisionStore(engine)
-    engine.dispose()
+Decide = Callable[..., KeptDecisions]
 
 
 def shadow(prediction_id: str, version: str = "9", score: float = 0.7, decision: str = "REVIEW") -> ShadowDecision:
     return ShadowDecision(prediction_id, DAY, version, "c" * 64, 0.1, 0.8, score, 0.3, decision)
 
 
-def pairs(store: DecisionStore) -> dict[tuple[str, str], Shadowed]:
+def pairs(store: DecisionStore) -> dict[tuple[str, str], ShadowPair]:
     reader = ShadowReader(store.shadow_of)
-    read(reader.passing(store.tables_by_event_time(DAY, END)))
+    read_by_version(reader.passing(store.tables_by_event_time(DAY, END)))
     return reader.pairs
 
 
@@ -66,7 +54,7 @@ def test_pairs_are_of_the_same_transactions_by_event_time(store: DecisionStore) 
 
 
 def test_many_are_thinned_on_both_sides_alike(store: DecisionStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shadowed, "MOST_ROWS", 300)
+    monkeypatch.setattr(kept_decisions, "MOST_ROWS", 300)
     for _ in range(2):
         bulk = chunk(500)
         store.add_segment(bulk)
@@ -82,11 +70,11 @@ def test_many_are_thinned_on_both_sides_alike(store: DecisionStore, monkeypatch:
     assert set(pair.challenger.weight[pair.challenger.alert]) == {1.0}
 
 
-def compared(rows: Decided, settings: PipelineSettings, hybrid: np.ndarray, days: int = 30) -> Beside:
+def compared(rows: KeptDecisions, settings: PipelineSettings, hybrid: np.ndarray, days: int = 30) -> Comparison:
     decline = rows.hybrid[rows.decision == 2].min()
     decision = np.digitize(hybrid, [rows.alert_threshold[0], decline]).astype(np.int8)
-    pair = Shadowed(rows, replace(rows, hybrid=hybrid, decision=decision))
-    return beside("9", pair, 0.5, WINDOW, DAY + timedelta(days=days), settings, LIMITS.labelled)
+    pair = ShadowPair(rows, replace(rows, hybrid=hybrid, decision=decision))
+    return compare_challenger("9", pair, 0.5, WINDOW, DAY + timedelta(days=days), settings, LIMITS.labelled)
 
 
 def test_a_worse_challenger_is_seen_to_be_worse(decide: Decide, settings: PipelineSettings) -> None:
@@ -124,7 +112,7 @@ def test_labels_that_have_not_had_time_count_for_neither(decide: Decide, setting
 
 
 def test_the_report_its_page_and_its_figures_hold_both(
-    decide: Decide, report: Callable[[Decided], Report], settings: PipelineSettings
+    decide: Decide, report: Callable[[KeptDecisions], MonitorReport], settings: PipelineSettings
 ) -> None:
     rows = decide(seed=9)
     plain = report(rows)
@@ -133,8 +121,8 @@ def test_the_report_its_page_and_its_figures_hold_both(
     assert found.breaches == plain.breaches
     assert found.to_dict()["estimates"]["gain_average_precision"]["high"] < 0
     assert 'figure="challenger_agreement"' in prometheus_text(found)
-    html = page(found, rows, "run-1")
+    html = monitor_page(found, rows, "run-1")
     assert "Challenger 9 in the shadow" in html
     assert str(worse.gains["recall_at_budget"]) in html
     assert html.count("too few labels") == 1
-    assert html.count("<svg") == page(plain, rows, "run-1").count("<svg") + 1
+    assert html.count("<svg") == monitor_page(plain, rows, "run-1").count("<svg") + 1

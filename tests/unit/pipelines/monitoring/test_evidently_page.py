@@ -16,10 +16,10 @@ from ml_project.dataset import Dataset
 from ml_project.schema import RAW_FEATURES
 from ml_project.simulator import simulate
 from pipelines.monitoring.evidently_page import log_evidently, sides
-from pipelines.monitoring.reading import Decided
+from pipelines.monitoring.kept_decisions import KeptDecisions
 from tests.conftest import missing
 
-Decide = Callable[..., Decided]
+Decide = Callable[..., KeptDecisions]
 
 
 class Kept:

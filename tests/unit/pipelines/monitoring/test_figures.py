@@ -7,24 +7,22 @@ import pytest
 
 from ml_project.bundle import Manifest
 from ml_project.errors import InvalidInput
-from pipelines.monitoring.figures import watch
-from pipelines.monitoring.labelled import measure
-from pipelines.monitoring.limits import Figure, MonitorLimits
-from pipelines.monitoring.reading import UNLABELLED, Decided
-from pipelines.monitoring.report import Report
+from pipelines.monitoring.figures import Figure, MonitorLimits, measure_by_label, watched_figures
+from pipelines.monitoring.kept_decisions import UNLABELLED, KeptDecisions
+from pipelines.monitoring.report import MonitorReport
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from tests.unit.pipelines.monitoring.conftest import DAY, WINDOW
 
 LIMITS = MonitorLimits.load()
-Decide = Callable[..., Decided]
+Decide = Callable[..., KeptDecisions]
 
 
 def by_name(figures: list[Figure]) -> dict[str, Figure]:
     return {figure.metric: figure for figure in figures}
 
 
-def test_a_day_like_training_breaches_nothing(decide: Decide, report: Callable[[Decided], Report]) -> None:
+def test_a_day_like_training_breaches_nothing(decide: Decide, report: Callable[[KeptDecisions], MonitorReport]) -> None:
     quiet = report(decide(seed=5))
     assert quiet.breaches == []
     assert quiet.sentence.startswith("No breach: version 3, 2026-03-01 00:00 to 2026-03-02 00:00 UTC;")
@@ -36,7 +34,7 @@ def test_a_day_like_training_breaches_nothing(decide: Decide, report: Callable[[
 
 def test_at_most_one_false_alarm_in_a_hundred_windows_over_all_figures(decide: Decide, manifest: Manifest) -> None:
     """Drift, the mix of decisions, volume and latency together, as `monitor` judges them, one new day per window."""
-    days = [watch(decide(seed=seed), manifest, WINDOW, LIMITS).figures for seed in range(1_000, 1_200)]
+    days = [watched_figures(decide(seed=seed), manifest, WINDOW, LIMITS).figures for seed in range(1_000, 1_200)]
     assert all(figure.judged for figure in days[0] if figure.name in ("psi", "alert_share", "latency_p99_ms"))
     assert sum(any(figure.breached for figure in figures) for figures in days) <= 2
 
@@ -47,11 +45,11 @@ def test_half_a_standard_deviation_or_doubled_amounts_breach_every_day(
 ) -> None:
     name = "Amount" if "amount_factor" in options else "V14"
     for seed in range(20):
-        figures = by_name(watch(decide(seed=seed, **options), manifest, WINDOW, LIMITS).figures)
+        figures = by_name(watched_figures(decide(seed=seed, **options), manifest, WINDOW, LIMITS).figures)
         assert figures[f"psi_{name}"].breached
 
 
-def test_drift_is_named(decide: Decide, report: Callable[[Decided], Report]) -> None:
+def test_drift_is_named(decide: Decide, report: Callable[[KeptDecisions], MonitorReport]) -> None:
     found = report(decide(seed=5, drift={"V14": 0.5}))
     assert {"psi_V14", "ks_V14"} <= {figure.metric for figure in found.breaches}
     assert found.sentence.startswith("Breach: version 3")
@@ -59,20 +57,20 @@ def test_drift_is_named(decide: Decide, report: Callable[[Decided], Report]) -> 
 
 
 def test_more_alerts_than_chance_explains(decide: Decide, manifest: Manifest) -> None:
-    wave = by_name(watch(decide(seed=6, fraud_rate=0.1), manifest, WINDOW, LIMITS).figures)
+    wave = by_name(watched_figures(decide(seed=6, fraud_rate=0.1), manifest, WINDOW, LIMITS).figures)
     assert wave["alert_share"].breached
     assert wave["alert_share"].value > wave["alert_share"].high > 0
     half_a_day = Window(DAY, DAY + timedelta(hours=12))
-    assert not by_name(watch(decide(seed=6, fraud_rate=0.1), manifest, half_a_day, LIMITS).figures)[
+    assert not by_name(watched_figures(decide(seed=6, fraud_rate=0.1), manifest, half_a_day, LIMITS).figures)[
         "alert_share"
     ].judged
 
 
 def test_few_rows_and_no_rows_are_shown_not_judged(decide: Decide, manifest: Manifest) -> None:
-    few = by_name(watch(decide(rows=150, drift={"V14": 3}), manifest, WINDOW, LIMITS).figures)
+    few = by_name(watched_figures(decide(rows=150, drift={"V14": 3}), manifest, WINDOW, LIMITS).figures)
     assert few["psi_V14"].value > 0.1
     assert few["psi_V14"].verdict == "too few rows"
-    nothing = watch(decide(rows=150).take(slice(0)), manifest, WINDOW, LIMITS)
+    nothing = watched_figures(decide(rows=150).take(slice(0)), manifest, WINDOW, LIMITS)
     assert [figure.metric for figure in nothing.figures if figure.breached] == ["rows_per_day"]
 
 
@@ -80,16 +78,16 @@ def test_an_old_bundle_is_judged_by_whole_days(decide: Decide, manifest: Manifes
     old = manifest.model_copy(update={"baseline": None})
     part = Window(DAY, DAY + timedelta(hours=6))
     rows = decide(seed=7, drift={"V14": 0.7})
-    assert by_name(watch(rows, old, WINDOW, LIMITS).figures)["psi_V14"].breached
-    assert not by_name(watch(rows, old, part, LIMITS).figures)["psi_V14"].judged
+    assert by_name(watched_figures(rows, old, WINDOW, LIMITS).figures)["psi_V14"].breached
+    assert not by_name(watched_figures(rows, old, part, LIMITS).figures)["psi_V14"].judged
 
 
 def test_slow_answers(decide: Decide, manifest: Manifest) -> None:
     rows = decide()
     rows.latency_ms[:] = 400
-    assert by_name(watch(rows, manifest, WINDOW, LIMITS).figures)["latency_p99_ms"].breached
-    bulk = Decided(**{**vars(rows), "single": np.zeros(len(rows), dtype=bool)})
-    figures = by_name(watch(bulk, manifest, WINDOW, LIMITS).figures)
+    assert by_name(watched_figures(rows, manifest, WINDOW, LIMITS).figures)["latency_p99_ms"].breached
+    bulk = KeptDecisions(**{**vars(rows), "single": np.zeros(len(rows), dtype=bool)})
+    figures = by_name(watched_figures(bulk, manifest, WINDOW, LIMITS).figures)
     assert "latency_p99_ms" not in figures
     assert figures["chunk_latency_p99_ms"].value == 400
 
@@ -97,11 +95,11 @@ def test_slow_answers(decide: Decide, manifest: Manifest) -> None:
 def test_only_what_is_older_than_the_label_delay_is_measured(decide: Decide, settings: PipelineSettings) -> None:
     rows = decide(seed=8, labelled=0.1)
     frauds = int((rows.label == 1).sum())
-    young = measure(rows, WINDOW, DAY + timedelta(days=7), settings, LIMITS.labelled, None)
+    young = measure_by_label(rows, WINDOW, DAY + timedelta(days=7), settings, LIMITS.labelled, None)
     assert (young.rows, young.estimates) == (0, {})
-    half = measure(rows, WINDOW, DAY + timedelta(days=7.5), settings, LIMITS.labelled, None)
+    half = measure_by_label(rows, WINDOW, DAY + timedelta(days=7.5), settings, LIMITS.labelled, None)
     assert half.rows == (rows.moment < DAY.timestamp() + 43_200).sum()
-    old = measure(rows, WINDOW, DAY + timedelta(days=9), settings, LIMITS.labelled, None)
+    old = measure_by_label(rows, WINDOW, DAY + timedelta(days=9), settings, LIMITS.labelled, None)
     assert (old.rows, old.frauds) == (len(rows), frauds)
     assert old.coverage == (rows.label != UNLABELLED).mean()
     for name in ("average_precision", "recall_at_budget", "cost_per_day", "calibration_error"):
@@ -113,10 +111,10 @@ def test_only_what_is_older_than_the_label_delay_is_measured(decide: Decide, set
 def test_a_ranking_that_has_fallen_apart_is_a_breach(decide: Decide, settings: PipelineSettings) -> None:
     rows = decide(seed=9)
     later = DAY + timedelta(days=30)
-    fine = by_name(measure(rows, WINDOW, later, settings, LIMITS.labelled, 0.8).figures)
+    fine = by_name(measure_by_label(rows, WINDOW, later, settings, LIMITS.labelled, 0.8).figures)
     assert not fine["average_precision"].breached
-    shuffled = Decided(**{**vars(rows), "hybrid": np.random.default_rng(0).permutation(rows.hybrid)})
-    lost = by_name(measure(shuffled, WINDOW, later, settings, LIMITS.labelled, 0.8).figures)
+    shuffled = KeptDecisions(**{**vars(rows), "hybrid": np.random.default_rng(0).permutation(rows.hybrid)})
+    lost = by_name(measure_by_label(shuffled, WINDOW, later, settings, LIMITS.labelled, 0.8).figures)
     assert lost["average_precision"].breached
     assert lost["average_precision"].low == pytest.approx(0.65)
 

@@ -25,7 +25,7 @@ def test_windows_as_people_ask_for_them() -> None:
         (("24h", "2026-03-01", None), "Both --window and --from"),
         ((None, "2026-03-06", None), "is empty"),
         (("a day", None, None), "'a day' is no span"),
-        ((None, "yesterday", None), "'yesterday' is no moment"),
+        ((None, "yesterday", None), "'yesterday' is not a date"),
     ],
 )
 def test_others_are_refused(arguments: tuple[str | None, ...], words: str) -> None:

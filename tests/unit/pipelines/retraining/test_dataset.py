@@ -1,5 +1,4 @@
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,98 +12,12 @@ from ml_project.errors import InvalidInput
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from ml_project.split import split_by_time
 from pipelines.data.ingest import IngestedMeta, content_digest
-from pipelines.retraining import decided as decided_module
-from pipelines.retraining.dataset import build
-from pipelines.retraining.decided import UNLABELLED, read_decided
-from stores.decisions import DecisionStore, LabelItem, open_engine
-from stores.decisions import migrate
-from tests.kept_decisions import DAY, chunk, record
+from pipelines.monitoring.kept_decisions import UNLABELLED, read_for_training
+from pipelines.retraining.dataset import build_training_data
+from stores.decisions import DecisionStore, migrate, open_engine
+from tests.kept_decisions import DAY
 
 END = DAY + timedelta(days=10)
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[DecisionStore]:
-    engine = open_engine(database_url)
-    migrate(engine)
-    yield DecisionStore(engine)
-    engine.dispose()
-
-
-def read(store: DecisionStore, until: datetime = END) -> pd.DataFrame:
-    return read_decided(store.tables_by_event_time(datetime(1970, 1, 1, tzinfo=UTC), until))
-
-
-def test_a_labelled_transaction_s_whole_way(store: DecisionStore) -> None:
-    happened = DAY - timedelta(hours=5)
-    store.add([record(1, transaction_id="card-1", event_time=happened, decision="REVIEW")])
-    store.label([LabelItem(label=0, transaction_id="card-1")], "anna", labelled_at=DAY)
-    store.label([LabelItem(label=1, transaction_id="card-1")], "bob", labelled_at=DAY + timedelta(hours=1))
-    row = read(store).loc["card-1"]
-    assert (row["label"], row["alert"], row[WEIGHT]) == (1, True, 1.0)
-    assert row[EVENT_TIME] == pd.Timestamp(happened)
-    assert list(row[list(RAW_FEATURES)]) == [float(1 + place) for place in range(30)]
-    assert read(store, until=happened).empty
-
-
-def test_a_transaction_sent_again_stands_once_with_the_newest_label_of_all_its_predictions(
-    store: DecisionStore,
-) -> None:
-    first = record(1, transaction_id="card-1", decision="DECLINE")
-    again = record(2, transaction_id="card-1", inputs=first.inputs)
-    store.add([first, record(3, transaction_id="card-3"), record(4)])
-    store.replay([again])  # from the spool: both were answered
-    store.label([LabelItem(label=1, prediction_id=first.prediction_id)], "anna", labelled_at=DAY)
-    store.label([LabelItem(label=0, prediction_id=again.prediction_id)], "anna", labelled_at=DAY + timedelta(hours=1))
-    rows = read(store)
-    assert len(rows) == 3
-    assert (rows.loc["card-1", "label"], rows.loc["card-1", "alert"]) == (0, True)
-    assert (rows["label"] == UNLABELLED).sum() == 2
-    assert rows[EVENT_TIME].is_monotonic_increasing
-
-
-def test_bulk_rows_count_and_refused_ones_do_not(store: DecisionStore) -> None:
-    store.add([record(1, transaction_id="card-1")])
-    bulk = chunk(3, transaction_ids=["card-1", "card-2", None], decisions=["APPROVE", "REVIEW", "APPROVE"])
-    store.add_segment(bulk)
-    rows = read(store)
-    assert len(rows) == 3
-    assert rows.loc["card-1", "Amount"] == 30.0
-    assert rows.loc["card-2", "alert"]
-    assert bulk.prediction_ids[2] in rows.index
-
-
-def test_the_random_sample_is_what_the_gateway_drew(store: DecisionStore) -> None:
-    store.add([record(1), record(2, review_rate=0.01), record(3, decision="REVIEW", review_rate=1.0)])
-    store.add_segment(chunk(3, sample=frozenset({1}), sample_rate=0.05))
-    rows = read(store).sort_values("Amount")
-    assert rows["review_rate"].tolist() == [0, 0.01, 1.0, 0, 0.05, 0]
-    assert rows["alert"].tolist() == [False, False, True, False, False, False]
-
-
-def test_too_many_rows_are_thinned_and_those_that_tell_something_stay(
-    store: DecisionStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(decided_module, "MOST_ROWS", 100)
-    store.add(
-        [
-            record(
-                number,
-                decision="REVIEW" if number % 20 == 0 else "APPROVE",
-                review_rate=0.05 if number % 20 == 1 else None,
-            )
-            for number in range(1, 401)
-        ]
-    )
-    store.label([LabelItem(label=1, prediction_id=record(7).prediction_id)], "anna")
-    rows = read(store)
-    assert len(rows) <= 100
-    assert rows["alert"].sum() == 20
-    assert rows.loc[record(7).prediction_id, WEIGHT] == 1.0
-    telling = rows[rows["alert"] | (rows["review_rate"] > 0)]
-    assert (len(telling), telling[WEIGHT].unique().tolist()) == (40, [1.0])
-    assert rows[WEIGHT].sum() == pytest.approx(400, rel=0.25)
-    pd.testing.assert_frame_equal(rows, read(store))
 
 
 def decided(rows: int, seed: int = 1, **columns: Any) -> pd.DataFrame:
@@ -124,39 +37,39 @@ def base(simulated_frame: pd.DataFrame) -> tuple[pd.DataFrame, IngestedMeta]:
 
 
 def test_base_data_end_where_decisions_begin(base: tuple[pd.DataFrame, IngestedMeta]) -> None:
-    built = build(*base, decided(100, label=0))
+    built = build_training_data(*base, decided(100, label=0))
     assert built.base_until == DAY
     moments = built.frame[EVENT_TIME].reset_index(drop=True)
     assert moments.iloc[499] == pd.Timestamp(DAY)
     assert (moments.iloc[499] - moments.iloc[0]).total_seconds() == base[0]["Time"].iloc[-1] - base[0]["Time"].iloc[0]
     assert built.frame["Time"].iloc[:500].tolist() == base[0]["Time"].tolist()
     assert (built.sources.base_rows, built.sources.decided_rows, len(built.frame)) == (500, 100, 600)
-    earlier = build(*base, decided(100, label=0), DAY - timedelta(days=3))
+    earlier = build_training_data(*base, decided(100, label=0), DAY - timedelta(days=3))
     assert earlier.frame[EVENT_TIME].iloc[499] == pd.Timestamp(DAY - timedelta(days=3))
 
 
 def test_base_data_with_event_times_keep_them(base: tuple[pd.DataFrame, IngestedMeta]) -> None:
     times = pd.Timestamp(DAY) + pd.to_timedelta(base[0]["Time"], unit="s")
-    built = build(base[0].assign(**{EVENT_TIME: times}), base[1], decided(100, label=0), END)
+    built = build_training_data(base[0].assign(**{EVENT_TIME: times}), base[1], decided(100, label=0), END)
     assert built.base_until is None
     assert built.frame[EVENT_TIME].min() == pd.Timestamp(DAY)
 
 
 def test_equal_sources_make_equal_data(base: tuple[pd.DataFrame, IngestedMeta]) -> None:
-    one, two = (build(*base, decided(100, label=0)) for _ in range(2))
+    one, two = (build_training_data(*base, decided(100, label=0)) for _ in range(2))
     assert one.meta.digest == two.meta.digest == content_digest(one.frame)
     label = np.where(np.arange(100) == 3, 1, 0)
-    assert build(*base, decided(100, label=label)).meta.digest != one.meta.digest
+    assert build_training_data(*base, decided(100, label=label)).meta.digest != one.meta.digest
 
 
-def test_what_nobody_spoke_of_is_legitimate_and_weighs_what_the_sample_says(
+def test_a_decision_without_a_label_is_legitimate_and_weighs_what_the_sample_says(
     base: tuple[pd.DataFrame, IngestedMeta],
 ) -> None:
     # of 100 sampled approvals 5 are frauds, of 900 others 5 are known
     label, rate = np.full(1_000, UNLABELLED), np.where(np.arange(1_000) % 10 == 0, 0.1, 0.0)
     label[np.arange(0, 50, 10)] = 1
     label[np.arange(1, 51, 10)] = 1
-    built = build(*base, decided(1_000, label=label, review_rate=rate))
+    built = build_training_data(*base, decided(1_000, label=label, review_rate=rate))
     rows = built.frame[built.frame[EVENT_TIME] > pd.Timestamp(DAY)]
     assert built.sources.corrected_frauds == pytest.approx(50)
     assert built.sources.decided_unlabelled == 990
@@ -171,7 +84,7 @@ def test_no_transaction_stands_on_both_sides_of_the_split(base: tuple[pd.DataFra
     again = decided(500, label=label).assign(**{name: frame[name] for name in RAW_FEATURES})
     others = decided(500, seed=9).assign(**{LABEL: np.arange(500) % 10 == 0, WEIGHT: 1.0})
     more, _ = clean(pd.concat([frame, others[frame.columns].astype({LABEL: int})]))
-    built = build(more, meta, again)
+    built = build_training_data(more, meta, again)
     assert (built.sources.base_again, built.sources.base_rows) == (500, 500)
     # where a reviewer spoke that counts, elsewhere what the base knows
     assert built.sources.decided_frauds == int(frame[LABEL][1::2].sum())
@@ -185,5 +98,5 @@ def test_without_decisions_there_is_nothing_to_learn(base: tuple[pd.DataFrame, I
     engine = open_engine(f"sqlite:///{tmp_path}/decisions.db")
     migrate(engine)
     with pytest.raises(InvalidInput, match="No decision is older than the label delay"):
-        build(*base, read(DecisionStore(engine)))
+        build_training_data(*base, read_for_training(DecisionStore(engine).tables_by_event_time(DAY, END)))
     engine.dispose()

@@ -7,9 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from ml_project.errors import LostRace, Unavailable
-from pipelines.retraining.lease import held
-from stores.decisions import DecisionStore, open_engine
-from stores.decisions import migrate
+from pipelines.retraining.lease import hold_lease
+from stores.decisions import DecisionStore, migrate, open_engine
 
 
 @pytest.fixture
@@ -43,30 +42,30 @@ def run_out(store: DecisionStore) -> None:
 
 
 def test_who_comes_second_hears_who_runs_and_until_when(store: DecisionStore) -> None:
-    with held(store, "retrain", "anna", 60):
+    with hold_lease(store, "retrain", "anna", 60):
         with pytest.raises(LostRace, match=r"by anna on .*, process \d+.*runs out in (60|59) s"):
-            held(store, "retrain", "bob", 60).__enter__()
-        held(store, "another model", "bob", 60).__enter__().stop()
-    with held(store, "retrain", "bob", 60) as lease:
+            hold_lease(store, "retrain", "bob", 60).__enter__()
+        hold_lease(store, "another model", "bob", 60).__enter__().stop()
+    with hold_lease(store, "retrain", "bob", 60) as lease:
         lease.require()
 
 
 def test_a_crashed_holder_s_lease_is_taken_over_and_it_may_do_no_more(store: DecisionStore) -> None:
-    with held(store, "retrain", "anna", 60) as crashed:
+    with hold_lease(store, "retrain", "anna", 60) as crashed:
         run_out(store)
-        with held(store, "retrain", "bob", 60) as taker:
+        with hold_lease(store, "retrain", "bob", 60) as taker:
             taker.require()
             with pytest.raises(LostRace, match="Another process has taken over"):
                 crashed.require()
     # the loser gave nothing back that was not its own, and the taker all
-    with held(store, "retrain", "carol", 60):
+    with hold_lease(store, "retrain", "carol", 60):
         pass
 
 
 def test_an_exception_frees_it(store: DecisionStore) -> None:
-    with pytest.raises(KeyboardInterrupt), held(store, "retrain", "anna", 60):
+    with pytest.raises(KeyboardInterrupt), hold_lease(store, "retrain", "anna", 60):
         raise KeyboardInterrupt
-    with held(store, "retrain", "bob", 60):
+    with hold_lease(store, "retrain", "bob", 60):
         pass
 
 
@@ -74,7 +73,7 @@ def test_a_database_that_is_away_for_a_moment_costs_nothing(
     store: DecisionStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     trembling = Trembling(store)
-    with caplog.at_level(logging.WARNING), held(trembling, "retrain", "anna", 1) as lease:
+    with caplog.at_level(logging.WARNING), hold_lease(trembling, "retrain", "anna", 1) as lease:
         assert trembling.kept.wait(60)
         lease.require()
     assert "no sign of life for the lease retrain: The database is away." in caplog.text

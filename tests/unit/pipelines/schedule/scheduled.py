@@ -1,4 +1,4 @@
-"""What the tests' scheduler starts: does as the file of the job's name says, and writes down what it did."""
+"""The child that the tests' scheduler starts: behaves as the file named like the job says, and notes what it did."""
 
 import os
 import signal

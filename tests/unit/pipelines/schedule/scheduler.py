@@ -4,13 +4,13 @@ import sys
 from pathlib import Path
 
 from ml_project.errors import FraudError
-from pipelines.schedule.run import Schedule
+from pipelines.schedule.run import Scheduler
 from pipelines.settings import PipelineSettings
 
 folder, *crons = sys.argv[1:]
 children = (sys.executable, str(Path(__file__).with_name("scheduled.py")), folder)
 try:
-    Schedule(PipelineSettings(), dict(zip(("retrain", "monitor"), crons, strict=False)), children).run()
+    Scheduler(PipelineSettings(), dict(zip(("retrain", "monitor"), crons, strict=False)), children).run()
 except FraudError as error:
     sys.stderr.write(f"{error}\n")
     sys.exit(error.exit_code)

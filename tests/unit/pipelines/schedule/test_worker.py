@@ -1,4 +1,4 @@
-"""A worker's patience with a lock that somebody else holds."""
+"""A worker's patience with a lock that another process holds."""
 
 import sys
 import time
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.schedule.runs import Asked, ScheduledRun
+from pipelines.schedule.queue import RunRequest, ScheduledRun
 from pipelines.schedule.worker import Worker
 
-RUN = ScheduledRun(1, Asked("retrain", "schedule"), datetime(2026, 3, 1, tzinfo=UTC))
+RUN = ScheduledRun(1, RunRequest("retrain", "schedule"), datetime(2026, 3, 1, tzinfo=UTC))
 
 
 class Once:

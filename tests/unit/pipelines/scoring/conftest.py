@@ -1,4 +1,4 @@
-"""A registered version, tables to score, and what the scorer itself says of them."""
+"""A registered version, tables to score, and the scorer's own results for them."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def settings(registry: Registry, add_version: AddVersion, bundle: Bundle, tmp_pa
 
 @pytest.fixture(scope="session")
 def frame() -> pd.DataFrame:
-    """3,000 transactions with names, and a label that nobody should mind."""
+    """3,000 transactions with names, and a label that scoring carries over like any column."""
     (chunk,) = simulate(ROWS, seed=11, fraud_rate=0.05)
     frame = pd.DataFrame(chunk.raw, columns=list(RAW_FEATURES))
     return frame.assign(transaction_id=[f"t{row}" for row in range(ROWS)], Class=chunk.label)

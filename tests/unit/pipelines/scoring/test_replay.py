@@ -13,10 +13,9 @@ from ml_project.policies import Thresholds
 from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Scorer
 from pipelines.monitoring.window import Window
-from pipelines.scoring.replay_run import run_replay
+from pipelines.scoring.replay import run_replay
 from pipelines.settings import PipelineSettings
-from stores.decisions import DecisionRecord, DecisionStore, LabelItem, open_engine
-from stores.decisions import migrate
+from stores.decisions import DecisionRecord, DecisionStore, LabelItem, migrate, open_engine
 from stores.registry import Registry
 from tests.unit.stores.conftest import AddVersion
 

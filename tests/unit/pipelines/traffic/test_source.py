@@ -9,13 +9,13 @@ import pytest
 from ml_project.errors import InvalidInput
 from ml_project.schema import RAW_FEATURES
 from ml_project.simulator import FraudWave
-from pipelines.traffic.source import Plan, Sent, total, transactions
+from pipelines.traffic.source import TrafficPlan, TrafficTransaction, total, transactions
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
-PLAN = Plan("simulated", START, timedelta(days=3), per_day=1_000, seed=4)
+PLAN = TrafficPlan("simulated", START, timedelta(days=3), per_day=1_000, seed=4)
 
 
-def values(sent: list[Sent], name: str) -> np.ndarray:
+def values(sent: list[TrafficTransaction], name: str) -> np.ndarray:
     return np.array([each.body[name] for each in sent])
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from stores.decisions import Chunk, DecisionRecord, DecisionStore, open_engine
-from stores.decisions import migrate
+from stores.decisions import Chunk, DecisionRecord, DecisionStore, migrate, open_engine
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

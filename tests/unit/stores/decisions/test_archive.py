@@ -20,10 +20,10 @@ from stores.decisions import (
     PageFilter,
     ShadowDecision,
     archive,
+    migrate,
     migrations,
     open_engine,
 )
-from stores.decisions import migrate
 from stores.decisions.reads import to_row
 from stores.decisions.schema import predictions
 

@@ -9,8 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from ml_project.errors import InvalidInput, Unavailable
-from stores.decisions import DecisionRecord, DecisionStore, open_engine, open_store
-from stores.decisions import migrate
+from stores.decisions import DecisionRecord, DecisionStore, migrate, open_engine, open_store
 from stores.decisions.schema import metadata
 from tests.servers import free_port
 

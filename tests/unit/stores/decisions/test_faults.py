@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from stores.decisions import DecisionStore, Spool, open_engine
-from stores.decisions import migrate
+from stores.decisions import DecisionStore, Spool, migrate, open_engine
 
 GATEWAY = Path(__file__).with_name("gateway_process.py")
 ROOT = Path(__file__).resolve().parents[4]

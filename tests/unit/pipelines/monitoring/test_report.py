@@ -1,4 +1,4 @@
-"""Figures reach those who listen, and a failure to tell them never loses the run."""
+"""Figures and notices reach their receivers, and a receiver that fails does not fail the run."""
 
 import json
 import re
@@ -10,10 +10,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import boto3
 import pytest
 
-from pipelines.monitoring.page import page
-from pipelines.monitoring.publishing import emf_line, notify, prometheus_text, write_textfile
-from pipelines.monitoring.reading import Decided
-from pipelines.monitoring.report import Report
+from pipelines.monitoring.kept_decisions import KeptDecisions
+from pipelines.monitoring.page import monitor_page
+from pipelines.monitoring.report import MonitorReport, emf_line, notify, prometheus_text, write_textfile
 from pipelines.settings import PipelineSettings
 from tests.servers import moto_server
 
@@ -45,11 +44,11 @@ def listening(status: int) -> Iterator[tuple[str, list[bytes]]]:
 
 
 @pytest.fixture
-def breached(decide: Callable[..., Decided], report: Callable[[Decided], Report]) -> Report:
+def breached(decide: Callable[..., KeptDecisions], report: Callable[[KeptDecisions], MonitorReport]) -> MonitorReport:
     return report(decide(seed=5, drift={"V14": 0.5}))
 
 
-def test_prometheus_text(breached: Report, tmp_path) -> None:
+def test_prometheus_text(breached: MonitorReport, tmp_path) -> None:
     text = prometheus_text(breached)
     sample = re.compile(r'[a-z_]+\{model="fraud-ensemble",version="3"(,[a-z]+="[\w.]*")*\} -?[\d.e+-]+')
     assert all(line.startswith("#") or sample.fullmatch(line) for line in text.splitlines())
@@ -64,13 +63,13 @@ def test_prometheus_text(breached: Report, tmp_path) -> None:
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["fraud.prom"]
 
 
-def test_a_textfile_that_cannot_be_written_is_a_warning(breached: Report, tmp_path, capsys) -> None:
+def test_a_textfile_that_cannot_be_written_is_a_warning(breached: MonitorReport, tmp_path, capsys) -> None:
     (tmp_path / "file").touch()
     write_textfile(breached, tmp_path / "file" / "fraud.prom")
     assert "could not be written" in capsys.readouterr().err
 
 
-def test_an_emf_line(breached: Report) -> None:
+def test_an_emf_line(breached: MonitorReport) -> None:
     line = json.loads(emf_line(breached, "Fraud"))
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "Fraud"
@@ -83,7 +82,7 @@ def test_an_emf_line(breached: Report) -> None:
     assert line["calibration_error_low"] < line["calibration_error"] < line["calibration_error_high"]
 
 
-def test_the_webhook_hears_of_it(breached: Report, settings: PipelineSettings) -> None:
+def test_the_webhook_hears_of_it(breached: MonitorReport, settings: PipelineSettings) -> None:
     with listening(200) as (url, received):
         told = notify(breached, PipelineSettings(notice_webhook=url), "run-1")  # type: ignore[call-arg, arg-type]
     assert told == ["webhook"]
@@ -93,7 +92,7 @@ def test_the_webhook_hears_of_it(breached: Report, settings: PipelineSettings) -
     assert "psi" in {figure["name"] for figure in content["breaches"]}
 
 
-def test_a_notice_that_fails_is_a_warning_without_its_secret(breached: Report, capsys) -> None:
+def test_a_notice_that_fails_is_a_warning_without_its_secret(breached: MonitorReport, capsys) -> None:
     with listening(500) as (url, _received):
         assert notify(breached, PipelineSettings(notice_webhook=url), "run") == []  # type: ignore[call-arg, arg-type]
     assert notify(breached, PipelineSettings(notice_webhook=url), "run") == []  # type: ignore[call-arg, arg-type]
@@ -103,7 +102,7 @@ def test_a_notice_that_fails_is_a_warning_without_its_secret(breached: Report, c
     assert "secret" not in said
 
 
-def test_sns_hears_of_it_or_a_warning_says_why(breached: Report, monkeypatch, capsys) -> None:
+def test_sns_hears_of_it_or_a_warning_says_why(breached: MonitorReport, monkeypatch, capsys) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -117,8 +116,8 @@ def test_sns_hears_of_it_or_a_warning_says_why(breached: Report, monkeypatch, ca
 
 
 @pytest.mark.slow
-def test_a_subscriber_of_the_topic_gets_the_notice(breached: Report, monkeypatch) -> None:
-    """moto's server in a process of its own, with a queue behind the topic."""
+def test_a_subscriber_of_the_topic_gets_the_notice(breached: MonitorReport, monkeypatch) -> None:
+    """moto's server in a separate process, with a queue behind the topic."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     with moto_server(free_requests=1_000) as url:
@@ -135,12 +134,12 @@ def test_a_subscriber_of_the_topic_gets_the_notice(breached: Report, monkeypatch
     assert (content["text"], content["run_id"]) == (breached.sentence, "run-1")
 
 
-def test_the_page_is_whole_by_itself(breached: Report, decide: Callable[..., Decided]) -> None:
-    html = page(breached, decide(seed=5, drift={"V14": 0.5}), "run-1")
+def test_the_page_is_whole_by_itself(breached: MonitorReport, decide: Callable[..., KeptDecisions]) -> None:
+    html = monitor_page(breached, decide(seed=5, drift={"V14": 0.5}), "run-1")
     assert html.count("<svg") == 8
     assert "✗ breach" in html
     assert not re.search(r'(src|href)="(?!#)', html)
     assert "prefers-color-scheme: dark" in html
     assert "psi of V14" in html
     assert "run-1" in html
-    assert page(breached, None, "run-1").count("<svg") == 5
+    assert monitor_page(breached, None, "run-1").count("<svg") == 5

@@ -1,4 +1,4 @@
-"""A job that was killed goes on where it stopped, and no row is lost or there twice."""
+"""A job that was killed is continued where it stopped, and no row is lost or doubled."""
 
 import signal
 import subprocess
@@ -12,12 +12,11 @@ import pytest
 from ml_project.bundle import Bundle
 from ml_project.errors import InvalidInput
 from ml_project.scorer import Scorer
-from pipelines.scoring.local import run_local
+from pipelines.scoring.engines import run_local
 from pipelines.scoring.output import LocalOutput
 from pipelines.scoring.parts import receipt_name, score_part
 from pipelines.scoring.places import LocalPlace
-from pipelines.scoring.plan import Plan
-from pipelines.scoring.planning import make_plan
+from pipelines.scoring.plan import ScoringPlan, make_plan
 from pipelines.scoring.rows import RowScorer
 from tests.unit.pipelines.scoring.conftest import ROWS, assert_equal_scores, read_output
 
@@ -28,10 +27,10 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from ml_project.scorer import load_scorer
-from pipelines.scoring.local import run_local
+from pipelines.scoring.engines import run_local
 from pipelines.scoring.output import LocalOutput
 from pipelines.scoring.places import LocalPlace
-from pipelines.scoring.planning import make_plan
+from pipelines.scoring.plan import make_plan
 from pipelines.scoring.rows import RowScorer
 
 data, out, bundle = map(Path, sys.argv[1:])
@@ -47,18 +46,18 @@ with output.alone():
 
 
 @pytest.fixture
-def plan(parquet: Path, bundle: Bundle, tmp_path: Path) -> Plan:
+def plan(parquet: Path, bundle: Bundle, tmp_path: Path) -> ScoringPlan:
     """Thirty parts."""
     return make_plan(str(parquet), str(tmp_path / "out"), 1, bundle.digest, "", 100)
 
 
 @pytest.fixture
-def rows(small_scorer: Scorer, plan: Plan) -> RowScorer:
+def rows(small_scorer: Scorer, plan: ScoringPlan) -> RowScorer:
     return RowScorer(small_scorer, 1, plan.carried)
 
 
 def test_kill_9_in_the_middle(
-    plan: Plan, rows: RowScorer, parquet: Path, bundle_folder: Path, expected: pd.DataFrame, tmp_path: Path
+    plan: ScoringPlan, rows: RowScorer, parquet: Path, bundle_folder: Path, expected: pd.DataFrame, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", _SLOW.format(root=str(ROOT)), str(parquet), str(tmp_path / "out")]
     process = subprocess.Popen([*command, str(bundle_folder)], stdout=subprocess.PIPE, text=True)
@@ -88,7 +87,7 @@ def test_kill_9_in_the_middle(
     assert [path.name for path in (tmp_path / "out").rglob(".*")] == []
 
 
-def test_a_part_scored_twice_is_there_once(plan: Plan, rows: RowScorer, parquet: Path, tmp_path: Path) -> None:
+def test_a_part_scored_twice_is_there_once(plan: ScoringPlan, rows: RowScorer, parquet: Path, tmp_path: Path) -> None:
     source, staging = LocalPlace(parquet.parent), LocalPlace(tmp_path / "staging")
     score_part(plan, plan.parts[3], rows, source, staging)
     content = {name: staging.read(name) for name in staging.names()}
@@ -97,7 +96,7 @@ def test_a_part_scored_twice_is_there_once(plan: Plan, rows: RowScorer, parquet:
 
 
 def test_another_job_takes_the_unfinished_ones_place(
-    plan: Plan, rows: RowScorer, parquet: Path, tmp_path: Path
+    plan: ScoringPlan, rows: RowScorer, parquet: Path, tmp_path: Path
 ) -> None:
     output = LocalOutput(tmp_path / "out")
     with output.alone():
@@ -110,10 +109,10 @@ def test_another_job_takes_the_unfinished_ones_place(
 
 
 def test_an_input_that_changes_meanwhile_is_no_output(
-    plan: Plan, rows: RowScorer, parquet: Path, frame: pd.DataFrame, tmp_path: Path
+    plan: ScoringPlan, rows: RowScorer, parquet: Path, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     frame.head(50).to_parquet(parquet)
     staging = LocalPlace(tmp_path / "staging")
-    with pytest.raises(InvalidInput, match=r"month\.parquet: cannot be read any more|rows"):
+    with pytest.raises(InvalidInput, match=r"month\.parquet can no longer be read|rows"):
         list(run_local(plan, plan.parts, rows, LocalPlace(parquet.parent), staging, lambda _: None))
     assert sum(name.startswith("_receipts/") for name in staging.names()) < ROWS // 100

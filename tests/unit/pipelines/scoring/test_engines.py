@@ -17,7 +17,7 @@ import pytest
 
 from ml_project.bundle import Bundle
 from ml_project.errors import InvalidInput
-from pipelines.scoring import planning
+from pipelines.scoring import plan as planning
 from pipelines.scoring.parts import RECEIPTS
 from pipelines.scoring.run import score
 from pipelines.settings import PipelineSettings

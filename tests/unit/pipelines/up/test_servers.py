@@ -1,6 +1,6 @@
 import os
 
-from pipelines.up.secret_file import ServerSecrets
+from pipelines.up.servers import ServerSecrets
 
 
 def test_made_once_and_for_the_owner_only(tmp_path) -> None:

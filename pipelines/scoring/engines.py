@@ -1,12 +1,14 @@
-"""The engine of many machines: a Spark task per part, which reads its rows and keeps its files by itself.
+"""The engines: where the parts of a plan are scored.
 
-Rows never pass through the Java machine: a task gets a part's number, and answers with its receipt. An executor that
-dies is no matter; its parts are scored again elsewhere and put equal files in their places. Input and output must be
-reachable from every executor: S3, or a folder that all machines share.
+On one machine a thread scores a part: ONNX Runtime, NumPy and Arrow release Python's lock. On Spark a task scores a
+part: it reads its rows and keeps its files by itself, so that rows never pass through the Java machine; a task gets a
+part's number and answers with its receipt. When an executor dies, its parts are scored again elsewhere and replace
+their files with equal ones. Input and output must be reachable from every executor: S3, or a shared folder.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,22 +18,57 @@ from ml_project.bundle import BOOSTER_FILE, MANIFEST_FILE, ONNX_FILE, Bundle, Ma
 from ml_project.scorer import Scorer
 from pipelines.scoring.parts import Receipt, receipt_name, score_part
 from pipelines.scoring.places import Place, open_place
-from pipelines.scoring.plan import Part, Plan
+from pipelines.scoring.plan import ScoringPart, ScoringPlan
 from pipelines.scoring.rows import RowScorer
 from pipelines.settings import PipelineSettings
 from pipelines.spark_session import spark_session
 
 _LOOK_SECONDS: Final = 2.0
 _scorers: dict[str, RowScorer] = {}
-"""Of this Python worker, which Spark uses again for the next task: a bundle is loaded once."""
+"""One per Python worker: Spark uses the worker again for the next task, so that a bundle is loaded once."""
+
+
+class Stopped(Exception):  # not a FraudError: it ends the parts of other threads and is never shown
+    """The job ended while this part was being scored."""
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_local(
+    plan: ScoringPlan,
+    todo: Sequence[ScoringPart],
+    scorer: RowScorer,
+    source: Place,
+    staging: Place,
+    on_rows: Callable[[int], None],
+) -> Iterator[Receipt]:
+    """Score parts on all cores; yields each receipt as its part is done."""
+    stopped = False
+
+    def report_rows(rows: int) -> None:
+        if stopped:
+            raise Stopped
+        on_rows(rows)
+
+    with ThreadPoolExecutor(cores(), "score") as pool:
+        running = [pool.submit(score_part, plan, part, scorer, source, staging, report_rows) for part in todo]
+        try:
+            for done in as_completed(running):
+                yield done.result()
+        finally:
+            stopped = True
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass(frozen=True)
 class SparkJob:
-    """What every executor is sent once."""
+    """What is sent to every executor once."""
 
-    plan: Plan
-    todo: tuple[Part, ...]
+    plan: ScoringPlan
+    todo: tuple[ScoringPart, ...]
     bundle: dict[str, bytes]
     source: str
     staging: str
@@ -51,14 +88,14 @@ class SparkJob:
 
 def run_spark(
     settings: PipelineSettings,
-    plan: Plan,
-    todo: Sequence[Part],
+    plan: ScoringPlan,
+    todo: Sequence[ScoringPart],
     bundle: Bundle,
     source: Place,
     staging: Place,
     on_rows: Callable[[int], None],
 ) -> Iterator[Receipt]:
-    """Score parts on Spark's executors; their receipts when all are done."""
+    """Score parts on Spark's executors; yields the receipts when all are done."""
     if not todo:
         return
     job = SparkJob(plan, tuple(todo), bundle.files, source.location, staging.location, settings.s3_endpoint_url)
@@ -87,7 +124,7 @@ def _task(sent: Any) -> Callable[[Iterator[Any]], Iterator[Any]]:
     return score_parts
 
 
-def _tell(todo: Sequence[Part], staging: Place, seen: set[str], on_rows: Callable[[int], None]) -> set[str]:
+def _tell(todo: Sequence[ScoringPart], staging: Place, seen: set[str], on_rows: Callable[[int], None]) -> set[str]:
     held = set(staging.names())
     on_rows(sum(part.rows for part in todo if receipt_name(part) in held - seen))
     return held

@@ -1,4 +1,4 @@
-"""The queue and the job store, on both databases."""
+"""The queue, on both databases."""
 
 import json
 from collections.abc import Iterator
@@ -8,12 +8,14 @@ import pytest
 from sqlalchemy import select, text
 
 from ml_project.errors import InvalidInput, Unavailable
-from pipelines.schedule.database import ScheduleDatabase
-from pipelines.schedule.job_store import PlainJobStore
-from pipelines.schedule.runs import Asked, Runs, schedule_runs
+from pipelines.schedule.queue import PlannedJob, RunQueue, RunRequest, ScheduleDatabase, schedule_runs
 from tests.servers import free_port
 
-RETRAIN, DRIFT, MONITOR = Asked("retrain", "schedule"), Asked("retrain", "drift"), Asked("monitor", "schedule")
+RETRAIN, DRIFT, MONITOR = (
+    RunRequest("retrain", "schedule"),
+    RunRequest("retrain", "drift"),
+    RunRequest("monitor", "schedule"),
+)
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def database(database_url: str) -> Iterator[ScheduleDatabase]:
 
 
 def test_runs_come_in_the_order_in_which_they_were_asked_for_each_once(database: ScheduleDatabase) -> None:
-    runs = Runs(database)
+    runs = RunQueue(database)
     assert [runs.ask(each) for each in (RETRAIN, DRIFT, RETRAIN, MONITOR)] == [True, True, False, True]
     first = runs.take("retrain")
     assert first is not None
@@ -37,10 +39,10 @@ def test_runs_come_in_the_order_in_which_they_were_asked_for_each_once(database:
 
 
 def test_what_was_cut_short_waits_again_and_is_not_asked_for_twice(database: ScheduleDatabase) -> None:
-    runs = Runs(database)
+    runs = RunQueue(database)
     runs.ask(RETRAIN)
     begun = runs.take("retrain")
-    successor = Runs(database)
+    successor = RunQueue(database)
     assert successor.resume() == [RETRAIN]
     assert not successor.ask(RETRAIN)
     again = successor.take("retrain")
@@ -53,7 +55,7 @@ def test_what_was_cut_short_waits_again_and_is_not_asked_for_twice(database: Sch
 
 
 def test_what_follows_a_run_is_asked_for_with_its_end(database: ScheduleDatabase) -> None:
-    runs = Runs(database)
+    runs = RunQueue(database)
     runs.ask(MONITOR)
     watched = runs.take("monitor")
     assert watched is not None
@@ -67,24 +69,31 @@ def test_what_follows_a_run_is_asked_for_with_its_end(database: ScheduleDatabase
 
 
 def test_jobs_are_kept_as_text(database: ScheduleDatabase) -> None:
-    store = PlainJobStore(database, lambda _name: None, 60)
-    store.create()
+    queue = RunQueue(database)
     due = datetime(2026, 3, 1, 3, tzinfo=UTC)
-    store.put(store.job("retrain", "0 3 * * *", due))
-    store.put(store.job("retrain", "0 4 * * *", due + timedelta(hours=1)))
-    (kept,) = store.get_all_jobs()
-    assert (kept.id, kept.name, kept.next_run_time) == ("retrain", "0 4 * * *", due + timedelta(hours=1))
-    assert kept.coalesce
-    assert kept.misfire_grace_time == 60
-    assert store.next_time("retrain") == due + timedelta(hours=1)
-    assert store.next_time("monitor") is None
+    queue.plan(PlannedJob("retrain", "0 3 * * *", due))
+    later = PlannedJob("retrain", "0 4 * * *", due + timedelta(hours=1))
+    queue.plan(later)
+    assert queue.jobs() == {"retrain": later}
     with database.engine.connect() as connection:
-        state = connection.scalar(text("SELECT job_state FROM schedule_jobs"))
+        state, when = connection.execute(text("SELECT job_state, next_run_time FROM schedule_jobs")).one()
+    assert when == later.due_at.timestamp()
     assert json.loads(bytes(state)) == {
         "id": "retrain",
         "cron": "0 4 * * *",
         "next_run_time": "2026-03-01T04:00:00+00:00",
     }
+    queue.forget("retrain")
+    assert queue.jobs() == {}
+
+
+def test_a_run_is_asked_for_and_the_job_planned_anew_in_one_transaction(database: ScheduleDatabase) -> None:
+    queue = RunQueue(database)
+    due = datetime(2026, 3, 1, 3, tzinfo=UTC)
+    for day in range(2):
+        following = PlannedJob("retrain", "0 3 * * *", due + timedelta(days=day))
+        assert queue.ask(RETRAIN, following) is (day == 0)
+        assert queue.jobs() == {"retrain": following}
 
 
 @pytest.mark.parametrize("url", ["mysql://me:sesame@host/x", "sesame", "postgresql://me:sesame@host:port/x"])
@@ -96,5 +105,5 @@ def test_an_address_that_is_none(url: str) -> None:
 
 def test_a_database_that_is_away_at_the_start_is_said_at_once() -> None:
     with pytest.raises(Unavailable, match="the connection is refused") as caught:
-        Runs(ScheduleDatabase(f"postgresql://me:sesame@127.0.0.1:{free_port()}/x"))
+        RunQueue(ScheduleDatabase(f"postgresql://me:sesame@127.0.0.1:{free_port()}/x"))
     assert "sesame" not in str(caught.value)

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from pipelines.schedule.database import ScheduleDatabase
-from pipelines.schedule.job_store import PlainJobStore
-from pipelines.schedule.runs import Runs, schedule_runs
+from ml_project.errors import InvalidInput
+from pipelines.schedule.queue import PlannedJob, RunQueue, ScheduleDatabase, schedule_runs
+from pipelines.schedule.run import CronLine
 
 ROOT = Path(__file__).resolve().parents[4]
 SCHEDULER = Path(__file__).with_name("scheduler.py")
+SUNDAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NIGHTLY, YEARLY = "0 3 * * *", "0 0 1 1 *"
 
 
@@ -32,9 +33,7 @@ class Site:
     def overdue(self, job: str, cron: str, hours: float) -> None:
         """As if the scheduler had been away since."""
         database = ScheduleDatabase(self.url)
-        store = PlainJobStore(database, lambda _name: None, 60)
-        store.create()
-        store.put(store.job(job, cron, datetime.now(UTC) - timedelta(hours=hours)))
+        RunQueue(database).plan(PlannedJob(job, cron, datetime.now(UTC) - timedelta(hours=hours)))
         database.engine.dispose()
 
     def start(self, *crons: str, **settings: str) -> subprocess.Popen[str]:
@@ -62,7 +61,7 @@ class Site:
 
     def ended(self) -> list[tuple[str, str, int | None]]:
         database = ScheduleDatabase(self.url)
-        Runs(database)
+        RunQueue(database)
         columns = schedule_runs.c
         query = select(columns.job, columns.reason, columns.exit_code).order_by(columns.run_id)
         with database.engine.connect() as connection:
@@ -175,7 +174,7 @@ def test_a_changed_line_counts_from_now_and_one_left_out_is_forgotten(site: Site
     assert stopped(process) == 0
     assert site.notes == []
     database = ScheduleDatabase(site.url)
-    assert [job.id for job in PlainJobStore(database, lambda _name: None, 60).get_all_jobs()] == ["retrain"]
+    assert list(RunQueue(database).jobs()) == ["retrain"]
     database.engine.dispose()
 
 
@@ -203,3 +202,51 @@ def test_there_is_one_scheduler_and_a_database_that_restarts_is_waited_for(
             process.kill()
             process.wait()
     assert site.ended() == [("retrain", "schedule", 130)]
+
+
+def following(line: str, times: int = 4) -> list[str]:
+    cron, found, now = CronLine(line), [], SUNDAY
+    for _ in range(times):
+        now = cron.after(now)
+        assert cron.latest(now) == cron.latest(now + timedelta(seconds=30)) == now
+        found.append(f"{now:%a %d %H:%M}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "times"),
+    [
+        ("0 3 * * *", ["Mon 02 03:00", "Tue 03 03:00", "Wed 04 03:00", "Thu 05 03:00"]),
+        ("*/20 13 * * *", ["Sun 01 13:00", "Sun 01 13:20", "Sun 01 13:40", "Mon 02 13:00"]),
+        ("0 3 * * 1", ["Mon 02 03:00", "Mon 09 03:00", "Mon 16 03:00", "Mon 23 03:00"]),
+        ("0 3 * * 0", ["Sun 08 03:00", "Sun 15 03:00", "Sun 22 03:00", "Sun 29 03:00"]),
+        ("0 3 * * 7", ["Sun 08 03:00", "Sun 15 03:00", "Sun 22 03:00", "Sun 29 03:00"]),
+        ("0 3 * * 5-7", ["Fri 06 03:00", "Sat 07 03:00", "Sun 08 03:00", "Fri 13 03:00"]),
+        ("0 3 * * Sat-Mon", ["Mon 02 03:00", "Sat 07 03:00", "Sun 08 03:00", "Mon 09 03:00"]),
+        ("0 3 * * fri-mon/2", ["Fri 06 03:00", "Sun 08 03:00", "Fri 13 03:00", "Sun 15 03:00"]),
+        ("0 3 * * */3,tue", ["Tue 03 03:00", "Wed 04 03:00", "Sat 07 03:00", "Sun 08 03:00"]),
+        ("0 3 10 * 1", ["Mon 02 03:00", "Mon 09 03:00", "Tue 10 03:00", "Mon 16 03:00"]),
+    ],
+)
+def test_lines_mean_what_cron_takes_them_to_mean(line: str, times: list[str]) -> None:
+    assert following(line) == times
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "has 0 fields"),
+        ("0 3 * * * *", "has 6 fields"),
+        ("60 3 * * *", "bad minute"),
+        ("0 3 * * 8", "bad day-of-week"),
+        ("0 3 * * -1", "bad day-of-week"),
+        ("0 3 * * 1/0", "is no cron line"),
+        ("soon 3 * * *", "bad minute"),
+        ("0 3 * * sat-mon/0", "bad day-of-week"),
+        ("0 0 31 6 *", "never comes"),
+    ],
+)
+def test_others_are_refused_with_an_example(line: str, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words) as caught:
+        CronLine(line)
+    assert '"0 3 * * *"' in str(caught.value)

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from ml_project.errors import InvalidInput, Unavailable
-from pipelines.traffic.client import GatewayClient
-from pipelines.traffic.run import Progress, Sending, send
-from pipelines.traffic.source import Sent
+from pipelines.traffic.run import GatewayClient, Progress, SendOptions, send
+from pipelines.traffic.source import TrafficTransaction
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -73,10 +72,10 @@ def gateway() -> Iterator[Gateway]:
     server.server_close()
 
 
-def traffic(hours: int) -> list[Sent]:
+def traffic(hours: int) -> list[TrafficTransaction]:
     """One an hour; every tenth is a fraud, of which every other one raises an alert."""
     return [
-        Sent(
+        TrafficTransaction(
             f"t{hour}",
             START + timedelta(hours=hour),
             hour % 10 == 0,
@@ -86,7 +85,9 @@ def traffic(hours: int) -> list[Sent]:
     ]
 
 
-def run(gateway: Gateway, sent: list[Sent], how: Sending, patience: float = 5.0) -> tuple[Progress, int]:
+def run(
+    gateway: Gateway, sent: list[TrafficTransaction], how: SendOptions, patience: float = 5.0
+) -> tuple[Progress, int]:
     progress = Progress()
 
     async def work() -> int:
@@ -99,7 +100,7 @@ def run(gateway: Gateway, sent: list[Sent], how: Sending, patience: float = 5.0)
 
 @pytest.mark.parametrize("batch", [1, 7])
 def test_everything_is_sent_once_and_counted(gateway: Gateway, batch: int) -> None:
-    progress, retries = run(gateway, traffic(100), Sending(batch=batch, connections=3))
+    progress, retries = run(gateway, traffic(100), SendOptions(batch=batch, connections=3))
     assert sorted(gateway.transactions) == sorted(f"t{hour}" for hour in range(100))
     assert (progress.sent, progress.frauds, progress.alerts, progress.labels, retries) == (100, 10, 5, 0, 0)
     assert gateway.keys == {"Bearer secret"}
@@ -107,11 +108,13 @@ def test_everything_is_sent_once_and_counted(gateway: Gateway, batch: int) -> No
 
 def test_labels_come_when_their_time_has_come(gateway: Gateway) -> None:
     recent = [
-        Sent(each.transaction_id, each.event_time - START + datetime.now(UTC) - timedelta(hours=100), *rest)
+        TrafficTransaction(
+            each.transaction_id, each.event_time - START + datetime.now(UTC) - timedelta(hours=100), *rest
+        )
         for each in traffic(100)
         for rest in [(each.fraud, each.body)]
     ]
-    how = Sending(batch=10, connections=1, label_delay=timedelta(hours=50.5), review_sample_rate=0)
+    how = SendOptions(batch=10, connections=1, label_delay=timedelta(hours=50.5), review_sample_rate=0)
     progress, _retries = run(gateway, recent, how)
     assert gateway.labels == {f"t{hour}": "fraud" for hour in range(0, 50, 10)}
     assert progress.labels == 5
@@ -119,7 +122,7 @@ def test_labels_come_when_their_time_has_come(gateway: Gateway) -> None:
 
 
 def test_reviewers_see_a_sample_of_the_rest(gateway: Gateway) -> None:
-    how = Sending(batch=100, connections=1, label_delay=timedelta(0), review_sample_rate=0.2)
+    how = SendOptions(batch=100, connections=1, label_delay=timedelta(0), review_sample_rate=0.2)
     run(gateway, traffic(500), how)
     legitimate = [name for name, label in gateway.labels.items() if label == "legitimate"]
     assert 60 < len(legitimate) < 120
@@ -127,7 +130,7 @@ def test_reviewers_see_a_sample_of_the_rest(gateway: Gateway) -> None:
 
 def test_a_gateway_in_trouble_is_asked_again(gateway: Gateway) -> None:
     gateway.failures = [503, 429]
-    progress, retries = run(gateway, traffic(10), Sending(batch=10, connections=1))
+    progress, retries = run(gateway, traffic(10), SendOptions(batch=10, connections=1))
     assert retries == 2
     assert progress.sent == len(gateway.transactions) == 10
 
@@ -136,16 +139,16 @@ def test_a_gateway_in_trouble_is_asked_again(gateway: Gateway) -> None:
 def test_what_another_try_would_not_change_ends_it(gateway: Gateway, status: int, words: str) -> None:
     gateway.failures = [status]
     with pytest.raises(InvalidInput, match=words):
-        run(gateway, traffic(10), Sending(batch=10, connections=1))
+        run(gateway, traffic(10), SendOptions(batch=10, connections=1))
 
 
 def test_patience_ends(gateway: Gateway) -> None:
     gateway.failures = [503] * 20
     with pytest.raises(Unavailable, match="503 said so"):
-        run(gateway, traffic(1), Sending(), patience=0.25)
+        run(gateway, traffic(1), SendOptions(), patience=0.25)
 
 
 def test_a_rate_is_kept(gateway: Gateway) -> None:
-    progress, _retries = run(gateway, traffic(15), Sending(rate=50, connections=4))
+    progress, _retries = run(gateway, traffic(15), SendOptions(rate=50, connections=4))
     assert progress.sent == 15
     assert progress.seconds >= 10 / 50

@@ -131,7 +131,7 @@ def test_nothing_else_is_ever_overwritten(
 ) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(InvalidInput, match="something else"):
+    with pytest.raises(InvalidInput, match="holds other files"):
         score(settings, str(parquet), str(tmp_path / "mine"), "local")
     score(settings, str(parquet), str(tmp_path / "out"), "local")
     frame.head(10).to_parquet(parquet)
@@ -168,7 +168,7 @@ def test_in_s3_it_is_the_same(
     assert json.loads((folder / "_job.json").read_text())["rows"] == ROWS
     assert not [path for path in folder.rglob("_scoring/*") if path.is_file()]
     assert score(there, f"s3://{s3_bucket}/in", f"s3://{s3_bucket}/deep/out", "local").summary is None
-    with pytest.raises(InvalidInput, match="something else"):
+    with pytest.raises(InvalidInput, match="holds other files"):
         score(there, f"s3://{s3_bucket}/in", f"s3://{s3_bucket}/in", "local")
 
 

@@ -6,21 +6,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml_project.errors import InvalidInput
+from pipelines.scoring.parts import read_part
 from pipelines.scoring.places import open_place
-from pipelines.scoring.plan import Plan
-from pipelines.scoring.planning import make_plan
-from pipelines.scoring.reading import read_part
+from pipelines.scoring.plan import ScoringPlan, make_plan
 
 
-def plan_of(data: Path, part_rows: int = 0) -> Plan:
+def plan_of(data: Path, part_rows: int = 0) -> ScoringPlan:
     return make_plan(str(data), "out", 1, "digest", "", part_rows)
 
 
-def cut(plan: Plan) -> list[tuple[int, int, int, int, int]]:
+def cut(plan: ScoringPlan) -> list[tuple[int, int, int, int, int]]:
     return [(part.first_row, part.rows, part.begin, part.end, part.skip) for part in plan.parts]
 
 
-def rows_read(plan: Plan, folder: Path) -> list[str]:
+def rows_read(plan: ScoringPlan, folder: Path) -> list[str]:
     place = open_place(str(folder))
     found = []
     for part in plan.parts:
