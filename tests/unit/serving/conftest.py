@@ -113,7 +113,7 @@ def make_scorer(raw_rows: np.ndarray) -> Callable[..., Scorer]:
         booster=BoosterSettings(rounds=8, num_parallel_tree=1, max_depth=3, learning_rate=0.5),
     )
     ensemble = fit_ensemble(features, label, weight, settings)
-    graph, booster = ensemble_to_onnx(ensemble, Calibrator()), bytes(ensemble.booster.save_raw("ubj"))
+    graph, booster = ensemble_to_onnx(ensemble, Calibrator()), bytes(ensemble.booster.save_raw("json"))
     statistics = FeatureStatistics.fit(features, weight)
     baseline = Histogram.fit(ensemble.hybrid(features), weight)
 
