@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT) --backend $(BACKEND)
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test test-slow soak bench demo-drift coverage terraform workflows audit sbom lint format lock clean
+.PHONY: help run smoke test test-slow soak bench demo-drift coverage terraform workflows docs audit sbom lint format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+docs: $(VENV)/dev.stamp ## write the tables of docs/settings.md from the settings classes
+	@PYTHONPATH=. $(BIN)/python docs/write_settings.py
 
 audit: $(VENV)/dev.stamp ## compare the locked requirements with the known vulnerabilities, where their database can be reached
 	@$(BIN)/python requirements/audit.py

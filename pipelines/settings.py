@@ -4,37 +4,18 @@ import os
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr
 
 from ml_project.policies import PolicySettings
-from stores.objects import checked_endpoint, checked_location
+from stores.settings import NO_SECRET, PlatformSettings
 
 LIMITS_FILE: Final = Path(__file__).with_name("monitor.yaml")
 
 
-class PipelineSettings(BaseSettings):
-    """Every setting of ``python -m pipelines``; ``FRAUD_TRIALS=50`` sets ``trials``."""
+class PipelineSettings(PlatformSettings):
+    """Every setting of ``python -m pipelines``: those of the platform, and the pipelines' own."""
 
-    model_config = SettingsConfigDict(env_prefix="FRAUD_", extra="ignore", frozen=True, validate_by_name=True)
-
-    state_dir: Path = Field(
-        Path("var"), description="Folder for data, the study and, without a server, MLflow's files."
-    )
-    tracking_uri: str = Field(
-        "",
-        validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "FRAUD_TRACKING_URI"),
-        description="MLflow server; empty: a SQLite file under the state folder.",
-    )
     experiment: str = Field("fraud-detection", description="MLflow experiment of pipeline runs.")
-    model_name: str = Field("fraud-ensemble", description="Registered model.")
-    releases_uri: str = Field(
-        "", description="Folder or s3://bucket/prefix for promoted bundles; empty: `releases` under the state folder."
-    )
-    s3_endpoint_url: str = Field(
-        "", description="S3 endpoint, such as http://127.0.0.1:9000; empty: AWS's own. Credentials are AWS's own, too."
-    )
-
     user: str = Field("", description="Name that the history of moves writes; empty: the operating system's user.")
     require_approval: bool = Field(
         False, description="Promotions wait until another person than the one who asked approves them."
@@ -44,7 +25,7 @@ class PipelineSettings(BaseSettings):
     missing: Literal["reject", "impute"] = Field("reject", description="What to do with missing values.")
     simulated_rows: int = Field(284_807, ge=5_000, description="Rows that the simulator makes.")
 
-    study_url: str = Field("", description="Optuna storage; empty: a SQLite file under the state folder.")
+    study_url: SecretStr = Field(NO_SECRET, description="Optuna storage; empty: a SQLite file under the state folder.")
     trials: int = Field(30, ge=1, description="Trials of the whole study, those of earlier executions included.")
     timeout: float | None = Field(None, gt=0, description="Seconds after which no further trial starts.")
     tuning_workers: int = Field(1, ge=1, le=256, description="Processes that tune; each gets its share of the threads.")
@@ -54,6 +35,7 @@ class PipelineSettings(BaseSettings):
     threads: int = Field(
         default_factory=lambda: min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, 8),
         ge=1,
+        json_schema_extra={"default": "cores, at most 8"},
         description="Threads for fitting; part of what a bundle's digest depends on.",
     )
     replicates: int = Field(500, ge=100, description="Bootstrap replicates behind every interval.")
@@ -66,9 +48,6 @@ class PipelineSettings(BaseSettings):
     fpr: float = Field(0.001, gt=0, lt=1, description="False-positive rate of the policy recall_at_fpr.")
     decline_precision: float = Field(0.95, gt=0, le=1, description="Precision on validation that declines must have.")
 
-    database_url: str = Field(
-        "", description="The gateway's decision database; empty: `gateway/decisions.db` in the state folder."
-    )
     monitoring_experiment: str = Field("fraud-monitoring", description="MLflow experiment of `monitor`.")
     monitor_limits: Path = Field(LIMITS_FILE, description="File with the limits of `monitor`.")
     scoring_experiment: str = Field("fraud-scoring", description="MLflow experiment of `score`.")
@@ -96,17 +75,14 @@ class PipelineSettings(BaseSettings):
     )
     notice_topic: str = Field("", description="SNS topic (ARN) that receives breaches; empty: none.")
     notice_webhook: SecretStr = Field(
-        SecretStr(""), description="URL that a breach is posted to as JSON; empty: none. Secret: it may hold a token."
+        NO_SECRET, description="URL that a breach is posted to as JSON; empty: none. Secret: it may hold a token."
     )
     metrics_textfile: Path | None = Field(
         None, description="File for `monitor`'s figures in Prometheus' text format (node exporter); none by default."
     )
-    emf_namespace: str = Field(
-        "", description="CloudWatch namespace of `monitor`'s figures, as one EMF line on the output; empty: none."
-    )
 
-    schedule_url: str = Field(
-        "", description="Database of `schedule`; empty: a SQLite file under the state folder, `schedule.db`."
+    schedule_url: SecretStr = Field(
+        NO_SECRET, description="Database of `schedule`; empty: a SQLite file under the state folder, `schedule.db`."
     )
     schedule_late_hours: float = Field(
         12.0, gt=0, description="How late `schedule` still makes up for missed runs, once for all of a kind."
@@ -118,38 +94,15 @@ class PipelineSettings(BaseSettings):
         False, description="Let `schedule` start `retrain --reason drift` when `monitor` finds a breach."
     )
 
-    _location = field_validator("releases_uri")(checked_location)
-    _endpoint = field_validator("s3_endpoint_url")(checked_endpoint)
-
-    @property
-    def decisions_url(self) -> str:
-        """URL of the gateway's decision database."""
-        return self.database_url or f"sqlite:///{(self.state_dir / 'gateway' / 'decisions.db').resolve()}"
-
-    @property
-    def mlflow_uri(self) -> str:
-        """Tracking server, or the file that stands in for it."""
-        return self.tracking_uri or f"sqlite:///{self.mlflow_database}"
-
-    @property
-    def mlflow_database(self) -> Path:
-        """The SQLite file that stands in for a server; `up` starts its server on it."""
-        return (self.state_dir / "mlflow.db").resolve()
-
     @property
     def study(self) -> str:
         """URL of Optuna's storage."""
-        return self.study_url or f"sqlite:///{(self.state_dir / 'optuna.db').resolve()}"
+        return self.study_url.get_secret_value() or f"sqlite:///{(self.state_dir / 'optuna.db').resolve()}"
 
     @property
     def schedule(self) -> str:
         """URL of the scheduler's database."""
-        return self.schedule_url or f"sqlite:///{(self.state_dir / 'schedule.db').resolve()}"
-
-    @property
-    def releases(self) -> str:
-        """Folder or ``s3://bucket/prefix`` of the releases."""
-        return self.releases_uri or str(self.state_dir / "releases")
+        return self.schedule_url.get_secret_value() or f"sqlite:///{(self.state_dir / 'schedule.db').resolve()}"
 
     @property
     def dataset_path(self) -> Path:

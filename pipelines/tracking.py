@@ -158,7 +158,7 @@ class Tracker:
     def __init__(self, settings: PipelineSettings) -> None:
         self._uri = settings.mlflow_uri
         require_server(self._uri)
-        if not settings.tracking_uri:
+        if not settings.mlflow_server:
             create_database(settings.mlflow_database)
         self._name = settings.experiment
         set_tracking_uri(self._uri)

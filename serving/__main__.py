@@ -51,9 +51,9 @@ def main(argv: list[str] | None = None) -> int:
     except ValidationError as error:
         parser.exit(BAD_INPUT, faults(error))
     try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        settings.gateway_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        parser.exit(BAD_INPUT, f"Cannot write to {settings.state_dir}: {error.strerror}. Set FRAUD_STATE_DIR.\n")
+        parser.exit(BAD_INPUT, f"Cannot write to {settings.gateway_dir}: {error.strerror}. Set FRAUD_STATE_DIR.\n")
     if arguments.command is not None:
         return run(arguments.command, arguments, settings)
     try:
@@ -184,7 +184,7 @@ def _export_folder(to: str, settings: GatewaySettings) -> Iterator[tuple[Path, C
 
     objects = S3Objects(to, settings.s3_endpoint_url, setting="--to")
     # not /tmp: an export can be large, and the state folder is where a gateway may write
-    with TemporaryDirectory(dir=settings.state_dir, prefix="export-") as scratch:
+    with TemporaryDirectory(dir=settings.gateway_dir, prefix="export-") as scratch:
         yield Path(scratch), lambda path: objects.upload(path, path.name)
 
 
@@ -250,15 +250,15 @@ def replay(record: "DecisionRecord", settings: GatewaySettings) -> Replay:
     from stores.registry import Registry
     from stores.releases import open_releases
 
-    releases = open_releases(settings.releases_uri, settings.s3_endpoint_url)
+    releases = open_releases(settings.releases, settings.s3_endpoint_url)
     release = releases.current()
     if release is not None and release.digest != record.bundle_digest:
         release = None
     version = LiveVersion(
         int(record.model_version), record.bundle_digest, "release pointer" if release else "registry", release
     )
-    registry = Registry(settings.tracking_uri, settings.model_name)
-    history = History(settings.tracking_uri, settings.model_name)
+    registry = Registry(settings.mlflow_uri, settings.model_name)
+    history = History(settings.mlflow_uri, settings.model_name)
     scorer = Production(registry, releases, settings.bundle_cache, history).load(version, threads=1)
     scores = scorer.score(np.array([record.inputs]))
     hybrid = float(scores.hybrid[0])

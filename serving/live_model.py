@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ml_project.card import Card
+from ml_project.errors import InvalidInput
 from ml_project.reasons import Explainer
 from ml_project.scorer import BATCH_ROWS, Scorer
 from serving.errors import NoModel
@@ -108,31 +109,41 @@ def released(settings: GatewaySettings) -> ModelSource:
     from stores.released import Gated, ReleasedProduction, released_gate
     from stores.releases import open_releases
 
-    releases = open_releases(settings.releases_uri, settings.s3_endpoint_url)
+    releases = open_releases(settings.releases, settings.s3_endpoint_url)
     source = ReleasedProduction(releases, settings.bundle_cache)
     return Gated(source, released_gate) if settings.require_gate else source
 
 
 def connect(settings: GatewaySettings) -> ModelSource:
-    """The registry, with the release pointer behind it.
+    """The registry, with the release pointer behind it; the pointer alone where no MLflow server is set.
 
     Importing MLflow takes seconds, therefore it happens in here, on the follower's thread, and not when this module is
     imported: /health answers meanwhile.
     """
+    if not settings.mlflow_server:
+        return released(settings)
     registry = _registry(settings)
     from stores.history import History
     from stores.production import Production
     from stores.released import Gated
     from stores.releases import open_releases
 
-    releases = open_releases(settings.releases_uri, settings.s3_endpoint_url)
-    history = History(settings.tracking_uri, settings.model_name)
+    releases = open_releases(settings.releases, settings.s3_endpoint_url)
+    history = History(settings.mlflow_server, settings.model_name)
     source = Production(registry, releases, settings.bundle_cache, history)
     return Gated(source, source.gate_of) if settings.require_gate else source
 
 
 def connect_challenger(settings: GatewaySettings) -> BundleSource:
-    """The registry's challenger. No gate is asked: a refused version may shadow, because it answers no request."""
+    """The registry's challenger. No gate is asked: a refused version may shadow, because it answers no request.
+
+    Raises
+    ------
+    InvalidInput
+        Without an MLflow server: the release pointer names no challenger.
+    """
+    if not settings.mlflow_server:
+        raise InvalidInput("Challengers are found through MLflow, and no server is set.", "Set FRAUD_TRACKING_URI.")
     registry = _registry(settings)
     from stores.production import Challenger
 
@@ -145,4 +156,4 @@ def _registry(settings: GatewaySettings) -> "Registry":
     quiet_mlflow()
     from stores.registry import Registry
 
-    return Registry(settings.tracking_uri, settings.model_name)
+    return Registry(settings.mlflow_server, settings.model_name)

@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from limits import parse
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from stores.error_text import masked
-from stores.objects import checked_endpoint, checked_location
+from stores.settings import NO_SECRET, PlatformSettings, secret_names, variables
 
 SHORTEST_SECRET: Final = 32
 
 
-class GatewaySettings(BaseSettings):
-    """What an operator can choose; every field is an environment variable ``FRAUD_<NAME>``."""
-
-    model_config = SettingsConfigDict(env_prefix="FRAUD_", frozen=True, validate_by_name=True)
+class GatewaySettings(PlatformSettings):
+    """Every setting of ``python -m serving``: those of the platform, and the gateway's own."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65_535, description="Port to listen on.")
@@ -45,8 +43,8 @@ class GatewaySettings(BaseSettings):
     rate_limit: str = Field(
         "", description="Most requests of one key, or in open mode of one address, such as 600/minute; empty: no limit."
     )
-    rate_limit_store: SecretStr | None = Field(
-        None,
+    rate_limit_store: SecretStr = Field(
+        NO_SECRET,
         description="redis://host:6379/0 shares the counts between processes; empty: each worker counts for itself.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -60,23 +58,6 @@ class GatewaySettings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="Processes that answer; each has its own model.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Lowest level that is logged; DEBUG adds a line for every request that is not a prediction."
-    )
-    state_dir: Path = Field(
-        Path("var/gateway"), description="Folder for everything that the gateway writes, the bundle cache included."
-    )
-    tracking_uri: str = Field(
-        "http://127.0.0.1:5000",
-        validation_alias=AliasChoices("FRAUD_TRACKING_URI", "MLFLOW_TRACKING_URI"),
-        description="MLflow server whose registry names the live version. MLflow's own variable is understood, so that "
-        "one environment serves pipelines and gateway; FRAUD_TRACKING_URI wins where the gateway needs another.",
-    )
-    model_name: str = Field("fraud-ensemble", min_length=1, description="Registered model whose Production answers.")
-    releases_uri: str = Field(
-        "var/releases",
-        description="Folder or s3://bucket/prefix of promoted bundles, for a start while the MLflow server is down.",
-    )
-    s3_endpoint_url: str = Field(
-        "", description="S3 endpoint, such as http://127.0.0.1:9000; empty: AWS's own. Credentials are AWS's own, too."
     )
     require_gate: bool = Field(
         False,
@@ -118,18 +99,8 @@ class GatewaySettings(BaseSettings):
         description="Address of MLflow's page as people reach it, which the gateway's page links to; empty: no links. "
         "Anyone who can reach the gateway can read it.",
     )
-    emf_namespace: str = Field(
-        "",
-        max_length=255,
-        description="CloudWatch namespace of metrics in the log (embedded metric format); empty: none.",
-    )
     emf_seconds: float = Field(
         10.0, gt=0, description="Longest time that figures wait for their line of CloudWatch metrics."
-    )
-    database_url: SecretStr | None = Field(
-        None,
-        description="Decision database: sqlite:///path or postgresql://user:password@host/name; by default "
-        "decisions.db in the state folder.",
     )
 
     @model_validator(mode="after")
@@ -147,7 +118,7 @@ class GatewaySettings(BaseSettings):
             parse(value)
         return value
 
-    @field_validator("bootstrap_key", "webhook_secret", "rate_limit_store", "database_url", mode="before")
+    @field_validator("bootstrap_key", "webhook_secret", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -156,9 +127,6 @@ class GatewaySettings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-    _location = field_validator("releases_uri")(checked_location)
-    _endpoint = field_validator("s3_endpoint_url")(checked_endpoint)
 
     @property
     def on_loopback(self) -> bool:
@@ -173,29 +141,22 @@ class GatewaySettings(BaseSettings):
     @property
     def rate_limit_url(self) -> str:
         """Where requests are counted, with its password; empty: in this process."""
-        return "" if self.rate_limit_store is None else self.rate_limit_store.get_secret_value()
+        return self.rate_limit_store.get_secret_value()
 
     @property
     def bundle_cache(self) -> Path:
         """Folder of downloaded bundles, one subfolder per digest."""
-        return self.state_dir / "bundles"
+        return self.gateway_dir / "bundles"
 
     @property
     def upload_spool(self) -> Path:
         """Folder of uploads in progress; they have no names in it and end with the process."""
-        return self.state_dir / "uploads"
-
-    @property
-    def decisions_url(self) -> str:
-        """The decision database's URL, with its password."""
-        if self.database_url is None:
-            return f"sqlite:///{self.state_dir}/decisions.db"
-        return self.database_url.get_secret_value()
+        return self.gateway_dir / "uploads"
 
     @property
     def decision_spool(self) -> Path:
         """Folder where decisions wait while the database is away."""
-        return self.state_dir / "spool"
+        return self.gateway_dir / "spool"
 
     @property
     def threads(self) -> int:
@@ -209,14 +170,12 @@ def settings_help() -> str:
     """Every setting with its default and description, for ``--help``."""
     lines = []
     for name, field in GatewaySettings.model_fields.items():
-        alias = field.validation_alias
-        names = " or ".join(map(str, alias.choices)) if alias else f"FRAUD_{name.upper()}"  # type: ignore[union-attr]
-        default = "" if field.default in ((), None, "") else f" [{field.default}]"
-        lines.append(f"  {names}{default}\n      {field.description}\n")
+        default = "" if field.default in ((), None, "", NO_SECRET) else f" [{field.default}]"
+        lines.append(f"  {' or '.join(variables(GatewaySettings, name))}{default}\n      {field.description}\n")
     return "".join(lines)
 
 
-_SECRET: Final = {name for name, field in GatewaySettings.model_fields.items() if "SecretStr" in str(field.annotation)}
+_SECRET: Final = secret_names(GatewaySettings)
 
 
 def faults(error: ValidationError) -> str:

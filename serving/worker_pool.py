@@ -66,7 +66,7 @@ class Workers:
     def run(self) -> int:
         """Until SIGTERM (exit code 0), Ctrl-C (130) or a first worker that cannot start (its exit code)."""
         code = DONE
-        with metrics_folder(self._settings.state_dir) as folder:
+        with metrics_folder(self._settings.gateway_dir) as folder:
             try:
                 code = self._keep(folder, time.monotonic())
             except KeyboardInterrupt:

@@ -246,7 +246,7 @@ class Stores:
 
 def open_stores(settings: PipelineSettings) -> Stores:
     """Registry, history and releases of the settings."""
-    if not settings.tracking_uri:
+    if not settings.mlflow_server:
         create_database(settings.mlflow_database)
     uri, model = settings.mlflow_uri, settings.model_name
     return Stores(Registry(uri, model), History(uri, model), open_releases(settings.releases, settings.s3_endpoint_url))

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+from pydantic import SecretStr
 
 from ml_project.errors import InvalidInput, LostRace, Unavailable
 from ml_project.schema import RAW_FEATURES
@@ -82,7 +83,7 @@ def up(
             services[1].wait_for(f"{gateway_url}/health", _START_SECONDS)
         ready = httpx.get(f"{gateway_url}/health/ready").status_code
         console.print(f"  MLflow {mlflow_url}, gateway {gateway_url} (ready: {'yes' if ready == 200 else 'not yet'})")
-        served = settings.model_copy(update={"tracking_uri": mlflow_url})
+        served = settings.model_copy(update={"tracking_uri": SecretStr(mlflow_url)})
         run, measured, promotion = run_main(served)
         show_figures(measured, settings.policy)
         console.print(f"[bold]{promotion.sentence}[/bold]")

@@ -18,6 +18,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from ml_project.errors import Unavailable
 from pipelines.console import step
 from pipelines.processes import Service
@@ -79,7 +81,8 @@ def start_servers(folder: Path, stack: ExitStack) -> Backend:
             "FRAUD_DATABASE_URL": f"{server}/decisions",
         },
         settings={
-            "study_url": f"{server}/study",
+            "database_url": SecretStr(f"{server}/decisions"),
+            "study_url": SecretStr(f"{server}/study"),
             "releases_uri": f"s3://{_BUCKET}/releases",
             "s3_endpoint_url": endpoint,
         },

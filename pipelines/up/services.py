@@ -63,8 +63,8 @@ def gateway_service(state: Path, settings: PipelineSettings, mlflow_url: str, po
     """The gateway, as ``python -m serving``."""
     releases = settings.releases
     environment = {
-        "MLFLOW_TRACKING_URI": mlflow_url,
-        "FRAUD_STATE_DIR": str(state / "gateway"),
+        "FRAUD_TRACKING_URI": mlflow_url,
+        "FRAUD_STATE_DIR": str(state),
         "FRAUD_RELEASES_URI": releases if is_s3(releases) else str(Path(releases).resolve()),
         "FRAUD_S3_ENDPOINT_URL": settings.s3_endpoint_url,
         "FRAUD_MODEL_NAME": settings.model_name,

@@ -75,12 +75,12 @@ class SharedMetrics:
 
 
 @contextmanager
-def metrics_folder(state_dir: Path) -> Iterator[Path]:
+def metrics_folder(parent: Path) -> Iterator[Path]:
     """A folder as long as the workers run; what a parent that was killed has left goes first."""
-    for left in state_dir.glob(f"{_PREFIX}*"):
+    for left in parent.glob(f"{_PREFIX}*"):
         with suppress(OSError), _locked(left):
             shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=state_dir) as name, _locked(Path(name)):
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent) as name, _locked(Path(name)):
         yield Path(name)
 
 

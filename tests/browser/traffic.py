@@ -55,7 +55,7 @@ def keep_a_day(version: Version, state: Path, rows: int = 4_000) -> list[Decisio
                 review_rate=1.0 if row in explained else SAMPLE_RATE if drawn else None,
             )
         )
-    engine = open_engine(f"sqlite:///{state / 'decisions.db'}")
+    engine = open_engine(f"sqlite:///{state / 'gateway' / 'decisions.db'}")
     store = DecisionStore(engine)
     store.add(records)
     reviewed = [row for row in range(rows // 3) if records[row].review_rate]

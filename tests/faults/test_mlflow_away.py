@@ -76,7 +76,9 @@ def test_a_restart_without_mlflow_says_what_it_goes_by(
         model.publish(1, gateway.releases)
         with killed(mlflow_server):
             assert gateway.end(25) == 0
-            shutil.rmtree(gateway.state / "bundles" if files == "of the release" else gateway.releases / "bundles")
+            shutil.rmtree(
+                gateway.state / "gateway" / "bundles" if files == "of the release" else gateway.releases / "bundles"
+            )
             gateway.start()
             gateway.wait_for_version(1)
             assert gateway.ready()["named_by"] == "release pointer"

@@ -44,7 +44,7 @@ def test_a_version_with_bad_files_waits_until_they_are_good(
         with Clients(gateway.port, transactions) as clients:
             for fault, said in [*troubles.items()] * rounds:
                 wanted = live % 3 + 1
-                shutil.rmtree(gateway.state / "bundles")  # a version that was live before is fetched again
+                shutil.rmtree(gateway.state / "gateway" / "bundles")  # a version that was live before is fetched again
                 shutil.copytree(model.folders[wanted], tmp_path / "good")
                 before = swaps(gateway)
                 fault(model.folders[wanted])

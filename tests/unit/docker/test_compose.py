@@ -87,7 +87,7 @@ def test_the_gateways_settings_are_ones(monkeypatch: pytest.MonkeyPatch) -> None
     for name, value in (environment | {"FRAUD_HOST": "0.0.0.0"}).items():
         monkeypatch.setenv(name, value)
     settings = GatewaySettings()
-    assert (settings.tracking_uri, settings.releases_uri) == ("http://mlflow:5000", "s3://fraud/releases")
+    assert (settings.mlflow_server, settings.releases) == ("http://mlflow:5000", "s3://fraud/releases")
     assert make_url(settings.decisions_url).host == "postgres"
     known = {f"FRAUD_{name.upper()}" for name in GatewaySettings.model_fields}
     assert {name for name in environment if name.startswith("FRAUD_")} <= known

@@ -103,5 +103,5 @@ def test_history_and_verify_of_nothing_as_json(tmp_path: Path) -> None:
 def test_an_address_given_to_the_settings_is_not_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow's client writes its own into the process, where one pipeline would then follow another's."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
-    assert PipelineSettings().tracking_uri == "http://elsewhere:5000"
-    assert PipelineSettings(tracking_uri="").tracking_uri == ""
+    assert PipelineSettings().mlflow_server == "http://elsewhere:5000"
+    assert PipelineSettings(tracking_uri="").mlflow_server == ""

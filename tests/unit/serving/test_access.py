@@ -32,7 +32,7 @@ def closed(serve, source, scorer, tmp_path):
     with serve(source, state_dir=tmp_path, require_keys="true", bootstrap_key=BOOTSTRAP) as running:
         running.wait_for(3)
         assert running.client.get("/health").status_code == 200  # the database is open
-        engine = open_engine(f"sqlite:///{tmp_path}/decisions.db")
+        engine = open_engine(f"sqlite:///{tmp_path}/gateway/decisions.db")
         yield running.client, Keys(engine)
         engine.dispose()
 
@@ -99,7 +99,7 @@ def test_revocation_needs_no_restart(closed) -> None:
 def test_the_first_key_closes_an_open_gateway(serve, source, tmp_path) -> None:
     with serve(source, state_dir=tmp_path) as running:
         assert running.client.get("/predictions").status_code == 200
-        engine = open_engine(f"sqlite:///{tmp_path}/decisions.db")
+        engine = open_engine(f"sqlite:///{tmp_path}/gateway/decisions.db")
         key = Keys(engine).create("first", ["read"])
         engine.dispose()
         until(running.client, 401, "/predictions", "")

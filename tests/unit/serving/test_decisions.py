@@ -262,7 +262,7 @@ def test_no_acknowledged_prediction_dies_with_the_process(tmp_path, scorer, legi
         running.client.close()
         running.process.kill()
         running.process.wait()
-    engine = open_engine(f"sqlite:///{tmp_path}/state/decisions.db")
+    engine = open_engine(f"sqlite:///{tmp_path}/state/gateway/decisions.db")
     assert len(acknowledged) > 5
     assert set(DecisionStore(engine).find_all(acknowledged)) == set(acknowledged)
     engine.dispose()

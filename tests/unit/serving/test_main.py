@@ -25,7 +25,7 @@ def state(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def engine(state):
-    opened = open_engine(f"sqlite:///{state}/decisions.db")
+    opened = open_engine(f"sqlite:///{state}/gateway/decisions.db")
     migrate(opened)
     yield opened
     opened.dispose()

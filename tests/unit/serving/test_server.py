@@ -68,7 +68,7 @@ def test_starts_from_the_release_pointer_while_mlflow_is_down(tmp_path, scorer, 
         assert running.client.get("/health/ready").json()["named_by"] == "release pointer"
         answer = running.client.post("/predict", json=legitimate).json()
         assert (answer["model_version"], answer["decision"]) == ("12", "APPROVE")
-        assert [path.name for path in (tmp_path / "state" / "bundles").iterdir()] == [scorer.bundle.digest]
+        assert [path.name for path in (tmp_path / "state" / "gateway" / "bundles").iterdir()] == [scorer.bundle.digest]
         assert running.stop()[0] == 0
     finally:
         running.client.close()
@@ -264,4 +264,4 @@ def test_the_process_says_one_line_and_ends(tmp_path, workers, name, value, mess
     [line] = done.stderr.splitlines()
     assert line.startswith(message)
     assert "Traceback" not in done.stdout
-    assert not list((tmp_path / "state").glob("metrics-*"))
+    assert not list((tmp_path / "state" / "gateway").glob("metrics-*"))

@@ -18,7 +18,6 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_defaults_stay_on_this_machine() -> None:
     settings = GatewaySettings()
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
-    assert settings.tracking_uri == "http://127.0.0.1:5000"
     assert settings.bundle_cache == Path("var/gateway/bundles")
     assert settings.cors_origins == ()
 
@@ -28,16 +27,12 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "FRAUD_PORT": "9000",
         "FRAUD_CORS_ORIGINS": "https://a.example, https://b.example",
         "FRAUD_RELEASES_URI": "file:///srv/releases",
-        "MLFLOW_TRACKING_URI": "http://mlflow:5000",
     }.items():
         monkeypatch.setenv(name, value)
     settings = GatewaySettings()
     assert settings.port == 9000
     assert settings.cors_origins == ("https://a.example", "https://b.example")
     assert settings.releases_uri == "/srv/releases"
-    assert settings.tracking_uri == "http://mlflow:5000"
-    monkeypatch.setenv("FRAUD_TRACKING_URI", "http://other:5000")
-    assert GatewaySettings().tracking_uri == "http://other:5000"
 
 
 @pytest.mark.parametrize(

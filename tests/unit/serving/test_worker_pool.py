@@ -141,7 +141,7 @@ def test_requests_in_progress_are_finished_on_sigterm(start, legitimate) -> None
     assert process.process.wait(25) == 0
     lines = [json.loads(line) for line in process.output.read_text().splitlines()]
     assert sum("FRAUD_RATE_LIMIT_STORE" in line["message"] for line in lines) == 1
-    assert not list((process.output.parent / "state").glob("metrics-*"))
+    assert not list((process.output.parent / "state" / "gateway").glob("metrics-*"))
 
 
 @pytest.mark.slow
@@ -189,7 +189,7 @@ def test_workers_do_not_outlive_a_killed_parent(start, tmp_path) -> None:
     process.process.kill()
     _gone, alive = psutil.wait_procs(workers, timeout=25)
     assert alive == []
-    [left] = (process.output.parent / "state").glob("metrics-*")
+    [left] = (process.output.parent / "state" / "gateway").glob("metrics-*")
     with metrics_folder(left.parent):
         assert not left.exists()
 

@@ -1,0 +1,101 @@
+"""The settings that gateway and pipelines share, defined once: one environment means the same places to both."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stores.objects import checked_endpoint, checked_location
+
+NO_SECRET: Final = SecretStr("")
+
+
+class PlatformSettings(BaseSettings):
+    """Where everything lies: the state folder, MLflow, releases, S3 and the decision database.
+
+    A field ``name`` is the environment variable ``FRAUD_NAME``. An empty variable counts as not set. URLs that may hold
+    a password are secrets, so that no ``repr``, log line or message shows one; the properties give them in plain text
+    to the libraries that connect.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="FRAUD_", env_ignore_empty=True, extra="ignore", frozen=True, validate_by_name=True
+    )
+
+    state_dir: Path = Field(
+        Path("var"),
+        description="Folder for everything that is written: data, studies, releases and, without a server, MLflow's "
+        "files; the gateway's own files lie in its subfolder `gateway`.",
+    )
+    tracking_uri: SecretStr = Field(
+        NO_SECRET,
+        validation_alias=AliasChoices("FRAUD_TRACKING_URI", "MLFLOW_TRACKING_URI"),
+        description="MLflow server. FRAUD_TRACKING_URI wins over MLflow's own variable. Empty: the pipelines keep "
+        "MLflow's files in the state folder, and the gateway follows the releases.",
+    )
+    model_name: str = Field(
+        "fraud-ensemble", min_length=1, description="Registered model, whose alias `Production` is served."
+    )
+    releases_uri: str = Field(
+        "",
+        description="Folder or s3://bucket/prefix of promoted bundles, which the gateway starts from while MLflow is "
+        "down; empty: `releases` in the state folder.",
+    )
+    s3_endpoint_url: str = Field(
+        "", description="S3 endpoint, such as http://127.0.0.1:9000; empty: AWS's own. Credentials are AWS's own, too."
+    )
+    database_url: SecretStr = Field(
+        NO_SECRET,
+        description="Decision database: sqlite:///path or postgresql://user:password@host/name; empty: "
+        "`gateway/decisions.db` in the state folder.",
+    )
+    emf_namespace: str = Field(
+        "",
+        max_length=255,
+        description="CloudWatch namespace of metrics written to the log (embedded metric format); empty: none.",
+    )
+
+    _location = field_validator("releases_uri")(checked_location)
+    _endpoint = field_validator("s3_endpoint_url")(checked_endpoint)
+
+    @property
+    def mlflow_server(self) -> str:
+        """The MLflow server with its password; empty without one."""
+        return self.tracking_uri.get_secret_value()
+
+    @property
+    def mlflow_database(self) -> Path:
+        """The file that stands in for a server, and that `up` starts one on."""
+        return (self.state_dir / "mlflow.db").resolve()
+
+    @property
+    def mlflow_uri(self) -> str:
+        """The MLflow server, or the file that stands in for it."""
+        return self.mlflow_server or f"sqlite:///{self.mlflow_database}"
+
+    @property
+    def releases(self) -> str:
+        """Folder or ``s3://bucket/prefix`` of the releases."""
+        return self.releases_uri or str(self.state_dir / "releases")
+
+    @property
+    def gateway_dir(self) -> Path:
+        """The gateway's own folder."""
+        return self.state_dir / "gateway"
+
+    @property
+    def decisions_url(self) -> str:
+        """URL of the decision database, with its password."""
+        return self.database_url.get_secret_value() or f"sqlite:///{(self.gateway_dir / 'decisions.db').resolve()}"
+
+
+def variables(settings: type[BaseSettings], name: str) -> tuple[str, ...]:
+    """The environment variables that set a field, the one that wins first."""
+    alias: Any = settings.model_fields[name].validation_alias
+    return tuple(map(str, alias.choices)) if alias else (f"FRAUD_{name.upper()}",)
+
+
+def secret_names(settings: type[BaseSettings]) -> frozenset[str]:
+    """The fields whose values no message may show."""
+    return frozenset(name for name, field in settings.model_fields.items() if "SecretStr" in str(field.annotation))
