@@ -32,7 +32,7 @@ from pipelines.settings import PipelineSettings
 from pipelines.up.services import gateway, mlflow
 from pipelines.up.stores import embedded
 from stores.mlflow_environment import quiet_mlflow
-from tests.servers import free_port
+from tests.support.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "demo-drift.html"

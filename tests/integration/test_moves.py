@@ -24,7 +24,7 @@ from pipelines.settings import PipelineSettings
 from pipelines.steps import run_promote
 from pipelines.verify import verify
 from stores.registry import Registry
-from tests.integration.conftest import Execution
+from tests.support.pipelines import Execution
 from tests.unit.pipelines.moves.mortal import Life, mortal_mover
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from ml_project.schema import LABEL, RAW_FEATURES
 from pipelines.promote import Outcome
 from pipelines.settings import PipelineSettings
 from pipelines.steps import run_ingest, run_main, run_promote, run_threshold, run_train, run_validate
-from tests.integration.conftest import Execution, transactions
+from tests.support.pipelines import Execution, transactions
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pipelines.promote import Outcome
 from pipelines.settings import PipelineSettings
 from pipelines.steps import run_main
 from stores.mlflow_environment import quiet_mlflow
-from tests.conftest import REAL_SAMPLE, missing
+from tests.support.machine import REAL_SAMPLE, missing
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from pipelines.gate.report import Theme
 from pipelines.promote import Outcome
 from pipelines.settings import PipelineSettings
 from pipelines.steps import run_main
-from tests.integration.conftest import transactions
+from tests.support.pipelines import transactions
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Spark's and MLflow's own
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.conftest import missing
+from tests.support.machine import missing
 
 ROOT: Final = Path(__file__).resolve().parents[2] / "terraform"
 _MIRROR: Final = os.environ.get("TF_PLUGIN_DIR", "")

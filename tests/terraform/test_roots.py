@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
+from tests.support.machine import missing
 from tests.terraform.terraform_cli import ROOT, Terraform
 
 SKIP = re.compile(r"#checkov:skip=(\w+):?(.*)")

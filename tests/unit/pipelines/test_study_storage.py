@@ -11,7 +11,7 @@ from pipelines.preflight import require_stores
 from pipelines.settings import PipelineSettings
 from pipelines.study_storage import open_storage, require_storage
 from pipelines.tuning import finished_trials, open_study, tune
-from tests.servers import free_port
+from tests.support.processes import free_port
 
 
 class Fold:

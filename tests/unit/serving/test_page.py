@@ -5,7 +5,7 @@ import re
 import pytest
 
 from serving.settings import GatewaySettings
-from tests.compose import ROOT
+from tests.support.machine import ROOT
 from tests.unit.serving.test_docs_page import Page
 
 UI = ROOT / "ui"

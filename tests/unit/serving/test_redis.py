@@ -14,7 +14,7 @@ import redis
 
 from ml_project.errors import Unavailable
 from serving.rate_limits import RateLimit
-from tests.conftest import missing
+from tests.support.machine import missing
 from tests.unit.serving.processes import Process, free_port
 
 

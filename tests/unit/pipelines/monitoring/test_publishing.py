@@ -15,7 +15,7 @@ from pipelines.monitoring.publishing import emf_line, notify, prometheus_text, w
 from pipelines.monitoring.reading import Decided
 from pipelines.monitoring.report import Report
 from pipelines.settings import PipelineSettings
-from tests.servers import moto_server
+from tests.support.servers import moto_server
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 from pipelines.monitoring import reading
 from pipelines.monitoring.reading import UNLABELLED, Decided, read
 from stores.decisions import DecisionStore, LabelItem, migrate, open_engine
-from tests.kept_decisions import DAY, chunk, record
+from tests.support.decisions import DAY, chunk, record
 
 END = DAY + timedelta(days=1)
 

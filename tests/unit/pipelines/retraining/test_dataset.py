@@ -17,7 +17,7 @@ from pipelines.retraining import decided as decided_module
 from pipelines.retraining.dataset import build
 from pipelines.retraining.decided import UNLABELLED, read_decided
 from stores.decisions import DecisionStore, LabelItem, migrate, open_engine
-from tests.kept_decisions import DAY, chunk, record
+from tests.support.decisions import DAY, chunk, record
 
 END = DAY + timedelta(days=10)
 

@@ -11,7 +11,7 @@ from ml_project.errors import InvalidInput, Unavailable
 from pipelines.schedule.database import ScheduleDatabase
 from pipelines.schedule.job_store import PlainJobStore
 from pipelines.schedule.runs import Asked, Runs, schedule_runs
-from tests.servers import free_port
+from tests.support.processes import free_port
 
 RETRAIN, DRIFT, MONITOR = Asked("retrain", "schedule"), Asked("retrain", "drift"), Asked("monitor", "schedule")
 

@@ -10,7 +10,7 @@ import pytest
 from ml_project.errors import InvalidBundle, Unavailable
 from stores.objects.s3 import S3Objects
 from stores.releases import POINTER, open_releases
-from tests.servers import moto_server
+from tests.support.servers import moto_server
 from tests.unit.stores.test_releases import publish
 
 pytestmark = pytest.mark.slow

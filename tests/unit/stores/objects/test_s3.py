@@ -12,7 +12,8 @@ import pytest
 from ml_project.errors import FraudError, InvalidInput, Unavailable
 from stores.objects import MissingObject
 from stores.objects.s3 import S3Objects
-from tests.servers import ACCESS_KEY, SECRET_KEY, Proxy, S3Server, free_port
+from tests.support.processes import free_port
+from tests.support.servers import ACCESS_KEY, SECRET_KEY, Proxy, S3Server
 
 BIG = os.urandom(20_000_000)
 

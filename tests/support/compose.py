@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from sqlalchemy import URL, create_engine, make_url
 
-from tests.conftest import PostgresServer
+from tests.support.servers import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docker"
