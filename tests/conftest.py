@@ -23,6 +23,13 @@ from tests.support.servers import ACCESS_KEY, SECRET_KEY, PostgresServer, S3Serv
 # other, which on few cores takes them from whoever has work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # two workers on two cores: more threads in each only take turns
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_COSTLY = ("executed", "spark", "mlflow_server", "versions")
+"""Fixtures that take many seconds to make: modules that use one of them run in one worker, and first."""
+
 _databases = itertools.count()
 
 
@@ -30,6 +37,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     # here, not beside the suites: pytest reads options only from what it loads first (and --version is its own)
     parser.addoption("--model-version", type=int, help="tests/model: registered version instead of a small bundle")
     parser.addoption("--ingested", action="store_true", help="tests/data: the ingested data instead of samples")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a module's tests run in one worker, those of modules that share a costly fixture too; the longest first."""
+    used: dict[Path, set[str]] = {}
+    for item in items:
+        used.setdefault(item.path, set()).update(getattr(item, "fixturenames", ()))
+    groups = {path: next((name for name in _COSTLY if name in names), str(path)) for path, names in used.items()}
+    first: set[str] = set(_COSTLY)
+    for item in items:
+        marked = item.get_closest_marker("xdist_group")
+        if marked is None:
+            item.add_marker(pytest.mark.xdist_group(groups[item.path]))
+        else:
+            first.add(marked.args[0])
+    # stable, so that a random order stays one among the rest
+    items.sort(key=lambda item: next(item.iter_markers("xdist_group")).args[0] not in first)
 
 
 @pytest.fixture(scope="session")
