@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, make_url
 
 from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
+from tests.support.commands import Commands
 from tests.support.machine import REAL_HEAD, REAL_SAMPLE, find_program, missing
 from tests.support.servers import ACCESS_KEY, SECRET_KEY, PostgresServer, S3Server, running_postgres
 
@@ -150,6 +151,13 @@ def s3_bucket(s3_server: S3Server, s3_credentials: None, tmp_path: Path) -> str:
     name = f"bucket-{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
     s3_server.client().create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """Runs `python -m pipelines` without waiting for its imports."""
+    with Commands(tmp_path_factory.mktemp("commands")) as made:
+        yield made
 
 
 @pytest.fixture
