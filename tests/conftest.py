@@ -27,6 +27,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # two workers on two cores: more threads in each only take turns
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # a worker has no main module to speak of, which PySpark takes for a doctest, and ends the process; this is pytest's
+    sys.modules["__main__"].__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
 
 _COSTLY = ("executed", "spark", "mlflow_server", "versions")
 """Fixtures that take many seconds to make: modules that use one of them run in one worker, and first."""
