@@ -5,9 +5,12 @@ TRIALS ?= 30
 PORT ?= 8000
 MLFLOW_PORT ?= 5000
 BACKEND ?= embedded
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
+# a module's tests stay in one worker, see tests/conftest.py
+CHECK := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations=30
 UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT) --backend $(BACKEND)
 
 .DEFAULT_GOAL := help
@@ -22,11 +25,11 @@ run: $(VENV)/run.stamp ## train, promote and serve on this machine until Ctrl-C 
 smoke: $(VENV)/run.stamp ## the same, ended after one /predict and one /predict-batch were answered
 	@$(UP) --smoke
 
-test: lint ## lint and every test not marked slow
-	@$(BIN)/python -m pytest -m "not slow and not soak"
+test: lint ## lint and every test not marked slow, in random order (WORKERS= at a time)
+	@$(CHECK) -m "not slow and not soak"
 
 test-slow: $(VENV)/dev.stamp ## whole pipelines, servers and fault loops in small numbers
-	@$(BIN)/python -m pytest -m "slow and not soak"
+	@$(CHECK) -m "slow and not soak"
 
 soak: $(VENV)/dev.stamp ## fault loops in full numbers, by hand
 	@$(BIN)/python -m pytest -m soak

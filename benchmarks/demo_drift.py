@@ -30,7 +30,7 @@ from pipelines.settings import PipelineSettings
 from pipelines.up.run import sample_transactions
 from pipelines.up.services import embedded_backend, gateway_service, mlflow_service
 from stores.mlflow_client import quiet_mlflow
-from tests.servers import free_port
+from tests.support.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "demo-drift.html"

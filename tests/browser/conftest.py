@@ -13,8 +13,9 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.released import Version, fit_versions
 from tests.browser.traffic import keep_a_day
 from tests.browser.visits import Visit
-from tests.conftest import missing
-from tests.faults.processes import Gateway, free_port
+from tests.support.gateway import Gateway
+from tests.support.machine import missing
+from tests.support.processes import free_port
 
 Visitor = Callable[..., Visit]
 MakeGateway = Callable[..., Gateway]

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from tests.browser.accessibility import overflow, violations
 from tests.browser.conftest import Pictures, Visitor
 from tests.browser.visits import SCHEMES, WIDTHS
-from tests.faults.processes import Gateway
+from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import MakeGateway, Visitor
 from tests.browser.released import Version
-from tests.faults.processes import Gateway
+from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.slow
 

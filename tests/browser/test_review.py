@@ -12,7 +12,7 @@ from tests.browser.accessibility import violations
 from tests.browser.conftest import Visitor, started_gateway
 from tests.browser.released import Version
 from tests.browser.traffic import keep_a_day
-from tests.faults.processes import Gateway
+from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.slow
 

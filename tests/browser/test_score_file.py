@@ -14,7 +14,7 @@ from tests.browser.conftest import MakeGateway, Pictures, Visitor
 from tests.browser.files import transactions, write_csv, write_parquet
 from tests.browser.released import Version
 from tests.browser.visits import SCHEMES, WIDTHS
-from tests.faults.processes import KEY
+from tests.support.gateway import KEY
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from tests.browser.accessibility import overflow, violations
 from tests.browser.conftest import Pictures, Visitor
 from tests.browser.released import Version
 from tests.browser.visits import SCHEMES, WIDTHS
-from tests.faults.processes import Gateway
+from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.slow
 

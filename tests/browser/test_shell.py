@@ -10,7 +10,8 @@ from playwright.sync_api import expect
 from tests.browser.accessibility import violations
 from tests.browser.conftest import MakeGateway, Visitor
 from tests.browser.released import Version
-from tests.faults.processes import KEY, ROOT, Gateway
+from tests.support.gateway import KEY, Gateway
+from tests.support.machine import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from ml_project.schema import RAW_FEATURES
 from tests.browser.conftest import MakeGateway, Visitor
-from tests.faults.processes import Gateway
+from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ import numpy as np
 from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Scorer
 from serving.routes.examples import csv_of
-from tests.faults.processes import KEY
+from tests.support.gateway import KEY
 
 CLIENTS = 16
 BATCH_ROWS = 24

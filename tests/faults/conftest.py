@@ -24,7 +24,8 @@ from stores.registry import BUNDLE_PATH, DIGEST_TAG, PRODUCTION, Registry
 from stores.releases import open_releases
 from tests.faults.clients import Acknowledged, Transactions
 from tests.faults.figures import FIGURES, Figures, table
-from tests.faults.processes import Gateway, MlflowServer
+from tests.support.gateway import Gateway
+from tests.support.mlflow import MlflowServer
 
 quiet_mlflow()
 

@@ -9,7 +9,7 @@ from stores.decisions import DecisionStore, open_engine
 from tests.faults.clients import Clients, Transactions
 from tests.faults.conftest import Lost, Model, few_or_full
 from tests.faults.figures import Figures
-from tests.faults.processes import Gateway
+from tests.support.gateway import Gateway
 
 
 def in_spool(one: Any) -> bool:

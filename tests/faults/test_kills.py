@@ -7,7 +7,7 @@ import pytest
 from tests.faults.clients import Clients, Transactions
 from tests.faults.conftest import Lost, Model, few_or_full
 from tests.faults.figures import Figures
-from tests.faults.processes import Gateway
+from tests.support.gateway import Gateway
 
 
 @pytest.mark.parametrize("kills", few_or_full(3, 20))

@@ -10,7 +10,8 @@ import pytest
 from tests.faults.clients import Clients, Transactions
 from tests.faults.conftest import Model, few_or_full
 from tests.faults.figures import Figures
-from tests.faults.processes import Gateway, MlflowServer
+from tests.support.gateway import Gateway
+from tests.support.mlflow import MlflowServer
 
 
 @contextmanager

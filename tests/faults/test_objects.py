@@ -11,7 +11,7 @@ from ml_project.bundle import BOOSTER_FILE, ONNX_FILE
 from tests.faults.clients import Clients, Transactions
 from tests.faults.conftest import Model, few_or_full
 from tests.faults.figures import Figures
-from tests.faults.processes import Gateway
+from tests.support.gateway import Gateway
 
 
 def gone(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.clients import Clients, Transactions
 from tests.faults.conftest import Lost, Model, few_or_full
 from tests.faults.figures import Figures
-from tests.faults.processes import KEY, Gateway
+from tests.support.gateway import KEY, Gateway
 
 IN_PROGRESS = 5_000
 

@@ -8,7 +8,7 @@ import pytest
 from tests.faults.clients import Clients, Transactions
 from tests.faults.conftest import Model, few_or_full
 from tests.faults.figures import Figures
-from tests.faults.processes import Gateway
+from tests.support.gateway import Gateway
 
 
 @pytest.mark.parametrize("swaps", few_or_full(8, 100))

@@ -11,7 +11,7 @@ import pytest
 from ml_project.bundle import FILES, Bundle, combined_digest
 from stores.registry import BUNDLE_PATH, CHALLENGER
 from tests.faults.conftest import Model
-from tests.faults.processes import Gateway
+from tests.support.gateway import Gateway
 
 PICKLED_MODEL = """flavors:
   python_function:

@@ -1,38 +1,14 @@
 """Whole pipelines on small data, in this process or as real ones."""
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from ml_project.schema import LABEL, RAW_FEATURES
-from ml_project.simulator import simulate
-from pipelines.promotion.promote import Promotion
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import Run
 from pipelines.training.steps import run_main
-from pipelines.training.train import Measurement
 from stores.mlflow_client import quiet_mlflow
-
-
-def transactions(rows: int, seed: int) -> pd.DataFrame:
-    """Simulated transactions, 1.5 % of them frauds, as a file of a bank's own would hold them."""
-    chunks = list(simulate(rows, seed=seed, fraud_rate=0.015))
-    frame = pd.DataFrame(np.concatenate([chunk.raw for chunk in chunks]), columns=list(RAW_FEATURES))
-    return frame.assign(**{LABEL: np.concatenate([chunk.label for chunk in chunks])})
-
-
-@dataclass(frozen=True)
-class Execution:
-    """A finished pipeline and what it was given."""
-
-    settings: PipelineSettings
-    run: Run
-    measured: Measurement
-    promotion: Promotion
+from tests.support.pipelines import Execution, transactions
 
 
 @pytest.fixture(scope="session")

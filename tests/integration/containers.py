@@ -15,8 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.compose import ROOT
-from tests.conftest import missing
+from tests.support.machine import ROOT, missing
 
 BASE = "localhost/fraud-test-base"
 USER = "54321:0"

@@ -12,12 +12,12 @@ import pytest
 from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import load_scorer
 from stores.releases import open_releases
-from tests.compose import ROOT, compose, databases, secret_names
-from tests.conftest import PostgresServer
-from tests.integration.conftest import transactions
 from tests.integration.containers import BASE, Container, build, execute, make_base, require_programs, run_once
-from tests.integration.test_up import wait_for
-from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server, free_port
+from tests.support.compose import compose, databases, secret_names
+from tests.support.machine import ROOT
+from tests.support.pipelines import transactions
+from tests.support.processes import free_port, wait_for
+from tests.support.servers import ACCESS_KEY, SECRET_KEY, PostgresServer, S3Server
 
 pytestmark = pytest.mark.soak  # builds three images: minutes, and tools that CI does not install
 NAMES = ("gateway", "mlflow", "pipelines")

@@ -23,7 +23,7 @@ from pipelines.promotion.report import GateLimits
 from pipelines.tracking import Tracker
 from stores.registry import ModelVersion, Registry
 from stores.releases import open_releases
-from tests.integration.conftest import Execution
+from tests.support.pipelines import Execution
 
 ROOT = Path(__file__).resolve().parents[2]
 

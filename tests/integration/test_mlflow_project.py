@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tests.conftest import REAL_SAMPLE, missing
+from tests.support.machine import REAL_SAMPLE, missing
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow

@@ -23,7 +23,7 @@ from pipelines.promotion.verify import verify
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_promote
 from stores.registry import Registry
-from tests.integration.conftest import Execution
+from tests.support.pipelines import Execution
 from tests.unit.pipelines.promotion.mortal import Life, mortal_mover
 
 pytestmark = pytest.mark.slow

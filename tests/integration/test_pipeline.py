@@ -17,7 +17,7 @@ from ml_project.schema import LABEL, RAW_FEATURES
 from pipelines.promotion.promote import Outcome
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_ingest, run_main, run_promote, run_threshold, run_train, run_validate
-from tests.integration.conftest import Execution, transactions
+from tests.support.pipelines import Execution, transactions
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +113,7 @@ def test_the_alias_names_the_version_and_its_digest(executed: Execution, client:
 def test_nothing_of_a_version_is_pickled(executed: Execution) -> None:
     folder = Path(mlflow.artifacts.download_artifacts("models:/fraud-ensemble@Production"))
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    assert suffixes <= {"", ".py", ".json", ".onnx", ".yaml", ".txt", ".yml"}
+    assert suffixes <= {"", ".py", ".json", ".onnx", ".ubj", ".yaml", ".txt", ".yml"}
 
 
 def test_the_pyfunc_scores_like_the_bundle(executed: Execution, monkeypatch: pytest.MonkeyPatch) -> None:

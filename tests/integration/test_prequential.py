@@ -14,7 +14,7 @@ from ml_project.errors import InvalidInput
 from pipelines.evaluation.prequential import BlockSettings, run_prequential
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_ingest
-from tests.integration.conftest import transactions
+from tests.support.pipelines import transactions
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = 5

@@ -8,7 +8,7 @@ from pipelines.promotion.promote import Outcome
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_main
 from stores.mlflow_client import quiet_mlflow
-from tests.conftest import REAL_SAMPLE, missing
+from tests.support.machine import REAL_SAMPLE, missing
 
 pytestmark = pytest.mark.slow
 

@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy import create_engine, make_url
 
 from pipelines.up.servers import ServerSecrets
-from tests.conftest import PostgresServer
-from tests.integration.conftest import transactions
-from tests.integration.test_up import ROOT, wait_for
-from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server, free_port
+from tests.support.machine import ROOT
+from tests.support.pipelines import transactions
+from tests.support.processes import free_port, wait_for
+from tests.support.servers import ACCESS_KEY, SECRET_KEY, PostgresServer, S3Server
 
 pytestmark = pytest.mark.slow
 BUCKET = "platform"

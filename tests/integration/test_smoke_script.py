@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import transactions
-from tests.integration.test_up import ROOT, free_port, start, wait_for
+from tests.support.machine import ROOT
+from tests.support.pipelines import start_up, transactions
+from tests.support.processes import free_port, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +20,7 @@ def test_it_passes_against_make_run_and_fails_once_that_has_ended(tmp_path: Path
     port = free_port()
     smoke = [sys.executable, str(ROOT / "deploy" / "smoke.py"), "--url", f"http://127.0.0.1:{port}"]
     ports = ("--port", str(port), "--mlflow-port", str(free_port()))
-    process = start(tmp_path / "var", "--data", str(file), "--trials", "1", *ports)
+    process = start_up(tmp_path / "var", "--data", str(file), "--trials", "1", *ports)
     try:
         wait_for(f"http://127.0.0.1:{port}/health/ready", 200, seconds=240)
         well = subprocess.run([*smoke, "--version", "1"], capture_output=True, text=True)

@@ -16,7 +16,7 @@ from pipelines.promotion.promote import Outcome
 from pipelines.promotion.report import Theme
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_main
-from tests.integration.conftest import transactions
+from tests.support.pipelines import transactions
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Spark's and MLflow's own
 

@@ -9,7 +9,7 @@ import pytest
 from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import load_scorer
 from stores.registry import Registry
-from tests.integration.conftest import Execution, transactions
+from tests.support.pipelines import Execution, transactions
 
 RESULT = "hybrid_score double, decision string"
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Spark's and MLflow's own

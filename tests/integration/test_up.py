@@ -1,11 +1,8 @@
 """`python -m pipelines up` as a newcomer meets it: real servers, real processes, the real sample."""
 
 import importlib.util
-import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,41 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import REAL_SAMPLE, _pg_ctl, missing
-from tests.integration.conftest import transactions
-from tests.servers import find_program, free_port
+from tests.support.machine import REAL_SAMPLE, find_pg_ctl, find_program, missing
+from tests.support.pipelines import start_up, transactions
+from tests.support.processes import closed, free_port, wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
-
-
-def start(state: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipelines", "up", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "FRAUD_STATE_DIR": str(state), "MLFLOW_TRACKING_URI": ""},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def wait_for(url: str, status: int, seconds: float = 90) -> httpx.Response:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            answer = httpx.get(url, timeout=2)
-            if answer.status_code == status:
-                return answer
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    pytest.fail(f"{url} did not answer {status}")
-
-
-def closed(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_smoke_on_the_real_sample_serves_what_it_promoted(tmp_path: Path) -> None:
@@ -56,7 +23,7 @@ def test_smoke_on_the_real_sample_serves_what_it_promoted(tmp_path: Path) -> Non
     ports = free_port(), free_port()
     arguments = ("--port", str(ports[0]), "--mlflow-port", str(ports[1]), "--trials", "3", "--smoke")
     for sentence in ("Production is now version 1.", "The candidate is version 1, which is Production already"):
-        process = start(tmp_path, "--data", str(REAL_SAMPLE), *arguments)
+        process = start_up(tmp_path, "--data", str(REAL_SAMPLE), *arguments)
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
         assert sentence in output
@@ -69,7 +36,7 @@ def test_not_ready_before_the_promotion_ready_after_it_and_all_stopped_by_ctrl_c
     file = tmp_path / "bank.csv"
     transactions(12_000, seed=4).to_csv(file, index=False)
     port, mlflow_port = free_port(), free_port()
-    process = start(
+    process = start_up(
         tmp_path / "var",
         *("--data", str(file), "--trials", "2", "--port", str(port), "--mlflow-port", str(mlflow_port)),
     )
@@ -78,7 +45,7 @@ def test_not_ready_before_the_promotion_ready_after_it_and_all_stopped_by_ctrl_c
         assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 503
         ready = wait_for(f"http://127.0.0.1:{port}/health/ready", 200, seconds=240)
         assert str(ready.json()["model_version"]) == "1"
-        second = start(tmp_path / "var", "--port", str(free_port()), "--mlflow-port", str(free_port()))
+        second = start_up(tmp_path / "var", "--port", str(free_port()), "--mlflow-port", str(free_port()))
         assert "Another one runs" in second.communicate(timeout=60)[0]
         assert second.returncode == 3
         time.sleep(3)
@@ -96,7 +63,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing_running_and_the_study_goes_on(tmp_p
     file = tmp_path / "bank.csv"
     transactions(12_000, seed=4).to_csv(file, index=False)
     arguments = ("--data", str(file), "--trials", "6", "--port", str(port), "--mlflow-port", str(mlflow_port))
-    process = start(tmp_path / "var", *arguments)
+    process = start_up(tmp_path / "var", *arguments)
     assert process.stdout is not None
     for line in process.stdout:
         if "trials 2/6" in line:
@@ -107,7 +74,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing_running_and_the_study_goes_on(tmp_p
     assert "interrupted" in rest
     assert closed(port)
     assert closed(mlflow_port)
-    again = start(tmp_path / "var", *arguments, "--smoke")
+    again = start_up(tmp_path / "var", *arguments, "--smoke")
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
     assert "goes on after" in output
@@ -129,12 +96,12 @@ def test_after_kill_9_the_next_one_clears_up_and_starts(tmp_path: Path) -> None:
         str(mlflow_port),
         "--smoke",
     )
-    process = start(tmp_path / "var", *arguments)
+    process = start_up(tmp_path / "var", *arguments)
     wait_for(f"http://127.0.0.1:{port}/health", 200)
     process.kill()
     process.communicate(timeout=60)
     assert not closed(port)
-    again = start(tmp_path / "var", *arguments)
+    again = start_up(tmp_path / "var", *arguments)
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
     assert "Production is now version 1." in output
@@ -146,7 +113,7 @@ def test_a_port_in_use_is_said_at_once(tmp_path: Path, option: str) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        process = start(
+        process = start_up(
             tmp_path, option, str(port), "--mlflow-port" if option == "--port" else "--port", str(free_port())
         )
         output, _ = process.communicate(timeout=60)
@@ -156,14 +123,14 @@ def test_a_port_in_use_is_said_at_once(tmp_path: Path, option: str) -> None:
 
 
 def test_smoke_on_postgresql_and_s3(tmp_path: Path) -> None:
-    if _pg_ctl() is None or find_program("rclone") is None or importlib.util.find_spec("flask_wtf") is None:
+    if find_pg_ctl() is None or find_program("rclone") is None or importlib.util.find_spec("flask_wtf") is None:
         missing("PostgreSQL, rclone or Flask-WTF")
     transactions(12_000, seed=4).to_csv(tmp_path / "bank.csv", index=False)
     ports = free_port(), free_port()
     arguments = ("--data", str(tmp_path / "bank.csv"), "--trials", "1", "--backend", "servers", "--smoke")
     with tempfile.TemporaryDirectory(prefix="up") as name:
         Path(name).chmod(0o755)  # PostgreSQL's account must reach it where this runs as root
-        process = start(Path(name), *arguments, "--port", str(ports[0]), "--mlflow-port", str(ports[1]))
+        process = start_up(Path(name), *arguments, "--port", str(ports[0]), "--mlflow-port", str(ports[1]))
         try:
             output, _ = process.communicate(timeout=1200)
         finally:

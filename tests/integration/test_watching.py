@@ -15,8 +15,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 from sqlalchemy import create_engine, text
 
-from tests.integration.conftest import Execution
-from tests.integration.test_up import free_port, wait_for
+from tests.support.pipelines import Execution
+from tests.support.processes import free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 START = (datetime.now(UTC) - timedelta(days=40)).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,11 +1,8 @@
 """The whole platform, applied once to moto's AWS and a stub of App Runner."""
 
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 import requests
 from botocore.config import Config
 
+from tests.support.processes import free_port, wait_for_port
 from tests.terraform.apprunner_stub import ControlPlane, serve
 from tests.terraform.terraform_cli import Terraform
 
@@ -64,33 +62,29 @@ class Platform:
         assert answer.status_code == 200
 
 
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_CHANGING = ("test_another_digest_is_an_exchange_in_place", "test_destroy_leaves_nothing")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put last the tests that change what was applied, whatever the order of the others."""
+    items.sort(key=lambda item: _CHANGING.index(item.name) + 1 if item.name in _CHANGING else 0)
 
 
 @pytest.fixture(scope="session")
 def moto_endpoint() -> Iterator[str]:
     """moto's server, as a process."""
-    port = _free_port()
+    port = free_port()
     program = Path(__file__).with_name("moto_server.py")
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", str(program), "-p", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    endpoint = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 90
         # a dead endpoint costs terraform half a minute
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                requests.get(f"{endpoint}/moto-api/", timeout=2)
-                break
-            except requests.ConnectionError:
-                time.sleep(0.2)
-        yield endpoint
+        wait_for_port(port, process, 90)
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(20)

@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.conftest import missing
+from tests.support.machine import missing
 
 ROOT: Final = Path(__file__).resolve().parents[2] / "terraform"
 _MIRROR: Final = os.environ.get("TF_PLUGIN_DIR", "")
@@ -30,6 +31,12 @@ class Terraform:
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
         self._environment = {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **(environment or {})}
+        if not _MIRROR:
+            # every init takes the provider from here once the first has fetched it; one folder for each worker, since
+            # Terraform does not lock it
+            cache = Path(tempfile.gettempdir()) / f"terraform-plugins-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+            cache.mkdir(exist_ok=True)
+            self._environment.setdefault("TF_PLUGIN_CACHE_DIR", str(cache))
         # one that a developer points at a file that is not there only warns, but on every command
         if not Path(self._environment.get("TF_CLI_CONFIG_FILE", "/")).exists():
             del self._environment["TF_CLI_CONFIG_FILE"]

@@ -197,7 +197,7 @@ def test_another_digest_is_an_exchange_in_place(platform: Platform) -> None:
 
 
 def test_destroy_leaves_nothing(platform: Platform) -> None:
-    """The last test of this file: pytest runs them in their order."""
+    """The last test: conftest.py sees to that in any order."""
     platform.main.run("destroy", "-auto-approve", *platform.variables(SECOND_DIGEST))
     assert "values" not in json.loads(platform.main.run("show", "-json"))
     assert platform.apprunner.alive == []

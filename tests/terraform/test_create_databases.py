@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.conftest import PostgresServer
+from tests.support.servers import PostgresServer
 
 PROGRAM = Path(__file__).resolve().parents[2] / "terraform" / "create_databases.py"
 OWNERS = {

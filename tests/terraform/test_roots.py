@@ -4,22 +4,22 @@ import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
+from tests.support.machine import missing
 from tests.terraform.terraform_cli import ROOT, Terraform
 
 SKIP = re.compile(r"#checkov:skip=(\w+):?(.*)")
 
 
-@pytest.fixture
-def terraform(tmp_path: Path) -> Terraform:
-    return Terraform.copy(tmp_path)
+@pytest.fixture(scope="module")
+def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
+    """One copy for all tests, none of which changes it."""
+    return Terraform.copy(tmp_path_factory.mktemp("roots"))
 
 
-@pytest.fixture(params=["main", "bootstrap"])
+@pytest.fixture(scope="module", params=["main", "bootstrap"])
 def root(request: pytest.FixtureRequest, terraform: Terraform) -> Terraform:
     chosen = terraform if request.param == "main" else terraform.root("bootstrap")
     chosen.init("-backend=false", "-lockfile=readonly")

@@ -12,9 +12,9 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from serving.settings import GatewaySettings
-from tests.compose import FOLDER, OWNERS, ROOT, compose, databases, secret_names, variables
-from tests.conftest import PostgresServer, missing
-from tests.servers import find_program
+from tests.support.compose import FOLDER, OWNERS, compose, databases, secret_names, variables
+from tests.support.machine import ROOT, find_program, missing
+from tests.support.servers import PostgresServer
 
 SERVERS = {"postgres", "s3", "mlflow", "gateway"}
 ONCE = {"mlflow-users", "pipeline"}

@@ -11,9 +11,9 @@ from threading import Thread
 
 import pytest
 
-from tests.compose import FOLDER, ROOT
-from tests.conftest import missing
-from tests.servers import find_program, free_port
+from tests.support.compose import FOLDER
+from tests.support.machine import ROOT, find_program, missing
+from tests.support.processes import free_port
 
 DOCKERFILES = sorted(FOLDER.glob("*.Dockerfile"))
 OURS = {

@@ -155,7 +155,7 @@ def test_forest_on_fewer_rows_than_a_tree_wants():
     assert np.isfinite(anomaly_scores(forest, features)).all()
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.floats(-1, 2))
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=50), st.floats(-1, 2))
 def test_isolation_map_is_bounded_and_half_is_zero(anomaly: list[float], other: float):
     values = np.array(anomaly)
     mapping = IsolationMap.fit(values, np.ones(len(values)))

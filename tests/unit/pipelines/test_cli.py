@@ -1,14 +1,16 @@
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipelines.settings import PipelineSettings
+from tests.support.commands import Commands
+from tests.support.machine import ROOT
+from tests.support.processes import clean_environment
 
-ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     *("ingest", "validate", "train", "threshold", "promote", "main", "retrain", "up"),
     *("compare", "prequential"),
@@ -17,20 +19,20 @@ COMMANDS = (
 )
 
 
-def pipelines(*arguments: str, state: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pipelines", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "FRAUD_STATE_DIR": str(state), "MLFLOW_TRACKING_URI": "", **environment},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+@pytest.fixture
+def pipelines(commands: Commands, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs a command with a state folder of the test's own; settings as environment variables."""
+
+    def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        own = {"FRAUD_STATE_DIR": str(tmp_path), "MLFLOW_TRACKING_URI": ""} | settings
+        return commands.run(*arguments, environment=clean_environment(**own))
+
+    return run
 
 
-def test_help_lists_every_step_and_the_exit_codes(tmp_path: Path) -> None:
-    answer = pipelines("--help", state=tmp_path)
+def test_help_lists_every_step_and_the_exit_codes() -> None:
+    command = [sys.executable, "-m", "pipelines", "--help"]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
     assert answer.returncode == 0
     assert all(command in answer.stdout for command in COMMANDS)
     assert "130 interrupted" in " ".join(answer.stdout.split())
@@ -66,37 +68,37 @@ def test_help_lists_every_step_and_the_exit_codes(tmp_path: Path) -> None:
         (("simulate-traffic", "--url", "http://127.0.0.1:9", "--patience", "0"), "http://127.0.0.1:9"),
     ],
 )
-def test_bad_input_is_one_message_and_exit_2(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    answer = pipelines(*arguments, state=tmp_path)
+def test_bad_input_is_one_message_and_exit_2(pipelines, arguments: tuple[str, ...], words: str) -> None:
+    answer = pipelines(*arguments)
     assert answer.returncode == 2, answer.stderr
     assert words in answer.stderr
     assert "Traceback" not in answer.stderr
 
 
-def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
-    answer = pipelines("promote", state=tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+def test_an_unreachable_server_is_named(pipelines) -> None:
+    answer = pipelines("promote", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert answer.returncode == 2
     assert "http://127.0.0.1:9" in answer.stderr
     assert "MLFLOW_TRACKING_URI" in answer.stderr
     assert "Traceback" not in answer.stderr
 
 
-def test_a_bad_setting_in_the_environment_is_named(tmp_path: Path) -> None:
-    answer = pipelines("validate", state=tmp_path, FRAUD_TRIALS="-3")
+def test_a_bad_setting_in_the_environment_is_named(pipelines) -> None:
+    answer = pipelines("validate", FRAUD_TRIALS="-3")
     assert answer.returncode == 2
     assert "trials" in answer.stderr
 
 
-def test_rolling_back_from_nothing_is_refused(tmp_path: Path) -> None:
-    answer = pipelines("rollback", "--reason", "bad", state=tmp_path)
+def test_rolling_back_from_nothing_is_refused(pipelines) -> None:
+    answer = pipelines("rollback", "--reason", "bad")
     assert answer.returncode == 1, answer.stderr
     assert "no Previous version" in answer.stderr
 
 
-def test_history_and_verify_of_nothing_as_json(tmp_path: Path) -> None:
-    shown = pipelines("history", "--json", state=tmp_path)
+def test_history_and_verify_of_nothing_as_json(pipelines) -> None:
+    shown = pipelines("history", "--json")
     assert json.loads(shown.stdout) == {"moves": [], "unrecorded": None, "problems": []}
-    checked = pipelines("verify", "--json", state=tmp_path)
+    checked = pipelines("verify", "--json")
     assert (checked.returncode, json.loads(checked.stdout)["ok"]) == (0, True)
 
 

@@ -6,7 +6,7 @@ import pytest
 from ml_project.errors import InvalidInput, Unavailable
 from pipelines.data.files import read_table
 from pipelines.data.ingest import content_digest, ingest
-from tests.servers import S3Server
+from tests.support.servers import S3Server
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from ml_project.errors import InvalidInput, Unavailable
 from serving.access import RateLimit, key_in, scope_of
 from serving.settings import GatewaySettings
 from stores.decisions import Keys, open_engine
-from tests.conftest import missing
+from tests.support.machine import missing
 from tests.unit.serving.processes import Process, free_port
 
 BOOTSTRAP = secrets.token_urlsafe(32)

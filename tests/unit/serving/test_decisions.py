@@ -251,11 +251,12 @@ def test_no_acknowledged_prediction_dies_with_the_process(tmp_path, scorer, legi
     acknowledged: list[str] = []
     try:
         running.wait_until(lambda: running.client.get("/health/ready").status_code == 200)
-        killer = threading.Timer(0.3, running.process.send_signal, [signal.SIGKILL])
-        killer.start()
+        killer = threading.Timer(0.1, running.process.send_signal, [signal.SIGKILL])
         with contextlib.suppress(httpx.TransportError):
             while True:
                 acknowledged.append(running.client.post("/predict", json=legitimate).json()["prediction_id"])
+                if len(acknowledged) == 6:
+                    killer.start()
         killer.join()
         assert running.process.wait(10) == -signal.SIGKILL
     finally:

@@ -14,7 +14,8 @@ from ml_project.errors import Unavailable
 from stores.history import History
 from stores.mlflow_client import open_client, require_server
 from stores.registry import PRODUCTION, Registry
-from tests.servers import Proxy, free_port
+from tests.support.processes import free_port
+from tests.support.servers import Proxy
 
 BODIES = {
     401: b"You are not authenticated. Please see https://mlflow.org",

@@ -19,7 +19,8 @@ from ml_project.errors import FraudError, InvalidBundle, InvalidInput, Unavailab
 from stores.objects import MissingObject
 from stores.releases import POINTER, open_releases
 from stores.s3 import S3Objects
-from tests.servers import ACCESS_KEY, SECRET_KEY, Proxy, S3Server, free_port, moto_server
+from tests.support.processes import free_port
+from tests.support.servers import ACCESS_KEY, SECRET_KEY, Proxy, S3Server, moto_server
 from tests.unit.stores.test_releases import publish
 
 BIG = os.urandom(20_000_000)

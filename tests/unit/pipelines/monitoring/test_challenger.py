@@ -15,7 +15,7 @@ from pipelines.monitoring.page import monitor_page
 from pipelines.monitoring.report import MonitorReport, prometheus_text
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionStore, LabelItem, ShadowDecision
-from tests.kept_decisions import chunk, record
+from tests.support.decisions import chunk, record
 from tests.unit.pipelines.monitoring.conftest import DAY, END, WINDOW
 
 LIMITS = MonitorLimits.load()

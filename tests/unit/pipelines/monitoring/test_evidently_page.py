@@ -17,7 +17,7 @@ from ml_project.schema import RAW_FEATURES
 from ml_project.simulator import simulate
 from pipelines.monitoring.evidently_page import log_evidently, sides
 from pipelines.monitoring.kept_decisions import KeptDecisions
-from tests.conftest import missing
+from tests.support.machine import missing
 
 Decide = Callable[..., KeptDecisions]
 

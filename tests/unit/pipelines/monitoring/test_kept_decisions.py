@@ -9,7 +9,7 @@ from ml_project.schema import EVENT_TIME, RAW_FEATURES, WEIGHT
 from pipelines.monitoring import kept_decisions
 from pipelines.monitoring.kept_decisions import UNLABELLED, KeptDecisions, read_by_version, read_for_training
 from stores.decisions import DecisionStore, LabelItem, migrate, open_engine
-from tests.kept_decisions import chunk, record
+from tests.support.decisions import chunk, record
 from tests.unit.pipelines.monitoring.conftest import DAY, END
 
 

@@ -14,7 +14,7 @@ from pipelines.monitoring.kept_decisions import KeptDecisions
 from pipelines.monitoring.page import monitor_page
 from pipelines.monitoring.report import MonitorReport, emf_line, notify, prometheus_text, write_textfile
 from pipelines.settings import PipelineSettings
-from tests.servers import moto_server
+from tests.support.servers import moto_server
 
 
 @contextmanager

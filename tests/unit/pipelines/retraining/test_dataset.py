@@ -15,7 +15,7 @@ from pipelines.data.ingest import IngestedMeta, content_digest
 from pipelines.monitoring.kept_decisions import UNLABELLED, read_for_training
 from pipelines.retraining.dataset import build_training_data
 from stores.decisions import DecisionStore, migrate, open_engine
-from tests.kept_decisions import DAY
+from tests.support.decisions import DAY
 
 END = DAY + timedelta(days=10)
 

@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 
 from ml_project.errors import InvalidInput, Unavailable
 from pipelines.schedule.queue import PlannedJob, RunQueue, RunRequest, ScheduleDatabase, schedule_runs
-from tests.servers import free_port
+from tests.support.processes import free_port
 
 RETRAIN, DRIFT, MONITOR = (
     RunRequest("retrain", "schedule"),

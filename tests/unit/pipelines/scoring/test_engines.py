@@ -21,7 +21,7 @@ from pipelines.scoring import plan as planning
 from pipelines.scoring.parts import RECEIPTS
 from pipelines.scoring.run import score
 from pipelines.settings import PipelineSettings
-from tests.conftest import missing
+from tests.support.machine import missing
 from tests.unit.pipelines.scoring.conftest import ROWS, assert_equal_scores, read_output
 
 pytestmark = [

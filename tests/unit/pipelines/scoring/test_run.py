@@ -14,7 +14,7 @@ from ml_project.errors import InvalidInput, LostRace, Unavailable
 from pipelines.scoring.output import open_output
 from pipelines.scoring.run import score
 from pipelines.settings import PipelineSettings
-from tests.servers import S3Server
+from tests.support.servers import S3Server
 from tests.unit.pipelines.scoring.conftest import ROWS, assert_equal_scores, read_output
 
 

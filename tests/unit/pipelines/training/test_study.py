@@ -30,7 +30,7 @@ from pipelines.training.study import (
     suggest,
     tune,
 )
-from tests.servers import free_port
+from tests.support.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[4]
 

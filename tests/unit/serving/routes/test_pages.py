@@ -9,7 +9,7 @@ import pytest
 
 import serving
 from serving.settings import GatewaySettings
-from tests.compose import ROOT
+from tests.support.machine import ROOT
 
 UI = ROOT / "ui"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in UI.rglob("*") if path.suffix in (".js", ".css", ".svg"))

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from ml_project.errors import InvalidInput, Unavailable
 from stores.decisions import DecisionRecord, DecisionStore, migrate, open_engine, open_store
 from stores.decisions.schema import metadata
-from tests.servers import free_port
+from tests.support.processes import free_port
 
 
 def test_sqlite_is_durable(sqlite_store: DecisionStore) -> None:

@@ -1,10 +1,12 @@
-"""Real servers that tests start, and a proxy that gets in their way."""
+"""PostgreSQL, S3 and AWS as real servers that tests start, and a proxy that disturbs connections to them."""
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,18 +17,55 @@ from typing import Any, Literal
 
 import boto3
 
+from tests.support.machine import find_pg_ctl, missing
+from tests.support.processes import free_port, wait_for_port
+
 ACCESS_KEY, SECRET_KEY = "AKIATESTONLY", "a-secret-of-tests-only"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+class PostgresServer:
+    """A PostgreSQL server of our own on a Unix socket, without fsync: these tests lose processes, not machines."""
+
+    def __init__(self, pg_ctl: str, folder: Path, user: str) -> None:
+        self._pg_ctl, self._data, self._user = pg_ctl, folder / "data", user
+        self._options = f"-c listen_addresses='' -c fsync=off -k {folder}"
+        self.url = f"postgresql://{user}@/postgres?host={folder}"
+        self._run(str(Path(pg_ctl).with_name("initdb")), "-A", "trust", "-U", user, "-D", str(self._data))
+
+    def start(self) -> None:
+        log = str(self._data.with_name("log"))
+        self._run(self._pg_ctl, "-D", str(self._data), "-o", self._options, "-l", log, "-w", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        self._run(self._pg_ctl, "-D", str(self._data), "-m", mode, "-w", "stop")
+
+    def program(self, name: str) -> str:
+        """One of the programs beside the server."""
+        return str(Path(self._pg_ctl).resolve().with_name(name))
+
+    def _run(self, *command: str) -> None:
+        user = self._user if os.geteuid() == 0 else None
+        done = subprocess.run(command, user=user, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr + done.stdout
 
 
-def find_program(name: str) -> str | None:
-    """A program of the environment that runs the tests, else an installed one."""
-    return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """A server for the length of the block."""
+    pg_ctl = find_pg_ctl()
+    if pg_ctl is None:
+        missing("PostgreSQL")
+    # PostgreSQL does not run as root.
+    accounts = {entry.pw_name for entry in pwd.getpwall()}
+    root = os.geteuid() == 0
+    user = ("postgres" if "postgres" in accounts else "nobody") if root else pwd.getpwuid(os.geteuid()).pw_name
+    with tempfile.TemporaryDirectory(prefix="pg") as name:  # short: a socket's path has at most 107 bytes
+        if root:
+            shutil.chown(name, user)
+        server = PostgresServer(pg_ctl, Path(name), user)
+        server.start()
+        yield server
+        server.stop()
 
 
 @dataclass
@@ -74,17 +113,6 @@ def moto_server(free_requests: int) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
-
-
-def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"exit code {process.returncode}"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError(f"port {port} did not open")
 
 
 class Proxy:

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from sqlalchemy import URL, create_engine, make_url
 
-from tests.conftest import PostgresServer
+from tests.support.machine import ROOT
+from tests.support.servers import PostgresServer
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docker"
 OWNERS = {"mlflow": "mlflow", "mlflow_users": "mlflow", "decisions": "gateway", "study": "pipelines"}
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([?-])([^}]*))?\}")

@@ -1,0 +1,41 @@
+"""``python -m serving`` as a process."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import Server, free_port
+
+KEY = "a-key-for-the-fault-tests-of-40-letters-"
+
+
+class Gateway(Server):
+    """A gateway that asks for keys; settings as environment variables."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        port = free_port()
+        self.state, self.releases = folder / "state", folder / "releases"
+        settings = {
+            "FRAUD_STATE_DIR": str(self.state),
+            "FRAUD_RELEASES_URI": str(self.releases),
+            "FRAUD_REQUIRE_KEYS": "true",
+            "FRAUD_BOOTSTRAP_KEY": KEY,
+            "FRAUD_POLL_SECONDS": "0.2",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "2",
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        }
+        command = [sys.executable, "-m", "serving", "--port", str(port)]
+        super().__init__(command, settings | environment, folder / "gateway.log", port, {"X-API-Key": KEY})
+
+    def ready(self) -> dict[str, Any]:
+        """What /health/ready says; without a model, a problem."""
+        content: dict[str, Any] = self.client.get("/health/ready").json()
+        return content
+
+    def wait_for_version(self, version: int, seconds: float = 90) -> None:
+        self.wait_until(lambda: self.ready().get("model_version") == str(version), seconds)
+
+    def metric(self, sample: str) -> float:
+        """A sample of /metrics, by its name and labels as Prometheus writes them."""
+        lines = self.client.get("/metrics").text.splitlines()
+        return next(float(line.removeprefix(sample)) for line in lines if line.startswith(sample + " "))

@@ -1,0 +1,47 @@
+"""Transactions to train on, a finished pipeline, and `python -m pipelines` as a process."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ml_project.schema import LABEL, RAW_FEATURES
+from ml_project.simulator import simulate
+from pipelines.promotion.promote import Promotion
+from pipelines.settings import PipelineSettings
+from pipelines.tracking import Run
+from pipelines.training.train import Measurement
+from tests.support.machine import ROOT
+from tests.support.processes import clean_environment
+
+
+def transactions(rows: int, seed: int) -> pd.DataFrame:
+    """Simulated transactions, 1.5 % of them frauds, as a bank's own file would hold them."""
+    chunks = list(simulate(rows, seed=seed, fraud_rate=0.015))
+    frame = pd.DataFrame(np.concatenate([chunk.raw for chunk in chunks]), columns=list(RAW_FEATURES))
+    return frame.assign(**{LABEL: np.concatenate([chunk.label for chunk in chunks])})
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A finished pipeline and what it was given."""
+
+    settings: PipelineSettings
+    run: Run
+    measured: Measurement
+    promotion: Promotion
+
+
+def start_up(state: Path, *arguments: str, **settings: str) -> "subprocess.Popen[str]":
+    """Start `python -m pipelines up` over a state folder; settings as environment variables."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines", "up", *arguments],
+        cwd=ROOT,
+        env=clean_environment(FRAUD_STATE_DIR=str(state), MLFLOW_TRACKING_URI="", **settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
