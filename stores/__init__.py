@@ -10,6 +10,7 @@ The live version, in the order in which a gateway asks:
 
 What they stand on:
 
+- `settings`: the settings that gateway and pipelines share.
 - `objects`: contents by name, in a local folder or in S3 (`s3`, which imports boto3).
 - `files`: files and folders that appear whole or not at all.
 - `mlflow_client`: how MLflow's client behaves, and its errors.
