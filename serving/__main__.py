@@ -190,14 +190,10 @@ def _export_folder(to: str, settings: GatewaySettings) -> Iterator[tuple[Path, C
 
 @contextmanager
 def _opened(settings: GatewaySettings) -> "Iterator[tuple[DecisionStore, Keys]]":
-    from stores.decisions import DecisionStore, Keys, migrate, open_engine
+    from stores.decisions import Keys, open_store
 
-    engine = open_engine(settings.decisions_url)
-    try:
-        migrate(engine)
-        yield DecisionStore(engine), Keys(engine)
-    finally:
-        engine.dispose()
+    with open_store(settings.decisions_url) as store:
+        yield store, Keys(store.engine)
 
 
 def _days(text: str) -> timedelta:

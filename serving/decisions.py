@@ -33,7 +33,6 @@ from stores.decisions import (
     PageFilter,
     Spool,
     migrate,
-    open_engine,
 )
 
 _RETRY_SECONDS: Final = 1.0
@@ -47,20 +46,19 @@ class Decisions:
     Parameters
     ----------
     settings : GatewaySettings
-    store : DecisionStore, optional
-        By default the one that the settings name.
+    store : DecisionStore
+        Closed by `close`; its database may be away until then.
     shadow : Shadow, optional
         Is offered what was decided anew, once it is kept.
     """
 
-    def __init__(
-        self, settings: GatewaySettings, store: DecisionStore | None = None, shadow: Shadow | None = None
-    ) -> None:
+    def __init__(self, settings: GatewaySettings, store: DecisionStore, shadow: Shadow | None = None) -> None:
         self._settings = settings
         self._shadow = shadow
-        self.store = DecisionStore(open_engine(settings.decisions_url)) if store is None else store
-        self.keys = Keys(self.store.engine)
+        self.store = store
+        self.keys = Keys(store.engine)
         self._spool = Spool(settings.decision_spool)
+        self._writer = GroupWriter(store, self._spool)
         self._closing = threading.Event()
         self._prepared = threading.Event()
         self._waiter = threading.Thread(target=self._wait_for_database, name="database-waiter", daemon=True)
@@ -78,8 +76,8 @@ class Decisions:
         except Unavailable as error:
             _log.warning("the decision database is away: %s", error)
             self._waiter.start()
-        # Made only here: it starts its threads at once, which look for an earlier process's spool in the database.
-        self.writer = GroupWriter(self.store, self._spool)
+        # Not before the tables are there: it replays an earlier process's spool at once.
+        self._writer.start()
         self.keys.start()
 
     def prepared(self) -> bool:
@@ -87,8 +85,8 @@ class Decisions:
         return self._prepared.is_set()
 
     def figures(self) -> StoreFigures:
-        """How the store is doing; asked once it is open."""
-        return StoreFigures(self.writer.waiting, self.writer.database_away, self._spool.size())
+        """How the store is doing."""
+        return StoreFigures(self._writer.waiting, self._writer.database_away, self._spool.size())
 
     async def keep(self, predictions: Predictions, request: RequestRecord) -> Predictions:
         """Keep a single prediction; returns, when it is on disk, what to answer.
@@ -102,7 +100,7 @@ class Decisions:
         """
         with stage("keep"):
             record = record_of_one(predictions, request, self._settings.review_sample_rate)
-            stored = await asyncio.wrap_future(self.writer.submit(record))
+            stored = await asyncio.wrap_future(self._writer.submit(record))
         named = replace(predictions, prediction_ids=[stored.record.prediction_id], kept=stored.kept)
         if self._shadow is not None and not stored.repeated:
             self._shadow.offer(named, stored.record.received_at)
@@ -117,7 +115,7 @@ class Decisions:
             return predictions, {}
         with stage("keep"):
             chunk = chunk_of_many(predictions, request, self._settings.review_sample_rate)
-            stored = self.writer.keep_segment(chunk)
+            stored = self._writer.keep_segment(chunk)
         kept: Literal["database", "spool"] = "spool" if stored.kept == "spool" else "database"
         named = replace(predictions, prediction_ids=chunk.prediction_ids, kept=kept)
         if self._shadow is not None:
@@ -152,11 +150,11 @@ class Decisions:
     def close(self) -> None:
         """Keep all that waits, then end."""
         self._closing.set()
-        self.writer.close()
+        self._writer.close()
         self.keys.close()
         if self._waiter.is_alive():
             self._waiter.join(_RETRY_SECONDS)
-        self.store.engine.dispose()
+        self.store.close()
 
     def _first_records(self, firsts: Mapping[int, str]) -> dict[int, DecisionRecord]:
         found = self.store.find_all(sorted(set(firsts.values()))) if firsts else {}

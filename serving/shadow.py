@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.errors import FraudError, Unavailable
+from ml_project.scorer import DECISIONS, decide_all
 from serving.live_model import LiveModel
 from serving.model_follower import ModelFollower
-from serving.predictions import DECISIONS, Predictions, decide_all
+from serving.predictions import Predictions
 
 if TYPE_CHECKING:
     from stores.decisions import ShadowDecision
@@ -163,7 +164,7 @@ def _decisions(group: list[_Offered]) -> "list[ShadowDecision]":
     challenger = group[0].challenger
     scores = challenger.scorer.score(np.concatenate([offered.raw for offered in group]))
     if not np.isfinite(scores.hybrid.sum() + scores.probability.sum()):
-        raise Unavailable(f"Version {challenger.version} gave a score that is no number.")
+        raise Unavailable(f"Version {challenger.version} gave a score that is not a number.")
     named: list[tuple[str, datetime]] = [
         (prediction_id, offered.received_at) for offered in group for prediction_id in offered.prediction_ids
     ]

@@ -11,9 +11,10 @@ from pyarrow import parquet
 from pydantic_core import to_json
 
 from ml_project.schema import RAW_FEATURES
+from ml_project.scorer import DECISIONS
 from serving.batch import ARROW, CSV, PARQUET
 from serving.errors import FieldError
-from serving.predictions import DECISIONS, Predictions
+from serving.predictions import Predictions
 from serving.transactions import Chunk
 
 _COLUMNS: Final = pa.schema(

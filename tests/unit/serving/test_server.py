@@ -17,8 +17,8 @@ from sqlalchemy import text
 
 from ml_project.errors import FraudError
 from serving.__main__ import main
+from serving.app import create_app
 from serving.process import listen
-from serving.server import prepared_store
 from serving.settings import GatewaySettings
 from stores.decisions import migrate, open_engine
 from stores.releases import open_releases
@@ -157,7 +157,7 @@ def test_foreign_addresses_are_refused(host) -> None:
 
 def refusal(tmp_path: Path, **settings: Any) -> str:
     with pytest.raises(FraudError) as refused:
-        prepared_store(GatewaySettings(**{"state_dir": tmp_path, **settings}))
+        create_app(GatewaySettings(**{"state_dir": tmp_path, **settings}))
     assert refused.value.exit_code == 2
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -236,7 +236,8 @@ def test_rate_limit_stores_that_nobody_understands(tmp_path, url, shown) -> None
 def test_a_database_that_is_away_is_waited_for(tmp_path, caplog) -> None:
     caplog.set_level(logging.WARNING, "serving")
     url = f"postgresql://u:s3cret@127.0.0.1:{free_port()}/name"
-    prepared_store(GatewaySettings(state_dir=tmp_path, database_url=url)).engine.dispose()
+    app = create_app(GatewaySettings(state_dir=tmp_path, database_url=url))
+    app.state.gateway.decisions.store.close()
     [record] = caplog.records
     assert "is away" in record.message
     assert "s3cret" not in record.message
