@@ -106,7 +106,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", description="Without one, the gateway serves.")
     keys = commands.add_parser("keys", help="API keys").add_subparsers(required=True)
     create = keys.add_parser("create", help="make a key and show it once")
-    create.add_argument("--name", required=True, help="who it is for; labels will carry it")
+    create.add_argument("--name", required=True, help="who uses it; labels carry this name")
     create.add_argument("--scope", required=True, action="append", choices=_SCOPES, help="may be given several times")
     create.set_defaults(command=_create_key)
     keys.add_parser("list", help="show all keys, without their secrets").set_defaults(command=_list_keys)

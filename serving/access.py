@@ -225,7 +225,7 @@ def _redis(url: str) -> "ConnectionPool":
             retry=Retry(NoBackoff(), 1),
         )
     except (ValueError, TypeError) as error:
-        shown = masked(url.partition("?")[0]) if "://" in url else "*** (no URL)"
+        shown = masked(url.partition("?")[0]) if "://" in url else "*** (not a URL)"
         raise InvalidInput(
             f"FRAUD_RATE_LIMIT_STORE cannot be {shown}: {error}.", "Write redis://:password@host:6379/0."
         ) from error

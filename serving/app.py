@@ -162,7 +162,7 @@ def describe_keys(app: FastAPI) -> None:
         if app.openapi_schema is None:
             description = plain()
             description["components"]["securitySchemes"] = _SCHEMES
-            refusals = {str(status): said for status, said in problem_responses(401, 403, 429, 503).items()}
+            refusals = {str(status): described for status, described in problem_responses(401, 403, 429, 503).items()}
             for path, operations in description["paths"].items():
                 scope = scope_of(path)
                 for operation in operations.values() if scope is not None else ():

@@ -166,11 +166,11 @@ def _table(chunk: Chunk, predictions: Predictions, schema: pa.Schema) -> pa.Tabl
         "error": pa.nulls(count, pa.string()),
     }
     if _REASONS.name in schema.names:
-        said = {
+        texts = {
             row: to_json({"reasons": explanation.reasons, "warnings": explanation.warnings}).decode()
             for row, explanation in predictions.explanations.items()
         }
-        columns[_REASONS.name] = [said.get(row) for row in range(count)]
+        columns[_REASONS.name] = [texts.get(row) for row in range(count)]
     if _AMOUNT.name in schema.names:
         columns[_AMOUNT.name] = predictions.transactions.raw[:, RAW_FEATURES.index("Amount")]
     return pa.table(columns, schema=schema)

@@ -1,4 +1,4 @@
-"""What the gateway measures, in a registry of its own: several applications may live in one process.
+"""What the gateway measures, in one registry per application: several applications may live in one process.
 
 Everything is counted where a request ends, in `serving.middleware`; what describes the present are gauges. Both forms
 of the metrics come from the same counters, and those of several workers add up.
@@ -159,7 +159,7 @@ class GatewayMetrics:
 
     @asynccontextmanager
     async def refreshed(self) -> AsyncIterator[None]:
-        """Refresh every second for the other workers; one that is alone does so when it is asked."""
+        """Refresh every second for the other workers; a single process does so on request."""
         if self._shared is None:
             yield
             return
@@ -289,7 +289,7 @@ class _ShadowGauges:
         self._trouble = _gauge(
             registry,
             "fraud_shadow_trouble",
-            "Whether the challenger that the registry names could not be loaded or asked for.",
+            "Whether the challenger that the registry names could not be loaded or looked up.",
             "livemax",
         )
         self._version = _VersionInfo(registry, "fraud_shadow_info", "Workers that shadow by a version.")

@@ -57,12 +57,12 @@ class SharedMetrics:
         return sorted(self.folder.glob("latencies_*[0-9]"))
 
     def prepare(self) -> None:
-        """Fill the worker's files, before it starts; what a predecessor counted stays, what it was goes."""
+        """Fill the worker's files, before it starts; a predecessor's counts stay, its gauges go."""
         mark_process_dead(self.worker, str(self.folder))  # type: ignore[no-untyped-call]
         sizes = {f"{kind}_{self.worker}.db": size for kind, size in _BYTES.items()}
         for name, size in (sizes | {self.latencies.name: LATENCIES_BYTES}).items():
             if not (self.folder / name).exists():
-                scratch = self.folder / f"{name}.new"  # a worker that is asked meanwhile must not read half a file
+                scratch = self.folder / f"{name}.new"  # other workers must not read half a file
                 scratch.write_bytes(bytes(size))
                 scratch.replace(self.folder / name)
 
