@@ -52,11 +52,9 @@ def serve(
     )
     try:
         _Server(config, started).run(sockets=[listener])
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except SystemExit as ended:
-        # SIGTERM's, see `serving.process`; or uvicorn's, which has logged why it could not start.
-        return DONE if ended.code == DONE else FAILED
+        # A signal's, see `serving.process`; or uvicorn's, which has logged why it could not start.
+        return INTERRUPTED if ended.code == INTERRUPTED else DONE if ended.code == DONE else FAILED
     return DONE
 
 

@@ -69,10 +69,8 @@ class Workers:
         with metrics_folder(self._settings.state_dir) as folder:
             try:
                 code = self._keep(folder, time.monotonic())
-            except KeyboardInterrupt:
-                code = INTERRUPTED
-            except SystemExit:
-                code = DONE
+            except SystemExit as ended:  # a signal's, see `serving.process`
+                code = INTERRUPTED if ended.code == INTERRUPTED else DONE
             finally:
                 all_ended = self._stop()
         return code if all_ended else FAILED
@@ -170,16 +168,14 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 def run_worker(settings: GatewaySettings, listener: socket.socket, shared: SharedMetrics, line: Connection) -> None:
     """What the process does, to its exit."""
-    stop_on_signals()
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        from serving.server import serve  # not at import: the parent imports this module too
+    stop_on_signals(importing=True)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    from serving.server import serve  # not at import: the parent imports this module too
 
-        configure_logging(settings.log_level, shared.worker)
-        shared.join()
-        sys.exit(serve(settings, lambda: listener, shared, _wired(line), lambda: line.send(STARTED)))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    stop_on_signals()
+    configure_logging(settings.log_level, shared.worker)
+    shared.join()
+    sys.exit(serve(settings, lambda: listener, shared, _wired(line), lambda: line.send(STARTED)))
 
 
 def _wired(line: Connection) -> Callable[[Callable[[], None]], Callable[[], None]]:

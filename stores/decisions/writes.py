@@ -84,7 +84,7 @@ def existing(connection: Connection, prediction_ids: Sequence[str]) -> set[str]:
         asked = sorted({segment_id for segment_id, _row in places.values()})
         sizes = select(segments.c.segment_id, segments.c.rows)
         rows = connection.execute(sizes.where(one_of(connection, segments.c.segment_id, asked)))
-        held: dict[str, int] = dict(rows.tuples().all())
+        held = {row.segment_id: row.rows for row in rows}
         known |= {name for name, (segment_id, row) in places.items() if row < held.get(segment_id, 0)}
     return known
 
