@@ -4,6 +4,11 @@ The commands (keys, replay, purge) work on the decision database itself, while g
 what a command needs, is imported only by the process that needs it: the parent of several workers stays small.
 """
 
+from serving.process import BAD_INPUT, DONE, listen, stop_on_signals
+
+if __name__ == "__main__":
+    stop_on_signals(importing=True)  # before the other imports, which take a second
+
 import argparse
 import logging
 import re
@@ -20,7 +25,6 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from ml_project.errors import FraudError, InvalidInput
-from serving.process import BAD_INPUT, DONE, listen, stop_on_signals
 from serving.settings import GatewaySettings, faults, settings_help
 from serving.telemetry.request import configure_logging
 from serving.worker_pool import Workers
@@ -64,10 +68,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _serve(settings: GatewaySettings) -> int:
     configure_logging(settings.log_level)
-    stop_on_signals()
     if settings.workers == 1:
+        stop_on_signals(importing=True)
         from serving.server import serve
 
+        stop_on_signals()
         return serve(settings, lambda: _listen(settings))
     if settings.rate_limit and not settings.rate_limit_url:
         _log.warning("each worker counts rate limits for itself: set FRAUD_RATE_LIMIT_STORE to share the counts")
@@ -106,7 +111,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", description="Without one, the gateway serves.")
     keys = commands.add_parser("keys", help="API keys").add_subparsers(required=True)
     create = keys.add_parser("create", help="make a key and show it once")
-    create.add_argument("--name", required=True, help="who it is for; labels will carry it")
+    create.add_argument("--name", required=True, help="who uses it; labels carry this name")
     create.add_argument("--scope", required=True, action="append", choices=_SCOPES, help="may be given several times")
     create.set_defaults(command=_create_key)
     keys.add_parser("list", help="show all keys, without their secrets").set_defaults(command=_list_keys)
@@ -190,14 +195,10 @@ def _export_folder(to: str, settings: GatewaySettings) -> Iterator[tuple[Path, C
 
 @contextmanager
 def _opened(settings: GatewaySettings) -> "Iterator[tuple[DecisionStore, Keys]]":
-    from stores.decisions import DecisionStore, Keys, migrate, open_engine
+    from stores.decisions import Keys, open_store
 
-    engine = open_engine(settings.decisions_url)
-    try:
-        migrate(engine)
-        yield DecisionStore(engine), Keys(engine)
-    finally:
-        engine.dispose()
+    with open_store(settings.decisions_url) as store:
+        yield store, Keys(store.engine)
 
 
 def _days(text: str) -> timedelta:
@@ -279,4 +280,5 @@ def replay(record: "DecisionRecord", settings: GatewaySettings) -> Replay:
 
 
 if __name__ == "__main__":
+    stop_on_signals()
     sys.exit(main())

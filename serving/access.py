@@ -192,6 +192,15 @@ class RateLimit:
         return max(1, math.ceil(window.reset_time - time.time()))
 
 
+def rate_limit(settings: GatewaySettings) -> RateLimit | None:
+    """The limit that the settings ask for; a store URL that cannot be used is refused without a limit, too."""
+    if settings.rate_limit:
+        return RateLimit(settings.rate_limit, settings.rate_limit_url)
+    if settings.rate_limit_url:
+        _redis(settings.rate_limit_url)
+    return None
+
+
 def _storage(url: str, pool: "ConnectionPool | None") -> Storage:
     if pool is None:
         return MemoryStorage()
@@ -216,7 +225,7 @@ def _redis(url: str) -> "ConnectionPool":
             retry=Retry(NoBackoff(), 1),
         )
     except (ValueError, TypeError) as error:
-        shown = masked(url.partition("?")[0]) if "://" in url else "*** (no URL)"
+        shown = masked(url.partition("?")[0]) if "://" in url else "*** (not a URL)"
         raise InvalidInput(
             f"FRAUD_RATE_LIMIT_STORE cannot be {shown}: {error}.", "Write redis://:password@host:6379/0."
         ) from error

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
 
-from serving.access import Access, RateLimit, scope_of
+from serving.access import Access, rate_limit, scope_of
 from serving.decisions import Decisions
 from serving.errors import install_error_handlers, problem_responses
 from serving.gateway import Gateway
@@ -30,7 +30,7 @@ from serving.telemetry.emf import EmfLines
 from serving.telemetry.metrics import GatewayMetrics
 from serving.telemetry.multiprocess import SharedMetrics
 from serving.telemetry.request import HEADER
-from stores.decisions import DecisionStore
+from stores.decisions import DecisionStore, open_store
 
 Wiring = Callable[[Callable[[], None]], Callable[[], None]]
 """Takes what makes this process look at the registry, gives what makes all of them look."""
@@ -67,16 +67,21 @@ def create_app(
         Where challengers come from; by default the same registry.
     wire : callable, optional
         Connects the webhook to the other workers.
+
+    Raises
+    ------
+    FraudError
+        When a setting cannot be used, by name. A database that does not answer is waited for later.
     """
     slot = ModelSlot()
     connected = partial(connect, settings) if source is None else lambda: source
     at_once = partial(released, settings) if source is None else None
     follower = ModelFollower(connected, slot, settings.poll_seconds, settings.threads, at_once)
     shadow = _shadow(settings, slot, challenger)
-    decisions = Decisions(settings, store, shadow)
+    limit = rate_limit(settings)
+    decisions = Decisions(settings, store or open_store(settings.decisions_url, wait=True), shadow)
     emf = EmfLines(settings.emf_namespace, settings.model_name) if settings.emf_namespace else None
     metrics = GatewayMetrics(slot, emf, shared, shadow, decisions.figures)
-    limit = RateLimit(settings.rate_limit, settings.rate_limit_url) if settings.rate_limit else None
     access = Access(settings, decisions.keys, decisions.prepared, limit)
     gateway = Gateway(
         settings,
@@ -157,7 +162,7 @@ def describe_keys(app: FastAPI) -> None:
         if app.openapi_schema is None:
             description = plain()
             description["components"]["securitySchemes"] = _SCHEMES
-            refusals = {str(status): said for status, said in problem_responses(401, 403, 429, 503).items()}
+            refusals = {str(status): described for status, described in problem_responses(401, 403, 429, 503).items()}
             for path, operations in description["paths"].items():
                 scope = scope_of(path)
                 for operation in operations.values() if scope is not None else ():

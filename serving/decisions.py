@@ -1,4 +1,4 @@
-"""The gateway's decision store: opened at the start, asked by the routes, flushed at the end.
+"""The gateway's decision store: opened at the start, used by the routes, flushed at the end.
 
 A database that is away at the start is prepared as soon as it is back; until then decisions go to the spool.
 """
@@ -33,7 +33,6 @@ from stores.decisions import (
     PageFilter,
     Spool,
     migrate,
-    open_engine,
 )
 
 _RETRY_SECONDS: Final = 1.0
@@ -47,20 +46,19 @@ class Decisions:
     Parameters
     ----------
     settings : GatewaySettings
-    store : DecisionStore, optional
-        By default the one that the settings name.
+    store : DecisionStore
+        Closed by `close`; its database may be away until then.
     shadow : Shadow, optional
-        Is offered what was decided anew, once it is kept.
+        Is offered each new decision once it is kept.
     """
 
-    def __init__(
-        self, settings: GatewaySettings, store: DecisionStore | None = None, shadow: Shadow | None = None
-    ) -> None:
+    def __init__(self, settings: GatewaySettings, store: DecisionStore, shadow: Shadow | None = None) -> None:
         self._settings = settings
         self._shadow = shadow
-        self.store = DecisionStore(open_engine(settings.decisions_url)) if store is None else store
-        self.keys = Keys(self.store.engine)
+        self.store = store
+        self.keys = Keys(store.engine)
         self._spool = Spool(settings.decision_spool)
+        self._writer = GroupWriter(store, self._spool)
         self._closing = threading.Event()
         self._prepared = threading.Event()
         self._waiter = threading.Thread(target=self._wait_for_database, name="database-waiter", daemon=True)
@@ -78,8 +76,8 @@ class Decisions:
         except Unavailable as error:
             _log.warning("the decision database is away: %s", error)
             self._waiter.start()
-        # Made only here: it starts its threads at once, which look for an earlier process's spool in the database.
-        self.writer = GroupWriter(self.store, self._spool)
+        # Not before the tables are there: it replays an earlier process's spool at once.
+        self._writer.start()
         self.keys.start()
 
     def prepared(self) -> bool:
@@ -87,8 +85,8 @@ class Decisions:
         return self._prepared.is_set()
 
     def figures(self) -> StoreFigures:
-        """How the store is doing; asked once it is open."""
-        return StoreFigures(self.writer.waiting, self.writer.database_away, self._spool.size())
+        """How the store is doing."""
+        return StoreFigures(self._writer.waiting, self._writer.database_away, self._spool.size())
 
     async def keep(self, predictions: Predictions, request: RequestRecord) -> Predictions:
         """Keep a single prediction; returns, when it is on disk, what to answer.
@@ -102,7 +100,7 @@ class Decisions:
         """
         with stage("keep"):
             record = record_of_one(predictions, request, self._settings.review_sample_rate)
-            stored = await asyncio.wrap_future(self.writer.submit(record))
+            stored = await asyncio.wrap_future(self._writer.submit(record))
         named = replace(predictions, prediction_ids=[stored.record.prediction_id], kept=stored.kept)
         if self._shadow is not None and not stored.repeated:
             self._shadow.offer(named, stored.record.received_at)
@@ -117,7 +115,7 @@ class Decisions:
             return predictions, {}
         with stage("keep"):
             chunk = chunk_of_many(predictions, request, self._settings.review_sample_rate)
-            stored = self.writer.keep_segment(chunk)
+            stored = self._writer.keep_segment(chunk)
         kept: Literal["database", "spool"] = "spool" if stored.kept == "spool" else "database"
         named = replace(predictions, prediction_ids=chunk.prediction_ids, kept=kept)
         if self._shadow is not None:
@@ -150,13 +148,13 @@ class Decisions:
         return {**described(found), "labels": [label_described(label) for label in self.store.labels(prediction_id)]}
 
     def close(self) -> None:
-        """Keep all that waits, then end."""
+        """Keep all that waits, then stop."""
         self._closing.set()
-        self.writer.close()
+        self._writer.close()
         self.keys.close()
         if self._waiter.is_alive():
             self._waiter.join(_RETRY_SECONDS)
-        self.store.engine.dispose()
+        self.store.close()
 
     def _first_records(self, firsts: Mapping[int, str]) -> dict[int, DecisionRecord]:
         found = self.store.find_all(sorted(set(firsts.values()))) if firsts else {}
@@ -168,9 +166,9 @@ class Decisions:
         if secret is not None:
             try:
                 ensure_bootstrap_key(self.keys, secret.get_secret_value())
-            except Refused:  # another worker took the name between the look and the insert
+            except Refused:  # another worker took the name between our look and the insert
                 ensure_bootstrap_key(self.keys, secret.get_secret_value())
-        self.keys.any()  # read while the database is there: who is asked for the first time later must not need it
+        self.keys.any()  # read while the database answers, so that the first check of a key does not need it
         self._prepared.set()
 
     def _wait_for_database(self) -> None:
@@ -187,16 +185,16 @@ class Decisions:
 
 
 def bootstrap_name(plaintext: str) -> str:
-    """Another secret is another key, so that exchanging it needs no clean-up; the name tells nothing about it."""
+    """The name of the key made from a secret: another secret is another key, and the name reveals nothing about it."""
     return f"bootstrap-{hashlib.sha256(plaintext.encode()).hexdigest()[:8]}"
 
 
 def ensure_bootstrap_key(keys: Keys, plaintext: str) -> None:
-    """Take the first key from its secret; one that was revoked stays so."""
+    """Add the bootstrap key unless it is there; one that was revoked stays revoked."""
     keys.ensure(bootstrap_name(plaintext), SCOPES, plaintext)
 
 
-_WORDS: Final = ("legitimate", "fraud")
+_LABEL_NAMES: Final = ("legitimate", "fraud")
 
 
 def described(found: Found) -> dict[str, Any]:
@@ -214,8 +212,8 @@ def described(found: Found) -> dict[str, Any]:
 
 
 def explained(items: Sequence[Found], model: LiveModel | None) -> list[Found]:
-    """The same, what goes to review with reasons: those kept, or what the version that decided says if it is live."""
-    silent = [
+    """The same with reasons for what goes to review: kept ones, or the live version's if that one decided."""
+    unexplained = [
         place
         for place, found in enumerate(items)
         if found.record.review_rate is not None
@@ -223,22 +221,22 @@ def explained(items: Sequence[Found], model: LiveModel | None) -> list[Found]:
         and model is not None
         and found.record.bundle_digest == model.live.digest
     ]
-    said = list(items)
-    if model is None or not silent:
-        return said
-    records = [items[place].record for place in silent]
+    completed = list(items)
+    if model is None or not unexplained:
+        return completed
+    records = [items[place].record for place in unexplained]
     raw = np.array([record.inputs for record in records])
     isolation = np.array([record.isolation_score for record in records])
-    for place, record, explanation in zip(silent, records, model.explainer.explain(raw, isolation), strict=True):
+    for place, record, explanation in zip(unexplained, records, model.explainer.explain(raw, isolation), strict=True):
         reasons = [dict(reason) for reason in explanation.reasons]
-        said[place] = replace(items[place], record=replace(record, reasons=reasons))
-    return said
+        completed[place] = replace(items[place], record=replace(record, reasons=reasons))
+    return completed
 
 
 def label_described(label: Label) -> dict[str, Any]:
-    """A label in words."""
+    """A label as clients see it."""
     return {
-        "label": _WORDS[label.label],
+        "label": _LABEL_NAMES[label.label],
         "labelled_at": label.labelled_at,
         "reviewer": label.reviewer,
         "source": label.source,

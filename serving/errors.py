@@ -36,7 +36,7 @@ class MalformedJson(FraudError):
 
 
 class MalformedFile(FraudError):
-    """An upload that is not of the type it says, or is cut off."""
+    """An upload that is not of the type it declares, or is truncated."""
 
     status = 400
 
@@ -48,7 +48,7 @@ class NoKey(FraudError):
 
 
 class BadSignature(FraudError):
-    """A webhook that its sender did not sign, or long ago."""
+    """A webhook delivery that is unsigned, wrongly signed or too old."""
 
     status = 401
 
@@ -64,7 +64,7 @@ class TooManyRequests(FraudError):
 
 
 class UnknownPrediction(FraudError):
-    """A prediction_id that nothing is kept under."""
+    """A prediction_id that is not in the store."""
 
     status = 404
 
@@ -111,7 +111,7 @@ class ConflictingRows(FraudError):
     def __init__(self, errors: list[FieldError]) -> None:
         self.errors = errors
         super().__init__(
-            "Rows of the batch use transaction_ids that other values were sent with before; the other rows are kept.",
+            "Some rows reuse the transaction_id of another transaction, with other values; the other rows are kept.",
             "Send the same values for the same transaction, or use on_error=skip. See errors.",
         )
 
@@ -142,7 +142,7 @@ MAX_NAME_LENGTH: Final = 64
 class Problem(BaseModel):
     """The shape of every error, for the API's description."""
 
-    type: str = Field("about:blank", description="Kind of problem; about:blank says that the status is all there is.")
+    type: str = Field("about:blank", description="Kind of problem; about:blank means that the status says it all.")
     title: str = Field(description="The status in words.")
     status: int
     detail: str = Field(description="Cause and remedy.")

@@ -35,13 +35,13 @@ class Gateway:
     batches : CapacityLimiter
         How many batches are worked on at the same time.
     look_now : callable
-        Has the registry asked at once, in all workers.
+        Makes all workers look at the registry at once.
     past : PastPromotions
         How the live version came to answer.
     dashboard : Dashboard
         What happened lately.
     shadow : Shadow or None
-        Has a challenger score too; None where that is not wanted.
+        Has a challenger score too; None when shadowing is off.
     """
 
     settings: GatewaySettings

@@ -135,7 +135,7 @@ def connect(settings: GatewaySettings) -> ModelSource:
 
 
 def connect_challenger(settings: GatewaySettings) -> BundleSource:
-    """The registry's challenger. No gate is asked: a refused version may shadow, because it answers no request.
+    """The registry's challenger. The gate does not apply: a refused version may shadow, as it answers no request.
 
     Raises
     ------

@@ -28,7 +28,7 @@ RETRY_BAD_BUNDLE_POLLS: Final = 6
 
 _JOIN_SECONDS, _JITTER = 2.0, 0.2
 _LEAST_SECONDS: Final = 0.2
-"""Looks are at least this far apart, however often one is asked for."""
+"""Looks are at least this far apart, however often one is requested."""
 
 _NOISE = re.compile(r"(?<=://)[^/@\s]+(?=@)|\b0x[0-9a-f]+\b")
 """Credentials in addresses, which must not be shown, and object addresses, which make equal messages differ."""
@@ -51,8 +51,8 @@ class _BadBundle:
 class ModelFollower:
     """Keeps a `ModelSlot` in step with what an alias names: Production, or Challenger where a champion is given.
 
-    A challenger may be missing, need not be held twice once it was promoted, and has no card. While the next one is
-    loaded, none is held, so that there are never three models in memory.
+    A challenger may be missing, is dropped once it was promoted, and has no card. While the next one is loaded, the old
+    one is dropped already, so that there are never three models in memory.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class ModelFollower:
     threads : int
         Cores for batches; 0 takes all.
     at_once : callable, optional
-        Makes a source that is there before the other can be; what it names answers until the other was asked.
+        Makes a source that is available sooner; the version it names answers until the registry has been reached.
     champion : ModelSlot, optional
         For the follower of Challenger: the slot of the version that answers.
     """
@@ -87,7 +87,7 @@ class ModelFollower:
         self._poll_seconds = poll_seconds
         self._threads = threads
         self._bad: _BadBundle | None = None
-        self._registry_said: tuple[str, datetime] | None = None
+        self._registry_named: tuple[str, datetime] | None = None
         self._card_at = 0.0
         self._stopping, self._wanted = threading.Event(), threading.Event()
         name = "model-follower" if champion is None else "challenger-follower"
@@ -122,7 +122,7 @@ class ModelFollower:
             self._report(f"Unexpected {type(error).__name__}: {error}", error)
 
     def start_at_once(self) -> None:
-        """Go live from the source that is there at once. Failing is no trouble yet: `check` decides."""
+        """Go live from the source that is available at once. A failure is not trouble yet: `check` decides."""
         if self._at_once is None:
             return
         try:
@@ -134,7 +134,7 @@ class ModelFollower:
         except Exception as error:
             # The registry may have good files of the very same version.
             self._bad = None
-            _log.warning("no start before the registry was asked: %s", without_noise(str(error)))
+            _log.warning("no model before the registry answers: %s", without_noise(str(error)))
 
     def _run(self) -> None:
         self.start_at_once()
@@ -151,7 +151,7 @@ class ModelFollower:
 
     def _follow(self) -> None:
         if self._source is None:
-            # only Production's is ever asked for a card or for promotions
+            # only Production's source has a card and promotions, and only its follower uses them
             self._source = cast(ModelSource, self._connect())
         live = self._source.current()
         if self._champion is None:
@@ -166,7 +166,7 @@ class ModelFollower:
         if live is None:
             raise Unavailable("The registry names no Production version.", "Promote one.")
         if live.named_by == "registry":
-            self._registry_said = live.digest, datetime.now(UTC)
+            self._registry_named = live.digest, datetime.now(UTC)
         model = self.slot.current
         if not _is(model, live):
             self._refuse_stale(live, model)
@@ -180,7 +180,7 @@ class ModelFollower:
         if _is(self.slot.current, live) and not _answers(champion, live):
             return
         if self.slot.current is not None:
-            _log.info("challenger is version none")
+            _log.info("there is no challenger any more")
         self.slot.current = None
         if live is not None and not _answers(champion, live):
             self._refuse_bad(live)
@@ -188,13 +188,13 @@ class ModelFollower:
 
     def _refuse_stale(self, live: "LiveVersion", model: LiveModel | None) -> None:
         """Without this, an outage of the registry would roll back to whatever was published last."""
-        if model is None or live.release is None or self._registry_said is None:
+        if model is None or live.release is None or self._registry_named is None:
             return
-        digest, moment = self._registry_said
+        digest, moment = self._registry_named
         if live.digest != digest and live.release.published_at <= moment:
             raise Unavailable(
-                f"The registry is away, and the release pointer's version {live.version} is older than what it last "
-                f"said; version {model.version} stays.",
+                f"The registry is away, and the release pointer's version {live.version} is older than the one "
+                f"that it last named; version {model.version} stays live.",
                 "Bring the MLflow server back, or publish a release.",
             )
 
@@ -222,11 +222,11 @@ class ModelFollower:
         self._card_at = 0.0
         load_ms = round((time.perf_counter() - started) * 1000, 1)
         fields = {"model_version": str(live.version), "named_by": live.named_by, "digest": live.digest}
-        said = "model swapped" if self._champion is None else f"challenger is version {live.version}"
-        _log.info(said, extra={"fields": fields | {"load_ms": load_ms}})
+        event = "model swapped" if self._champion is None else f"challenger is version {live.version}"
+        _log.info(event, extra={"fields": fields | {"load_ms": load_ms}})
 
     def _fetch_card(self, source: ModelSource) -> None:
-        """Once the version answers, because no answer needs its card; a missing one is asked for again."""
+        """Fetch the live version's card, after the swap as no answer needs it; a missing one is tried again later."""
         model, now = self.slot.current, time.monotonic()
         if model is None or model.card is not None or now < self._card_at:
             return
@@ -238,14 +238,14 @@ class ModelFollower:
                 _log.warning("no model card of version %s: %s", model.version, without_noise(str(error)))
 
     def _report(self, text: str, unexpected: Exception | None = None) -> None:
-        """Say it once: a server that is down for a night is one line, not thousands."""
+        """Log it once: a server that is down for a night is one line, not thousands."""
         message = without_noise(text)
         if self.slot.trouble is not None and self.slot.trouble.message == message:
             return
         self.slot.trouble = Trouble(message, datetime.now(UTC))
         level = logging.WARNING if unexpected is None else logging.ERROR
-        said = "model watch" if self._champion is None else "no new challenger"
-        _log.log(level, "%s: %s", said, message, exc_info=unexpected)
+        subject = "model watch" if self._champion is None else "no new challenger"
+        _log.log(level, "%s: %s", subject, message, exc_info=unexpected)
 
 
 def _is(model: LiveModel | None, live: "LiveVersion | None") -> bool:

@@ -9,24 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
-from typing import Any, Final, Literal, NotRequired, cast
+from typing import Any, Literal, NotRequired, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from ml_project.policies import Thresholds
 from ml_project.reasons import Explanation, RangeWarning, Reason
 from ml_project.review import drawn_for_review
-from ml_project.scorer import Decision, Scores
+from ml_project.scorer import DECISIONS, Decision, Scores, decide_all
 from serving.errors import ScoringFailed
 from serving.live_model import LiveModel
 from serving.telemetry.request import RequestRecord, count_decisions, stage
 from serving.transactions import Transactions
 from stores.decisions import Chunk, DecisionRecord
 from stores.decisions.segments import new_segment_id, segment_prediction_ids
-
-DECISIONS: Final = (Decision.APPROVE, Decision.REVIEW, Decision.DECLINE)
 
 
 class Explain(Enum):
@@ -179,7 +176,7 @@ def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) 
         scores = model.scorer.score(transactions.raw)
     if not np.isfinite(scores.hybrid.sum() + scores.probability.sum()):
         raise ScoringFailed(
-            f"Version {model.version} gave a score that is no number.", "Roll back to the version before."
+            f"Version {model.version} gave a score that is not a number.", "Roll back to the version before."
         )
     decisions = decide_all(scores.hybrid, model.scorer.thresholds)
     count_decisions(np.bincount(decisions, minlength=len(DECISIONS)).tolist())
@@ -189,12 +186,6 @@ def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) 
         with stage("explain"):
             explained = model.explainer.explain(transactions.raw[rows], scores.isolation[rows])
     return Predictions(model, transactions, scores, decisions, dict(zip(rows.tolist(), explained, strict=True)))
-
-
-def decide_all(hybrid: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:
-    """`ml_project.scorer.decide` for many at once."""
-    declined = hybrid >= thresholds.decline
-    return np.add(declined, declined | (hybrid >= thresholds.alert), dtype=np.int8)
 
 
 def _rows_to_explain(decisions: NDArray[np.int8], explain: Explain) -> NDArray[np.intp]:

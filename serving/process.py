@@ -3,6 +3,7 @@
 The socket is bound before all else starts: a port in use is then one clear message.
 """
 
+import os
 import signal
 import socket
 import sys
@@ -17,18 +18,30 @@ GRACE_SECONDS: Final = 15
 END_SECONDS: Final = 24.0
 """Whatever hangs then is cut off."""
 
+_EXIT_CODES: Final[dict[int, int]] = {signal.SIGTERM: DONE, signal.SIGINT: INTERRUPTED}
 
-def stop_on_signals() -> None:
-    """Let SIGTERM and Ctrl-C end the process, at whatever point of its start it is.
+
+def stop_on_signals(*, importing: bool = False) -> None:
+    """Let SIGTERM and Ctrl-C end the process by their exit codes, at whatever point of its start it is.
 
     While uvicorn serves it handles both, finishes its requests and raises the signal again, for these handlers.
+
+    Parameters
+    ----------
+    importing : bool
+        End at once, with nothing to clean up: C extensions turn an exception raised during their import into an
+        ImportError.
     """
-    signal.signal(signal.SIGTERM, _exit_cleanly)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in _EXIT_CODES:
+        signal.signal(number, _exit_at_once if importing else _exit)
 
 
-def _exit_cleanly(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(DONE)
+def _exit(number: int, _frame: FrameType | None) -> None:
+    sys.exit(_EXIT_CODES[number])
+
+
+def _exit_at_once(number: int, _frame: FrameType | None) -> None:
+    os._exit(_EXIT_CODES[number])
 
 
 _BACKLOG: Final = 2048

@@ -1,26 +1,18 @@
 """One serving process, from its settings to its exit code: the only one, or one of several workers."""
 
 import faulthandler
-import logging
 import socket
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Final
 
 import uvicorn
 
-from ml_project.errors import FraudError, Unavailable
-from serving.access import RateLimit
+from ml_project.errors import FraudError
 from serving.app import Wiring, create_app
 from serving.process import DONE, END_SECONDS, FAILED, GRACE_SECONDS, INTERRUPTED
 from serving.settings import GatewaySettings
 from serving.telemetry.multiprocess import SharedMetrics
-from stores.decisions import DecisionStore, migrate, open_engine
-
-_ANY_LIMIT: Final = "1/second"
-
-_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -45,12 +37,11 @@ def serve(
         Called when requests are answered.
     """
     try:
-        store = prepared_store(settings)
+        app = create_app(settings, shared=shared, wire=wire)
         listener = listening()
     except FraudError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    app = create_app(settings, store=store, shared=shared, wire=wire)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -61,30 +52,10 @@ def serve(
     )
     try:
         _Server(config, started).run(sockets=[listener])
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except SystemExit as ended:
-        # SIGTERM's, see `serving.process`; or uvicorn's, which has logged why it could not start.
-        return DONE if ended.code == DONE else FAILED
+        # A signal's, see `serving.process`; or uvicorn's, which has logged why it could not start.
+        return INTERRUPTED if ended.code == INTERRUPTED else DONE if ended.code == DONE else FAILED
     return DONE
-
-
-def prepared_store(settings: GatewaySettings) -> DecisionStore:
-    """The decision store, its database migrated; a database that does not answer yet is waited for later.
-
-    Raises
-    ------
-    FraudError
-        When a setting cannot be used, by name.
-    """
-    if settings.rate_limit_url:
-        RateLimit(settings.rate_limit or _ANY_LIMIT, settings.rate_limit_url)
-    engine = open_engine(settings.decisions_url)
-    try:
-        migrate(engine)
-    except Unavailable as error:
-        _log.warning("the decision database is away: %s", error)
-    return DecisionStore(engine)
 
 
 class _Server(uvicorn.Server):

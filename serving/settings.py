@@ -107,7 +107,7 @@ class GatewaySettings(PlatformSettings):
     def _closed_to_others(self) -> Self:
         if self.require_keys == "false" and not self.on_loopback:
             raise ValueError(
-                "FRAUD_REQUIRE_KEYS=false is for loopback addresses only: anybody could read and label. Leave it out"
+                "FRAUD_REQUIRE_KEYS=false is for loopback addresses only: anyone could read and label. Leave it out"
             )
         return self
 

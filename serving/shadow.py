@@ -1,9 +1,9 @@
 """Has a challenger score live traffic without answering it, in the time that requests leave of a core.
 
-What was answered is offered and never waited for: a thread looks into a bounded queue once a second, so that no request
+The request hands its answer over without waiting: a thread looks into a bounded queue once a second, so that no request
 spends time on waking it, and works in small groups with rests between them. Not by the system's thread priority: on a
-busy machine a thread that is suspended while it holds the interpreter stops all others (a p99 of 1.8 s was seen). What
-finds no room is dropped, what cannot be scored or kept is lost; both are counted.
+busy machine a thread that is suspended while it holds the interpreter stops all others (a p99 of 1.8 s was seen). Rows
+that find no room are dropped, and rows that cannot be scored or kept are lost; both are counted.
 """
 
 import logging
@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.errors import FraudError, Unavailable
+from ml_project.scorer import DECISIONS, decide_all
 from serving.live_model import LiveModel
 from serving.model_follower import ModelFollower
-from serving.predictions import DECISIONS, Predictions, decide_all
+from serving.predictions import Predictions
 
 if TYPE_CHECKING:
     from stores.decisions import ShadowDecision
@@ -42,7 +43,9 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Offered:
+class _Rows:
+    """Answered rows that wait for one challenger."""
+
     challenger: LiveModel
     raw: NDArray[np.float64]
     prediction_ids: list[str]
@@ -75,7 +78,7 @@ class Shadow:
         self._follower = follower
         self.rows = {"scored": 0, "dropped": 0, "failed": 0}
         self._capacity = capacity
-        self._offered: deque[_Offered] = deque()
+        self._queue: deque[_Rows] = deque()
         self._waiting = 0
         self._lock = threading.Lock()
         self._keep: Keep = _nowhere
@@ -100,14 +103,14 @@ class Shadow:
         self._thread.join(_JOIN_SECONDS)
         self._follower.stop()
 
-    def offer(self, predictions: Predictions, received_at: datetime, but: AbstractSet[int] = frozenset()) -> None:
-        """Take a share of what was decided, but for some rows; never waits and never fails."""
+    def offer(self, predictions: Predictions, received_at: datetime, excluding: AbstractSet[int] = frozenset()) -> None:
+        """Take a share of what was decided, leaving out some rows; never waits and never fails."""
         challenger = self.slot.current
         if challenger is None or predictions.model.live.digest == challenger.live.digest:
             return
         try:
             draw = random.random
-            rows = [row for row in range(len(predictions)) if draw() < self.share and row not in but]
+            rows = [row for row in range(len(predictions)) if draw() < self.share and row not in excluding]
             if rows:
                 self._take(challenger, predictions, rows, received_at)
         except Exception:  # whatever it is, the answer goes out
@@ -121,27 +124,27 @@ class Shadow:
         for start in range(0, len(taken), GROUP):
             part = taken[start : start + GROUP]
             ids = [predictions.prediction_ids[row] for row in part]
-            self._offered.append(_Offered(challenger, predictions.transactions.raw[part], ids, received_at))
+            self._queue.append(_Rows(challenger, predictions.transactions.raw[part], ids, received_at))
 
     def _run(self) -> None:
         closing = False
         while not closing:
             closing = self._closing.wait(_ROUND_SECONDS)
-            while self._offered:
+            while self._queue:
                 self._work(self._group())
                 time.sleep(_REST_SECONDS)
 
-    def _group(self) -> list[_Offered]:
+    def _group(self) -> list[_Rows]:
         """The next rows of one challenger, about `GROUP` of them."""
-        group, rows = [self._offered.popleft()], 0
-        while self._offered and (rows := rows + len(group[-1].raw)) < GROUP:
-            if self._offered[0].challenger is not group[0].challenger:
+        group, rows = [self._queue.popleft()], 0
+        while self._queue and (rows := rows + len(group[-1].raw)) < GROUP:
+            if self._queue[0].challenger is not group[0].challenger:
                 break
-            group.append(self._offered.popleft())
+            group.append(self._queue.popleft())
         return group
 
-    def _work(self, group: list[_Offered]) -> None:
-        rows = sum(len(offered.raw) for offered in group)
+    def _work(self, group: list[_Rows]) -> None:
+        rows = sum(len(waiting.raw) for waiting in group)
         outcome = "failed"
         try:
             self._keep(_decisions(group))
@@ -157,15 +160,15 @@ class Shadow:
             self.rows[outcome] += rows
 
 
-def _decisions(group: list[_Offered]) -> "list[ShadowDecision]":
+def _decisions(group: list[_Rows]) -> "list[ShadowDecision]":
     from stores.decisions import ShadowDecision
 
     challenger = group[0].challenger
-    scores = challenger.scorer.score(np.concatenate([offered.raw for offered in group]))
+    scores = challenger.scorer.score(np.concatenate([waiting.raw for waiting in group]))
     if not np.isfinite(scores.hybrid.sum() + scores.probability.sum()):
-        raise Unavailable(f"Version {challenger.version} gave a score that is no number.")
+        raise Unavailable(f"Version {challenger.version} gave a score that is not a number.")
     named: list[tuple[str, datetime]] = [
-        (prediction_id, offered.received_at) for offered in group for prediction_id in offered.prediction_ids
+        (prediction_id, waiting.received_at) for waiting in group for prediction_id in waiting.prediction_ids
     ]
     rows = np.stack([scores.isolation, scores.boosted, scores.hybrid, scores.probability], axis=1).tolist()
     names = [str(decision) for decision in DECISIONS]

@@ -1,11 +1,11 @@
 """Several workers behind one listening socket: started, started again when they die, and stopped together.
 
-uvicorn's own supervisor starts a worker that dies again at once and without end, has no limit on its wait for those
-that should stop, and its workers outlive a parent that was killed.
+uvicorn's own supervisor restarts a dying worker at once and without end, waits without limit for workers that should
+stop, and its workers outlive a parent that was killed.
 
-Each worker has a line to its parent. A worker tells over it that it has started, and that the registry should be asked;
-the parent passes the latter on to all. A line that is cut means that the parent was killed: the worker then ends as on
-SIGTERM.
+Each worker has a pipe to its parent. Over it a worker reports that it has started, and that all should look at the
+registry; the parent passes the latter on to all. A closed pipe means that the parent was killed: the worker then ends
+as on SIGTERM.
 """
 
 import logging
@@ -69,10 +69,8 @@ class Workers:
         with metrics_folder(self._settings.gateway_dir) as folder:
             try:
                 code = self._keep(folder, time.monotonic())
-            except KeyboardInterrupt:
-                code = INTERRUPTED
-            except SystemExit:
-                code = DONE
+            except SystemExit as ended:  # a signal's, see `serving.process`
+                code = INTERRUPTED if ended.code == INTERRUPTED else DONE
             finally:
                 all_ended = self._stop()
         return code if all_ended else FAILED
@@ -94,26 +92,26 @@ class Workers:
 
     def _start(self, shared: SharedMetrics) -> None:
         shared.prepare()
-        ours, theirs = multiprocessing.Pipe()
+        parent_end, worker_end = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(
-            target=run_worker, args=(self._settings, self._listener, shared, theirs), name=f"worker-{shared.worker}"
+            target=run_worker, args=(self._settings, self._listener, shared, worker_end), name=f"worker-{shared.worker}"
         )
         resource_tracker.ensure_running()  # else its start would release the signals
         with _signals_held():
             process.start()
-            theirs.close()
-            self._running[shared.worker] = _Worker(process, ours, time.monotonic())
+            worker_end.close()
+            self._running[shared.worker] = _Worker(process, parent_end, time.monotonic())
             del self._due[shared.worker]
 
     def _hear(self, worker: _Worker) -> None:
         try:
-            said = worker.line.recv()
-        except (EOFError, OSError):  # it has died; its sentinel says so too
+            message = worker.line.recv()
+        except (EOFError, OSError):  # it has died, which its sentinel shows too
             return
-        if said == STARTED and not self._served:
+        if message == STARTED and not self._served:
             self._served = True
             self._due.update(dict.fromkeys(range(1, self._settings.workers), 0.0))
-        if said == LOOK:
+        if message == LOOK:
             for each in self._running.values():
                 try:
                     each.line.send(LOOK)
@@ -165,21 +163,19 @@ STARTED: Final = "started"
 LOOK: Final = "look"
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-"""Held back by the parent until `run_worker` knows what to do on them."""
+"""Blocked by the parent until `run_worker` has set its handlers."""
 
 
 def run_worker(settings: GatewaySettings, listener: socket.socket, shared: SharedMetrics, line: Connection) -> None:
     """What the process does, to its exit."""
-    stop_on_signals()
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        from serving.server import serve  # not at import: the parent imports this module too
+    stop_on_signals(importing=True)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    from serving.server import serve  # not at import: the parent imports this module too
 
-        configure_logging(settings.log_level, shared.worker)
-        shared.join()
-        sys.exit(serve(settings, lambda: listener, shared, _wired(line), lambda: line.send(STARTED)))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    stop_on_signals()
+    configure_logging(settings.log_level, shared.worker)
+    shared.join()
+    sys.exit(serve(settings, lambda: listener, shared, _wired(line), lambda: line.send(STARTED)))
 
 
 def _wired(line: Connection) -> Callable[[Callable[[], None]], Callable[[], None]]:

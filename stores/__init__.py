@@ -14,7 +14,7 @@ What they stand on:
 - `objects`: contents by name, in a local folder or in S3 (`s3`, which imports boto3).
 - `files`: files and folders that appear whole or not at all.
 - `mlflow_client`: how MLflow's client behaves, and its errors.
-- `sql`: PostgreSQL's driver and limits, and SQLAlchemy's errors.
+- `sql`: PostgreSQL's driver and limits, SQLAlchemy's errors, and many values as one parameter.
 - `error_text`: addresses without secrets, and why a connection failed.
 
 `decisions/` keeps every decision, its label and the API keys; see its own map.

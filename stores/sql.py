@@ -1,10 +1,15 @@
-"""How SQLAlchemy is used here: PostgreSQL's driver and limits on waiting, and one clear error for a database fault."""
+"""How SQLAlchemy is used here.
 
-from collections.abc import Iterator
+PostgreSQL's driver and limits on waiting, one clear error for a database fault, and many values as one parameter.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import URL
+from sqlalchemy import URL, BindParameter, ColumnElement, Connection, String, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DataError, DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -84,3 +89,33 @@ def translated(url: URL, *, database: str = "decision database", setting: str = 
             f"The {database} {shown(url)} does not answer as it should: {reason(cause)}.",
             f"Check {setting} and that the database runs.",
         ) from error
+
+
+LISTED: Final = "listed"
+
+
+def one_of(connection: Connection, column: ColumnElement[Any], values: Sequence[str]) -> ColumnElement[bool]:
+    """``column IN values`` with one parameter for all of them: no limit on their number, one cached statement."""
+    dialect = connection.dialect.name
+    return _among(dialect, column, bindparam(None, listed(dialect, values), _type(dialect)))
+
+
+def among(dialect: str, column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """The same for a statement that is built once: its parameter `LISTED` takes what `listed` makes of the values."""
+    return _among(dialect, column, bindparam(LISTED, type_=_type(dialect)))
+
+
+def listed(dialect: str, values: Sequence[str]) -> str | list[str]:
+    """Values as one parameter."""
+    return json.dumps(values) if dialect == "sqlite" else list(values)
+
+
+def _among(dialect: str, column: ColumnElement[Any], values: BindParameter[Any]) -> ColumnElement[bool]:
+    if dialect == "sqlite":
+        return column.in_(select(func.json_each(values).table_valued("value").c.value))
+    # Not "= ANY(values)", which PostgreSQL may compare one by one with every row: seconds for 10,000 values.
+    return column.in_(select(func.unnest(values)))
+
+
+def _type(dialect: str) -> Any:
+    return String() if dialect == "sqlite" else ARRAY(String)

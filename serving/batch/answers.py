@@ -11,9 +11,10 @@ from pyarrow import parquet
 from pydantic_core import to_json
 
 from ml_project.schema import RAW_FEATURES
+from ml_project.scorer import DECISIONS
 from serving.batch import ARROW, CSV, PARQUET
 from serving.errors import FieldError
-from serving.predictions import DECISIONS, Predictions
+from serving.predictions import Predictions
 from serving.transactions import Chunk
 
 _COLUMNS: Final = pa.schema(
@@ -165,11 +166,11 @@ def _table(chunk: Chunk, predictions: Predictions, schema: pa.Schema) -> pa.Tabl
         "error": pa.nulls(count, pa.string()),
     }
     if _REASONS.name in schema.names:
-        said = {
+        texts = {
             row: to_json({"reasons": explanation.reasons, "warnings": explanation.warnings}).decode()
             for row, explanation in predictions.explanations.items()
         }
-        columns[_REASONS.name] = [said.get(row) for row in range(count)]
+        columns[_REASONS.name] = [texts.get(row) for row in range(count)]
     if _AMOUNT.name in schema.names:
         columns[_AMOUNT.name] = predictions.transactions.raw[:, RAW_FEATURES.index("Amount")]
     return pa.table(columns, schema=schema)

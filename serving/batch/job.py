@@ -1,7 +1,7 @@
 """A batch from upload to answer: a chunk at a time, so that memory does not grow with its rows.
 
-It is worked on off the event loop, answered whole where it is small and piece by piece else. The next chunk is scored
-while the one before it is kept and written: what both spend outside of Python then goes side by side.
+It is processed off the event loop; a small answer goes out whole, a large one piece by piece. The next chunk is scored
+while the one before it is kept and written: the time that both spend outside of Python then overlaps.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -78,7 +78,7 @@ class Batch:
             yield from _refuse_bad_rows(read())
         writer = self._writer()
         rows = alerts = skipped = 0
-        for chunk, predictions in ahead(self._scored(read())):
+        for chunk, predictions in prefetched(self._scored(read())):
             predictions, conflicts = self.decisions.keep_chunk(predictions, record)
             if conflicts:
                 chunk, predictions = self._without(conflicts, chunk, predictions)
@@ -215,12 +215,12 @@ class _BatchResponse(StreamingResponse):
 T = TypeVar("T")
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The items, each made on another thread while the one before it is in use; at most one more than that is held.
+def prefetched(items: Iterator[T]) -> Iterator[T]:
+    """The items, each made on another thread while the one before it is in use; at most one is made in advance.
 
-    What an item raises is raised in its turn. Leaving early waits for the item in the making.
+    An error is raised when its item's turn comes. Leaving early waits for the item that is being made.
     """
-    with ThreadPoolExecutor(1, "batch-ahead") as pool:
+    with ThreadPoolExecutor(1, "batch-prefetch") as pool:
         context = copy_context()
         following = pool.submit(context.run, _next, items)
         while found := following.result():

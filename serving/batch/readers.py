@@ -117,7 +117,7 @@ def checked(
     ]
     message = f"Name should have at most {MAX_NAME_LENGTH} characters, and no NUL"
     errors += [{"row": int(rows[place]), "field": TRANSACTION_ID, "message": message} for place in misnamed]
-    errors += [{"row": int(rows[place]), "field": EVENT_TIME, "message": said} for place, said in timeless.items()]
+    errors += [{"row": int(rows[place]), "field": EVENT_TIME, "message": fault} for place, fault in timeless.items()]
     good = ~bad.any(axis=1)
     kept = np.setdiff1d(np.flatnonzero(good), [*misnamed, *timeless])
     errors.sort(key=lambda error: error["row"])
@@ -162,7 +162,7 @@ def read_parquet(file: BinaryIO) -> Iterator[Chunk]:
         For a file that is not Parquet, cut off or damaged.
     """
     try:
-        # Without buffers and with pre-buffering, whole row groups would be held in memory.
+        # Without buffers and with pre-buffering, whole row groups would be kept in memory.
         source = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER_BYTES)
         wanted = check_types(source.schema_arrow)
         start = 0

@@ -45,17 +45,17 @@ async def receive_upload(request: Request, settings: GatewaySettings) -> Upload:
     Raises
     ------
     UnsupportedMediaType
-        At once, for a type that no batch is read from.
+        At once, for a type that is not supported.
     BodyTooLarge, MalformedFile, StorageFull
-        When they turn out.
+        As soon as that shows.
     """
     header = request.headers.get("content-type", "")
     media_type = media_type_of(header)
     if media_type not in (*MEDIA_TYPES, MULTIPART):
         readable = ", ".join((*MEDIA_TYPES, MULTIPART))
-        raise UnsupportedMediaType("Batches are not read from this type.", f"Send one of {readable}.")
+        raise UnsupportedMediaType("Batches cannot be read from this media type.", f"Send one of {readable}.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("Compressed bodies are not read.", "Send it plain, or as Parquet.")
+        raise UnsupportedMediaType("Compressed bodies are not supported.", "Send it plain, or as Parquet.")
     form = FormFile(header) if media_type == MULTIPART else None
     limit = settings.max_body_bytes if media_type == JSON else settings.max_upload_bytes
     async with _spool(settings.upload_spool) as file:
@@ -104,7 +104,7 @@ _SUFFIXES: Final = {
 
 
 class FormFile:
-    """Takes the body's parts, gives the file's.
+    """Extracts the one file from the parts of a multipart body.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class FormFile:
         MalformedFile
             When it is not a form, or has a second file.
         UnsupportedMediaType
-            When the file is of no type that is read.
+            When the file's type is not supported.
         """
         try:
             self._parser.write(part)
@@ -205,6 +205,6 @@ def _type_of(content_type: str, file_name: str) -> str:
     media_type = named if named in MEDIA_TYPES else _SUFFIXES.get(PurePath(file_name).suffix.lower())
     if media_type is None:
         raise UnsupportedMediaType(
-            "The form's file is of no type that is read.", f"Name it *{', *'.join(_SUFFIXES)}, or send its type."
+            "The type of the form's file is not supported.", f"Name it *{', *'.join(_SUFFIXES)}, or send its type."
         )
     return media_type

@@ -88,7 +88,7 @@ class WindowDrift(BaseModel):
     """Drift of what the live version decided."""
 
     rows: int = Field(description="Rows behind it; a sample where there were more.")
-    judged: bool = Field(description="Whether they suffice to be held against the limits.")
+    judged: bool = Field(description="Whether there are enough rows to compare with the limits.")
     features: list[FeatureDrift] = Field(description="The furthest first.")
 
 
@@ -189,8 +189,8 @@ def watched(store: "DecisionStore", model: LiveModel | None, now: datetime, hour
     edges = [now - step * (count - place) for place in range(count + 1)]
     slices = store.slices(edges, SAMPLE)
     outcomes = store.outcomes(edges[0], now)
-    said = labels(outcomes)
-    frauds = said.alerts_fraud + said.approved_fraud
+    labelled = labels(outcomes)
+    frauds = labelled.alerts_fraud + labelled.approved_fraud
     return WatchAnswer(
         since=edges[0],
         until=now,
@@ -202,8 +202,8 @@ def watched(store: "DecisionStore", model: LiveModel | None, now: datetime, hour
         decline_threshold=None if model is None else model.scorer.thresholds.decline,
         buckets=buckets(slices, outcomes),
         drift=None if model is None else drift(slices, model, hours),
-        precision=said.alerts_fraud / said.alerts_labelled if said.alerts_labelled else None,
-        recall=said.alerts_fraud / frauds if frauds else None,
+        precision=labelled.alerts_fraud / labelled.alerts_labelled if labelled.alerts_labelled else None,
+        recall=labelled.alerts_fraud / frauds if frauds else None,
         review_sample=review_sample(slices, outcomes),
         shadow=shadows(store.shadowed(edges[0], now)),
     )
@@ -217,11 +217,11 @@ _NO_LIMIT = 0.01
 def buckets(slices: Sequence[Slice], outcomes: Sequence[Outcome]) -> list[Bucket]:
     """Slices with their labels."""
     starts = np.array([each.since.timestamp() for each in slices])
-    said: dict[int, list[Outcome]] = defaultdict(list)
+    by_bucket: dict[int, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         place = int(np.searchsorted(starts, received_at(outcome.prediction_id), side="right")) - 1
-        said[max(place, 0)].append(outcome)
-    return [_bucket(each, labels(said[place])) for place, each in enumerate(slices)]
+        by_bucket[max(place, 0)].append(outcome)
+    return [_bucket(each, labels(by_bucket[place])) for place, each in enumerate(slices)]
 
 
 def labels(outcomes: Sequence[Outcome]) -> Labels:
@@ -288,7 +288,7 @@ def shadows(found: Sequence[Shadowed]) -> list[Shadow]:
     return [Shadow(model_version=version, **counted) for version, counted in sorted(sums.items())]
 
 
-def _bucket(each: Slice, said: Labels) -> Bucket:
+def _bucket(each: Slice, labelled: Labels) -> Bucket:
     return Bucket(
         since=each.since,
         decisions={str(name): each.decisions.get(name, 0) for name in Decision},
@@ -296,7 +296,7 @@ def _bucket(each: Slice, said: Labels) -> Bucket:
         latency_ms=_quantiles(
             [(sample.latency_ms[sample.single], sample.weight[sample.single]) for sample in each.samples]
         ),
-        labels=said,
+        labels=labelled,
     )
 
 

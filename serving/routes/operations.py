@@ -137,7 +137,7 @@ class Heard(TypedDict):
     responses={202: answer({"outcome": "looking"})[200], **problem_responses(400, 401, 404, 413, 415, 500)},
 )
 async def registry(request: Request, gateway: GatewayDep) -> Heard:
-    """MLflow's webhook, signed: when `Production` was set, the registry is asked at once instead of at the next look.
+    """MLflow's webhook, signed: when `Production` was set, the gateway looks at the registry at once.
 
     What the delivery says is not believed beyond that, so that one sent again does no harm. 404 where the gateway has
     no secret for it.
@@ -188,7 +188,7 @@ def check_signature(secret: str, headers: Mapping[str, str], body: bytes, now: f
         raise BadSignature("The signature is missing or wrong.", "Give MLflow's webhook the secret of the gateway.")
     if not timestamp.isdecimal() or abs(now - int(timestamp)) > OLDEST_SECONDS:
         raise BadSignature(
-            f"The delivery is not of the last {OLDEST_SECONDS} s.",
+            f"The delivery is not from the last {OLDEST_SECONDS} s.",
             "Compare the clocks of MLflow and the gateway.",
         )
 

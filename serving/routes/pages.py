@@ -75,7 +75,7 @@ async def api_page() -> FileResponse:
 
 @router.get("/docs/assets/{name}")
 async def api_asset(name: str) -> FileResponse:
-    """One of the page's files; nothing else of the package can be asked for."""
+    """One of the page's files; nothing else of the package can be fetched."""
     if name not in _DOCS_ASSETS:
         raise HTTPException(404)
     return FileResponse(_DOCS_ASSETS[name], headers={"Cache-Control": "public, max-age=3600"})

@@ -36,7 +36,7 @@ async def predict(
     gateway: GatewayDep,
     explain: Annotated[bool, Query(description="Give reasons whatever the decision.")] = False,
 ) -> Response:
-    """Score one transaction; an answer that is no approval says why.
+    """Score one transaction; an answer other than APPROVE gives reasons.
 
     The answer goes out when the prediction is on disk. A transaction_id sent again with the same values brings the
     first answer, with other values 409.
@@ -118,12 +118,12 @@ async def predict_batch(
         OnError,
         Query(description="Rows that cannot be scored: fail refuses the batch, skip answers them by an error."),
     ] = OnError.FAIL,
-    amounts: Annotated[bool, Query(description="Say each transaction's amount in a column of tables.")] = False,
+    amounts: Annotated[bool, Query(description="Add each transaction's amount as a column of tables.")] = False,
 ) -> Response:
     """Score a batch: answers in the same order, all by one version, in the type that Accept names or the request's own.
 
     Answers to files say in `row` where each transaction stood: the line of a CSV (its header is line 1), else the place
-    from 0. JSON answers give reasons for all that is no approval; tables give them on request, as JSON in a column.
+    from 0. JSON answers give reasons for all decisions but APPROVE; tables give them on request, as JSON in a column.
 
     A transaction_id sent before with the same values brings its first prediction. With other values it is that row's
     error; a JSON array with on_error=fail is then answered by 409 as a whole. Every chunk is kept before its answers go

@@ -150,13 +150,13 @@ def _utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("outside of the calendar") from None
+        raise ValueError("outside the calendar") from None
 
 
 def _written_out(value: object) -> object:
     """Pydantic takes numbers for seconds or milliseconds since 1970, as it sees fit."""
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        raise ValueError("a number is no moment; write 2026-01-02T03:04:05Z")
+        raise ValueError("a number is not a time; write 2026-01-02T03:04:05Z")
     return value
 
 
@@ -227,5 +227,5 @@ async def prediction(prediction_id: Annotated[str, Path(max_length=64)], gateway
     """All that is kept of one prediction, of a batch or not, with the history of its labels."""
     found = None if "\0" in prediction_id else await to_thread.run_sync(gateway.decisions.find, prediction_id)
     if found is None:
-        raise UnknownPrediction("No such prediction is kept.", "It may be in the spool still, or purged.")
+        raise UnknownPrediction("No such prediction is kept.", "It may still be in the spool, or have been purged.")
     return Response(to_json(found), media_type="application/json")

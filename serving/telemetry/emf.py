@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
-from serving.predictions import DECISIONS
+from ml_project.scorer import DECISIONS
 
 MOST_VALUES: Final = 100
 """The specification's limit for one metric of one line."""

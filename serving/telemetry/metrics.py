@@ -1,16 +1,18 @@
-"""What the gateway measures, in a registry of its own: several applications may live in one process.
+"""What the gateway measures, in one registry per application: several applications may live in one process.
 
 Everything is counted where a request ends, in `serving.middleware`; what describes the present are gauges. Both forms
 of the metrics come from the same counters, and those of several workers add up.
 """
 
 import asyncio
+import mmap
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from math import ceil
+from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -19,11 +21,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.multiprocess import MultiProcessCollector
 from typing_extensions import TypedDict
 
+from ml_project.scorer import DECISIONS
 from serving.live_model import LiveModel, ModelSlot
-from serving.predictions import DECISIONS
 from serving.shadow import Shadow
 from serving.telemetry.emf import EmfLines
-from serving.telemetry.multiprocess import LatestLatencies, SharedMetrics, latencies_in
+from serving.telemetry.multiprocess import LATENCIES_BYTES, LATENCIES_KEPT, SharedMetrics
 from serving.telemetry.request import RequestRecord
 
 PREDICTION_ROUTES: Final = {"/predict": "single", "/predict-batch": "batch"}
@@ -157,7 +159,7 @@ class GatewayMetrics:
 
     @asynccontextmanager
     async def refreshed(self) -> AsyncIterator[None]:
-        """Refresh every second for the other workers; one that is alone does so when it is asked."""
+        """Refresh every second for the other workers; a single process does so on request."""
         if self._shared is None:
             yield
             return
@@ -201,6 +203,44 @@ class GatewayMetrics:
         while True:
             await to_thread.run_sync(self.refresh)
             await asyncio.sleep(REFRESH_SECONDS)
+
+
+class LatestLatencies:
+    """The latest `LATENCIES_KEPT` values.
+
+    Parameters
+    ----------
+    path : Path, optional
+        File of `LATENCIES_BYTES` that holds them; what is in it counts on. By default they are this process's own.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        if path is None:
+            ring = mmap.mmap(-1, LATENCIES_BYTES)
+        else:
+            with path.open("r+b") as file:
+                ring = mmap.mmap(file.fileno(), LATENCIES_BYTES)
+        self._cells = memoryview(ring).cast("d")
+        self._added = int(self._cells[0])
+
+    def add(self, seconds: float) -> None:
+        """Keep one, in place of the oldest."""
+        self._cells[1 + self._added % LATENCIES_KEPT] = seconds
+        self._added += 1
+        self._cells[0] = self._added
+
+    def values(self) -> np.ndarray:
+        """A copy, in no particular order."""
+        return _kept(np.array(self._cells))
+
+
+def latencies_in(paths: Iterable[Path]) -> np.ndarray:
+    """Those of several files together."""
+    return np.concatenate([_kept(np.fromfile(path)) for path in paths])
+
+
+def _kept(cells: np.ndarray) -> np.ndarray:
+    return cells[1 : 1 + min(int(cells[0]), LATENCIES_KEPT)]
 
 
 class _Gauges(Protocol):
@@ -249,7 +289,7 @@ class _ShadowGauges:
         self._trouble = _gauge(
             registry,
             "fraud_shadow_trouble",
-            "Whether the challenger that the registry names could not be loaded or asked for.",
+            "Whether the challenger that the registry names could not be loaded or looked up.",
             "livemax",
         )
         self._version = _VersionInfo(registry, "fraud_shadow_info", "Workers that shadow by a version.")

@@ -7,17 +7,15 @@ latest latencies, for exact percentiles, are a ring in such a file.
 """
 
 import fcntl
-import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from prometheus_client import values
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -59,12 +57,12 @@ class SharedMetrics:
         return sorted(self.folder.glob("latencies_*[0-9]"))
 
     def prepare(self) -> None:
-        """Fill the worker's files, before it starts; what a predecessor counted stays, what it was goes."""
+        """Fill the worker's files, before it starts; a predecessor's counts stay, its gauges go."""
         mark_process_dead(self.worker, str(self.folder))  # type: ignore[no-untyped-call]
         sizes = {f"{kind}_{self.worker}.db": size for kind, size in _BYTES.items()}
         for name, size in (sizes | {self.latencies.name: LATENCIES_BYTES}).items():
             if not (self.folder / name).exists():
-                scratch = self.folder / f"{name}.new"  # a worker that is asked meanwhile must not read half a file
+                scratch = self.folder / f"{name}.new"  # other workers must not read half a file
                 scratch.write_bytes(bytes(size))
                 scratch.replace(self.folder / name)
 
@@ -97,41 +95,3 @@ def _locked(folder: Path) -> Iterator[None]:
 LATENCIES_KEPT: Final = 10_000
 LATENCIES_BYTES: Final = (1 + LATENCIES_KEPT) * 8
 """Doubles: how many were ever added, then the ring."""
-
-
-class LatestLatencies:
-    """The latest `LATENCIES_KEPT` values.
-
-    Parameters
-    ----------
-    path : Path, optional
-        File of `LATENCIES_BYTES` that holds them; what is in it counts on. By default they are this process's own.
-    """
-
-    def __init__(self, path: Path | None = None) -> None:
-        if path is None:
-            ring = mmap.mmap(-1, LATENCIES_BYTES)
-        else:
-            with path.open("r+b") as file:
-                ring = mmap.mmap(file.fileno(), LATENCIES_BYTES)
-        self._cells = memoryview(ring).cast("d")
-        self._added = int(self._cells[0])
-
-    def add(self, seconds: float) -> None:
-        """Keep one, in place of the oldest."""
-        self._cells[1 + self._added % LATENCIES_KEPT] = seconds
-        self._added += 1
-        self._cells[0] = self._added
-
-    def values(self) -> np.ndarray:
-        """A copy, in no particular order."""
-        return _kept(np.array(self._cells))
-
-
-def latencies_in(paths: Iterable[Path]) -> np.ndarray:
-    """Those of several files together."""
-    return np.concatenate([_kept(np.fromfile(path)) for path in paths])
-
-
-def _kept(cells: np.ndarray) -> np.ndarray:
-    return cells[1 : 1 + min(int(cells[0]), LATENCIES_KEPT)]

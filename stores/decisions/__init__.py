@@ -2,12 +2,12 @@
 
 In the order in which a decision passes them:
 
-- `records`: one decision, what the store answers about it, and the errors.
+- `records`: one decision, also as a row of its table; what the store answers about it, and the errors.
 - `segments`: the rows of a bulk request as one columnar segment, and their ids.
 - `writer`: concurrent decisions as one commit, or into the spool; replays the spool once the database is back.
 - `spool`: local files that hold decisions while the database is away.
 - `store`: everything that can be asked of the database, as one class; also leases.
-- `writes`: adding decisions and labels. `reads`: finding and listing them.
+- `writes`: adding decisions and labels, and what is known about a transaction_id. `reads`: finding and listing them.
 - `dashboard`: counts and samples of a window. `archive`: Arrow tables, exports and purges.
 - `keys`: the API keys.
 - `schema`: the tables. `database`: opening and migrating it (`migrations/`).

@@ -20,10 +20,11 @@ from pyarrow import compute
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, tuple_
 
 from ml_project.schema import OUTPUTS, RAW_FEATURES
-from stores.decisions.reads import SHARED, newest_labels, one_of
+from stores.decisions.reads import newest_labels
 from stores.decisions.schema import labels, predictions, segments, shadow_decisions, transactions
-from stores.decisions.segments import MAX_ROWS, read_content, segment_prediction_ids
+from stores.decisions.segments import MAX_ROWS, SHARED, read_content, segment_prediction_ids
 from stores.files import replacing
+from stores.sql import one_of
 
 ROWS: Final = 5_000
 """Single predictions in one table."""

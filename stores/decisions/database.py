@@ -85,7 +85,7 @@ def open_engine(url: str) -> Engine:
     Raises
     ------
     InvalidInput
-        When the URL is of another kind, or names a file that is no SQLite database.
+        When the URL is of another kind, or names a file that is not a SQLite database.
     Unavailable
         When SQLite's folder cannot be written. PostgreSQL is not asked before the first statement.
     """
@@ -136,7 +136,7 @@ def _sqlite(path: Path) -> Engine:
     except OSError as error:
         raise Unavailable(f"Cannot write {path}: {error.strerror}.", _REMEDY) from error
     if begins not in (b"", _SQLITE):
-        raise InvalidInput(f"FRAUD_DATABASE_URL names {path}, which is no SQLite database.", "Name another file.")
+        raise InvalidInput(f"FRAUD_DATABASE_URL names {path}, which is not a SQLite database.", "Name another file.")
 
     def connect() -> sqlite3.Connection:
         # Mode rw: a file that vanished must not be replaced by an empty one.

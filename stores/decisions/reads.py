@@ -7,98 +7,25 @@ import base64
 import binascii
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, Final, Literal
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
     Connection,
     Row,
-    Select,
-    String,
-    bindparam,
     exists,
-    func,
     select,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from ml_project.errors import InvalidInput
-from stores.decisions.records import DecisionRecord, Found, Label, pack_inputs, unpack_inputs
-from stores.decisions.schema import labels, predictions, segments, transactions
-from stores.decisions.segments import locate, read_content, record_at
-
-_FIELDS: Final = tuple(field.name for field in fields(DecisionRecord))
-_MARKS: Final[dict[str, Any]] = {"spooled": False, "segment_id": None, "duplicate_of": None, "conflicts_with": None}
-
-SHARED: Final = (
-    "received_at",
-    "alert_threshold",
-    "decline_threshold",
-    "model_version",
-    "bundle_digest",
-    "latency_ms",
-    "request_id",
-    "key_name",
-)
-"""Fields that a segment has once for all its rows."""
-
-LISTED: Final = "listed"
-
-
-def to_row(record: DecisionRecord, **marks: Any) -> dict[str, Any]:
-    """A row of the table predictions."""
-    row = {name: getattr(record, name) for name in _FIELDS}
-    row["inputs"] = pack_inputs(record.inputs)
-    return row | _MARKS | marks
-
-
-def to_record(row: Mapping[Any, Any]) -> DecisionRecord:
-    """The record of a row of the table predictions."""
-    return DecisionRecord(**{name: row[name] for name in _FIELDS} | {"inputs": unpack_inputs(row["inputs"])})
-
-
-def to_found(row: Mapping[Any, Any], label: Label | None) -> Found:
-    """The same with all that is known about it."""
-    return Found(to_record(row), label, **{name: row[name] for name in _MARKS})
-
-
-def to_label(row: Mapping[Any, Any]) -> Label:
-    """A row of the table labels."""
-    return Label(row["prediction_id"], row["label"], row["labelled_at"], row["reviewer"], row["source"])
-
-
-def one_of(connection: Connection, column: ColumnElement[Any], values: Sequence[str]) -> ColumnElement[bool]:
-    """``column IN values`` with one parameter for all of them: no limit on their number, one cached statement."""
-    dialect = connection.dialect.name
-    return _among(dialect, column, bindparam(None, listed(dialect, values), _type(dialect)))
-
-
-def among(dialect: str, column: ColumnElement[Any]) -> ColumnElement[bool]:
-    """The same for a statement that is built once: its parameter `LISTED` takes what `listed` makes of the values."""
-    return _among(dialect, column, bindparam(LISTED, type_=_type(dialect)))
-
-
-def listed(dialect: str, values: Sequence[str]) -> str | list[str]:
-    """Values as one parameter."""
-    return json.dumps(values) if dialect == "sqlite" else list(values)
-
-
-def _among(dialect: str, column: ColumnElement[Any], values: BindParameter[Any]) -> ColumnElement[bool]:
-    if dialect == "sqlite":
-        return column.in_(select(func.json_each(values).table_valued("value").c.value))
-    # Not "= ANY(values)", which PostgreSQL may compare one by one with every row: seconds for 10,000 values.
-    return column.in_(select(func.unnest(values)))
-
-
-def _type(dialect: str) -> Any:
-    return String() if dialect == "sqlite" else ARRAY(String)
-
+from stores.decisions.records import DecisionRecord, Found, Label, to_found, to_label, to_record
+from stores.decisions.schema import labels, predictions, segments
+from stores.decisions.segments import SHARED, locate, read_content, record_at
+from stores.sql import one_of
 
 _SEGMENT: Final = select(segments)
 
@@ -131,26 +58,6 @@ def find_records(connection: Connection, prediction_ids: Sequence[str]) -> dict[
     return records | {name: found.record for name, found in find_all(connection, bulk).items()} if bulk else records
 
 
-def first_predictions(connection: Connection, transaction_ids: Sequence[str]) -> dict[str, tuple[str, bytes]]:
-    """Of each transaction_id that is taken, its first prediction's id and payload digest."""
-    if not transaction_ids:
-        return {}
-    dialect = connection.dialect.name
-    rows = connection.execute(_firsts(dialect), {LISTED: listed(dialect, transaction_ids)})
-    return {name: (first, digest) for name, first, digest in rows}
-
-
-def existing(connection: Connection, prediction_ids: Sequence[str]) -> set[str]:
-    """Those ids that the table predictions or a segment holds; segments are not opened."""
-    chosen = select(predictions.c.prediction_id).where(one_of(connection, predictions.c.prediction_id, prediction_ids))
-    known = set(connection.scalars(chosen))
-    places = {name: place for name in prediction_ids if name not in known and (place := locate(name)) is not None}
-    if places:
-        held = dict(_sizes(connection, {segment_id for segment_id, _row in places.values()}))
-        known |= {name for name, (segment_id, row) in places.items() if row < held.get(segment_id, 0)}
-    return known
-
-
 def newest_labels(connection: Connection, prediction_ids: Sequence[str]) -> dict[str, Label]:
     """The newest label of each of some predictions, where there is one."""
     chosen = select(labels).where(one_of(connection, labels.c.prediction_id, prediction_ids))
@@ -162,12 +69,6 @@ def labels_of(connection: Connection, prediction_id: str) -> list[Label]:
     """All labels of a prediction, the oldest first."""
     chosen = select(labels).where(labels.c.prediction_id == prediction_id).order_by(labels.c.label_id)
     return [to_label(row._mapping) for row in connection.execute(chosen)]
-
-
-def _sizes(connection: Connection, segment_ids: Iterable[str]) -> list[tuple[str, int]]:
-    chosen = select(segments.c.segment_id, segments.c.rows)
-    rows = connection.execute(chosen.where(one_of(connection, segments.c.segment_id, sorted(segment_ids))))
-    return [(segment_id, count) for segment_id, count in rows]
 
 
 def _in_segment(segment: Row[Any], places: list[tuple[str, int]], newest: dict[str, Label]) -> dict[str, Found]:
@@ -185,12 +86,6 @@ def _in_segment(segment: Row[Any], places: list[tuple[str, int]], newest: dict[s
             conflicts_with,
         )
     return found
-
-
-@cache
-def _firsts(dialect: str) -> Select[Any]:
-    """Built once: every single prediction with a transaction_id asks it."""
-    return select(transactions).where(among(dialect, transactions.c.transaction_id))
 
 
 MAX_PAGE = 1000

@@ -1,8 +1,9 @@
-"""A decision as it is kept, what the store answers about it, and the errors of keeping it with their HTTP status."""
+"""A decision as it is kept and as a row of its table, what the store answers about it, and the errors of keeping it."""
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -132,6 +133,32 @@ class Found:
     spooled: bool = False
     duplicate_of: str | None = None
     conflicts_with: str | None = None
+
+
+_FIELDS: Final = tuple(field.name for field in fields(DecisionRecord))
+_MARKS: Final[dict[str, Any]] = {"spooled": False, "segment_id": None, "duplicate_of": None, "conflicts_with": None}
+
+
+def to_row(record: DecisionRecord, **marks: Any) -> dict[str, Any]:
+    """A row of the table predictions."""
+    row = {name: getattr(record, name) for name in _FIELDS}
+    row["inputs"] = pack_inputs(record.inputs)
+    return row | _MARKS | marks
+
+
+def to_record(row: Mapping[Any, Any]) -> DecisionRecord:
+    """The record of a row of the table predictions."""
+    return DecisionRecord(**{name: row[name] for name in _FIELDS} | {"inputs": unpack_inputs(row["inputs"])})
+
+
+def to_found(row: Mapping[Any, Any], label: Label | None) -> Found:
+    """The same with all that is known about it."""
+    return Found(to_record(row), label, **{name: row[name] for name in _MARKS})
+
+
+def to_label(row: Mapping[Any, Any]) -> Label:
+    """A row of the table labels."""
+    return Label(row["prediction_id"], row["label"], row["labelled_at"], row["reviewer"], row["source"])
 
 
 class Conflict(FraudError):

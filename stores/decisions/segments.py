@@ -60,6 +60,18 @@ def locate(prediction_id: str) -> tuple[str, int] | None:
     return prediction_id[:-_ROW_DIGITS] + _EMPTY, row
 
 
+SHARED: Final = (
+    "received_at",
+    "alert_threshold",
+    "decline_threshold",
+    "model_version",
+    "bundle_digest",
+    "latency_ms",
+    "request_id",
+    "key_name",
+)
+"""Fields that a segment has once for all its rows."""
+
 APPROVE: Final = "APPROVE"
 
 
@@ -117,8 +129,7 @@ class Chunk:
     @cached_property
     def shared(self) -> dict[str, Any]:
         """The columns that a segment has once for all rows."""
-        names = ("alert_threshold", "decline_threshold", "model_version", "bundle_digest", "latency_ms")
-        return {name: getattr(self, name) for name in (*names, "received_at", "request_id", "key_name")}
+        return {name: getattr(self, name) for name in SHARED}
 
     @cached_property
     def review_rates(self) -> dict[int, float]:

@@ -88,7 +88,7 @@ class DecisionStore:
     def find_transaction(self, transaction_id: str) -> Found | None:
         """The first prediction of a transaction."""
         with self._reading() as connection:
-            first = reads.first_predictions(connection, [transaction_id]).get(transaction_id)
+            first = writes.first_predictions(connection, [transaction_id]).get(transaction_id)
             return None if first is None else reads.find_all(connection, [first[0]]).get(first[0])
 
     def find_all(self, prediction_ids: Sequence[str]) -> dict[str, Found]:

@@ -26,7 +26,7 @@ class Recovery:
     """A thread that asks for the database every ``retry_seconds`` while it is away, and replays whatever is spooled.
 
     No other thread waits for a database that does not answer: while `away` holds, decisions go straight to the spool.
-    Files that an earlier process left are replayed at the start.
+    Files that an earlier process left are replayed after `start`.
     """
 
     def __init__(self, store: DecisionStore, spool: Spool, retry_seconds: float) -> None:
@@ -35,6 +35,9 @@ class Recovery:
         self._retry_seconds = retry_seconds
         self._away, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="spool-replayer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     @property
@@ -43,7 +46,7 @@ class Recovery:
         return self._away.is_set()
 
     def lost(self, error: Unavailable) -> None:
-        """Tell that the database has just failed."""
+        """Note that the database has just failed."""
         if not self._away.is_set():
             self._away.set()
             _log.warning("decisions go to the spool: %s", error)
@@ -51,7 +54,8 @@ class Recovery:
     def close(self) -> None:
         """End after the round in progress; what it leaves, the next process replays."""
         self._closing.set()
-        self._thread.join(_REPLAYER_JOIN_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_REPLAYER_JOIN_SECONDS)
 
     def _run(self) -> None:
         while True:
@@ -89,6 +93,7 @@ class GroupWriter:
     """Keeps decisions, in the database or else in the spool, and says which.
 
     A thread commits whatever waits as one group: no artificial delay, and the busier it gets, the larger the groups.
+    It runs from `start` to `close`; what is submitted before waits for it.
 
     Parameters
     ----------
@@ -110,6 +115,10 @@ class GroupWriter:
         self._closing = False
         self._entry = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="decision-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to commit what waits, and to replay what is spooled."""
+        self._recovery.start()
         self._thread.start()
 
     @property
@@ -157,13 +166,14 @@ class GroupWriter:
         return SegmentStored(chunk.prediction_ids, {}, {}, kept="spool")
 
     def close(self) -> None:
-        """Take nothing more, keep all that waits, and end."""
+        """Take nothing more, keep all that waits, and end; does little before `start`."""
         with self._entry:
             if self._closing:
                 return
             self._closing = True
         self._waiting.put(None)
-        self._thread.join(_JOIN_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_SECONDS)
         self._recovery.close()
         self._spool.close()
 

@@ -9,13 +9,14 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Dialect, Table, insert, select
+from sqlalchemy import Connection, Dialect, Select, Table, insert, select
 
 from ml_project.errors import InvalidInput
-from stores.decisions.reads import existing, find_records, first_predictions, one_of, to_row
-from stores.decisions.records import Conflict, DecisionRecord, Stored
+from stores.decisions.reads import find_records
+from stores.decisions.records import Conflict, DecisionRecord, Stored, to_row
 from stores.decisions.schema import labels, predictions, segments, transactions
-from stores.decisions.segments import Chunk, checksum
+from stores.decisions.segments import Chunk, checksum, locate
+from stores.sql import LISTED, among, listed, one_of
 
 _Row = Mapping[str, Any]
 
@@ -57,6 +58,35 @@ class QuickInsert:
 
 _add_predictions = QuickInsert(predictions)
 _add_transactions = QuickInsert(transactions)
+
+
+def first_predictions(connection: Connection, transaction_ids: Sequence[str]) -> dict[str, tuple[str, bytes]]:
+    """Of each transaction_id that is taken, its first prediction's id and payload digest."""
+    if not transaction_ids:
+        return {}
+    dialect = connection.dialect.name
+    rows = connection.execute(_firsts(dialect), {LISTED: listed(dialect, transaction_ids)})
+    return {name: (first, digest) for name, first, digest in rows}
+
+
+@cache
+def _firsts(dialect: str) -> Select[Any]:
+    """Built once: every single prediction with a transaction_id asks it."""
+    return select(transactions).where(among(dialect, transactions.c.transaction_id))
+
+
+def existing(connection: Connection, prediction_ids: Sequence[str]) -> set[str]:
+    """Those ids that the table predictions or a segment holds; segments are not opened."""
+    chosen = select(predictions.c.prediction_id).where(one_of(connection, predictions.c.prediction_id, prediction_ids))
+    known = set(connection.scalars(chosen))
+    places = {name: place for name in prediction_ids if name not in known and (place := locate(name)) is not None}
+    if places:
+        asked = sorted({segment_id for segment_id, _row in places.values()})
+        sizes = select(segments.c.segment_id, segments.c.rows)
+        rows = connection.execute(sizes.where(one_of(connection, segments.c.segment_id, asked)))
+        held = {row.segment_id: row.rows for row in rows}
+        known |= {name for name, (segment_id, row) in places.items() if row < held.get(segment_id, 0)}
+    return known
 
 
 @dataclass(frozen=True, slots=True)

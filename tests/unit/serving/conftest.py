@@ -29,6 +29,7 @@ from serving.live_model import ModelSlot
 from serving.process import listen
 from serving.routes.examples import MODEL
 from serving.settings import GatewaySettings
+from stores.decisions import DecisionStore
 from stores.production import LiveVersion
 from stores.released import Promotions
 from stores.releases import Release
@@ -155,10 +156,13 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., contextlib.
 
     @contextlib.contextmanager
     def run(
-        source: FakeProduction, challenger: FakeProduction | None = None, **settings: Any
+        source: FakeProduction,
+        challenger: FakeProduction | None = None,
+        store: DecisionStore | None = None,
+        **settings: Any,
     ) -> Iterator[RunningGateway]:
         given = {"poll_seconds": 0.01, "state_dir": tmp_path_factory.mktemp("state"), **settings}
-        app = create_app(GatewaySettings(**given), source, challenger=challenger)
+        app = create_app(GatewaySettings(**given), source, store, challenger=challenger)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
         listener = listen("127.0.0.1", 0)
         port = listener.getsockname()[1]

@@ -17,8 +17,8 @@ from sqlalchemy import text
 
 from ml_project.errors import FraudError
 from serving.__main__ import main
+from serving.app import create_app
 from serving.process import listen
-from serving.server import prepared_store
 from serving.settings import GatewaySettings
 from stores.decisions import migrate, open_engine
 from stores.releases import open_releases
@@ -157,7 +157,7 @@ def test_foreign_addresses_are_refused(host) -> None:
 
 def refusal(tmp_path: Path, **settings: Any) -> str:
     with pytest.raises(FraudError) as refused:
-        prepared_store(GatewaySettings(**{"state_dir": tmp_path, **settings}))
+        create_app(GatewaySettings(**{"state_dir": tmp_path, **settings}))
     assert refused.value.exit_code == 2
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -196,7 +196,7 @@ def test_a_folder_that_cannot_be_written(tmp_path) -> None:
 def test_a_file_that_is_no_database(tmp_path) -> None:
     (tmp_path / "text").write_text("Not a database, but longer than its beginning.")
     message = refusal(tmp_path, database_url=f"sqlite:///{tmp_path}/text")
-    assert message == f"FRAUD_DATABASE_URL names {tmp_path}/text, which is no SQLite database. Name another file."
+    assert message == f"FRAUD_DATABASE_URL names {tmp_path}/text, which is not a SQLite database. Name another file."
 
 
 def test_a_database_of_a_newer_release(tmp_path) -> None:
@@ -209,7 +209,7 @@ def test_a_database_of_a_newer_release(tmp_path) -> None:
     assert refusal(tmp_path, database_url=url).startswith("The decision database has schema 9999, which this software")
 
 
-def test_a_database_with_tables_of_somebody_else(tmp_path) -> None:
+def test_a_database_with_tables_of_another_program(tmp_path) -> None:
     with sqlite3.connect(tmp_path / "other.db") as connection:
         connection.execute("CREATE TABLE predictions (a INTEGER)")
     connection.close()
@@ -223,10 +223,10 @@ def test_a_database_with_tables_of_somebody_else(tmp_path) -> None:
     [
         ("nonsense://:s3cret@host", "nonsense://***@host"),
         ("redis://:s3cret@host:port/0?password=s3cret", "redis://***@host:port/0"),
-        ("s3cret", "*** (no URL)"),
+        ("s3cret", "*** (not a URL)"),
     ],
 )
-def test_rate_limit_stores_that_nobody_understands(tmp_path, url, shown) -> None:
+def test_rate_limit_stores_that_cannot_be_used(tmp_path, url, shown) -> None:
     message = refusal(tmp_path, rate_limit_store=url)
     assert message.startswith(f"FRAUD_RATE_LIMIT_STORE cannot be {shown}: ")
     assert message.endswith(". Write redis://:password@host:6379/0.")
@@ -236,7 +236,8 @@ def test_rate_limit_stores_that_nobody_understands(tmp_path, url, shown) -> None
 def test_a_database_that_is_away_is_waited_for(tmp_path, caplog) -> None:
     caplog.set_level(logging.WARNING, "serving")
     url = f"postgresql://u:s3cret@127.0.0.1:{free_port()}/name"
-    prepared_store(GatewaySettings(state_dir=tmp_path, database_url=url)).engine.dispose()
+    app = create_app(GatewaySettings(state_dir=tmp_path, database_url=url))
+    app.state.gateway.decisions.store.close()
     [record] = caplog.records
     assert "is away" in record.message
     assert "s3cret" not in record.message

@@ -1,16 +1,22 @@
-"""A challenger beside the one that answers: what it scores, and that nobody notices when it cannot."""
+"""A challenger beside the one that answers: what it scores, and that requests do not suffer when it cannot."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from ml_project.errors import InvalidBundle, Unavailable
-from serving.live_model import ModelSlot
+from ml_project.reasons import Explainer
+from serving.live_model import LiveModel, ModelSlot
 from serving.model_follower import ModelFollower
+from serving.predictions import Explain, predict_all
 from serving.shadow import Shadow
+from serving.transactions import Transactions
+from stores.decisions import DecisionStore, ShadowDecision, open_engine
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -88,26 +94,44 @@ def test_a_challenger_that_is_promoted_or_taken_away_is_unloaded(shadowed, chall
     assert shadow(shadowed).slot.trouble is None
 
 
-def test_decisions_that_cannot_be_kept_are_counted_and_nobody_notices(shadowed, legitimate, caplog) -> None:
-    def away(_decisions: object) -> None:
+class NoShadowStore(DecisionStore):
+    """A store that keeps the champion's decisions only."""
+
+    def add_shadow(self, _decisions: Sequence[ShadowDecision]) -> None:
         raise Unavailable("The decision database is away.")
 
-    shadow(shadowed)._keep = away
-    for count in (1, 2):
-        assert shadowed.client.post("/predict", json=legitimate).status_code == 200
-        until(lambda count=count: shadow(shadowed).rows["failed"] == count)
-    assert [r.getMessage() for r in caplog.records if "shadow" in r.getMessage()] == [
-        "shadow decisions are lost: The decision database is away."
-    ]
-    assert (shadow(shadowed).waiting, kept(shadowed)) == (0, {})
+
+def test_decisions_that_cannot_be_kept_are_counted_and_answers_go_out(
+    serve, source, scorer, challenger, legitimate, tmp_path, caplog
+) -> None:
+    source.promote(3, scorer)
+    store = NoShadowStore(open_engine(f"sqlite:///{tmp_path}/decisions.db"))
+    with serve(source, challenger, store, shadow_share=1.0) as gateway:
+        gateway.wait_for(3)
+        until(lambda: shadow(gateway).slot.current is not None)
+        for count in (1, 2):
+            assert gateway.client.post("/predict", json=legitimate).status_code == 200
+            until(lambda count=count: shadow(gateway).rows["failed"] == count)
+        assert [r.getMessage() for r in caplog.records if "shadow" in r.getMessage()] == [
+            "shadow decisions are lost: The decision database is away."
+        ]
+        assert (shadow(gateway).waiting, kept(gateway)) == (0, {})
 
 
-def test_what_finds_no_room_is_dropped(shadowed, legitimate) -> None:
-    shadow(shadowed)._capacity = 5
-    answers = shadowed.client.post("/predict-batch", json=[legitimate] * 8).json()
-    assert len(answers) == 8
-    assert shadow(shadowed).rows["dropped"] == 3
-    until(lambda: shadow(shadowed).rows["scored"] == 5)
+def test_rows_that_find_no_room_are_dropped(watcher, source, scorer, raw_rows) -> None:
+    source.promote(3, scorer)
+    champion = LiveModel(scorer, Explainer(scorer.bundle), source.current(), datetime.now(UTC))
+    ids = [f"p-{row}" for row in range(8)]
+    predictions = predict_all(champion, Transactions(raw_rows[:8], [None] * 8), Explain.NONE)
+    scored: list[ShadowDecision] = []
+    small = Shadow(1.0, watcher, capacity=5)
+    watcher.check()
+    small.offer(replace(predictions, prediction_ids=ids), datetime.now(UTC))
+    assert (small.rows["dropped"], small.waiting) == (3, 5)
+    small.start(scored.extend)
+    small.close()
+    assert small.rows == {"scored": 5, "dropped": 3, "failed": 0}
+    assert [decision.prediction_id for decision in scored] == ids[:5]
 
 
 def test_a_share_of_none_loads_none(serve, source, scorer, challenger, legitimate) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -89,7 +89,7 @@ def test_any_bytes_are_answered(body: bytes) -> None:
 
 
 @given(st.lists(usable, max_size=5), st.data())
-@settings(max_examples=50)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 def test_a_batch_is_its_rows(rows: list[dict], data: st.DataObject) -> None:
     parsed = parse_batch(json.dumps(rows).encode(), max_rows=5)
     assert parsed.errors == []

@@ -1,4 +1,4 @@
-"""/predict-batch in all its formats: equal answers, named faults, one version, bounded memory, work ahead in order."""
+"""/predict-batch in all its formats: equal answers, named faults, one version, bounded memory, chunks in order."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from ml_project.schema import RAW_FEATURES
-from serving.batch.job import ahead
+from serving.batch.job import prefetched
 
 JSON, CSV = "application/json", "text/csv"
 PARQUET, ARROW = "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
@@ -273,8 +273,8 @@ def test_a_swap_in_the_middle_does_not_show(serve, source, make_scorer, table) -
 
 
 def test_items_come_in_order() -> None:
-    assert list(ahead(iter([3, None, 1]))) == [3, None, 1]
-    assert list(ahead(iter([]))) == []
+    assert list(prefetched(iter([3, None, 1]))) == [3, None, 1]
+    assert list(prefetched(iter([]))) == []
 
 
 def test_the_next_item_is_made_while_the_last_one_is_used() -> None:
@@ -285,7 +285,7 @@ def test_the_next_item_is_made_while_the_last_one_is_used() -> None:
             event.set()
             yield number
 
-    taken = ahead(items())
+    taken = prefetched(items())
     assert next(taken) == 0
     assert made[1].wait(5)
     assert not made[2].is_set()
@@ -297,7 +297,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         yield 1
         raise ValueError("second")
 
-    taken = ahead(items())
+    taken = prefetched(items())
     assert next(taken) == 1
     with pytest.raises(ValueError, match="second"):
         next(taken)
@@ -310,12 +310,12 @@ def test_what_is_known_of_the_request_is_known_there_too() -> None:
     def items() -> Iterator[str]:
         yield known.get()
 
-    assert list(ahead(items())) == ["here"]
+    assert list(prefetched(items())) == ["here"]
 
 
 def test_leaving_early_ends_the_thread() -> None:
     before = threading.active_count()
-    taken = ahead(iter(range(100)))
+    taken = prefetched(iter(range(100)))
     next(taken)
     taken.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before

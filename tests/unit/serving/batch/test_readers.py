@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -93,7 +93,7 @@ def test_any_bytes_as_a_file(kind: str, content: bytes) -> None:
 
 
 @given(st.sampled_from(sorted(READERS)), st.data())
-@settings(max_examples=300)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_a_good_file_with_some_bytes_changed(kind: str, data: st.DataObject) -> None:
     reader, good = READERS[kind]
     content = bytearray(good)
@@ -167,7 +167,7 @@ _row = st.tuples(st.floats(0, MAX_MAGNITUDE), *[_component] * 28, st.floats(0, M
 
 
 @given(st.lists(_row, min_size=1, max_size=20))
-@settings(max_examples=50)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 def test_every_valid_row_scores(scorer, rows: list[tuple[float, ...]]) -> None:
     raw = np.array(rows)
     scores = scorer.score(raw)

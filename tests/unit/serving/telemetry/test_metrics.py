@@ -14,8 +14,8 @@ from ml_project.errors import InvalidBundle
 from serving.errors import problem_response
 from serving.live_model import ModelSlot
 from serving.middleware import RequestLog
-from serving.telemetry.metrics import GatewayMetrics, StoreFigures
-from serving.telemetry.multiprocess import LATENCIES_BYTES, LATENCIES_KEPT, LatestLatencies, latencies_in
+from serving.telemetry.metrics import GatewayMetrics, LatestLatencies, StoreFigures, latencies_in
+from serving.telemetry.multiprocess import LATENCIES_BYTES, LATENCIES_KEPT
 from serving.telemetry.request import RequestRecord, count_decisions, stage
 
 JSON = {"Accept": "application/json"}

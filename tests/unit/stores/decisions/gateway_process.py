@@ -39,6 +39,7 @@ def main(url: str, folder: str, run: str, largest_file: str | None = None) -> No
     migrate(engine)
     spool = Spool(Path(folder)) if largest_file is None else Spool(Path(folder), max_bytes=int(largest_file))
     writer = GroupWriter(DecisionStore(engine), spool, retry_seconds=0.1)
+    writer.start()
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest_file), int(largest_file)))
 

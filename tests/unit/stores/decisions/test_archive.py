@@ -24,7 +24,7 @@ from stores.decisions import (
     migrations,
     open_engine,
 )
-from stores.decisions.reads import to_row
+from stores.decisions.records import to_row
 from stores.decisions.schema import predictions
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)

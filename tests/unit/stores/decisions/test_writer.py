@@ -56,6 +56,7 @@ def gate(sqlite_store: DecisionStore) -> Gate:
 @pytest.fixture
 def writer(gate: Gate, tmp_path: Path) -> Iterator[GroupWriter]:
     made = GroupWriter(gate, Spool(tmp_path / "spool"), retry_seconds=0.05, capacity=2_000)  # type: ignore[arg-type]
+    made.start()
     yield made
     gate.open.set()
     made.close()
@@ -127,6 +128,7 @@ def test_the_database_is_away_and_comes_back(
 
 def test_a_real_database_file_that_vanishes(sqlite_store: DecisionStore, make_record: Make, tmp_path: Path) -> None:
     writer = GroupWriter(sqlite_store, Spool(tmp_path / "spool"), retry_seconds=0.05)
+    writer.start()
     database, elsewhere = tmp_path / "decisions.db", tmp_path / "elsewhere.db"
     before = writer.submit(make_record()).result(10)
     database.rename(elsewhere)
@@ -144,6 +146,7 @@ def test_a_real_database_file_that_vanishes(sqlite_store: DecisionStore, make_re
 
 def test_a_database_that_somebody_locks(sqlite_store: DecisionStore, make_record: Make, tmp_path: Path) -> None:
     writer = GroupWriter(sqlite_store, Spool(tmp_path / "spool"), retry_seconds=0.05)
+    writer.start()
     holder = sqlite3.connect(tmp_path / "decisions.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     assert writer.submit(make_record()).result(30).kept == "spool"
@@ -162,6 +165,7 @@ def test_no_room_anywhere_is_no_acknowledgement(
     gate.open.set()
     gate.away = True
     writer = GroupWriter(gate, Spool(tmp_path / "small", max_bytes=100), retry_seconds=0.05)  # type: ignore[arg-type]
+    writer.start()
     with pytest.raises(SpoolFull) as caught:
         writer.submit(make_record()).result(10)
     assert caught.value.status == 503
@@ -172,6 +176,7 @@ def test_no_room_anywhere_is_no_acknowledgement(
 
 def test_a_full_queue_and_a_closed_writer(gate: Gate, make_record: Make, tmp_path: Path) -> None:
     writer = GroupWriter(gate, Spool(tmp_path / "spool"), capacity=2)  # type: ignore[arg-type]
+    writer.start()
     waiting = [writer.submit(make_record())]
     assert gate.entered.wait(10)
     waiting += [writer.submit(make_record()) for _ in range(2)]
