@@ -138,16 +138,26 @@ def golden_rows(scorer: Scorer, raw: NDArray[np.float64]) -> tuple[GoldenRow, ..
 
 
 def load_scorer(folder: Path, expected_digest: str | None = None, threads: int = 0) -> Scorer:
-    """Read, check, replay: a scorer that is fit to answer.
+    """Read a bundle and check it; see `verified_scorer`.
 
     Raises
     ------
     InvalidBundle
-        See `read_bundle` and `Scorer.replay_golden_rows`.
+        See `read_bundle` and `verified_scorer`.
     """
-    bundle = read_bundle(folder, expected_digest)
+    return verified_scorer(read_bundle(folder, expected_digest), threads)
+
+
+def verified_scorer(bundle: Bundle, threads: int = 0) -> Scorer:
+    """A scorer that is fit to answer: its bundle has thresholds, and its golden rows score as in training.
+
+    Raises
+    ------
+    InvalidBundle
+        When that is not so.
+    """
     if bundle.manifest.policy not in bundle.manifest.policies:
-        raise InvalidBundle(f"The bundle in {folder} has no thresholds yet.", "Run the step threshold.")
+        raise InvalidBundle("The bundle has no thresholds yet.", "Run the step threshold.")
     scorer = Scorer(bundle, threads)
     scorer.replay_golden_rows()
     return scorer

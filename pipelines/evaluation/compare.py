@@ -4,13 +4,11 @@ A comparison has a separate run: the versions' runs are evidence and stay as the
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mlflow.entities import Run as MlflowRun
 from rich.table import Table
 
-from ml_project.bundle import Bundle, read_bundle
+from ml_project.bundle import Bundle
 from ml_project.card import Figure
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
@@ -130,10 +128,7 @@ def read_version(tracker: Tracker, registry: Registry, number: int) -> ComparedV
         When there is no such version.
     """
     version = registry.version(number)
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "bundle"
-        registry.download_bundle(number, folder)
-        shipped = read_bundle(folder, version.digest)
+    shipped = registry.bundle(version, require_digest=False)
     try:
         run = tracker.run(version.run_id)
     except InvalidInput:

@@ -5,10 +5,8 @@ of a kind: beyond that, unlabelled approvals are thinned and the remaining ones 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -16,13 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
-from ml_project.errors import InvalidInput
 from ml_project.schema import EVENT_TIME, RAW_FEATURES, WEIGHT
 from ml_project.scorer import DECISIONS, Decision
-from pipelines.settings import PipelineSettings
-
-if TYPE_CHECKING:
-    from stores.decisions import DecisionStore
 
 MOST_ROWS: Final = 500_000
 """Rows held of one kind: of a model version, of a pair of champion and challenger, or for training."""
@@ -30,38 +23,6 @@ MOST_ROWS: Final = 500_000
 UNLABELLED: Final = -1
 _NO_ALERT: Final = np.inf
 _ONLY_FOR_READING: Final = ["received_at", "labelled_at", "repeated"]
-
-
-@contextmanager
-def decision_store(settings: PipelineSettings) -> Iterator["DecisionStore"]:
-    """The gateway's decision store, that of ``settings.decisions_url``; closed at the end of the block.
-
-    Raises
-    ------
-    InvalidInput
-        When there is none.
-    Unavailable
-        When the database does not answer.
-    """
-    # imported here: scoring and the gate import this module, and need no SQLAlchemy
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    from stores.decisions import DecisionStore, migrate, open_engine
-
-    try:
-        url = make_url(settings.decisions_url)
-    except (ArgumentError, ValueError):
-        url = None  # open_engine says what is wrong with it
-    # opening a missing file would make an empty database, and report that there was no traffic
-    if url is not None and url.drivername.startswith("sqlite") and not Path(str(url.database)).is_file():
-        raise InvalidInput(f"There is no decision database {url.database}.", "Set FRAUD_DATABASE_URL as the gateway's.")
-    engine = open_engine(settings.decisions_url)
-    try:
-        migrate(engine)
-        yield DecisionStore(engine)
-    finally:
-        engine.dispose()
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,17 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ml_project.bundle import Bundle, read_bundle
 from ml_project.errors import InvalidInput
 from pipelines.monitoring.challenger import Comparison, compare_challenger
 from pipelines.monitoring.evidently_page import log_evidently
 from pipelines.monitoring.figures import MonitorLimits, measure_by_label, watched_figures
-from pipelines.monitoring.kept_decisions import KeptDecisions, ShadowPair, ShadowReader, decision_store, read_by_version
+from pipelines.monitoring.kept_decisions import KeptDecisions, ShadowPair, ShadowReader, read_by_version
 from pipelines.monitoring.page import monitor_page
 from pipelines.monitoring.report import MonitorReport, OtherVersion, emf_line, notify, write_textfile
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
+from stores.decisions import open_store
 from stores.registry import PRODUCTION, ModelVersion, Registry
 
 _TAG_LENGTH = 5_000
@@ -48,7 +48,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
     registry = Registry(settings.mlflow_uri, settings.model_name)
     tracker = Tracker(settings.model_copy(update={"experiment": settings.monitoring_experiment}))
     chosen = _version(registry, decided, version)
-    bundle = _bundle(registry, chosen)
+    bundle = registry.bundle(chosen, require_digest=False)
     manifest = bundle.manifest
     name = str(chosen.version)
     rows = decided.pop(name, None)
@@ -82,7 +82,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
 
 
 def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, KeptDecisions], Pairs]:
-    with decision_store(settings) as store:
+    with open_store(settings.decisions_url, existing=True) as store:
         shadows = ShadowReader(store.shadow_of, settings.seed)
         tables = shadows.passing(store.tables_by_event_time(window.since, window.until))
         return read_by_version(tables, settings.seed), shadows.pairs
@@ -114,13 +114,6 @@ def _version(registry: Registry, decided: dict[str, KeptDecisions], version: int
     if champion is None:
         raise InvalidInput("Nothing was decided in the window, and no version is Production.", "Give --version.")
     return champion
-
-
-def _bundle(registry: Registry, version: ModelVersion) -> Bundle:
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "bundle"
-        registry.download_bundle(version.version, folder)
-        return read_bundle(folder, version.digest)
 
 
 def _log(run: Run, report: MonitorReport, rows: KeptDecisions | None) -> None:

@@ -16,7 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 import ml_project
 from ml_project.errors import InvalidBundle, InvalidInput, LostRace, Unavailable
-from pipelines.promotion.finisher import Finisher, NotPublished, checked_bundle, publish
+from pipelines.promotion.finisher import Finisher, NotPublished, publish
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import create_database
 from stores.history import History
@@ -122,7 +122,7 @@ class Mover:
             When all is done but for the release; the next mover completes it.
         """
         if kind is not Kind.CHALLENGE:
-            checked_bundle(self.registry, version)
+            self.registry.bundle(version)
         change = planned(kind, standing.record, standing.aliases, version.version)
         alias = CHALLENGER if kind is Kind.CHALLENGE else PRODUCTION
         move = self._drafted(kind, alias, version, why, standing.aliases, change)

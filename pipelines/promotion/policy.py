@@ -14,7 +14,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from ml_project.bundle import Bundle
 from ml_project.errors import InvalidInput
 from pipelines.console import step
-from pipelines.promotion.finisher import checked_bundle
 from pipelines.promotion.mover import open_stores
 from pipelines.promotion.promote import Order, Promotion, promote
 from pipelines.settings import PipelineSettings
@@ -44,7 +43,7 @@ def set_policy(settings: PipelineSettings, policy: str, reason: str = "") -> Pro
     champion = registry.resolve(PRODUCTION)
     if champion is None:
         raise InvalidInput("There is no Production version.", "Promote one first.")
-    bundle = under_policy(checked_bundle(registry, champion), policy)
+    bundle = under_policy(registry.bundle(champion), policy)
     run = _made_before(tracker, bundle.digest) or _logged(tracker, champion, bundle)
     order = Order(reason or f"policy {policy}", expect_current=champion.version, kind=Kind.POLICY)
     return promote(settings, tracker, run, order=order)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ml_project.bundle import BOOSTER_FILE, MANIFEST_FILE, ONNX_FILE, Bundle, Manifest
-from ml_project.scorer import Scorer
+from ml_project.scorer import verified_scorer
 from pipelines.scoring.parts import Receipt, receipt_name, score_part
 from pipelines.scoring.places import Place, open_place
 from pipelines.scoring.plan import ScoringPart, ScoringPlan
@@ -79,8 +79,8 @@ class SparkJob:
         key = self.plan.fingerprint
         if key not in _scorers:
             manifest = Manifest.model_validate_json(self.bundle[MANIFEST_FILE])
-            scorer = Scorer(Bundle(manifest, self.bundle[ONNX_FILE], self.bundle[BOOSTER_FILE]), threads=1)
-            scorer.replay_golden_rows()
+            bundle = Bundle(manifest, self.bundle[ONNX_FILE], self.bundle[BOOSTER_FILE])
+            scorer = verified_scorer(bundle, threads=1)
             _scorers.clear()
             _scorers[key] = RowScorer(scorer, self.plan.version, self.plan.carried)
         return _scorers[key]
