@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from ml_project.policies import Thresholds
+from ml_project.policies import Decision, Thresholds
 from ml_project.reasons import Explanation, RangeWarning, Reason
 from ml_project.review import drawn_for_review
-from ml_project.scorer import Decision, Scores
+from ml_project.scorer import Scores
 from serving.errors import ScoringFailed
 from serving.live_model import LiveModel
 from serving.telemetry.request import RequestRecord, count_decisions, stage
@@ -192,7 +192,7 @@ def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) 
 
 
 def decide_all(hybrid: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:
-    """`ml_project.scorer.decide` for many at once."""
+    """`ml_project.policies.decide` for many at once."""
     declined = hybrid >= thresholds.decline
     return np.add(declined, declined | (hybrid >= thresholds.alert), dtype=np.int8)
 

@@ -12,6 +12,7 @@ What they stand on:
 
 - `objects`: contents by name, in a local folder or in S3 (`s3`, which imports boto3).
 - `files`: files and folders that appear whole or not at all.
+- `emf`: CloudWatch's metrics as lines of a log.
 - `mlflow_client`: how MLflow's client behaves, and its errors.
 - `sql`: PostgreSQL's driver and limits, and SQLAlchemy's errors.
 - `error_text`: addresses without secrets, and why a connection failed.

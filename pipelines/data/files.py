@@ -17,8 +17,7 @@ import pyarrow.parquet
 
 from ml_project.errors import InvalidInput
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
-from pipelines.s3_files import fetched
-from stores.objects import is_s3
+from stores.objects import MissingObject, is_s3
 
 KINDS: Final = "a CSV file (.csv, .csv.gz, .zip with one CSV), a Parquet file (.parquet) or a folder of Parquet files"
 WHERE: Final = f"{KINDS}, as a local path or s3://bucket/key"
@@ -45,8 +44,15 @@ def read_table(location: str, s3_endpoint_url: str = "") -> Table:
         If S3 cannot be reached or refuses access.
     """
     if is_s3(location):
-        with fetched(location, s3_endpoint_url, is_part) as path:
-            return _read(path, location)
+        from stores.s3 import S3Objects  # imports boto3: 0.3 s
+
+        try:
+            with S3Objects(location, s3_endpoint_url, setting="--data").fetched(is_part) as path:
+                return _read(path, location)
+        except MissingObject as error:
+            raise InvalidInput(
+                f"{location}: no such object, and no folder with Parquet files.", "Check --data."
+            ) from error
     if "://" in location:
         raise InvalidInput(f"{location}: this kind of address is not supported.", f"Give {WHERE}.")
     return _read(Path(location), location)

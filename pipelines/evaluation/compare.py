@@ -9,7 +9,7 @@ from mlflow.entities import Run as MlflowRun
 from rich.table import Table
 
 from ml_project.bundle import Bundle
-from ml_project.card import Figure
+from ml_project.card import FIGURES, Figure
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate, losses, paired_difference, paired_savings, ranking_metrics
@@ -19,7 +19,7 @@ from ml_project.split import MIN_FRAUDS
 from pipelines.console import console
 from pipelines.pages.charts import Picture, Side, curves
 from pipelines.pages.render import figure, render, short, threshold
-from pipelines.promotion.card import FIGURES, figures
+from pipelines.promotion.card import figures
 from pipelines.promotion.evidence import unseen_by
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Tracker

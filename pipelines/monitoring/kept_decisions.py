@@ -14,8 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
+from ml_project.policies import DECISIONS, Decision
 from ml_project.schema import EVENT_TIME, RAW_FEATURES, WEIGHT
-from ml_project.scorer import DECISIONS, Decision
 
 MOST_ROWS: Final = 500_000
 """Rows held of one kind: of a model version, of a pair of champion and challenger, or for training."""
@@ -34,7 +34,7 @@ class KeptDecisions:
     raw : (n, 30)
     hybrid, probability, latency_ms, alert_threshold, weight : (n,)
     decision : (n,) int8
-        Places in ``ml_project.scorer.DECISIONS``.
+        Places in ``ml_project.policies.DECISIONS``.
     label : (n,) int8
         The newest label; -1 without one.
     moment : (n,)
@@ -110,7 +110,7 @@ def raw_values(table: Any) -> NDArray[np.float64]:
 
 
 def decision_places(table: Any) -> NDArray[np.int8]:
-    """The decisions (n,) of a table as places in ``ml_project.scorer.DECISIONS``."""
+    """The decisions (n,) of a table as places in ``ml_project.policies.DECISIONS``."""
     return np.array([DECISIONS.index(name) for name in table["decision"].to_pylist()], dtype=np.int8)
 
 

@@ -30,7 +30,7 @@ class MonitorOutcome:
 
     report: MonitorReport
     run_id: str
-    told: list[str]
+    notified: list[str]
 
 
 def monitor(settings: PipelineSettings, window: Window, version: int | None, now: datetime) -> MonitorOutcome:
@@ -72,13 +72,13 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
         _log(run, report, rows)
         if settings.evidently and rows is not None:
             log_evidently(run, rows, bundle, tracker.run(chosen.run_id) if chosen.run_id else None, settings.seed)
-        told = notify(report, settings, run.id) if report.breaches else []
-        run.log(tags={"notified": ", ".join(told) or "nobody", f"{DONE_TAG}monitor": "true"})
+        notified = notify(report, settings, run.id) if report.breaches else []
+        run.log(tags={"notified": ", ".join(notified) or "none", f"{DONE_TAG}monitor": "true"})
     if settings.metrics_textfile is not None:
         write_textfile(report, settings.metrics_textfile)
     if settings.emf_namespace:
         _say(emf_line(report, settings.emf_namespace))
-    return MonitorOutcome(report, run.id, told)
+    return MonitorOutcome(report, run.id, notified)
 
 
 def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, KeptDecisions], Pairs]:

@@ -34,13 +34,13 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError
 
 from ml_project.errors import InvalidInput, LostRace, Unavailable
 from pipelines.console import error_console
 from stores.decisions.schema import UtcDateTime
-from stores.error_text import connection_fault, masked
-from stores.sql import ENGINE_OPTIONS, is_postgres, with_driver
+from stores.error_text import masked
+from stores.sql import ENGINE_OPTIONS, is_postgres, translated, with_driver
 
 T = TypeVar("T")
 
@@ -122,15 +122,11 @@ class ScheduleDatabase:
 
     def write_once(self, work: Callable[[Connection], T]) -> T:
         """As `write`, but a database that is away is an error at once."""
-        try:
-            with self.engine.begin() as connection:
-                return work(connection)
-        except (OperationalError, InterfaceError) as error:
-            reason = connection_fault(str(error)) or masked(str(error.orig).splitlines()[0])
-            raise Unavailable(
-                f"The schedule in {self._name} cannot be used: {reason}.",
-                "Check FRAUD_SCHEDULE_URL and that the database runs.",
-            ) from error
+        with (
+            translated(self.engine.url, database="schedule", setting="FRAUD_SCHEDULE_URL"),
+            self.engine.begin() as connection,
+        ):
+            return work(connection)
 
     def give_up(self) -> None:
         """Wait for the database no longer."""

@@ -55,7 +55,7 @@ class CronLine:
     def __init__(self, line: str) -> None:
         fields = line.split()
         if len(fields) != _FIELDS:
-            raise InvalidInput(f"{line!r} is no cron line: it has {len(fields)} fields instead of 5.", _REMEDY)
+            raise InvalidInput(f"{line!r} is not a cron line: it has {len(fields)} fields instead of 5.", _REMEDY)
         fields[4] = ",".join(map(_across_sunday, fields[4].lower().split(",")))
         self._line = " ".join(fields)
         try:
@@ -64,7 +64,7 @@ class CronLine:
             fields[3] = "*"
             if _parses(" ".join(fields)) and _parses(f"* * * {line.split()[3]} *"):
                 raise InvalidInput(f"{line!r} never comes.", _REMEDY) from None
-            raise InvalidInput(f"{line!r} is no cron line: {str(error).lower()}.", _REMEDY) from None
+            raise InvalidInput(f"{line!r} is not a cron line: {str(error).lower()}.", _REMEDY) from None
         except StopIteration:
             raise InvalidInput(f"{line!r} never comes.", _REMEDY) from None
 

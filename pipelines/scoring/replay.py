@@ -13,7 +13,8 @@ from pyarrow import compute
 from rich.table import Table
 
 from ml_project.errors import InvalidInput
-from ml_project.scorer import DECISIONS, Scorer, decide_all
+from ml_project.policies import DECISIONS, decide_all
+from ml_project.scorer import Scorer
 from pipelines.monitoring.kept_decisions import answered_rows, decision_places, raw_values
 from pipelines.monitoring.window import Window
 from pipelines.scoring.plan import find_files

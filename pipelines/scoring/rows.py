@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ml_project.drift import DriftCounts
 from ml_project.errors import InvalidInput
 from ml_project.features import compute_features
+from ml_project.policies import DECISIONS, decide_all
 from ml_project.schema import OUTPUTS, RAW_FEATURES, fault, unusable
-from ml_project.scorer import DECISIONS, Scorer, decide_all
+from ml_project.scorer import Scorer
 from pipelines.scoring.plan import SOURCE_FILE, SOURCE_ROW, VERSION
 
 QUARANTINE: Final = pa.schema(

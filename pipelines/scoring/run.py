@@ -9,15 +9,15 @@ from ml_project.errors import InvalidInput
 from ml_project.scorer import Scorer, verified_scorer
 from pipelines.console import console, row_progress
 from pipelines.monitoring.figures import MonitorLimits
-from pipelines.scoring.engines import run_local
+from pipelines.scoring.engines import run_local, run_spark
 from pipelines.scoring.output import Output, open_output
 from pipelines.scoring.parts import Receipt, receipt_name
-from pipelines.scoring.places import Place
 from pipelines.scoring.plan import ScoringPart, ScoringPlan, find_files, make_plan
 from pipelines.scoring.rows import RowScorer
 from pipelines.scoring.summary import ScoringSummary
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
+from stores.objects import Objects
 from stores.registry import PRODUCTION, ModelVersion, Registry
 
 EngineName = Literal["local", "spark"]
@@ -115,15 +115,13 @@ def run_parts(
     plan: ScoringPlan,
     todo: Sequence[ScoringPart],
     scorer: Scorer,
-    staging: Place,
+    staging: Objects,
     on_rows: OnRows,
 ) -> Iterator[Receipt]:
     """Let an engine score the parts that are missing: the one place where engines differ."""
     source, _names = find_files(plan.input, settings.s3_endpoint_url)
     if engine == "local":
         return run_local(plan, todo, RowScorer(scorer, plan.version, plan.carried), source, staging, on_rows)
-    from pipelines.scoring.engines import run_spark
-
     return run_spark(settings, plan, todo, scorer.bundle, source, staging, on_rows)
 
 

@@ -21,8 +21,9 @@ from sqlalchemy import text
 
 from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import InvalidInput
+from ml_project.policies import decide
 from ml_project.schema import PCA_COMPONENTS
-from ml_project.scorer import Scorer, decide
+from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from pipelines.promotion.promote import Outcome
 from pipelines.retraining.run import DATA, inheritance, retrain
