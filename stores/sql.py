@@ -85,7 +85,9 @@ def translated(url: URL, *, database: str = "decision database", setting: str = 
 
 def unavailable(url: URL, cause: BaseException | None, *, database: str, setting: str) -> Unavailable:
     """The one message for a database that is away or unwilling; see `translated`."""
-    why = connection_fault(str(cause)) or masked(reason(cause))
+    # an error with an SQLSTATE comes from a server that was reached, such as "canceling statement due to timeout"
+    lost = None if getattr(cause, "sqlstate", None) else connection_fault(str(cause))
+    why = lost or masked(reason(cause))
     return Unavailable(
         f"The {database} {shown(url)} does not answer as it should: {why}.",
         f"Check {setting} and that the database runs.",

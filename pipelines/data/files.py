@@ -151,7 +151,7 @@ def _read_parquet(path: Path, name: str) -> pd.DataFrame:
 
 def _read_csv(path: Path, name: str) -> pd.DataFrame:
     try:
-        with _opened(path, name) as file:
+        with _open_csv(path, name) as file:
             frame: pd.DataFrame = parse_csv(file, _TYPES).to_pandas()
     except (pa.ArrowInvalid, UnicodeDecodeError):
         # Arrow reads fast and rounds right but does not say where it failed. Read as text by pandas, the table either
@@ -162,7 +162,7 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
 
 def _read_text(path: Path, name: str) -> pd.DataFrame:
     try:
-        with _opened(path, name) as file, warnings.catch_warnings():
+        with _open_csv(path, name) as file, warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(file, dtype=str, index_col=False, encoding="utf-8")
     except pd.errors.EmptyDataError:
@@ -174,7 +174,7 @@ def _read_text(path: Path, name: str) -> pd.DataFrame:
 
 
 @contextmanager
-def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+def _open_csv(path: Path, name: str) -> Iterator[IO[bytes]]:
     """The CSV's bytes, unpacked."""
     if path.name.lower().endswith(".gz"):
         with gzip.open(path) as unpacked:

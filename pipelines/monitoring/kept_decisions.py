@@ -295,8 +295,8 @@ def read_for_training(tables: Iterable[Any], seed: int = 0) -> pd.DataFrame:
     for table in tables:
         waiting.append(_training_rows(table))
         if sum(map(len, waiting)) >= MOST_ROWS // 2:
-            held, waiting = _thinned(pd.concat([held, *waiting]), rng), []
-    return _one_per_transaction(_thinned(pd.concat([held, *waiting]), rng))
+            held, waiting = _thin(pd.concat([held, *waiting]), rng), []
+    return _one_per_transaction(_thin(pd.concat([held, *waiting]), rng))
 
 
 def _empty_table() -> Any:
@@ -326,7 +326,7 @@ def _training_rows(table: Any) -> pd.DataFrame:
     return pd.DataFrame(raw | dated | own, index=pd.Index(names, dtype=object))
 
 
-def _thinned(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def _thin(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     plain = ~rows["alert"] & (rows["review_rate"] == 0) & (rows["label"] == UNLABELLED)
     places, weight = thinning(plain.to_numpy(), rows[WEIGHT].to_numpy(), rng)
     kept: pd.DataFrame = rows.iloc[places]

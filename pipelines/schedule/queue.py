@@ -133,7 +133,7 @@ class ScheduleDatabase:
         self._closing.set()
 
     @contextmanager
-    def held(self, state_dir: Path) -> Iterator[None]:
+    def hold(self, state_dir: Path) -> Iterator[None]:
         """Hold the database for the block; with a second scheduler every job would run twice.
 
         Raises
@@ -154,12 +154,12 @@ class ScheduleDatabase:
                 self.write_once(lambda _connection: None)
                 connection = stack.enter_context(self.engine.connect())
                 connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-                if not _locked(connection):
+                if not _take_lock(connection):
                     raise taken
             yield
 
 
-def _locked(connection: Connection) -> bool:
+def _take_lock(connection: Connection) -> bool:
     """Take the lock; tried repeatedly, as the server may not know yet that the last scheduler was killed."""
     for _try in range(3):
         if connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}):

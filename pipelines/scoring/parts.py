@@ -19,7 +19,7 @@ from ml_project.errors import InvalidInput
 from ml_project.schema import RAW_FEATURES
 from pipelines.data.files import parse_csv_lines
 from pipelines.scoring.plan import DECISION, ScoringPart, ScoringPlan
-from pipelines.scoring.rows import QUARANTINE, RowScorer, Tally, quarantined
+from pipelines.scoring.rows import QUARANTINE, RowScorer, Tally, quarantine_row
 from stores.objects import MissingObject, Objects
 
 BATCH_ROWS: Final = 8_192
@@ -158,11 +158,11 @@ def score_part(
             scored = scorer.score(rows.batch, part.file, rows.places)
             for decision, table in scored.decided.items():
                 append(f"{DECISION}={decision}/{part.name}.parquet", table)
-            broken = pa.Table.from_pylist([quarantined(part.file, *each) for each in rows.broken], QUARANTINE)
+            broken = pa.Table.from_pylist([quarantine_row(part.file, *each) for each in rows.broken], QUARANTINE)
             bad = pa.concat_tables([scored.quarantine, broken])
             if len(bad):
                 append(f"{QUARANTINE_FOLDER}/{part.name}.parquet", bad)
-            tally += scored.tally + scorer.refused(said for _place, said, _text in rows.broken)
+            tally += scored.tally + scorer.tally_broken(said for _place, said, _text in rows.broken)
             on_rows(len(rows.batch) + len(rows.broken))
     receipt = Receipt(part.number, tuple(sorted(files)), tally)
     staging.write(receipt_name(part), receipt.to_bytes())

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from ml_project.errors import InvalidInput
 from ml_project.schema import ENGINEERED_FEATURES, OUTPUTS, PCA_COMPONENTS, RAW_FEATURES
+from pipelines.data.files import parse_csv
 from stores.objects import MissingObject, Objects, checked_location, open_objects, s3_address
 
 PART_ROWS: Final = 524_288
@@ -263,7 +263,7 @@ def _cut_groups(name: str, groups: list[int], part_rows: int) -> Iterator[_Cut]:
 
 def _look_csv(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[_Cut]]:
     header = file.read(_BLOCK).partition(b"\n")[0]
-    columns = tuple(pa.csv.read_csv(io.BytesIO(header + b"\n")).column_names) if header.strip() else ()
+    columns = tuple(parse_csv(io.BytesIO(header + b"\n"), {}).column_names) if header.strip() else ()
     sha, size = hashlib.sha256(header), file.size()
     position, rows, begin = len(header) + 1, part_rows or CSV_ROWS, len(header) + 1
     cut: list[_Cut] = []

@@ -110,7 +110,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing_running_and_the_study_goes_on(tmp_p
     again = start(tmp_path / "var", *arguments, "--smoke")
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
-    assert "goes on after" in output
+    assert "continuing study" in output
     assert "trials 6/6" in output
 
 
