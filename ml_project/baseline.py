@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.policies import Thresholds
+from ml_project.policies import DECISIONS, Decision, Thresholds, decide_all
 from ml_project.schema import FEATURES
 from ml_project.statistics import FeatureStatistics, Histogram, weighted_quantile
 
@@ -111,9 +111,9 @@ def decision_shares(
     hybrid: NDArray[np.float64], weight: NDArray[np.float64], thresholds: Thresholds
 ) -> tuple[float, float, float]:
     """Shares of APPROVE, REVIEW and DECLINE."""
-    total = weight.sum()
-    declined = float(weight[hybrid >= thresholds.decline].sum() / total)
-    alerts = max(float(weight[hybrid >= thresholds.alert].sum() / total), declined)
+    decisions, total = decide_all(hybrid, thresholds), weight.sum()
+    alerts = float(weight[decisions > DECISIONS.index(Decision.APPROVE)].sum() / total)
+    declined = float(weight[decisions == DECISIONS.index(Decision.DECLINE)].sum() / total)
     return 1 - alerts, alerts - declined, declined
 
 

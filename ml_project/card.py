@@ -4,7 +4,7 @@ The gateway reads cards too, and has no pandas: the modules that make them are i
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 CARD_VERSION = 1
 POINTS = 200
 """Most points of a curve in a card: finer than a screen shows."""
+
+FIGURES: Final[dict[str, str]] = {
+    "average_precision": "average precision",
+    "roc_auc": "ROC-AUC",
+    "recall_at_fpr_0.01": "recall at 1 % false positives",
+    "precision": "precision at the alert threshold",
+    "recall": "recall at the alert threshold",
+    "alerts_per_day": "alerts a day",
+    "cost_per_day": "cost a day",
+}
+"""What the figures on test are called, by their metric, in the order in which they are shown."""
 
 
 class _Frozen(BaseModel):

@@ -1,9 +1,12 @@
-"""How the alert threshold is chosen, on validation rows only, and above it the decline threshold."""
+"""The decisions, the thresholds behind them, and the policies that choose thresholds, on validation rows only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ml_project.errors import InvalidInput
 from ml_project.metrics import RankingCurve
@@ -40,6 +43,31 @@ class Thresholds:
 
     alert: float
     decline: float
+
+
+class Decision(StrEnum):
+    """What happens to a transaction."""
+
+    APPROVE = "APPROVE"
+    REVIEW = "REVIEW"
+    DECLINE = "DECLINE"
+
+
+def decide(hybrid: float, thresholds: Thresholds) -> Decision:
+    """APPROVE below the alert threshold, DECLINE from the decline threshold on, REVIEW between."""
+    if hybrid >= thresholds.decline:
+        return Decision.DECLINE
+    return Decision.REVIEW if hybrid >= thresholds.alert else Decision.APPROVE
+
+
+DECISIONS: Final = tuple(Decision)
+
+
+def decide_all(hybrid: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:
+    """Decisions of scores (n,) as places in ``DECISIONS``; see `decide`."""
+    decisions = (hybrid >= thresholds.alert).astype(np.int8)
+    decisions[hybrid >= thresholds.decline] = DECISIONS.index(Decision.DECLINE)
+    return decisions
 
 
 Policy = Callable[[RankingCurve, PolicySettings, float], int]

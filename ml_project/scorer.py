@@ -1,10 +1,8 @@
 """The one way from raw transactions to scores and decisions: gateway, pyfunc and Spark all call it."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import onnxruntime as ort
@@ -23,14 +21,6 @@ BATCH_ROWS = 16
 """From this many rows on, all cores work on a call; below, waking them costs more than the trees do."""
 
 
-class Decision(StrEnum):
-    """What happens to a transaction."""
-
-    APPROVE = "APPROVE"
-    REVIEW = "REVIEW"
-    DECLINE = "DECLINE"
-
-
 @dataclass(frozen=True)
 class Scores:
     """Scores of n transactions, each of shape (n,), float32 values as float64.
@@ -47,23 +37,6 @@ class Scores:
         """One transaction's scores by output name."""
         values = (self.isolation, self.boosted, self.hybrid, self.probability)
         return {name: float(scores[index]) for name, scores in zip(OUTPUTS, values, strict=True)}
-
-
-def decide(hybrid: float, thresholds: Thresholds) -> Decision:
-    """APPROVE below the alert threshold, DECLINE from the decline threshold on, REVIEW between."""
-    if hybrid >= thresholds.decline:
-        return Decision.DECLINE
-    return Decision.REVIEW if hybrid >= thresholds.alert else Decision.APPROVE
-
-
-DECISIONS: Final = tuple(Decision)
-
-
-def decide_all(hybrid: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:
-    """Decisions of scores (n,) as places in ``DECISIONS``; see `decide`."""
-    decisions = (hybrid >= thresholds.alert).astype(np.int8)
-    decisions[hybrid >= thresholds.decline] = DECISIONS.index(Decision.DECLINE)
-    return decisions
 
 
 class Scorer:
@@ -138,16 +111,26 @@ def golden_rows(scorer: Scorer, raw: NDArray[np.float64]) -> tuple[GoldenRow, ..
 
 
 def load_scorer(folder: Path, expected_digest: str | None = None, threads: int = 0) -> Scorer:
-    """Read, check, replay: a scorer that is fit to answer.
+    """Read a bundle and check it; see `verified_scorer`.
 
     Raises
     ------
     InvalidBundle
-        See `read_bundle` and `Scorer.replay_golden_rows`.
+        See `read_bundle` and `verified_scorer`.
     """
-    bundle = read_bundle(folder, expected_digest)
+    return verified_scorer(read_bundle(folder, expected_digest), threads)
+
+
+def verified_scorer(bundle: Bundle, threads: int = 0) -> Scorer:
+    """A scorer that is fit to answer: its bundle has thresholds, and its golden rows score as in training.
+
+    Raises
+    ------
+    InvalidBundle
+        When that is not so.
+    """
     if bundle.manifest.policy not in bundle.manifest.policies:
-        raise InvalidBundle(f"The bundle in {folder} has no thresholds yet.", "Run the step threshold.")
+        raise InvalidBundle("The bundle has no thresholds yet.", "Run the step threshold.")
     scorer = Scorer(bundle, threads)
     scorer.replay_golden_rows()
     return scorer

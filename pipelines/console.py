@@ -94,23 +94,14 @@ def row_progress(name: str, total: int, done: int = 0) -> Iterator[Callable[[int
         yield show
 
 
-_NAMES = {
-    "test_average_precision": "average precision",
-    "test_roc_auc": "ROC-AUC",
-    "test_recall_at_fpr_0.01": "recall at 1 % false positives",
-    "test_precision": "precision at the alert threshold",
-    "test_recall": "recall at the alert threshold",
-    "test_alerts_per_day": "alerts per day",
-    "test_cost_per_day": "cost per day",
-}
-
-
 def show_figures(measured: "Measurement", policy: str) -> None:
     """The evaluation twin's figures on test, with their 95 % intervals."""
+    from ml_project.card import FIGURES
+
     table = Table("evaluation twin on test", "figure", "95 % interval", title_justify="left")
-    for name, words in _NAMES.items():
-        figure = measured.metrics[name]
-        digits = 1 if "per day" in words else 3
+    for name, words in FIGURES.items():
+        figure = measured.metrics[f"test_{name}"]
+        digits = 1 if name.endswith("_per_day") else 3
         table.add_row(words, f"{figure.value:.{digits}f}", f"{figure.low:.{digits}f} to {figure.high:.{digits}f}")
     console.print(table)
     thresholds = measured.thresholds

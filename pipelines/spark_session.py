@@ -55,7 +55,7 @@ def spark_session(settings: PipelineSettings) -> Iterator[Any]:
             f"Spark cannot do this: {said[:300]}.", "Check that the data is what ingest wrote."
         ) from error
     except (PySparkException, Py4JError) as error:
-        raise _translated(error) from error
+        raise _clear_error(error) from error
     finally:
         if there is None:
             spark.stop()
@@ -89,7 +89,7 @@ def _packed() -> Path:
     return path
 
 
-def _translated(error: Exception) -> FraudError:
+def _clear_error(error: Exception) -> FraudError:
     """The project's own error, if an executor raised one; else Spark's last message."""
     for line in reversed(str(error).splitlines()):
         name, _, said = line.partition(": ")

@@ -23,7 +23,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate
 from pipelines.settings import PipelineSettings
-from stores.mlflow_client import SERVER_ERRORS, open_client, require_server, unavailable
+from stores.mlflow_client import open_client, require_server, server_errors, unavailable
 
 STEP_TAG = "fraud.step"
 DONE_TAG = "fraud.done."
@@ -203,7 +203,7 @@ class Tracker:
                 earlier = self.run(found.info.run_id)
             with self._parent_run(step, earlier, {KEY_TAG: key} if key else {}) as run:
                 yield run
-        except SERVER_ERRORS as error:
+        except server_errors() as error:
             raise unavailable(self._uri, error) from error
 
     @contextmanager

@@ -242,7 +242,7 @@ def replay(record: "DecisionRecord", settings: GatewaySettings) -> Replay:
     """
     import numpy as np
 
-    from ml_project.scorer import decide
+    from ml_project.policies import decide
     from stores.mlflow_client import quiet_mlflow
 
     quiet_mlflow()  # before what imports MLflow

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
+from ml_project.policies import DECISIONS, Decision, decide_all
 from ml_project.reasons import Explanation, RangeWarning, Reason
 from ml_project.review import drawn_for_review
-from ml_project.scorer import DECISIONS, Decision, Scores, decide_all
+from ml_project.scorer import Scores
 from serving.errors import ScoringFailed
 from serving.live_model import LiveModel
 from serving.telemetry.request import RequestRecord, count_decisions, stage

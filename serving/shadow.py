@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.errors import FraudError, Unavailable
-from ml_project.scorer import DECISIONS, decide_all
+from ml_project.policies import DECISIONS, decide_all
 from serving.live_model import LiveModel
 from serving.model_follower import ModelFollower
 from serving.predictions import Predictions

@@ -13,6 +13,7 @@ What they stand on:
 - `settings`: the settings that gateway and pipelines share.
 - `objects`: contents by name, in a local folder or in S3 (`s3`, which imports boto3).
 - `files`: files and folders that appear whole or not at all.
+- `emf`: CloudWatch's metrics as lines of a log.
 - `mlflow_client`: how MLflow's client behaves, and its errors.
 - `sql`: PostgreSQL's driver and limits, SQLAlchemy's errors, and many values as one parameter.
 - `error_text`: addresses without secrets, and why a connection failed.

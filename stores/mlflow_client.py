@@ -55,12 +55,6 @@ def server_errors() -> tuple[type[Exception], ...]:
     return MlflowException, RequestException
 
 
-def __getattr__(name: str) -> tuple[type[Exception], ...]:
-    if name == "SERVER_ERRORS":  # the former name, until its last importer calls `server_errors`
-        return server_errors()
-    raise AttributeError(name)
-
-
 @contextmanager
 def translated(tracking_uri: str) -> Iterator[None]:
     """Turn what the client raises for an absent or unwilling server into one clear error."""

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DataError, DBAPIError, DisconnectionError, IntegrityE
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ml_project.errors import InvalidInput, Unavailable
-from stores.error_text import masked
+from stores.error_text import connection_fault, masked
 
 DRIVER: Final = "postgresql+psycopg"
 
@@ -85,10 +85,18 @@ def translated(url: URL, *, database: str = "decision database", setting: str = 
         raise InvalidInput(f"The database cannot hold a value: {reason(error.orig)}") from error
     except (DBAPIError, PoolTimeout, DisconnectionError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        raise Unavailable(
-            f"The {database} {shown(url)} does not answer as it should: {reason(cause)}.",
-            f"Check {setting} and that the database runs.",
-        ) from error
+        raise unavailable(url, cause, database=database, setting=setting) from error
+
+
+def unavailable(url: URL, cause: BaseException | None, *, database: str, setting: str) -> Unavailable:
+    """The one message for a database that is away or unwilling; see `translated`."""
+    # an error with an SQLSTATE comes from a server that was reached, such as "canceling statement due to timeout"
+    lost = None if getattr(cause, "sqlstate", None) else connection_fault(str(cause))
+    why = lost or masked(reason(cause))
+    return Unavailable(
+        f"The {database} {shown(url)} does not answer as it should: {why}.",
+        f"Check {setting} and that the database runs.",
+    )
 
 
 LISTED: Final = "listed"

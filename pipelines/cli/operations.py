@@ -113,8 +113,8 @@ def monitor(
         typer.echo(json.dumps({**found.report.to_dict(), "run_id": found.run_id}, indent=1))
     else:
         console.print(found.report.to_table())
-        told = f"; told: {', '.join(found.told)}" if found.told else ""
-        console.print(f"[bold]{found.report.sentence}[/bold]\nrun {found.run_id}{told}")
+        notified = f"; notified: {', '.join(found.notified)}" if found.notified else ""
+        console.print(f"[bold]{found.report.sentence}[/bold]\nrun {found.run_id}{notified}")
     if found.report.breaches:
         raise typer.Exit(BREACH)
 

@@ -166,7 +166,7 @@ def _shift(text: str) -> tuple[str, float]:
     try:
         return name, float(deviations)
     except ValueError:
-        raise InvalidInput(f"--drift {text}: {deviations!r} is no number.", "Write V14=0.5.") from None
+        raise InvalidInput(f"--drift {text}: {deviations!r} is not a number.", "Write V14=0.5.") from None
 
 
 def _wave(text: str | None) -> "FraudWave | None":
@@ -183,5 +183,5 @@ def _wave(text: str | None) -> "FraudWave | None":
         return FraudWave(parse_span(begin) / hour, parse_span(length) / hour, float(factor))
     except ValueError:
         raise InvalidInput(
-            f"--fraud-wave {text} is no wave.", "Write START,LENGTH,FACTOR, such as 36h,6h,20."
+            f"--fraud-wave {text} is not a wave.", "Write START,LENGTH,FACTOR, such as 36h,6h,20."
         ) from None

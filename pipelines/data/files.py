@@ -17,8 +17,7 @@ import pyarrow.parquet
 
 from ml_project.errors import InvalidInput
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
-from pipelines.s3_files import fetched
-from stores.objects import is_s3
+from stores.objects import MissingObject, is_s3
 
 KINDS: Final = "a CSV file (.csv, .csv.gz, .zip with one CSV), a Parquet file (.parquet) or a folder of Parquet files"
 WHERE: Final = f"{KINDS}, as a local path or s3://bucket/key"
@@ -45,8 +44,15 @@ def read_table(location: str, s3_endpoint_url: str = "") -> Table:
         If S3 cannot be reached or refuses access.
     """
     if is_s3(location):
-        with fetched(location, s3_endpoint_url, is_part) as path:
-            return _read(path, location)
+        from stores.s3 import S3Objects  # imports boto3: 0.3 s
+
+        try:
+            with S3Objects(location, s3_endpoint_url, setting="--data").fetched(is_part) as path:
+                return _read(path, location)
+        except MissingObject as error:
+            raise InvalidInput(
+                f"{location}: no such object, and no folder with Parquet files.", "Check --data."
+            ) from error
     if "://" in location:
         raise InvalidInput(f"{location}: this kind of address is not supported.", f"Give {WHERE}.")
     return _read(Path(location), location)
@@ -145,7 +151,7 @@ def _read_parquet(path: Path, name: str) -> pd.DataFrame:
 
 def _read_csv(path: Path, name: str) -> pd.DataFrame:
     try:
-        with _opened(path, name) as file:
+        with _open_csv(path, name) as file:
             frame: pd.DataFrame = parse_csv(file, _TYPES).to_pandas()
     except (pa.ArrowInvalid, UnicodeDecodeError):
         # Arrow reads fast and rounds right but does not say where it failed. Read as text by pandas, the table either
@@ -156,7 +162,7 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
 
 def _read_text(path: Path, name: str) -> pd.DataFrame:
     try:
-        with _opened(path, name) as file, warnings.catch_warnings():
+        with _open_csv(path, name) as file, warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(file, dtype=str, index_col=False, encoding="utf-8")
     except pd.errors.EmptyDataError:
@@ -168,7 +174,7 @@ def _read_text(path: Path, name: str) -> pd.DataFrame:
 
 
 @contextmanager
-def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+def _open_csv(path: Path, name: str) -> Iterator[IO[bytes]]:
     """The CSV's bytes, unpacked."""
     if path.name.lower().endswith(".gz"):
         with gzip.open(path) as unpacked:

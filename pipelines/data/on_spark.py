@@ -51,7 +51,7 @@ def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callabl
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 clean.write.parquet(str(partial.absolute()), compression="zstd")
-                rows, frauds, digest = _counted(spark.read.parquet(str(partial.absolute())))
+                rows, frauds, digest = _count(spark.read.parquet(str(partial.absolute())))
                 report = CleaningReport(
                     rows_out=rows, frauds=frauds, duplicates_dropped=counted["rows_in"] - rows, **counted
                 )
@@ -106,7 +106,7 @@ def _read(spark: Any, location: str, name: str) -> Any:
     return table.drop(*(column for column in table.columns if column.startswith(_PANDAS_INDEX)))
 
 
-def _counted(table: Any) -> tuple[int, int, str]:
+def _count(table: Any) -> tuple[int, int, str]:
     """Rows, frauds, and a digest that depends on the rows but not on their order."""
     from pyspark.sql import functions as f
 
@@ -158,7 +158,7 @@ def clean_on_spark(raw: Any, missing: Literal["reject", "impute"], name: str) ->
     }
     moment = _moment(raw) if EVENT_TIME in raw.columns else None
     rows, gaps = _look(raw, absent, _faults(values, absent, moment, missing), name)
-    values |= _filled(raw, values, absent, gaps)
+    values |= _fill(raw, values, absent, gaps)
     keys = {column: values[column] for column in RAW_FEATURES} | {LABEL: values[LABEL].cast("tinyint")}
     if moment is not None:
         keys[EVENT_TIME] = moment
@@ -177,7 +177,7 @@ def _faults(values: dict[str, Any], absent: dict[str, Any], moment: Any, missing
 
     found = []
     for column, value in values.items():
-        found.append(_Fault(column, ~absent[column] & value.isNull(), "is no number"))
+        found.append(_Fault(column, ~absent[column] & value.isNull(), "is not a number"))
         found.append(_Fault(column, f.abs(value) == float("inf"), "is infinite"))
         if missing == "reject" or column not in RAW_FEATURES:
             found.append(_Fault(column, absent[column], "is missing"))
@@ -215,7 +215,7 @@ def _look(raw: Any, absent: dict[str, Any], faults: list[_Fault], name: str) -> 
     return rows, {column: count for column, count in zip(RAW_FEATURES, gaps, strict=True) if count}
 
 
-def _filled(raw: Any, values: dict[str, Any], absent: dict[str, Any], gaps: dict[str, int]) -> dict[str, Any]:
+def _fill(raw: Any, values: dict[str, Any], absent: dict[str, Any], gaps: dict[str, int]) -> dict[str, Any]:
     """Columns with gaps, the gaps filled with the median (right to 1e-5 of the rows)."""
     from pyspark.sql import functions as f
 

@@ -1,7 +1,7 @@
 """What a validation measured and found: weighted figures of the data, and one row per expectation.
 
 Expectations on columns count rows. Where legitimate rows were sampled, rates and means must count by weight, so they
-are computed here and validated as a table of their own.
+are computed here and validated as a separate table.
 """
 
 import json
@@ -130,7 +130,7 @@ def _short(text: str) -> str:
 
 REFERENCE_FILE: Final = Path(__file__).with_name("validation_reference.json")
 COMPARED: Final = (*PCA_COMPONENTS, "Amount")
-"""Time is no drift figure: it restarts with every extract."""
+"""Time does not count as drift: it restarts with every extract."""
 
 
 @dataclass(frozen=True)

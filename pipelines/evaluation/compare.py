@@ -4,14 +4,12 @@ A comparison has a separate run: the versions' runs are evidence and stay as the
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mlflow.entities import Run as MlflowRun
 from rich.table import Table
 
-from ml_project.bundle import Bundle, read_bundle
-from ml_project.card import Figure
+from ml_project.bundle import Bundle
+from ml_project.card import FIGURES, Figure
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate, losses, paired_difference, paired_savings, ranking_metrics
@@ -21,7 +19,7 @@ from ml_project.split import MIN_FRAUDS
 from pipelines.console import console
 from pipelines.pages.charts import Picture, Side, curves
 from pipelines.pages.render import figure, render, short, threshold
-from pipelines.promotion.card import FIGURES, figures
+from pipelines.promotion.card import figures
 from pipelines.promotion.evidence import unseen_by
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Tracker
@@ -130,10 +128,7 @@ def read_version(tracker: Tracker, registry: Registry, number: int) -> ComparedV
         When there is no such version.
     """
     version = registry.version(number)
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "bundle"
-        registry.download_bundle(number, folder)
-        shipped = read_bundle(folder, version.digest)
+    shipped = registry.bundle(version, require_digest=False)
     try:
         run = tracker.run(version.run_id)
     except InvalidInput:

@@ -102,7 +102,7 @@ def _settings(tracker: Tracker, run_id: str) -> EnsembleSettings:
 def _replay(settings: PipelineSettings, run: Run, folds: list[Fold[Dataset]], frozen: EnsembleSettings) -> list[Block]:
     finished = _finished(run)
     if finished:
-        console.print(f"  goes on after {len(finished)} of {len(folds)} blocks")
+        console.print(f"  continuing after {len(finished)} of {len(folds)} blocks")
     budget = Budget(settings.alerts_per_day, settings.review_cost)
     engine = LocalEngine(settings.seed, settings.threads)
     with progress("blocks", len(folds), len(finished)) as advance:

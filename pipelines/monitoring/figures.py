@@ -304,11 +304,11 @@ def measure_by_label(
     found = estimate(data, old.hybrid, wanted, settings.replicates, settings.seed)
     found["calibration_error"] = _calibration(data, old.probability, settings)
     judged = old.rows >= limits.minimum_rows and frauds >= limits.minimum_frauds
-    figures = [_judged(name, each, judged, limits, twin_average_precision) for name, each in found.items()]
+    figures = [_figure_by_label(name, each, judged, limits, twin_average_precision) for name, each in found.items()]
     return LabelledFigures(old.rows, frauds, covered, found, shown + figures)
 
 
-def _judged(name: str, found: Estimate, judged: bool, limits: LabelledLimits, twin: float | None) -> Figure:
+def _figure_by_label(name: str, found: Estimate, judged: bool, limits: LabelledLimits, twin: float | None) -> Figure:
     if name == "average_precision" and twin is not None:
         low = max(twin - limits.average_precision_drop, 0.0)
         return Figure(name, "", found.value, low, None, judged, judged and found.high < low)

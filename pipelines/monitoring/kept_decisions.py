@@ -5,10 +5,8 @@ of a kind: beyond that, unlabelled approvals are thinned and the remaining ones 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -16,13 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
-from ml_project.errors import InvalidInput
+from ml_project.policies import DECISIONS, Decision
 from ml_project.schema import EVENT_TIME, RAW_FEATURES, WEIGHT
-from ml_project.scorer import DECISIONS, Decision
-from pipelines.settings import PipelineSettings
-
-if TYPE_CHECKING:
-    from stores.decisions import DecisionStore
 
 MOST_ROWS: Final = 500_000
 """Rows held of one kind: of a model version, of a pair of champion and challenger, or for training."""
@@ -30,38 +23,6 @@ MOST_ROWS: Final = 500_000
 UNLABELLED: Final = -1
 _NO_ALERT: Final = np.inf
 _ONLY_FOR_READING: Final = ["received_at", "labelled_at", "repeated"]
-
-
-@contextmanager
-def decision_store(settings: PipelineSettings) -> Iterator["DecisionStore"]:
-    """The gateway's decision store, that of ``settings.decisions_url``; closed at the end of the block.
-
-    Raises
-    ------
-    InvalidInput
-        When there is none.
-    Unavailable
-        When the database does not answer.
-    """
-    # imported here: scoring and the gate import this module, and need no SQLAlchemy
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    from stores.decisions import DecisionStore, migrate, open_engine
-
-    try:
-        url = make_url(settings.decisions_url)
-    except (ArgumentError, ValueError):
-        url = None  # open_engine says what is wrong with it
-    # opening a missing file would make an empty database, and report that there was no traffic
-    if url is not None and url.drivername.startswith("sqlite") and not Path(str(url.database)).is_file():
-        raise InvalidInput(f"There is no decision database {url.database}.", "Set FRAUD_DATABASE_URL as the gateway's.")
-    engine = open_engine(settings.decisions_url)
-    try:
-        migrate(engine)
-        yield DecisionStore(engine)
-    finally:
-        engine.dispose()
 
 
 @dataclass(frozen=True)
@@ -73,7 +34,7 @@ class KeptDecisions:
     raw : (n, 30)
     hybrid, probability, latency_ms, alert_threshold, weight : (n,)
     decision : (n,) int8
-        Places in ``ml_project.scorer.DECISIONS``.
+        Places in ``ml_project.policies.DECISIONS``.
     label : (n,) int8
         The newest label; -1 without one.
     moment : (n,)
@@ -149,7 +110,7 @@ def raw_values(table: Any) -> NDArray[np.float64]:
 
 
 def decision_places(table: Any) -> NDArray[np.int8]:
-    """The decisions (n,) of a table as places in ``ml_project.scorer.DECISIONS``."""
+    """The decisions (n,) of a table as places in ``ml_project.policies.DECISIONS``."""
     return np.array([DECISIONS.index(name) for name in table["decision"].to_pylist()], dtype=np.int8)
 
 
@@ -334,8 +295,8 @@ def read_for_training(tables: Iterable[Any], seed: int = 0) -> pd.DataFrame:
     for table in tables:
         waiting.append(_training_rows(table))
         if sum(map(len, waiting)) >= MOST_ROWS // 2:
-            held, waiting = _thinned(pd.concat([held, *waiting]), rng), []
-    return _one_per_transaction(_thinned(pd.concat([held, *waiting]), rng))
+            held, waiting = _thin(pd.concat([held, *waiting]), rng), []
+    return _one_per_transaction(_thin(pd.concat([held, *waiting]), rng))
 
 
 def _empty_table() -> Any:
@@ -365,7 +326,7 @@ def _training_rows(table: Any) -> pd.DataFrame:
     return pd.DataFrame(raw | dated | own, index=pd.Index(names, dtype=object))
 
 
-def _thinned(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def _thin(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     plain = ~rows["alert"] & (rows["review_rate"] == 0) & (rows["label"] == UNLABELLED)
     places, weight = thinning(plain.to_numpy(), rows[WEIGHT].to_numpy(), rng)
     kept: pd.DataFrame = rows.iloc[places]

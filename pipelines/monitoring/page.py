@@ -122,7 +122,7 @@ def _over_time(report: MonitorReport, rows: KeptDecisions) -> list[Picture]:
         Picture(
             "Alerts",
             chart("Alerts", time, Axis("alerts per hour"), [Line("", x, alerts_per_hour, "second", step=True)]),
-            "Decisions that are no approvals.",
+            "Decisions other than approvals.",
         ),
     ]
     filled = np.flatnonzero(counts)

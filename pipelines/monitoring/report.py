@@ -19,6 +19,7 @@ from pipelines.monitoring.figures import Figure, LabelledFigures, WatchedFigures
 from pipelines.monitoring.kept_decisions import KeptDecisions
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
+from stores.emf import emf_content
 from stores.files import write_atomically
 
 _NAMED: Final = 3
@@ -28,8 +29,6 @@ _SHOWN: Final = 8
 """Drifts that the terminal shows where nothing breaches."""
 
 _NOTICE_SECONDS: Final = 10.0
-_EMF_METRICS: Final = 100
-"""CloudWatch's limit for one line."""
 
 
 @dataclass(frozen=True)
@@ -163,11 +162,7 @@ def emf_line(report: MonitorReport, namespace: str) -> str:
     for name in ("psi", "ks"):
         overall[f"{name}_max"] = max(figure.value for figure in report.figures if figure.name == name)
     values = {"breaches": float(len(report.breaches)), **overall}
-    names = [{"Name": name} for name in list(values)[:_EMF_METRICS]]
-    directive = {"Namespace": namespace, "Dimensions": [["Model"]], "Metrics": names}
-    milliseconds = int(report.made_at.timestamp() * 1000)
-    content: dict[str, Any] = {"_aws": {"Timestamp": milliseconds, "CloudWatchMetrics": [directive]}}
-    return json.dumps({**content, "Model": report.model_name, **values})
+    return json.dumps(emf_content(namespace, {"Model": report.model_name}, values, when=report.made_at))
 
 
 def write_textfile(report: MonitorReport, path: Path) -> None:
@@ -180,7 +175,7 @@ def write_textfile(report: MonitorReport, path: Path) -> None:
 
 def notify(report: MonitorReport, settings: PipelineSettings, run_id: str) -> list[str]:
     """Send a breach to the topic and the webhook; returns those that accepted it. A failure is a warning."""
-    told = []
+    notified = []
     content = {
         "text": report.sentence,
         "model": report.model_name,
@@ -192,21 +187,21 @@ def notify(report: MonitorReport, settings: PipelineSettings, run_id: str) -> li
     if settings.notice_topic:
         try:
             _publish(settings.notice_topic, f"{report.model_name}: {len(report.breaches)} figures breached", content)
-            told.append("SNS")
+            notified.append("SNS")
         except Exception as error:  # boto3 raises too many unrelated types
-            _warn(f"the topic {settings.notice_topic} was not told: {type(error).__name__}: {error}")
+            _warn(f"the topic {settings.notice_topic} was not notified: {type(error).__name__}: {error}")
     url = settings.notice_webhook.get_secret_value()
     if url:
         import httpx
 
         try:
             httpx.post(url, json=content, timeout=_NOTICE_SECONDS).raise_for_status()
-            told.append("webhook")
+            notified.append("webhook")
         except httpx.HTTPStatusError as error:
-            _warn(f"the webhook was not told: it answered {error.response.status_code}")
+            _warn(f"the webhook was not notified: it answered {error.response.status_code}")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            _warn(f"the webhook was not told: {type(error).__name__}")  # the message may hold its URL
-    return told
+            _warn(f"the webhook was not notified: {type(error).__name__}")  # the message may hold its URL
+    return notified
 
 
 def _publish(topic: str, subject: str, content: dict[str, Any]) -> None:

@@ -5,17 +5,17 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ml_project.bundle import Bundle, read_bundle
 from ml_project.errors import InvalidInput
 from pipelines.monitoring.challenger import Comparison, compare_challenger
 from pipelines.monitoring.evidently_page import log_evidently
 from pipelines.monitoring.figures import MonitorLimits, measure_by_label, watched_figures
-from pipelines.monitoring.kept_decisions import KeptDecisions, ShadowPair, ShadowReader, decision_store, read_by_version
+from pipelines.monitoring.kept_decisions import KeptDecisions, ShadowPair, ShadowReader, read_by_version
 from pipelines.monitoring.page import monitor_page
 from pipelines.monitoring.report import MonitorReport, OtherVersion, emf_line, notify, write_textfile
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
+from stores.decisions import open_store
 from stores.registry import PRODUCTION, ModelVersion, Registry
 
 _TAG_LENGTH = 5_000
@@ -30,7 +30,7 @@ class MonitorOutcome:
 
     report: MonitorReport
     run_id: str
-    told: list[str]
+    notified: list[str]
 
 
 def monitor(settings: PipelineSettings, window: Window, version: int | None, now: datetime) -> MonitorOutcome:
@@ -48,7 +48,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
     registry = Registry(settings.mlflow_uri, settings.model_name)
     tracker = Tracker(settings.model_copy(update={"experiment": settings.monitoring_experiment}))
     chosen = _version(registry, decided, version)
-    bundle = _bundle(registry, chosen)
+    bundle = registry.bundle(chosen, require_digest=False)
     manifest = bundle.manifest
     name = str(chosen.version)
     rows = decided.pop(name, None)
@@ -72,17 +72,17 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
         _log(run, report, rows)
         if settings.evidently and rows is not None:
             log_evidently(run, rows, bundle, tracker.run(chosen.run_id) if chosen.run_id else None, settings.seed)
-        told = notify(report, settings, run.id) if report.breaches else []
-        run.log(tags={"notified": ", ".join(told) or "nobody", f"{DONE_TAG}monitor": "true"})
+        notified = notify(report, settings, run.id) if report.breaches else []
+        run.log(tags={"notified": ", ".join(notified) or "none", f"{DONE_TAG}monitor": "true"})
     if settings.metrics_textfile is not None:
         write_textfile(report, settings.metrics_textfile)
     if settings.emf_namespace:
         _say(emf_line(report, settings.emf_namespace))
-    return MonitorOutcome(report, run.id, told)
+    return MonitorOutcome(report, run.id, notified)
 
 
 def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, KeptDecisions], Pairs]:
-    with decision_store(settings) as store:
+    with open_store(settings.decisions_url, existing=True) as store:
         shadows = ShadowReader(store.shadow_of, settings.seed)
         tables = shadows.passing(store.tables_by_event_time(window.since, window.until))
         return read_by_version(tables, settings.seed), shadows.pairs
@@ -114,13 +114,6 @@ def _version(registry: Registry, decided: dict[str, KeptDecisions], version: int
     if champion is None:
         raise InvalidInput("Nothing was decided in the window, and no version is Production.", "Give --version.")
     return champion
-
-
-def _bundle(registry: Registry, version: ModelVersion) -> Bundle:
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "bundle"
-        registry.download_bundle(version.version, folder)
-        return read_bundle(folder, version.digest)
 
 
 def _log(run: Run, report: MonitorReport, rows: KeptDecisions | None) -> None:

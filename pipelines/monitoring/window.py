@@ -1,4 +1,4 @@
-"""The time that a monitoring run looks at, and how people write moments and spans of time."""
+"""The time that a monitoring run looks at, and how people write moments and lengths of time."""
 
 import re
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Window:
 
 
 def parse_span(text: str) -> timedelta:
-    """A span of time from ``90s``, ``30m``, ``24h`` or ``7d``.
+    """A length of time from ``90s``, ``30m``, ``24h`` or ``7d``.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def parse_span(text: str) -> timedelta:
     """
     match = _SPAN.fullmatch(text.strip().lower())
     if match is None:
-        raise InvalidInput(f"{text!r} is no span of time.", "Write 90s, 30m, 24h or 7d.")
+        raise InvalidInput(f"{text!r} is not a length of time.", "Write 90s, 30m, 24h or 7d.")
     return timedelta(**{_UNITS[match[2]]: float(match[1])})
 
 

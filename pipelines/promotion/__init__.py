@@ -10,7 +10,7 @@ May import `pipelines.training` (but for its `steps`), `pipelines.pages`, `pipel
 - `card`: the model card of a version
 - `mover`: decides what a move does to the aliases, and claims it
 - `finisher`: carries out claimed moves and publishes the release
-- `rollback`: put a former version back; approve a promotion that waits
+- `rollback`: put an earlier version back; approve a promotion that waits
 - `policy`: the same model under another threshold policy
 - `history_table`: the history of moves for a terminal or as JSON
 - `verify`: do files, aliases, history and release agree?

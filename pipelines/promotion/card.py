@@ -11,6 +11,7 @@ from ml_project.bundle import Bundle
 from ml_project.calibration import reliability
 from ml_project.card import (
     CARD_VERSION,
+    FIGURES,
     Ablation,
     Calibration,
     Card,
@@ -55,17 +56,6 @@ ABLATIONS: Final = {
     "seed_recipe": "0.4 x isolation forest + 0.6 x XGBoost, untuned",
     "logistic_regression": "logistic regression",
 }
-
-FIGURES: Final = {
-    "average_precision": "average precision",
-    "roc_auc": "ROC-AUC",
-    "recall_at_fpr_0.01": "recall at 1 % false positives",
-    "precision": "precision at the alert threshold",
-    "recall": "recall at the alert threshold",
-    "alerts_per_day": "alerts a day",
-    "cost_per_day": "cost a day",
-}
-
 
 _TEST = "test_"
 

@@ -9,11 +9,8 @@ none either.
 """
 
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
-from ml_project.bundle import Bundle, read_bundle
 from ml_project.errors import InvalidBundle, InvalidInput, Unavailable
 from stores.history import History
 from stores.moves import PRODUCTION, Ending, Entry, Kind, Record
@@ -125,22 +122,6 @@ class Finisher:
         return Entry(entry.number, entry.move, self._history.end(entry.number, ending))
 
 
-def checked_bundle(registry: Registry, version: ModelVersion) -> Bundle:
-    """A version's bundle, if its files match its digest tag.
-
-    Raises
-    ------
-    InvalidBundle
-        When they are not, or when there is no tag.
-    """
-    if version.digest is None:
-        raise InvalidBundle(f"Version {version.version} has no digest tag.", "Register it with `promote`.")
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "bundle"
-        registry.download_bundle(version.version, folder)
-        return read_bundle(folder, version.digest)
-
-
 def publish(registry: Registry, releases: Releases, version: ModelVersion) -> None:
     """Publish a version's bundle and model card unless the pointer names all of it already."""
     gate, current = gate_result(version.tags), _pointer(releases)
@@ -151,7 +132,7 @@ def publish(registry: Registry, releases: Releases, version: ModelVersion) -> No
     card = registry.card(version)
     if published and card is None:
         return
-    bundle = checked_bundle(registry, version)
+    bundle = registry.bundle(version)
     releases.publish(bundle, registry.model_name, version.version, gate, datetime.now(UTC), card)
 
 

@@ -26,7 +26,7 @@ def history_table(record: Record, aliases: Mapping[str, int]) -> Table:
         who = f"{move.who} (asked by {move.asked_by})" if move.asked_by else move.who
         when = f"{move.when:%Y-%m-%d %H:%M:%S}"
         row = (str(entry.number), when, who, move.kind, move.alias, _step(move.origin, move.to), move.gate, move.why)
-        table.add_row(*row, _ended(entry))
+        table.add_row(*row, _ending(entry))
     if unrecorded := _unrecorded(record, aliases):
         versions = _step(unrecorded["from"], unrecorded["to"])
         table.add_row("", "", OUTSIDE, "outside", unrecorded["alias"], versions, "", "", "not recorded yet")
@@ -48,7 +48,7 @@ def _step(origin: int | None, to: int | None) -> str:
     return f"{origin or '-'} → {to or '-'}"
 
 
-def _ended(entry: Entry) -> str:
+def _ending(entry: Entry) -> str:
     if entry.ending is None:
         return "[yellow]unfinished[/yellow]"
     return f"{entry.ending.outcome}{f': {entry.ending.note}' if entry.ending.note else ''}"

@@ -16,7 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 import ml_project
 from ml_project.errors import InvalidBundle, InvalidInput, LostRace, Unavailable
-from pipelines.promotion.finisher import Finisher, NotPublished, checked_bundle, publish
+from pipelines.promotion.finisher import Finisher, NotPublished, publish
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import create_database
 from stores.history import History
@@ -122,10 +122,10 @@ class Mover:
             When all is done but for the release; the next mover completes it.
         """
         if kind is not Kind.CHALLENGE:
-            checked_bundle(self.registry, version)
+            self.registry.bundle(version)
         change = planned(kind, standing.record, standing.aliases, version.version)
         alias = CHALLENGER if kind is Kind.CHALLENGE else PRODUCTION
-        move = self._drafted(kind, alias, version, why, standing.aliases, change)
+        move = self._draft(kind, alias, version, why, standing.aliases, change)
         update: dict[str, object] = {"gate": gate} if gate else {}
         if granted is not None:
             update = {"gate": granted.move.gate, "request": granted.number, "asked_by": granted.move.who}
@@ -160,10 +160,10 @@ class Mover:
     def _outside(self, record: Record, alias: str, change: Change) -> Move:
         number = change[alias]
         version = None if number is None else self.registry.version(number)
-        move = self._drafted(Kind.OUTSIDE, alias, version, f"noticed by {self.who}", record.aliases, change)
+        move = self._draft(Kind.OUTSIDE, alias, version, f"noticed by {self.who}", record.aliases, change)
         return move.model_copy(update={"who": OUTSIDE})
 
-    def _drafted(
+    def _draft(
         self,
         kind: Kind,
         alias: str,

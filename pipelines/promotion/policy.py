@@ -14,7 +14,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from ml_project.bundle import Bundle
 from ml_project.errors import InvalidInput
 from pipelines.console import step
-from pipelines.promotion.finisher import checked_bundle
 from pipelines.promotion.mover import open_stores
 from pipelines.promotion.promote import Order, Promotion, promote
 from pipelines.settings import PipelineSettings
@@ -44,8 +43,8 @@ def set_policy(settings: PipelineSettings, policy: str, reason: str = "") -> Pro
     champion = registry.resolve(PRODUCTION)
     if champion is None:
         raise InvalidInput("There is no Production version.", "Promote one first.")
-    bundle = under_policy(checked_bundle(registry, champion), policy)
-    run = _made_before(tracker, bundle.digest) or _logged(tracker, champion, bundle)
+    bundle = under_policy(registry.bundle(champion), policy)
+    run = _made_before(tracker, bundle.digest) or _log_version(tracker, champion, bundle)
     order = Order(reason or f"policy {policy}", expect_current=champion.version, kind=Kind.POLICY)
     return promote(settings, tracker, run, order=order)
 
@@ -69,7 +68,7 @@ def _made_before(tracker: Tracker, digest: str) -> Run | None:
     return tracker.run(found.info.run_id) if found else None
 
 
-def _logged(tracker: Tracker, champion: ModelVersion, bundle: Bundle) -> Run:
+def _log_version(tracker: Tracker, champion: ModelVersion, bundle: Bundle) -> Run:
     policy = bundle.manifest.policy
     trained = tracker.run(champion.run_id)
     # Production may be a version that was made here: its model was trained elsewhere
@@ -78,7 +77,7 @@ def _logged(tracker: Tracker, champion: ModelVersion, bundle: Bundle) -> Run:
     with step(f"policy {policy} for version {champion.version}"), tracker.pipeline_run("policy") as run:
         run.log(
             params=source.data.params | {"policy": policy},
-            metrics=source.data.metrics | _measured(tracker, trained, policy),
+            metrics=source.data.metrics | _measure(tracker, trained, policy),
             tags={MODEL_RUN_TAG: trained.id, POLICY_TAG: policy, **_about_data(source)},
         )
         if source.inputs is not None:
@@ -92,7 +91,7 @@ def _logged(tracker: Tracker, champion: ModelVersion, bundle: Bundle) -> Run:
     return run
 
 
-def _measured(tracker: Tracker, trained: Run, policy: str) -> dict[str, float]:
+def _measure(tracker: Tracker, trained: Run, policy: str) -> dict[str, float]:
     """The twin's figures under the policy, as the step `threshold` measured them on test."""
     children = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{trained.id}' and params.policy = '{policy}' and tags.kind = 'policy'"
     found = tracker.client.search_runs([trained.experiment_id], children, max_results=1)

@@ -147,7 +147,7 @@ def promote(
         console.print(report.to_table())
         mover.registry.tag(candidate.version, GATE_TAG, str(report.passed).lower())
         mover.registry.tag(candidate.version, FAILURES_TAG, report.failures or "none")
-        promotion = _decided(settings, mover, standing, candidate, champion, report, order)
+        promotion = _carry_out(settings, mover, standing, candidate, champion, report, order)
     run.log(tags={f"{DONE_TAG}promote": "true", "fraud.version": candidate.version})
     return promotion
 
@@ -160,7 +160,7 @@ def _require_cleared(champion: ModelVersion) -> None:
         )
 
 
-def _decided(
+def _carry_out(
     settings: PipelineSettings,
     mover: Mover,
     standing: Standing,

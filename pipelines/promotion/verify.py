@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.table import Table
 
-from ml_project.bundle import FILES, read_bundle
+from ml_project.bundle import FILES
 from ml_project.errors import FraudError, InvalidInput
-from pipelines.promotion.finisher import HISTORY_TAG, checked_bundle
+from pipelines.promotion.finisher import HISTORY_TAG
 from pipelines.promotion.mover import simulated_after_real
 from stores.history import History
 from stores.moves import ALIASES, PRODUCTION, Record
@@ -79,7 +77,7 @@ def verify(registry: Registry, history: History, releases: Releases) -> Verifica
 def _files(registry: Registry, alias: str, version: ModelVersion) -> Finding:
     check = f"files of {alias} (version {version.version})"
     try:
-        bundle = checked_bundle(registry, version)
+        bundle = registry.bundle(version)
     except FraudError as error:
         return Finding(check, str(error), False)
     return Finding(check, f"{len(FILES)} files hash to {bundle.digest[:_SHORT]}… as its tag says", True)
@@ -162,10 +160,7 @@ def _release(releases: Releases, version: ModelVersion) -> Iterator[Finding]:
         same = (release.version, release.digest) == (version.version, version.digest)
         found = f"version {release.version}, {release.digest[:_SHORT]}…"
         yield Finding("release pointer names Production", found if same else f"{found} instead", same)
-        with TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "bundle"
-            releases.download_bundle(release, folder)
-            read_bundle(folder, release.digest)
+        releases.bundle(release)
         yield Finding("released files", f"{len(release.files)} files as the pointer says", True)
     except FraudError as error:
         yield Finding("release can be read", str(error), False)

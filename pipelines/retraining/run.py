@@ -6,31 +6,26 @@ affected before the last step, which only the holder of the lease takes.
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import pandas as pd
-
-from ml_project.bundle import read_bundle
 from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import FraudError, InvalidBundle, InvalidInput, LostRace, Unavailable
 from pipelines.console import console, step
-from pipelines.data.ingest import IngestedMeta, read_ingested, write_ingested
-from pipelines.monitoring.kept_decisions import decision_store, read_for_training
+from pipelines.data.ingest import read_ingested, write_ingested
+from pipelines.monitoring.kept_decisions import read_for_training
 from pipelines.promotion.mover import user_name
-from pipelines.promotion.promote import Order, Promotion, promote
+from pipelines.promotion.promote import Order, Promotion
 from pipelines.promotion.report import Theme
 from pipelines.retraining.dataset import TrainingData, build_training_data
 from pipelines.retraining.lease import Lease, hold_lease
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, STEP_TAG, Run, Tracker
-from pipelines.training.steps import require_stores, run_ingest, train_in, validate_in
-from pipelines.training.threshold import threshold
-from stores.decisions import DecisionStore
+from pipelines.training.steps import DEFAULT_STARTS, complete_run, once, require_stores, run_ingest
+from stores.decisions import DecisionStore, open_store
 from stores.registry import PRODUCTION, Registry
 
 STEP: Final = "retrain"
@@ -87,12 +82,12 @@ def retrain(settings: PipelineSettings, reason: str, now: datetime) -> RetrainOu
     require_stores(settings)
     tracker = Tracker(settings)
     with (
-        decision_store(settings) as store,
+        open_store(settings.decisions_url, existing=True) as store,
         hold_lease(store, f"{STEP} {settings.model_name}"[:64], user_name(settings), settings.lease_seconds) as lease,
     ):
         earlier = unfinished_run(tracker, settings, now)
         if earlier is not None:
-            console.print(f"  goes on with run {earlier.id}, which was cut short")
+            console.print(f"  continuing run {earlier.id}, which was cut short")
         with tracker.pipeline_run(STEP, earlier) as run:
             if earlier is None:
                 until = now - timedelta(days=settings.label_delay_days)
@@ -117,16 +112,11 @@ def order_digest(settings: PipelineSettings) -> str:
 
 def unfinished_run(tracker: Tracker, settings: PipelineSettings, now: datetime) -> Run | None:
     """The run to continue: the newest one, if it has not ended, has the same order, and is not too old."""
-    found = tracker.client.search_runs(
-        [tracker.experiment_id],
-        filter_string=f"tags.`{STEP_TAG}` = '{STEP}' and tags.`{ORDER_TAG}` = '{order_digest(settings)}'",
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
-    )
-    if not found or OUTCOME_TAG in found[0].data.tags:
+    found = tracker.newest({STEP_TAG: STEP, ORDER_TAG: order_digest(settings)})
+    if found is None or OUTCOME_TAG in found.data.tags:
         return None
-    age = now.timestamp() - found[0].info.start_time / 1000
-    return tracker.run(found[0].info.run_id) if age < _LONGEST_PAUSE.total_seconds() else None
+    age = now.timestamp() - found.info.start_time / 1000
+    return tracker.run(found.info.run_id) if age < _LONGEST_PAUSE.total_seconds() else None
 
 
 @dataclass(frozen=True)
@@ -154,10 +144,7 @@ def inheritance(settings: PipelineSettings, tracker: Tracker) -> Inheritance:
     if champion is None:
         return Inheritance()
     try:
-        with TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "bundle"
-            registry.download_bundle(champion.version, folder)
-            chosen = EnsembleSettings.from_dict(read_bundle(folder, champion.digest).manifest.settings)
+        chosen = EnsembleSettings.from_dict(registry.bundle(champion, require_digest=False).manifest.settings)
     except (InvalidBundle, InvalidInput):  # registered by hand: retraining is possible all the same
         return Inheritance(champion.version)
     until = None
@@ -176,28 +163,25 @@ class _Retraining:
 
     def carry_out(self) -> Promotion:
         champion = inheritance(self.settings, self.tracker)
-        self._once("ingest", lambda: self._ingest(champion))
+        once(self.run, "ingest", lambda: self._ingest(champion), self.lease.require)
         with TemporaryDirectory() as scratch:
-            frame, meta = read_ingested(self.run.fetch(DATA, Path(scratch)))
-        self._once("validate", lambda: validate_in(self.run, frame, meta))
-        self._once("train", lambda: self._train(frame, meta, champion))
-        self._once("threshold", lambda: threshold(self.settings, self.run))
-        self.lease.require()
-        order = Order(f"retrained ({self._tags[REASON_TAG]})")
-        return promote(self.settings, self.tracker, self.run, order=order)
+            data = read_ingested(self.run.fetch(DATA, Path(scratch)))
+        _measured, promotion = complete_run(
+            self.run,
+            self.settings,
+            self.tracker,
+            data,
+            # tuning tries the champion's settings first, then the defaults
+            starts=((champion.settings,) if champion.settings else ()) + DEFAULT_STARTS,
+            order=Order(f"retrained ({self._tags[REASON_TAG]})"),
+            before_step=self.lease.require,
+        )
+        return promotion
 
     @property
     def _tags(self) -> dict[str, str]:
         tags: dict[str, str] = self.run.data.data.tags
         return tags
-
-    def _once(self, name: str, work: Callable[[], object]) -> None:
-        """Do a step unless it is done; raises when the lease is lost."""
-        if f"{DONE_TAG}{name}" in self._tags:
-            console.print(f"  {name} was done before")
-            return
-        self.lease.require()
-        work()
 
     def _ingest(self, champion: Inheritance) -> None:
         until = datetime.fromisoformat(self._tags[UNTIL_TAG])
@@ -221,11 +205,6 @@ class _Retraining:
             tags={**ends, "mlflow.note.content": text, "champion.version": champion.version or "none"},
         )
         self.run.log(tags={f"{DONE_TAG}ingest": "true"})
-
-    def _train(self, frame: pd.DataFrame, meta: IngestedMeta, champion: Inheritance) -> None:
-        # the champion's own settings first, then the defaults
-        first = (champion.settings,) if champion.settings else ()
-        train_in(self.run, self.settings, frame, meta, (*first, EnsembleSettings()))
 
 
 def data_summary(

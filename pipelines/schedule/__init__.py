@@ -4,5 +4,5 @@
 - ``queue``: what is due and what became of it, in a database.
 - ``worker``: runs the jobs as child processes.
 
-Imports SQLAlchemy and ``stores``; the jobs themselves run in processes of their own.
+Imports SQLAlchemy and ``stores``; the jobs themselves run in separate processes.
 """

@@ -34,13 +34,13 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError
 
 from ml_project.errors import InvalidInput, LostRace, Unavailable
 from pipelines.console import error_console
 from stores.decisions.schema import UtcDateTime
-from stores.error_text import connection_fault, masked
-from stores.sql import ENGINE_OPTIONS, is_postgres, with_driver
+from stores.error_text import masked
+from stores.sql import ENGINE_OPTIONS, is_postgres, translated, with_driver
 
 T = TypeVar("T")
 
@@ -122,22 +122,18 @@ class ScheduleDatabase:
 
     def write_once(self, work: Callable[[Connection], T]) -> T:
         """As `write`, but a database that is away is an error at once."""
-        try:
-            with self.engine.begin() as connection:
-                return work(connection)
-        except (OperationalError, InterfaceError) as error:
-            reason = connection_fault(str(error)) or masked(str(error.orig).splitlines()[0])
-            raise Unavailable(
-                f"The schedule in {self._name} cannot be used: {reason}.",
-                "Check FRAUD_SCHEDULE_URL and that the database runs.",
-            ) from error
+        with (
+            translated(self.engine.url, database="schedule", setting="FRAUD_SCHEDULE_URL"),
+            self.engine.begin() as connection,
+        ):
+            return work(connection)
 
     def give_up(self) -> None:
         """Wait for the database no longer."""
         self._closing.set()
 
     @contextmanager
-    def held(self, state_dir: Path) -> Iterator[None]:
+    def hold(self, state_dir: Path) -> Iterator[None]:
         """Hold the database for the block; with a second scheduler every job would run twice.
 
         Raises
@@ -158,12 +154,12 @@ class ScheduleDatabase:
                 self.write_once(lambda _connection: None)
                 connection = stack.enter_context(self.engine.connect())
                 connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-                if not _locked(connection):
+                if not _take_lock(connection):
                     raise taken
             yield
 
 
-def _locked(connection: Connection) -> bool:
+def _take_lock(connection: Connection) -> bool:
     """Take the lock; tried repeatedly, as the server may not know yet that the last scheduler was killed."""
     for _try in range(3):
         if connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}):

@@ -25,7 +25,7 @@ BREACH: Final = 4
 """Exit code of `monitor`."""
 
 PIPELINES: Final = (sys.executable, "-m", "pipelines")
-WORDS: Final = {0: "done", 1: "refused", 2: "could not be done", 3: "another process is at it", BREACH: "breach"}
+WORDS: Final = {0: "done", 1: "refused", 2: "could not be done", 3: "another process is doing it", BREACH: "breach"}
 
 _LOOK_SECONDS: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
@@ -55,7 +55,7 @@ class CronLine:
     def __init__(self, line: str) -> None:
         fields = line.split()
         if len(fields) != _FIELDS:
-            raise InvalidInput(f"{line!r} is no cron line: it has {len(fields)} fields instead of 5.", _REMEDY)
+            raise InvalidInput(f"{line!r} is not a cron line: it has {len(fields)} fields instead of 5.", _REMEDY)
         fields[4] = ",".join(map(_across_sunday, fields[4].lower().split(",")))
         self._line = " ".join(fields)
         try:
@@ -64,7 +64,7 @@ class CronLine:
             fields[3] = "*"
             if _parses(" ".join(fields)) and _parses(f"* * * {line.split()[3]} *"):
                 raise InvalidInput(f"{line!r} never comes.", _REMEDY) from None
-            raise InvalidInput(f"{line!r} is no cron line: {str(error).lower()}.", _REMEDY) from None
+            raise InvalidInput(f"{line!r} is not a cron line: {str(error).lower()}.", _REMEDY) from None
         except StopIteration:
             raise InvalidInput(f"{line!r} never comes.", _REMEDY) from None
 
@@ -135,7 +135,7 @@ class Scheduler:
         self._broken: Exception | None = None
 
     def run(self) -> None:
-        """Run until SIGTERM (returns) or Ctrl-C (`KeyboardInterrupt`); children are told to stop, and waited for.
+        """Run until SIGTERM (returns) or Ctrl-C (`KeyboardInterrupt`); children are asked to stop, and waited for.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Scheduler:
         Unavailable
             When the database cannot be used at the beginning, or goes away in the middle of a transaction.
         """
-        with self._database.held(self._settings.state_dir):
+        with self._database.hold(self._settings.state_dir):
             self._queue = RunQueue(self._database)
             for asked in self._queue.resume():
                 _say(f"{asked.job} ({asked.reason}) was cut short and begins again")
@@ -179,7 +179,7 @@ class Scheduler:
         folder = self._settings.state_dir
         for name in JOBS:
             pid_file = folder / f"schedule-{name}.pid"
-            self._workers[name] = Worker(name, self._queue, self._command, pid_file, self._ended)
+            self._workers[name] = Worker(name, self._queue, self._command, pid_file, self._record_end)
 
     def _tick(self) -> None:
         try:
@@ -219,7 +219,7 @@ class Scheduler:
     def _close(self) -> None:
         self._stopping.set()
         for worker in self._workers.values():
-            worker.tell()
+            worker.stop()
         self._database.give_up()
         deadline = time.monotonic() + self._settings.schedule_stop_seconds
         try:
@@ -235,7 +235,7 @@ class Scheduler:
     def _command(self, asked: RunRequest) -> list[str]:
         return [*self._program, asked.job, *(["--reason", asked.reason] if asked.job == RETRAIN else [])]
 
-    def _ended(self, run: ScheduledRun, code: int) -> None:
+    def _record_end(self, run: ScheduledRun, code: int) -> None:
         job, reason = run.asked.job, run.asked.reason
         breach = job == MONITOR and code == BREACH and self._settings.retrain_on_breach
         ended = self._queue.end(run, code, RunRequest(RETRAIN, "drift") if breach else None)

@@ -61,7 +61,7 @@ class Worker(threading.Thread):
         """Make it look at the queue."""
         self._asked.set()
 
-    def tell(self) -> None:
+    def stop(self) -> None:
         """Start nothing more, and ask the child to end; the next scheduler continues its work."""
         with self._lock:
             self._stopping.set()
@@ -74,7 +74,7 @@ class Worker(threading.Thread):
             self._signal(signal.SIGKILL)
 
     def run(self) -> None:
-        """Do runs until told to stop."""
+        """Do runs until `stop`."""
         try:
             while not self._stopping.is_set():
                 run = self._runs.take(self._job)
@@ -82,23 +82,23 @@ class Worker(threading.Thread):
                     self._asked.wait()
                     self._asked.clear()
                     continue
-                code = self._patiently_done(run)
+                code = self._execute_with_retries(run)
                 if code is not None:
                     self._ended(run, code)
         except Exception as error:  # the main thread ends the scheduler with it
             self.failure = error
 
-    def _patiently_done(self, run: ScheduledRun) -> int | None:
-        code = self._done(run)
+    def _execute_with_retries(self, run: ScheduledRun) -> int | None:
+        code = self._execute(run)
         for _ in range(_TRIES - 1):
             if code != BUSY:
                 break
             if self._stopping.wait(self._busy_seconds):
                 return None
-            code = self._done(run)
+            code = self._execute(run)
         return code
 
-    def _done(self, run: ScheduledRun) -> int | None:
+    def _execute(self, run: ScheduledRun) -> int | None:
         """The exit code of a run; None where the end of this scheduler cut it short."""
         command = list(self._command(run.asked))
         # a scheduler that was killed leaves its child behind; the run begins again under this one

@@ -4,7 +4,6 @@ A job is cut into parts. A part is scored the same way by every engine; engines 
 
 - ``run``: plan, score the parts that are missing, commit, write a run.
 - ``plan``: what is scored, cut into parts.
-- ``places``: folders of input and output, local or in S3.
 - ``engines``: parts on the cores of this machine, or on Spark's executors.
 - ``parts``: reads the rows of a part, has them scored, writes its files and its receipt.
 - ``rows``: scores a batch, quarantines what cannot be scored, counts.
@@ -12,6 +11,6 @@ A job is cut into parts. A part is scored the same way by every engine; engines 
 - ``summary``: what a finished job reports.
 - ``replay``: ``score --replay``, what another version would have decided.
 
-Imports ``ml_project``, ``stores`` and ``pipelines.monitoring`` (limits, kept decisions, windows). Spark is imported
-when the Spark engine runs, boto3 when an address is in S3.
+Imports ``ml_project``, ``stores``, ``pipelines.data`` (CSV) and ``pipelines.monitoring`` (limits, kept decisions,
+windows). Spark is imported when the Spark engine runs, boto3 when an address is in S3.
 """

@@ -15,13 +15,13 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ml_project.bundle import BOOSTER_FILE, MANIFEST_FILE, ONNX_FILE, Bundle, Manifest
-from ml_project.scorer import Scorer
+from ml_project.scorer import verified_scorer
 from pipelines.scoring.parts import Receipt, receipt_name, score_part
-from pipelines.scoring.places import Place, open_place
-from pipelines.scoring.plan import ScoringPart, ScoringPlan
+from pipelines.scoring.plan import ScoringPart, ScoringPlan, open_place
 from pipelines.scoring.rows import RowScorer
 from pipelines.settings import PipelineSettings
 from pipelines.spark_session import spark_session
+from stores.objects import Objects
 
 _LOOK_SECONDS: Final = 2.0
 _scorers: dict[str, RowScorer] = {}
@@ -41,8 +41,8 @@ def run_local(
     plan: ScoringPlan,
     todo: Sequence[ScoringPart],
     scorer: RowScorer,
-    source: Place,
-    staging: Place,
+    source: Objects,
+    staging: Objects,
     on_rows: Callable[[int], None],
 ) -> Iterator[Receipt]:
     """Score parts on all cores; yields each receipt as its part is done."""
@@ -79,8 +79,8 @@ class SparkJob:
         key = self.plan.fingerprint
         if key not in _scorers:
             manifest = Manifest.model_validate_json(self.bundle[MANIFEST_FILE])
-            scorer = Scorer(Bundle(manifest, self.bundle[ONNX_FILE], self.bundle[BOOSTER_FILE]), threads=1)
-            scorer.replay_golden_rows()
+            bundle = Bundle(manifest, self.bundle[ONNX_FILE], self.bundle[BOOSTER_FILE])
+            scorer = verified_scorer(bundle, threads=1)
             _scorers.clear()
             _scorers[key] = RowScorer(scorer, self.plan.version, self.plan.carried)
         return _scorers[key]
@@ -91,8 +91,8 @@ def run_spark(
     plan: ScoringPlan,
     todo: Sequence[ScoringPart],
     bundle: Bundle,
-    source: Place,
-    staging: Place,
+    source: Objects,
+    staging: Objects,
     on_rows: Callable[[int], None],
 ) -> Iterator[Receipt]:
     """Score parts on Spark's executors; yields the receipts when all are done."""
@@ -106,16 +106,16 @@ def run_spark(
         collected = waiting.submit(answers.collect)
         seen: set[str] = set(staging.names())
         while not wait([collected], _LOOK_SECONDS).done:
-            seen = _tell(todo, staging, seen, on_rows)
+            seen = _report_finished(todo, staging, seen, on_rows)
         rows = collected.result()
-        _tell(todo, staging, seen, on_rows)
+        _report_finished(todo, staging, seen, on_rows)
     yield from (Receipt.from_bytes(bytes(row.receipt)) for row in rows)
 
 
 def _task(sent: Any) -> Callable[[Iterator[Any]], Iterator[Any]]:
     def score_parts(batches: Iterator[Any]) -> Iterator[Any]:
         job: SparkJob = sent.value
-        source, staging = (open_place(place, job.endpoint_url) for place in (job.source, job.staging))
+        source, staging = (open_place(each, job.endpoint_url) for each in (job.source, job.staging))
         for batch in batches:
             parts = [job.todo[place] for place in batch.column(0).to_pylist()]
             receipts = [score_part(job.plan, part, job.scorer(), source, staging).to_bytes() for part in parts]
@@ -124,7 +124,10 @@ def _task(sent: Any) -> Callable[[Iterator[Any]], Iterator[Any]]:
     return score_parts
 
 
-def _tell(todo: Sequence[ScoringPart], staging: Place, seen: set[str], on_rows: Callable[[int], None]) -> set[str]:
+def _report_finished(
+    todo: Sequence[ScoringPart], staging: Objects, seen: set[str], on_rows: Callable[[int], None]
+) -> set[str]:
+    """Report the parts finished since ``seen``, the names in the staging folder then; returns its names now."""
     held = set(staging.names())
     on_rows(sum(part.rows for part in todo if receipt_name(part) in held - seen))
     return held

@@ -8,20 +8,19 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ml_project.errors import InvalidInput
 from ml_project.schema import RAW_FEATURES
-from pipelines.scoring.places import Place
+from pipelines.data.files import parse_csv_lines
 from pipelines.scoring.plan import DECISION, ScoringPart, ScoringPlan
-from pipelines.scoring.rows import QUARANTINE, RowScorer, Tally, quarantined
-from stores.objects import MissingObject
+from pipelines.scoring.rows import QUARANTINE, RowScorer, Tally, quarantine_row
+from stores.objects import MissingObject, Objects
 
 BATCH_ROWS: Final = 8_192
 _BUFFER: Final = 1 << 18
@@ -40,7 +39,7 @@ class RowBatch:
     broken: tuple[tuple[int, str, str], ...] = ()
 
 
-def read_part(plan: ScoringPlan, part: ScoringPart, source: Place) -> Iterator[RowBatch]:
+def read_part(plan: ScoringPlan, part: ScoringPart, source: Objects) -> Iterator[RowBatch]:
     """The rows of a part, in batches of bounded size.
 
     Raises
@@ -55,7 +54,7 @@ def read_part(plan: ScoringPlan, part: ScoringPart, source: Place) -> Iterator[R
                 yield from _csv(file, part, plan.columns_of(part), wanted)
             else:
                 yield from _parquet(file, part, wanted)
-    except (pa.ArrowException, FileNotFoundError, MissingObject) as error:
+    except (pa.ArrowException, MissingObject) as error:
         reason = str(error).strip().splitlines()[0]
         raise InvalidInput(f"{part.file} can no longer be read ({reason}).", "Begin again.") from error
 
@@ -80,18 +79,18 @@ def _csv(file: Any, part: ScoringPart, columns: tuple[str, ...], wanted: list[st
     content = file.read(part.end - part.begin)
     broken: list[tuple[int, str, str]] = []
 
-    def refuse(row: Any) -> str:
+    def refuse(row: Any) -> Literal["skip"]:
         said = f"the line has {row.actual_columns} fields, not {row.expected_columns}"
         broken.append((part.first_row + row.number - 1, said, row.text))
         return "skip"
 
     try:
         kinds = {name: pa.float64() if name in RAW_FEATURES else pa.string() for name in wanted}
-        table = _parsed(content, columns, kinds, None)
+        table = parse_csv_lines(content, columns, kinds)
     except pa.ArrowInvalid:
         # Some line is not a row, or some value not a number: read as text, every line can be reported.
         content = content.decode(errors="replace").encode()
-        table = _parsed(content, columns, dict.fromkeys(wanted, pa.string()), refuse)
+        table = parse_csv_lines(content, columns, dict.fromkeys(wanted, pa.string()), refuse)
     if len(table) + len(broken) != part.rows:
         raise InvalidInput(f"{part.file}: {len(table)} rows on {part.rows} lines.", "Remove line breaks within fields.")
     left = np.arange(part.first_row, part.first_row + part.rows, dtype=np.int64)
@@ -105,18 +104,6 @@ def _csv(file: Any, part: ScoringPart, columns: tuple[str, ...], wanted: list[st
             pa.RecordBatch.from_pylist([], schema=table.schema)
         ]
         yield RowBatch(nothing, places[:0], tuple(broken))
-
-
-def _parsed(content: bytes, columns: tuple[str, ...], kinds: dict[str, Any], refuse: Any) -> Any:
-    """Lines as a table; raises where a column of numbers holds a value that is not a number."""
-    return pa.csv.read_csv(
-        pa.BufferReader(content),
-        pa.csv.ReadOptions(column_names=list(columns), use_threads=False, block_size=len(content) + 1),
-        pa.csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=refuse),
-        pa.csv.ConvertOptions(
-            column_types=kinds, include_columns=list(kinds), null_values=[""], strings_can_be_null=True
-        ),
-    )
 
 
 @dataclass(frozen=True)
@@ -147,8 +134,8 @@ def score_part(
     plan: ScoringPlan,
     part: ScoringPart,
     scorer: RowScorer,
-    source: Place,
-    staging: Place,
+    source: Objects,
+    staging: Objects,
     on_rows: Callable[[int], None] = lambda _rows: None,
 ) -> Receipt:
     """Score a part and keep its files and receipt in the staging folder.
@@ -171,11 +158,11 @@ def score_part(
             scored = scorer.score(rows.batch, part.file, rows.places)
             for decision, table in scored.decided.items():
                 append(f"{DECISION}={decision}/{part.name}.parquet", table)
-            broken = pa.Table.from_pylist([quarantined(part.file, *each) for each in rows.broken], QUARANTINE)
+            broken = pa.Table.from_pylist([quarantine_row(part.file, *each) for each in rows.broken], QUARANTINE)
             bad = pa.concat_tables([scored.quarantine, broken])
             if len(bad):
                 append(f"{QUARANTINE_FOLDER}/{part.name}.parquet", bad)
-            tally += scored.tally + scorer.refused(said for _place, said, _text in rows.broken)
+            tally += scored.tally + scorer.tally_broken(said for _place, said, _text in rows.broken)
             on_rows(len(rows.batch) + len(rows.broken))
     receipt = Receipt(part.number, tuple(sorted(files)), tally)
     staging.write(receipt_name(part), receipt.to_bytes())
@@ -201,7 +188,7 @@ class _File:
 
 
 @contextmanager
-def _file(staging: Place, name: str, schema: pa.Schema) -> Iterator[_File]:
+def _file(staging: Objects, name: str, schema: pa.Schema) -> Iterator[_File]:
     with (
         staging.creating(name) as path,
         pa.parquet.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer,

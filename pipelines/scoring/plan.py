@@ -13,13 +13,12 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from ml_project.errors import InvalidInput
 from ml_project.schema import ENGINEERED_FEATURES, OUTPUTS, PCA_COMPONENTS, RAW_FEATURES
-from pipelines.scoring.places import Place, open_place, s3_address
-from stores.objects import MissingObject
+from pipelines.data.files import parse_csv
+from stores.objects import MissingObject, Objects, checked_location, open_objects, s3_address
 
 PART_ROWS: Final = 524_288
 """Rows of a part of Parquet, as far as row groups allow: a few seconds of work, a file of about 40 MB."""
@@ -179,7 +178,22 @@ def make_plan(
     return ScoringPlan(data, output, version, bundle_digest, tuple(files), carried or (), tuple(parts))
 
 
-def find_files(data: str, endpoint_url: str) -> tuple[Place, list[str]]:
+def open_place(location: str, endpoint_url: str) -> Objects:
+    """The objects at what ``--data`` or ``--output`` names; neither created nor read yet.
+
+    Raises
+    ------
+    InvalidInput
+        For an address that is neither a path nor one of S3.
+    """
+    setting = "--data and --output"
+    try:
+        return open_objects(checked_location(s3_address(location)), endpoint_url, setting=setting)
+    except ValueError as error:
+        raise InvalidInput(f"{location}: {error}.", f"Check {setting}.") from error
+
+
+def find_files(data: str, endpoint_url: str) -> tuple[Objects, list[str]]:
     """The folder of the input and the names of its files: ``data`` itself, or all files of the folder ``data``."""
     data = s3_address(data).rstrip("/")
     if _is_table(data):
@@ -188,7 +202,7 @@ def find_files(data: str, endpoint_url: str) -> tuple[Place, list[str]]:
         try:
             place.open(name).close()
             return place, [name]
-        except (FileNotFoundError, MissingObject):
+        except MissingObject:
             pass  # a folder may have such a name, as Spark's do
         except OSError as error:
             if not isinstance(error, IsADirectoryError) and "directory" not in str(error).lower():
@@ -249,7 +263,7 @@ def _cut_groups(name: str, groups: list[int], part_rows: int) -> Iterator[_Cut]:
 
 def _look_csv(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[_Cut]]:
     header = file.read(_BLOCK).partition(b"\n")[0]
-    columns = tuple(pa.csv.read_csv(io.BytesIO(header + b"\n")).column_names) if header.strip() else ()
+    columns = tuple(parse_csv(io.BytesIO(header + b"\n"), {}).column_names) if header.strip() else ()
     sha, size = hashlib.sha256(header), file.size()
     position, rows, begin = len(header) + 1, part_rows or CSV_ROWS, len(header) + 1
     cut: list[_Cut] = []

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -15,13 +13,15 @@ from pyarrow import compute
 from rich.table import Table
 
 from ml_project.errors import InvalidInput
-from ml_project.scorer import DECISIONS, Scorer, decide_all
-from pipelines.monitoring.kept_decisions import answered_rows, decision_places, decision_store, raw_values
+from ml_project.policies import DECISIONS, decide_all
+from ml_project.scorer import Scorer
+from pipelines.monitoring.kept_decisions import answered_rows, decision_places, raw_values
 from pipelines.monitoring.window import Window
 from pipelines.scoring.plan import find_files
 from pipelines.scoring.run import chosen_version, version_scorer
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Tracker
+from stores.decisions import open_store
 from stores.registry import Registry
 
 _NAMES: Final = tuple(map(str, DECISIONS))
@@ -143,12 +143,12 @@ def run_replay(settings: PipelineSettings, window: Window, exports: str | None, 
     tracker = Tracker(settings.model_copy(update={"experiment": settings.scoring_experiment}))
     registry = Registry(settings.mlflow_uri, settings.model_name)
     chosen = chosen_version(registry, version)
-    with TemporaryDirectory() as scratch, tracker.pipeline_run("replay") as run:
-        scorer = version_scorer(registry, chosen, Path(scratch))
+    with tracker.pipeline_run("replay") as run:
+        scorer = version_scorer(registry, chosen)
         if exports is not None:
             found = replay(exported_decisions(exports, window, settings.s3_endpoint_url), scorer)
         else:
-            with decision_store(settings) as store:
+            with open_store(settings.decisions_url, existing=True) as store:
                 found = replay(store.tables_by_event_time(window.since, window.until), scorer)
         run.log(
             params={"version": chosen.version, "exports": exports or "", "window": window.words},

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ml_project.drift import DriftCounts
 from ml_project.errors import InvalidInput
 from ml_project.features import compute_features
+from ml_project.policies import DECISIONS, decide_all
 from ml_project.schema import OUTPUTS, RAW_FEATURES, fault, unusable
-from ml_project.scorer import DECISIONS, Scorer, decide_all
+from ml_project.scorer import Scorer
 from pipelines.scoring.plan import SOURCE_FILE, SOURCE_ROW, VERSION
 
 QUARANTINE: Final = pa.schema(
@@ -121,7 +122,7 @@ class RowScorer:
         """The counts of no rows."""
         return Tally(DriftCounts.none(self._baseline))
 
-    def refused(self, reasons: Iterable[str]) -> Tally:
+    def tally_broken(self, reasons: Iterable[str]) -> Tally:
         """The counts of lines that are not rows."""
         counted = Counter(reasons)
         return Tally(DriftCounts.none(self._baseline), quarantined=counted.total(), reasons=counted)
@@ -176,7 +177,7 @@ class RowScorer:
         return pa.table(columns)
 
 
-def quarantined(file: str, row: int, reason: str, content: str) -> dict[str, Any]:
+def quarantine_row(file: str, row: int, reason: str, content: str) -> dict[str, Any]:
     """A line that is not a row, for the table ``QUARANTINE``."""
     return {SOURCE_FILE: file, SOURCE_ROW: row, "reasons": [reason], "content": content}
 

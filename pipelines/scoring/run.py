@@ -3,23 +3,21 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from ml_project.errors import InvalidInput
-from ml_project.scorer import Scorer, load_scorer
+from ml_project.scorer import Scorer, verified_scorer
 from pipelines.console import console, row_progress
 from pipelines.monitoring.figures import MonitorLimits
-from pipelines.scoring.engines import run_local
+from pipelines.scoring.engines import run_local, run_spark
 from pipelines.scoring.output import Output, open_output
 from pipelines.scoring.parts import Receipt, receipt_name
-from pipelines.scoring.places import Place
 from pipelines.scoring.plan import ScoringPart, ScoringPlan, find_files, make_plan
 from pipelines.scoring.rows import RowScorer
 from pipelines.scoring.summary import ScoringSummary
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
+from stores.objects import Objects
 from stores.registry import PRODUCTION, ModelVersion, Registry
 
 EngineName = Literal["local", "spark"]
@@ -54,8 +52,8 @@ def score(
     registry = Registry(settings.mlflow_uri, settings.model_name)
     chosen = chosen_version(registry, version)
     target = open_output(output, settings.s3_endpoint_url)
-    with TemporaryDirectory() as scratch, target.alone():
-        scorer = version_scorer(registry, chosen, Path(scratch))
+    with target.alone():
+        scorer = version_scorer(registry, chosen)
         plan = make_plan(data, output, chosen.version, scorer.bundle.digest, settings.s3_endpoint_url)
         finished = target.finished()
         if finished is not None:
@@ -80,11 +78,9 @@ def chosen_version(registry: Registry, version: int | None) -> ModelVersion:
     return chosen
 
 
-def version_scorer(registry: Registry, version: ModelVersion, scratch: Path) -> Scorer:
+def version_scorer(registry: Registry, version: ModelVersion) -> Scorer:
     """A verified scorer of a version, with one thread: engines score several batches at once."""
-    folder = scratch / f"version-{version.version}"
-    registry.download_bundle(version.version, folder)
-    return load_scorer(folder, version.digest, threads=1)
+    return verified_scorer(registry.bundle(version, require_digest=False), threads=1)
 
 
 def _execute(
@@ -119,15 +115,13 @@ def run_parts(
     plan: ScoringPlan,
     todo: Sequence[ScoringPart],
     scorer: Scorer,
-    staging: Place,
+    staging: Objects,
     on_rows: OnRows,
 ) -> Iterator[Receipt]:
     """Let an engine score the parts that are missing: the one place where engines differ."""
     source, _names = find_files(plan.input, settings.s3_endpoint_url)
     if engine == "local":
         return run_local(plan, todo, RowScorer(scorer, plan.version, plan.carried), source, staging, on_rows)
-    from pipelines.scoring.engines import run_spark
-
     return run_spark(settings, plan, todo, scorer.bundle, source, staging, on_rows)
 
 

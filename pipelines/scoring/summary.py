@@ -8,7 +8,7 @@ from rich.table import Table
 from ml_project.baseline import WATCHED
 from ml_project.bundle import Manifest
 from ml_project.drift import Drift, judge
-from ml_project.scorer import DECISIONS
+from ml_project.policies import DECISIONS
 from pipelines.monitoring.figures import Figure, MonitorLimits, drift_figures
 from pipelines.scoring.plan import ScoringPlan
 from pipelines.scoring.rows import Tally

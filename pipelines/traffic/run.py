@@ -15,6 +15,7 @@ from typing import Any, Final
 import httpx
 
 from ml_project.errors import InvalidInput, Unavailable
+from ml_project.policies import Decision
 from ml_project.review import drawn_for_review
 from pipelines.traffic.source import TrafficTransaction
 
@@ -186,7 +187,7 @@ async def _score(part: list[TrafficTransaction], client: GatewayClient, how: Sen
     else:
         answers = await client.post("/predict-batch", [each.body for each in part])
     for each, answer in zip(part, answers, strict=True):
-        alert = answer["decision"] != "APPROVE"
+        alert = answer["decision"] != Decision.APPROVE
         progress.sent += 1
         progress.frauds += each.fraud
         progress.alerts += alert

@@ -9,8 +9,9 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ml_project.errors import InvalidInput
+from ml_project.policies import DECISIONS, decide_all
 from ml_project.schema import RAW_FEATURES
-from ml_project.scorer import Decision, decide, load_scorer
+from ml_project.scorer import load_scorer
 
 
 class FraudEnsemble(PythonModel):
@@ -42,14 +43,14 @@ class FraudEnsemble(PythonModel):
             )
         scores = self._scorer.score(raw)
         thresholds = self._scorer.thresholds
-        decisions = [decide(hybrid, thresholds) for hybrid in scores.hybrid.tolist()]
+        decisions = decide_all(scores.hybrid, thresholds)
         return pd.DataFrame(
             {
-                "fraud": [int(decision is not Decision.APPROVE) for decision in decisions],
+                "fraud": (decisions > 0).astype(np.int64),
                 "hybrid_score": scores.hybrid,
                 "threshold_used": thresholds.alert,
                 "fraud_probability": scores.probability,
-                "decision": [decision.value for decision in decisions],
+                "decision": [DECISIONS[place].value for place in decisions.tolist()],
             },
             index=model_input.index,
         )

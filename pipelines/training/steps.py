@@ -200,28 +200,6 @@ def _train(
     train(settings, run, Dataset.from_frame(frame), engine, meta, starts)
 
 
-def validate_in(run: Run, frame: pd.DataFrame, meta: IngestedMeta) -> None:
-    """Validate clean data, as a part of a run; `complete_run` does it in the chain.
-
-    Raises
-    ------
-    Refused
-        When the suite fails.
-    """
-    _validate(run, partial(_validated, frame, meta))
-
-
-def train_in(
-    run: Run,
-    settings: PipelineSettings,
-    frame: pd.DataFrame,
-    meta: IngestedMeta,
-    starts: Sequence[EnsembleSettings] = DEFAULT_STARTS,
-) -> None:
-    """Train on clean data, as a part of a run; `complete_run` does it in the chain."""
-    _train(run, settings, (frame, meta), starts)
-
-
 def _suite(settings: PipelineSettings, data: IngestedData | None) -> Suite:
     return partial(validate_on_spark, settings) if data is None else partial(_validated, *data)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
 from ml_project.errors import InvalidInput, Unavailable
 from ml_project.fitting import PreparedFold
-from stores.error_text import connection_fault, masked
-from stores.sql import ENGINE_OPTIONS, is_postgres, with_driver
+from stores.error_text import masked
+from stores.sql import ENGINE_OPTIONS, is_postgres, unavailable, with_driver
 
 if TYPE_CHECKING:
     import optuna
@@ -179,8 +179,9 @@ MOST_RETRIES: Final = 3
 def storage_errors(storage_url: str) -> Iterator[None]:
     """Turn what SQLAlchemy and Optuna raise for a database that cannot be used into one clear error."""
     from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+    url, _options = connection(storage_url)
     try:
         yield
     except RuntimeError as error:
@@ -191,12 +192,11 @@ def storage_errors(storage_url: str) -> Iterator[None]:
             "Back it up and run `optuna storage upgrade --storage` with its address, or set another FRAUD_STUDY_URL.",
         ) from error
     except (SQLAlchemyError, StorageInternalError, ImportError) as error:
-        cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
-        reason = connection_fault(str(cause)) or masked(str(cause).splitlines()[0])
-        raise Unavailable(
-            f"The Optuna study in {masked(storage_url)} cannot be used: {reason}.",
-            "Check FRAUD_STUDY_URL and that the database runs.",
-        ) from error
+        cause: BaseException | None = error
+        if isinstance(error, StorageInternalError) and error.__cause__:
+            cause = error.__cause__
+        cause = cause.orig if isinstance(cause, DBAPIError) else cause
+        raise unavailable(url, cause, database="Optuna study", setting="FRAUD_STUDY_URL") from error
 
 
 def require_storage(storage_url: str) -> None:

@@ -45,9 +45,9 @@ def threshold(settings: PipelineSettings, run: Run) -> Measurement:
     run.log(metrics={**in_use.metrics, "test_calibration_error": error})
     _log_charts(settings, run, test, in_use.thresholds, calibrator)
     with step("log the model"):
-        shipped = _finished(refit, settings.policy, carried, forward)
+        shipped = _finish(refit, settings.policy, carried, forward)
         chosen = {name: each.thresholds for name, each in measured.items()}
-        log_bundle(run, _finished(twin, settings.policy, chosen, validation), TWIN)
+        log_bundle(run, _finish(twin, settings.policy, chosen, validation), TWIN)
         uri = log_model(run, shipped)
     run.log(
         tags={
@@ -60,7 +60,7 @@ def threshold(settings: PipelineSettings, run: Run) -> Measurement:
     return in_use
 
 
-def _finished(draft: Bundle, policy: str, policies: dict[str, Thresholds], unseen: ScoredRows) -> Bundle:
+def _finish(draft: Bundle, policy: str, policies: dict[str, Thresholds], unseen: ScoredRows) -> Bundle:
     update: dict[str, object] = {"policy": policy, "policies": policies}
     if draft.manifest.baseline is not None:
         update["baseline"] = replace(

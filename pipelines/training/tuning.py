@@ -71,7 +71,7 @@ def search(
         if _trial_name(trial) not in logged:
             _log_trial(run, trial)
     if earlier:
-        console.print(f"  study {name} goes on after {len(earlier)} trials")
+        console.print(f"  continuing study {name} after {len(earlier)} trials")
     with progress("trials", settings.trials, len(earlier)) as advance:
 
         def on_trial(trial: "optuna.trial.FrozenTrial") -> None:

@@ -118,7 +118,7 @@ def _only_one(state: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise LostRace(f"Another one runs on {state}.", "Stop it, or set FRAUD_STATE_DIR.") from error
+            raise LostRace(f"Another `up` runs on {state}.", "Stop it, or set FRAUD_STATE_DIR.") from error
         yield
 
 

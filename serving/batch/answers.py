@@ -10,8 +10,8 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 from pydantic_core import to_json
 
+from ml_project.policies import DECISIONS
 from ml_project.schema import RAW_FEATURES
-from ml_project.scorer import DECISIONS
 from serving.batch import ARROW, CSV, PARQUET
 from serving.errors import FieldError
 from serving.predictions import Predictions

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ml_project.baseline import WATCHED
 from ml_project.drift import compare, limit_of
 from ml_project.features import compute_features
-from ml_project.scorer import Decision
+from ml_project.policies import Decision
 from ml_project.statistics import weighted_quantile
 from serving.errors import problem_responses
 from serving.gateway import GatewayDep

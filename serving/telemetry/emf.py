@@ -2,21 +2,17 @@
 
 One line holds up to 100 requests, because a metric of one line takes that many values: percentiles stay exact, and the
 log, which is paid by its size, does not double. A line waits for its 100 requests no longer than a few seconds.
-
-Specification: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+The format is `stores.emf`'s.
 """
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
-from ml_project.scorer import DECISIONS
-
-MOST_VALUES: Final = 100
-"""The specification's limit for one metric of one line."""
+from ml_project.policies import DECISIONS
+from stores.emf import MOST_VALUES, emf_content
 
 PRESENT_SECONDS: Final = 60.0
 """How often the present is written: alarms look at minutes."""
@@ -99,13 +95,8 @@ class EmfLines:
             self.flush()
 
     def _write(self, units: Mapping[str, str], values: Mapping[str, Any]) -> None:
-        directive = {
-            "Namespace": self._namespace,
-            "Dimensions": [["Model"]],
-            "Metrics": [{"Name": name, "Unit": unit} for name, unit in units.items()],
-        }
-        aws = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": [directive]}
-        _log.info("Metrics", extra={"fields": {"_aws": aws, "Model": self._model_name, **values}})
+        content = emf_content(self._namespace, {"Model": self._model_name}, values, units)
+        _log.info("Metrics", extra={"fields": content})
 
 
 async def _every(seconds: float, what: Callable[[], None]) -> None:

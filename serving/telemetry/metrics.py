@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.multiprocess import MultiProcessCollector
 from typing_extensions import TypedDict
 
-from ml_project.scorer import DECISIONS
+from ml_project.policies import DECISIONS
 from serving.live_model import LiveModel, ModelSlot
 from serving.shadow import Shadow
 from serving.telemetry.emf import EmfLines

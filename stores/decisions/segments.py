@@ -23,6 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ml_project.errors import InvalidInput
+from ml_project.policies import Decision
 from ml_project.schema import OUTPUTS, RAW_FEATURES
 from stores.decisions.records import DamagedSegment, DecisionRecord, Reasons, check_transaction_id, payload_digest
 
@@ -72,7 +73,8 @@ SHARED: Final = (
 )
 """Fields that a segment has once for all its rows."""
 
-APPROVE: Final = "APPROVE"
+APPROVE: Final = str(Decision.APPROVE)
+"""As it stands in the database."""
 
 
 @dataclass(frozen=True, kw_only=True)

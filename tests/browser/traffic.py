@@ -6,10 +6,11 @@ from random import Random
 
 import numpy as np
 
+from ml_project.policies import Decision, decide
 from ml_project.reasons import Explainer
 from ml_project.review import drawn_for_review
 from ml_project.schema import RAW_FEATURES
-from ml_project.scorer import Decision, Scorer, decide
+from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from stores.decisions import DecisionRecord, DecisionStore, LabelItem, ShadowDecision, open_engine
 from tests.browser.released import Version

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from ml_project.bundle import read_bundle
 from ml_project.errors import InvalidInput, LostRace, Refused
 from pipelines.processes import Service
 from pipelines.promotion.mover import open_mover, open_stores
@@ -82,9 +81,7 @@ def test_another_policy_is_another_version_of_the_same_model(
     assert promotion.outcome is Outcome.PROMOTED
     assert aliases(client) == {"Production": 2, "Previous": 1}
     registry = Registry(settings.mlflow_uri)
-    for number in (1, 2):
-        registry.download_bundle(number, tmp_path / str(number))
-    one, two = (read_bundle(tmp_path / str(n), registry.version(n).digest) for n in (1, 2))
+    one, two = (registry.bundle(registry.version(number)) for number in (1, 2))
     assert (one.onnx, one.booster, one.manifest.policies) == (two.onnx, two.booster, two.manifest.policies)
     assert (one.manifest.policy, two.manifest.policy) == ("recall_at_fpr", "f1")
     run = client.get_run(promotion.version.run_id)

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from sqlalchemy import text
 
-from ml_project.bundle import read_bundle
 from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import InvalidInput
+from ml_project.policies import decide
 from ml_project.schema import PCA_COMPONENTS
-from ml_project.scorer import Scorer, decide
+from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from pipelines.promotion.promote import Outcome
 from pipelines.retraining.run import DATA, inheritance, retrain
@@ -57,10 +57,9 @@ def client(settings: PipelineSettings) -> MlflowClient:
     return MlflowClient(settings.mlflow_uri)
 
 
-def champion(settings: PipelineSettings, folder: Path, version: int = 1) -> Scorer:
+def champion(settings: PipelineSettings, version: int = 1) -> Scorer:
     registry = Registry(settings.mlflow_uri)
-    registry.download_bundle(version, folder / f"bundle-{version}")
-    return Scorer(read_bundle(folder / f"bundle-{version}", registry.version(version).digest))
+    return Scorer(registry.bundle(registry.version(version)))
 
 
 def wave(seed: int = 7) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -114,7 +113,7 @@ def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArra
 
 @pytest.fixture
 def after_a_wave(settings: PipelineSettings, tmp_path: Path) -> None:
-    decided_by(champion(settings, tmp_path), settings.decisions_url, *wave())
+    decided_by(champion(settings), settings.decisions_url, *wave())
 
 
 def retrainings(client: MlflowClient) -> list[MlflowRun]:
@@ -139,7 +138,7 @@ def study(settings: PipelineSettings, run: MlflowRun) -> optuna.Study:
 def test_after_a_fraud_wave_the_new_version_is_better_on_later_rows_and_live(
     settings: PipelineSettings, client: MlflowClient, after_a_wave: None, tmp_path: Path
 ) -> None:
-    before = champion(settings, tmp_path)
+    before = champion(settings)
     done = retrain(settings, "drift", NOW)
     assert done.promotion.outcome is Outcome.PROMOTED, done.promotion.sentence
     assert aliases(client) == {"Production": 2, "Previous": 1}
@@ -151,9 +150,7 @@ def test_after_a_fraud_wave_the_new_version_is_better_on_later_rows_and_live(
     assert against.figures["low"] > 0
     # what neither has seen, in the eyes of the versions themselves: a wave's next month
     raw, fraud = wave(seed=8)
-    old, new = (
-        average_precision_score(fraud, each.score(raw).hybrid) for each in (before, champion(settings, tmp_path, 2))
-    )
+    old, new = (average_precision_score(fraud, each.score(raw).hybrid) for each in (before, champion(settings, 2)))
     assert new > old + 0.2
 
     (run,) = retrainings(client)
@@ -182,7 +179,7 @@ def test_a_worse_one_becomes_challenger_and_traffic_sees_nothing(
 ) -> None:
     raw, fraud = wave()
     noise = np.random.default_rng(1).permutation(fraud)
-    decided_by(champion(settings, tmp_path), settings.decisions_url, raw, noise)
+    decided_by(champion(settings), settings.decisions_url, raw, noise)
     released = {path: path.read_bytes() for path in Path(settings.releases).rglob("*") if path.is_file()}
     done = retrain(settings, "schedule", NOW)
     assert (done.promotion.outcome, done.sound) == (Outcome.REFUSED, True)
@@ -263,7 +260,7 @@ def test_killed_at_every_step_it_goes_on_and_repeats_nothing(
         lease(settings, "UPDATE leases SET expires_at = '2000-01-01 00:00:00.000000'")
     output, errors = (last := start()).communicate(timeout=300)
     assert last.returncode == 0, output + errors
-    assert "goes on with run" in output
+    assert "continuing run" in output
     assert "Traceback" not in errors
     for name in ("ingest", "validate", "train", "threshold"):
         assert f"{name} was done before" in output
@@ -290,7 +287,7 @@ def test_of_two_at_once_one_runs(
     tmp_path: Path,
     start: Callable[..., "subprocess.Popen[str]"],
 ) -> None:
-    decided_by(champion(settings, tmp_path), postgres_database, *wave())
+    decided_by(champion(settings), postgres_database, *wave())
     running = [start("--reason", reason, FRAUD_DATABASE_URL=postgres_database) for reason in ("drift", "schedule")]
     said = [process.communicate(timeout=400) for process in running]
     codes = sorted(process.returncode for process in running)

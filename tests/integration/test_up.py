@@ -46,7 +46,7 @@ def test_not_ready_before_the_promotion_ready_after_it_and_all_stopped_by_ctrl_c
         ready = wait_for(f"http://127.0.0.1:{port}/health/ready", 200, seconds=240)
         assert str(ready.json()["model_version"]) == "1"
         second = start_up(tmp_path / "var", "--port", str(free_port()), "--mlflow-port", str(free_port()))
-        assert "Another one runs" in second.communicate(timeout=60)[0]
+        assert "Another `up` runs" in second.communicate(timeout=60)[0]
         assert second.returncode == 3
         time.sleep(3)
         process.send_signal(signal.SIGINT)
@@ -77,7 +77,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing_running_and_the_study_goes_on(tmp_p
     again = start_up(tmp_path / "var", *arguments, "--smoke")
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
-    assert "goes on after" in output
+    assert "continuing study" in output
     assert "trials 6/6" in output
 
 

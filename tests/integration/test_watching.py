@@ -128,8 +128,8 @@ def test_a_day_like_training_is_no_breach_and_a_drifting_one_is(site: Site) -> N
     assert loud.returncode == 4, loud.stdout + loud.stderr
     assert "psi_V14" in loud.stdout
     assert "Breach: version 1" in loud.stdout
-    assert "the webhook was not told: ConnectError" in loud.stderr
-    assert "fraud was not told: EndpointConnectionError" in loud.stderr
+    assert "the webhook was not notified: ConnectError" in loud.stderr
+    assert "fraud was not notified: EndpointConnectionError" in loud.stderr
     assert "sesame" not in loud.stdout + loud.stderr
     assert "Traceback" not in loud.stderr
     assert 'figure="psi",of="V14"' in (site.folder / "fraud.prom").read_text()
@@ -139,7 +139,7 @@ def test_a_day_like_training_is_no_breach_and_a_drifting_one_is(site: Site) -> N
     newest, before = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])[:2]
     assert (newest.data.tags["breached"], before.data.tags["breached"]) == ("true", "false")
     assert newest.data.tags["fraud.version"] == "1"
-    assert newest.data.tags["notified"] == "nobody"
+    assert newest.data.tags["notified"] == "none"
     assert newest.data.metrics["psi_V14"] > 0.1 > before.data.metrics["psi_V14"]
     assert {file.path for file in client.list_artifacts(newest.info.run_id)} == {"monitor.html", "monitor.json"}
 

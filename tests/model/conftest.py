@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc.model import PythonModelContext
 
-from ml_project.bundle import Bundle, read_bundle
+from ml_project.bundle import Bundle
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings
@@ -55,7 +55,7 @@ def _small(folder: Path) -> Model:
     return Model(lambda frame: ensemble.predict(context, frame), bundle, Scorer(bundle))
 
 
-def _registered(number: int, folder: Path) -> Model:
+def _registered(number: int) -> Model:
     import mlflow
 
     from pipelines.settings import PipelineSettings
@@ -64,8 +64,7 @@ def _registered(number: int, folder: Path) -> Model:
     settings = PipelineSettings.model_validate({})
     mlflow.set_tracking_uri(settings.mlflow_uri)
     registry = Registry(settings.mlflow_uri, settings.model_name)
-    registry.download_bundle(number, folder)
-    bundle = read_bundle(folder, registry.version(number).digest)
+    bundle = registry.bundle(registry.version(number))
     pyfunc = mlflow.pyfunc.load_model(f"models:/{settings.model_name}/{number}")
     return Model(pyfunc.predict, bundle, Scorer(bundle))
 
@@ -74,7 +73,7 @@ def _registered(number: int, folder: Path) -> Model:
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     number: int | None = request.config.getoption("--model-version")
     folder = tmp_path_factory.mktemp("model") / "bundle"
-    return _small(folder) if number is None else _registered(number, folder)
+    return _small(folder) if number is None else _registered(number)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,8 @@ from ml_project.drift import (
     population_stability,
 )
 from ml_project.features import AmountStatistics, compute_features
-from ml_project.scorer import Scorer, decide, decide_all
+from ml_project.policies import decide, decide_all
+from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from ml_project.statistics import FeatureStatistics
 from pipelines.monitoring.figures import MonitorLimits, drift_figures

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from ml_project.scorer import Scores, decide
+from ml_project.policies import decide
+from ml_project.scorer import Scores
 from serving.errors import ScoringFailed
 from serving.live_model import LiveModel
 from serving.predictions import Explain, new_prediction_id, predict_all

@@ -74,7 +74,7 @@ def test_gaps_are_refused_or_filled(spark: Any, frame: pd.DataFrame, tmp_path: P
 
 
 FAULTS = [
-    ("V3", "much", r"column V3 is no number in 1 rows \('much'\)"),
+    ("V3", "much", r"column V3 is not a number in 1 rows \('much'\)"),
     ("V3", "inf", "column V3 is infinite in 1 rows"),
     ("Amount", "-1", r"column Amount is negative in 1 rows \('-1'\)"),
     (LABEL, "2", "column Class is neither 0 nor 1 in 1 rows"),

@@ -84,8 +84,8 @@ def test_an_emf_line(breached: MonitorReport) -> None:
 
 def test_the_webhook_hears_of_it(breached: MonitorReport, settings: PipelineSettings) -> None:
     with listening(200) as (url, received):
-        told = notify(breached, PipelineSettings(notice_webhook=url), "run-1")  # type: ignore[call-arg, arg-type]
-    assert told == ["webhook"]
+        notified = notify(breached, PipelineSettings(notice_webhook=url), "run-1")  # type: ignore[call-arg, arg-type]
+    assert notified == ["webhook"]
     content = json.loads(received[0])
     assert content["text"] == breached.sentence
     assert content["run_id"] == "run-1"
@@ -112,7 +112,7 @@ def test_sns_hears_of_it_or_a_warning_says_why(breached: MonitorReport, monkeypa
         assert notify(breached, topic, "run") == []
     assert b"Action=Publish" in received[0]
     assert b"fraud-ensemble" in received[0]
-    assert "was not told" in capsys.readouterr().err
+    assert "was not notified" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ def test_windows_as_people_ask_for_them() -> None:
     [
         (("24h", "2026-03-01", None), "Both --window and --from"),
         ((None, "2026-03-06", None), "is empty"),
-        (("a day", None, None), "'a day' is no span"),
+        (("a day", None, None), "'a day' is not a length"),
         ((None, "yesterday", None), "'yesterday' is not a date"),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_lock_that_is_taken_is_tried_again_for_a_while(
     deadline = time.monotonic() + 30
     while not ended and time.monotonic() < deadline:
         time.sleep(0.01)
-    worker.tell()
+    worker.stop()
     worker.join(5)
     assert worker.failure is None
     assert ended == codes

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml_project.bundle import Bundle
+from ml_project.policies import decide
 from ml_project.schema import OUTPUTS, RAW_FEATURES
-from ml_project.scorer import Scorer, decide
+from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from pipelines.settings import PipelineSettings
 from stores.registry import Registry

@@ -15,8 +15,7 @@ from ml_project.scorer import Scorer
 from pipelines.scoring.engines import run_local
 from pipelines.scoring.output import LocalOutput
 from pipelines.scoring.parts import receipt_name, score_part
-from pipelines.scoring.places import LocalPlace
-from pipelines.scoring.plan import ScoringPlan, make_plan
+from pipelines.scoring.plan import ScoringPlan, make_plan, open_place
 from pipelines.scoring.rows import RowScorer
 from tests.unit.pipelines.scoring.conftest import ROWS, assert_equal_scores, read_output
 
@@ -29,8 +28,7 @@ sys.path.insert(0, {root!r})
 from ml_project.scorer import load_scorer
 from pipelines.scoring.engines import run_local
 from pipelines.scoring.output import LocalOutput
-from pipelines.scoring.places import LocalPlace
-from pipelines.scoring.plan import make_plan
+from pipelines.scoring.plan import make_plan, open_place
 from pipelines.scoring.rows import RowScorer
 
 data, out, bundle = map(Path, sys.argv[1:])
@@ -40,7 +38,8 @@ output = LocalOutput(out)
 with output.alone():
     output.begin(plan)
     rows = RowScorer(scorer, 1, plan.carried)
-    for receipt in run_local(plan, plan.parts, rows, LocalPlace(data.parent), output.staging, lambda _: time.sleep(.2)):
+    source = open_place(str(data.parent), "")
+    for receipt in run_local(plan, plan.parts, rows, source, output.staging, lambda _: time.sleep(.2)):
         print(receipt.part, flush=True)
 """
 
@@ -78,7 +77,9 @@ def test_kill_9_in_the_middle(
         todo = [part for part in plan.parts if receipt_name(part) not in held]
         assert 5 <= len(done) < 30
         times = {part: (tmp_path / ".out.scoring" / receipt_name(part)).stat().st_mtime_ns for part in done}
-        for _receipt in run_local(plan, todo, rows, LocalPlace(parquet.parent), output.staging, lambda _: None):
+        for _receipt in run_local(
+            plan, todo, rows, open_place(str(parquet.parent), ""), output.staging, lambda _: None
+        ):
             pass
         for part, then in times.items():
             assert (tmp_path / ".out.scoring" / receipt_name(part)).stat().st_mtime_ns == then
@@ -88,7 +89,7 @@ def test_kill_9_in_the_middle(
 
 
 def test_a_part_scored_twice_is_there_once(plan: ScoringPlan, rows: RowScorer, parquet: Path, tmp_path: Path) -> None:
-    source, staging = LocalPlace(parquet.parent), LocalPlace(tmp_path / "staging")
+    source, staging = open_place(str(parquet.parent), ""), open_place(str(tmp_path / "staging"), "")
     score_part(plan, plan.parts[3], rows, source, staging)
     content = {name: staging.read(name) for name in staging.names()}
     score_part(plan, plan.parts[3], rows, source, staging)
@@ -101,7 +102,7 @@ def test_another_job_takes_the_unfinished_ones_place(
     output = LocalOutput(tmp_path / "out")
     with output.alone():
         output.begin(plan)
-        score_part(plan, plan.parts[0], rows, LocalPlace(parquet.parent), output.staging)
+        score_part(plan, plan.parts[0], rows, open_place(str(parquet.parent), ""), output.staging)
     other = make_plan(str(parquet), str(tmp_path / "out"), 2, plan.bundle_digest, "", 100)
     with output.alone():
         assert not output.begin(other)
@@ -112,7 +113,7 @@ def test_an_input_that_changes_meanwhile_is_no_output(
     plan: ScoringPlan, rows: RowScorer, parquet: Path, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     frame.head(50).to_parquet(parquet)
-    staging = LocalPlace(tmp_path / "staging")
+    staging = open_place(str(tmp_path / "staging"), "")
     with pytest.raises(InvalidInput, match=r"month\.parquet can no longer be read|rows"):
-        list(run_local(plan, plan.parts, rows, LocalPlace(parquet.parent), staging, lambda _: None))
+        list(run_local(plan, plan.parts, rows, open_place(str(parquet.parent), ""), staging, lambda _: None))
     assert sum(name.startswith("_receipts/") for name in staging.names()) < ROWS // 100

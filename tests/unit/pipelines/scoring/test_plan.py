@@ -7,8 +7,7 @@ import pytest
 
 from ml_project.errors import InvalidInput
 from pipelines.scoring.parts import read_part
-from pipelines.scoring.places import open_place
-from pipelines.scoring.plan import ScoringPlan, make_plan
+from pipelines.scoring.plan import ScoringPlan, make_plan, open_place
 
 
 def plan_of(data: Path, part_rows: int = 0) -> ScoringPlan:
@@ -20,7 +19,7 @@ def cut(plan: ScoringPlan) -> list[tuple[int, int, int, int, int]]:
 
 
 def rows_read(plan: ScoringPlan, folder: Path) -> list[str]:
-    place = open_place(str(folder))
+    place = open_place(str(folder), "")
     found = []
     for part in plan.parts:
         for rows in read_part(plan, part, place):

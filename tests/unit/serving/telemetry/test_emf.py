@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from serving.telemetry.emf import MOST_VALUES, EmfLines
+from serving.telemetry.emf import EmfLines
 from serving.telemetry.request import JsonLines
+from stores.emf import MOST_VALUES
 
 LOGGER = "serving.telemetry.emf"
 UNITS = {
