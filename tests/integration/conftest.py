@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from pipelines.settings import PipelineSettings
@@ -20,6 +21,13 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Execution:
     quiet_mlflow()
     settings = PipelineSettings(state_dir=folder / "var", tracking_uri="", data=str(file), trials=3, threads=2)
     return Execution(settings, *run_main(settings))
+
+
+@pytest.fixture(autouse=True)
+def _registry_of_main(request: pytest.FixtureRequest) -> None:
+    """MLflow's client keeps one address for the whole process: a test may have left it at another store."""
+    if "executed" in request.fixturenames:
+        mlflow.set_tracking_uri(request.getfixturevalue("executed").settings.mlflow_uri)
 
 
 @pytest.fixture

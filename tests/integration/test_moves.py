@@ -1,19 +1,16 @@
 """Promotions with the real gate: policies, force, approval, and two promoters at once."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 
 from ml_project.errors import InvalidInput, LostRace, Refused
-from pipelines.processes import Service
 from pipelines.promotion.mover import open_mover, open_stores
 from pipelines.promotion.policy import set_policy
 from pipelines.promotion.promote import Order, Outcome
@@ -22,11 +19,12 @@ from pipelines.promotion.verify import verify
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_promote
 from stores.registry import Registry
+from tests.support.commands import Commands
 from tests.support.pipelines import Execution
+from tests.support.processes import Server, clean_environment, free_port
 from tests.unit.pipelines.promotion.mortal import Life, mortal_mover
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -154,12 +152,11 @@ def test_simulated_never_replaces_real_not_even_by_force(
     assert verified()
 
 
-def test_promote_registers_a_model_in_a_process_of_its_own(settings: PipelineSettings, client: MlflowClient) -> None:
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": "", "FRAUD_MODEL_NAME": "alone"}
-    environment["FRAUD_STATE_DIR"] = str(settings.state_dir)
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines", "promote"], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+def test_promote_registers_a_model_in_a_process_of_its_own(
+    settings: PipelineSettings, client: MlflowClient, commands: Commands
+) -> None:
+    ours = {"MLFLOW_TRACKING_URI": "", "FRAUD_MODEL_NAME": "alone", "FRAUD_STATE_DIR": str(settings.state_dir)}
+    done = commands.run("promote", environment=clean_environment(**ours))
     assert (done.returncode, "Production is now version 1" in done.stdout) == (0, True), done.stderr
     assert client.get_model_version_by_alias("alone", "Production").version in (1, "1")
 
@@ -240,36 +237,28 @@ def test_a_lost_release_is_published_again(settings: PipelineSettings, verified)
 
 @pytest.fixture
 def server(settings: PipelineSettings, tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     store = f"sqlite:///{settings.mlflow_database}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    service = Service("MLflow", [*command, "--backend-store-uri", store], environment, tmp_path / "mlflow.log")
-    with service:
-        service.wait_for(f"http://127.0.0.1:{port}/health", 90)
-        yield f"http://127.0.0.1:{port}"
-
-
-def start(server: str, state: Path, *arguments: str) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": server, "FRAUD_STATE_DIR": str(state)}
-    command = [sys.executable, "-m", "pipelines", *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    log = tmp_path / "mlflow.log"
+    with Server([*command, "--backend-store-uri", store], environment, log, port) as started:
+        started.wait_until(lambda: started.client.get("/health").status_code == 200)
+        yield started.url
 
 
 def test_of_two_promoters_at_once_one_wins(
-    careful: PipelineSettings, client: MlflowClient, server: str, tmp_path: Path, verified
+    careful: PipelineSettings, client: MlflowClient, commands: Commands, server: str, tmp_path: Path, verified
 ) -> None:
+    environment = clean_environment(MLFLOW_TRACKING_URI=server, FRAUD_STATE_DIR=str(tmp_path))
+    start = partial(commands.start, environment=environment)
     for policy in ("f1", "cost"):
         set_policy(careful, policy)
     current = 1
     for _ in range(3):
         contenders = {1, 2, 3} - {current}
         running = {
-            version: start(server, tmp_path, "promote", "--version", str(version), "--expect-current", str(current))
+            version: start("promote", "--version", str(version), "--expect-current", str(current))
             for version in contenders
         }
         said = {version: process.communicate(timeout=180) for version, process in running.items()}
@@ -281,10 +270,10 @@ def test_of_two_promoters_at_once_one_wins(
         assert aliases(client) == {"Production": winner, "Previous": current}
         assert verified()
         current = winner
-    shown, _ = start(server, tmp_path, "history", "--json").communicate(timeout=180)
+    shown, _ = start("history", "--json").communicate(timeout=180)
     assert len(json.loads(shown)["moves"]) == 3 + 3
-    checked = start(server, tmp_path, "verify")
+    checked = start("verify")
     assert "released files" in checked.communicate(timeout=180)[0]
     assert checked.returncode == 0
-    back, _ = start(server, tmp_path, "rollback", "--reason", "test").communicate(timeout=180)
+    back, _ = start("rollback", "--reason", "test").communicate(timeout=180)
     assert f"again (before: version {current})" in back

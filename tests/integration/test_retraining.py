@@ -1,9 +1,6 @@
 """Retraining from a real decision store into a real registry: what it learns, whom it lets run, what a kill costs."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -32,9 +29,10 @@ from pipelines.tracking import Tracker
 from pipelines.training.study import settings_of, starting_point
 from stores.decisions import Chunk, DecisionStore, LabelItem, migrate, open_engine
 from stores.registry import Registry
+from tests.support.commands import Command, Commands
+from tests.support.processes import clean_environment
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.now(UTC)
 START = NOW - timedelta(days=40)
 ROWS = 15_000
@@ -189,9 +187,8 @@ def test_a_worse_one_becomes_challenger_and_traffic_sees_nothing(
 
 
 @pytest.fixture
-def start(settings: PipelineSettings) -> Callable[..., "subprocess.Popen[str]"]:
-    def started(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FRAUD_", "MLFLOW_"))}
+def start(commands: Commands, settings: PipelineSettings) -> Callable[..., Command]:
+    def started(*arguments: str, **variables: str) -> Command:
         ours = {
             "FRAUD_STATE_DIR": str(settings.state_dir),
             "FRAUD_DATA": settings.data,
@@ -200,15 +197,7 @@ def start(settings: PipelineSettings) -> Callable[..., "subprocess.Popen[str]"]:
             "FRAUD_REPLICATES": "100",
             "FRAUD_LEASE_SECONDS": "600",
         }
-        command = [sys.executable, "-m", "pipelines", "retrain", *arguments]
-        return subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=kept | ours | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return commands.start("retrain", *arguments, environment=clean_environment(**ours | variables))
 
     return started
 
@@ -223,7 +212,7 @@ def lease(settings: PipelineSettings, statement: str) -> Any:
 
 
 def test_killed_at_every_step_it_goes_on_and_repeats_nothing(
-    settings: PipelineSettings, client: MlflowClient, after_a_wave: None, start: Callable[..., "subprocess.Popen[str]"]
+    settings: PipelineSettings, client: MlflowClient, after_a_wave: None, start: Callable[..., Command]
 ) -> None:
     def tags() -> dict[str, str]:
         found = retrainings(client)
@@ -285,7 +274,7 @@ def test_of_two_at_once_one_runs(
     client: MlflowClient,
     postgres_database: str,
     tmp_path: Path,
-    start: Callable[..., "subprocess.Popen[str]"],
+    start: Callable[..., Command],
 ) -> None:
     decided_by(champion(settings), postgres_database, *wave())
     running = [start("--reason", reason, FRAUD_DATABASE_URL=postgres_database) for reason in ("drift", "schedule")]

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import create_engine, make_url
 
 from pipelines.up.servers import ServerSecrets
+from tests.support.commands import Commands
 from tests.support.machine import ROOT
 from tests.support.pipelines import transactions
 from tests.support.processes import free_port, wait_for
@@ -32,6 +33,7 @@ class Platform:
     """Servers and the environment of whoever uses them."""
 
     folder: Path
+    commands: Commands
     postgres: PostgresServer
     s3: S3Server
     port: int
@@ -72,16 +74,8 @@ class Platform:
             **extra,
         }
 
-    def pipelines(self, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pipelines", *arguments],
-            cwd=ROOT,
-            env=self.environment(**extra),
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+    def pipelines(self, *arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":
+        return self.commands.run(*arguments, environment=self.environment(**extra), timeout=600)
 
     def start_mlflow(self) -> None:
         users = ServerSecrets().write_auth_config(self.folder / "auth.ini", self.database("tracking_users"))
@@ -138,9 +132,11 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory, postgres_server: PostgresServer, s3_server: S3Server) -> Iterator[Platform]:
+def platform(
+    tmp_path_factory, commands: Commands, postgres_server: PostgresServer, s3_server: S3Server
+) -> Iterator[Platform]:
     pytest.importorskip("flask_wtf", reason="MLflow's authentication needs Flask-WTF")
-    made = Platform(tmp_path_factory.mktemp("platform"), postgres_server, s3_server, free_port())
+    made = Platform(tmp_path_factory.mktemp("platform"), commands, postgres_server, s3_server, free_port())
     made.administer(*(f"CREATE DATABASE {name}" for name in DATABASES))
     s3_server.client().create_bucket(Bucket=BUCKET)
     try:

@@ -1,7 +1,6 @@
 """Traffic through a real gateway, watched from its real decision store: a day like training's, and one that drifts."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,10 +14,11 @@ import pytest
 from mlflow.tracking import MlflowClient
 from sqlalchemy import create_engine, text
 
+from tests.support.commands import Command, Commands
+from tests.support.machine import ROOT
 from tests.support.pipelines import Execution
-from tests.support.processes import free_port, wait_for
+from tests.support.processes import clean_environment, free_port, wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
 START = (datetime.now(UTC) - timedelta(days=40)).replace(hour=0, minute=0, second=0, microsecond=0)
 pytestmark = pytest.mark.slow
 
@@ -28,6 +28,7 @@ class Site:
     """A gateway on what `main` promoted, and the commands around it."""
 
     execution: Execution
+    commands: Commands
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
@@ -35,15 +36,14 @@ class Site:
     @property
     def environment(self) -> dict[str, str]:
         settings = self.execution.settings
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FRAUD_", "MLFLOW_"))}
-        return kept | {
-            "FRAUD_STATE_DIR": str(settings.state_dir),
-            "FRAUD_RELEASES_URI": str(settings.releases),
-            "FRAUD_DATABASE_URL": f"sqlite:///{self.folder}/decisions.db",
-            "FRAUD_METRICS_TEXTFILE": str(self.folder / "fraud.prom"),
-            "FRAUD_REPLICATES": "100",
-            "FRAUD_EVIDENTLY": "false",
-        }
+        return clean_environment(
+            FRAUD_STATE_DIR=str(settings.state_dir),
+            FRAUD_RELEASES_URI=str(settings.releases),
+            FRAUD_DATABASE_URL=f"sqlite:///{self.folder}/decisions.db",
+            FRAUD_METRICS_TEXTFILE=str(self.folder / "fraud.prom"),
+            FRAUD_REPLICATES="100",
+            FRAUD_EVIDENTLY="false",
+        )
 
     def start(self) -> None:
         own = {
@@ -61,15 +61,11 @@ class Site:
             )
         wait_for(f"http://127.0.0.1:{self.port}/health/ready", 200)
 
-    def pipelines(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pipelines", *arguments],
-            cwd=ROOT,
-            env=self.environment | settings,
-            capture_output=True,
-            text=True,
-            timeout=180,
-        )
+    def pipelines(self, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        return self.commands.run(*arguments, environment=self.environment | settings)
+
+    def begin(self, *arguments: str) -> Command:
+        return self.commands.start(*arguments, environment=self.environment)
 
     def traffic(self, *arguments: str) -> list[str]:
         url = f"http://127.0.0.1:{self.port}"
@@ -84,8 +80,8 @@ class Site:
 
 
 @pytest.fixture
-def site(executed: Execution, tmp_path: Path) -> Iterator[Site]:
-    running = Site(executed, tmp_path, free_port())
+def site(executed: Execution, commands: Commands, tmp_path: Path) -> Iterator[Site]:
+    running = Site(executed, commands, tmp_path, free_port())
     running.start()
     yield running
     assert running.process is not None
@@ -146,14 +142,7 @@ def test_a_day_like_training_is_no_breach_and_a_drifting_one_is(site: Site) -> N
 
 def test_a_gateway_that_restarts_is_waited_for_and_nothing_is_sent_twice(site: Site) -> None:
     arguments = site.traffic("--duration", "2d", "--batch", "20", "--connections", "2", "--label-delay", "1h")
-    sending = subprocess.Popen(
-        [sys.executable, "-m", "pipelines", *arguments],
-        cwd=ROOT,
-        env=site.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    sending = site.begin(*arguments)
     while not site.kept():
         assert sending.poll() is None
         time.sleep(0.02)
@@ -162,8 +151,8 @@ def test_a_gateway_that_restarts_is_waited_for_and_nothing_is_sent_twice(site: S
     site.process.wait()
     assert site.kept() < 4_000
     site.start()
-    output, _ = sending.communicate(timeout=120)
-    assert sending.returncode == 0, output
+    output, errors = sending.communicate(timeout=120)
+    assert sending.returncode == 0, output + errors
     assert "4,000 transactions" in output
     assert " 0 retries" not in output
     assert site.kept() == 4_000
@@ -173,14 +162,7 @@ def test_a_gateway_that_restarts_is_waited_for_and_nothing_is_sent_twice(site: S
 
 
 def test_ctrl_c_says_how_far_it_came(site: Site) -> None:
-    sending = subprocess.Popen(
-        [sys.executable, "-m", "pipelines", *site.traffic("--rate", "50", "--duration", "1h")],
-        cwd=ROOT,
-        env=site.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    sending = site.begin(*site.traffic("--rate", "50", "--duration", "1h"))
     while not site.kept():
         assert sending.poll() is None
         time.sleep(0.02)
