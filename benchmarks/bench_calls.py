@@ -28,6 +28,9 @@ KEY = "a-key-of-this-benchmark-and-no-other"
 SETTLE_SECONDS = 0.3
 """What is logged and counted after the answer has gone out belongs to the request, too."""
 
+REPEATS = 5
+"""The one with the fewest files counts: threads that look at the spool or the keys once a second are no part of it."""
+
 ROWS, TRIALS = 6_000, 2
 """Of the two trainings before the promotion that is traced."""
 
@@ -80,7 +83,7 @@ def _file_of(frame: FrameType) -> str | None:
     name = frame.f_code.co_filename
     if name not in _known:
         path = Path(name)
-        inside = path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in PACKAGES
+        inside = path.suffix == ".py" and path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in PACKAGES
         _known[name] = str(path.relative_to(ROOT)) if inside else None
     return _known[name]
 
@@ -131,13 +134,16 @@ def predictions(walk: Walk, folder: Path) -> dict[str, dict[str, Any]]:
             for body in 20 * list(bodies.values()):
                 load.ask(connection, target.request(body))
             for name, body in bodies.items():
-                time.sleep(SETTLE_SECONDS)
-                with walk.recorded():
-                    answer = json.loads(load.ask(connection, target.request(body)))
+                taken = []
+                for _ in range(REPEATS):
                     time.sleep(SETTLE_SECONDS)
-                figures[f"POST /predict, {name}"] = walk.figures()
-                if (answer["decision"] == "APPROVE") != (name == "approved"):
-                    raise RuntimeError(f"the transaction meant to be {name} was answered {answer['decision']}")
+                    with walk.recorded():
+                        answer = json.loads(load.ask(connection, target.request(body)))
+                        time.sleep(SETTLE_SECONDS)
+                    taken.append(walk.figures())
+                    if (answer["decision"] == "APPROVE") != (name == "approved"):
+                        raise RuntimeError(f"the transaction meant to be {name} was answered {answer['decision']}")
+                figures[f"POST /predict, {name}"] = min(taken, key=lambda figure: (figure["files"], figure["moves"]))
     finally:
         server.should_exit = True
         thread.join()

@@ -135,3 +135,11 @@ def test_tables_of_scale_are_those_of_the_figures_kept() -> None:
     measured, worked_out = "\n".join(scale_report.figures(summary)), "\n".join(scale_report.billion(summary, 8, 0.40))
     assert measured in (ROOT / "docs" / "benchmarks.md").read_text()
     assert worked_out in (ROOT / "docs" / "scale.md").read_text()
+
+
+def test_paths_named_in_the_documents_exist() -> None:
+    ours = r"`((?:ml_project|stores|pipelines|serving|tests|benchmarks|docs|deploy|docker|examples|ui)/[\w./-]*)`"
+    made = {"docker/.env"}  # by docker/secrets.sh
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for path in set(re.findall(ours, document.read_text())) - made:
+            assert (ROOT / path).exists(), f"{document.name} speaks of {path}"
