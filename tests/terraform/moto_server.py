@@ -2,11 +2,14 @@
 
 import json
 import sys
+import time
 import uuid
 from typing import Any
 
 from moto.budgets.models import budgets_backends
 from moto.budgets.responses import BudgetsResponse
+from moto.ecs.models import EC2ContainerServiceBackend, Task
+from moto.logs.models import logs_backends
 from moto.logs.responses import LogsResponse
 from moto.server import main
 
@@ -55,6 +58,26 @@ def list_tags_for_resource(self: BudgetsResponse) -> str:
     return json.dumps({"ResourceTags": budget_tags[json.loads(self.body)["ResourceARN"].rpartition("/")[2]]})
 
 
+run_task_without_end = EC2ContainerServiceBackend.run_task
+
+
+def run_task(self: EC2ContainerServiceBackend, *arguments: Any, **named: Any) -> list[Task]:
+    """A task that is over at once, with exit code 0 and a line in its log."""
+    tasks = run_task_without_end(self, *arguments, **named)
+    for task in tasks:
+        task.last_status = task.desired_status = "STOPPED"
+        definition = self.describe_task_definition(task.task_definition_arn)
+        options = definition.container_definitions[0]["logConfiguration"]["options"]
+        logs = logs_backends[self.account_id][self.region_name]
+        stream = f"{options['awslogs-stream-prefix']}/job/{task.id}"
+        logs.create_log_stream(options["awslogs-group"], stream)
+        line = {"timestamp": int(time.time() * 1000), "message": f"{definition.family} ran"}
+        logs.put_log_events(options["awslogs-group"], stream, [line])
+    return tasks
+
+
+for owner, function in ((EC2ContainerServiceBackend, run_task),):
+    setattr(owner, function.__name__, function)
 for function in (put_query_definition, describe_query_definitions, delete_query_definition):
     setattr(LogsResponse, function.__name__, function)
 for function in (create_budget, list_tags_for_resource, describe_subscribers_for_notification):
