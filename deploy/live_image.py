@@ -53,9 +53,15 @@ class AppRunner:
     @classmethod
     def find(cls, name: str) -> "AppRunner | None":
         """The service of that name, if there is one."""
-        pages = boto3.client("apprunner").get_paginator("list_services").paginate()
-        services = (one for page in pages for one in page["ServiceSummaryList"])
-        return next((cls(one["ServiceArn"]) for one in services if one["ServiceName"] == name), None)
+        client, token = boto3.client("apprunner"), {}
+        while True:
+            page = client.list_services(**token)
+            for one in page["ServiceSummaryList"]:
+                if one["ServiceName"] == name:
+                    return cls(one["ServiceArn"])
+            if not page.get("NextToken"):
+                return None
+            token = {"NextToken": page["NextToken"]}
 
     def _service(self) -> dict[str, Any]:
         service: dict[str, Any] = self._client.describe_service(ServiceArn=self._arn)["Service"]

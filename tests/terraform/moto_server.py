@@ -63,11 +63,14 @@ run_task_without_end = EC2ContainerServiceBackend.run_task
 
 def run_task(self: EC2ContainerServiceBackend, *arguments: Any, **named: Any) -> list[Task]:
     """A task that is over at once, with exit code 0 and a line in its log."""
+    definition = self.describe_task_definition(arguments[1])
+    (container,) = definition.container_definitions
+    container["memory"] = 0  # on Fargate the task has it; moto wants the container's
     tasks = run_task_without_end(self, *arguments, **named)
+    del container["memory"]
     for task in tasks:
         task.last_status = task.desired_status = "STOPPED"
-        definition = self.describe_task_definition(task.task_definition_arn)
-        options = definition.container_definitions[0]["logConfiguration"]["options"]
+        options = container["logConfiguration"]["options"]
         logs = logs_backends[self.account_id][self.region_name]
         stream = f"{options['awslogs-stream-prefix']}/job/{task.id}"
         logs.create_log_stream(options["awslogs-group"], stream)

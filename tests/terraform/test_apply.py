@@ -16,7 +16,6 @@ pytestmark = pytest.mark.slow
 
 BUCKET = f"{NAME}-{ACCOUNT}-{REGION}"
 MOTO_FORGETS = {
-    "aws_db_instance": {"ca_cert_identifier"},
     "aws_db_parameter_group": {"parameter"},
     "aws_ecs_service": {
         "alarms",

@@ -90,7 +90,6 @@ def test_the_database_is_encrypted_private_protected_and_in_two_zones(plan: Plan
     wanted = ("storage_encrypted", "manage_master_user_password", "deletion_protection", "multi_az")
     assert [database[name] for name in wanted] == [True] * 4
     assert database["publicly_accessible"] is False
-    assert database["ca_cert_identifier"] == "rds-ca-rsa2048-g1"
 
 
 def test_log_groups_are_kept_30_days_and_encrypted(plan: Plan) -> None:

@@ -47,7 +47,6 @@ resource "aws_db_instance" "platform" {
   engine                          = "postgres"
   engine_version                  = "17"
   auto_minor_version_upgrade      = true
-  ca_cert_identifier              = "rds-ca-rsa2048-g1"
   instance_class                  = var.settings.instance_class
   allocated_storage               = var.settings.storage
   max_allocated_storage           = var.settings.storage * 10
