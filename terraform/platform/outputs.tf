@@ -37,3 +37,8 @@ output "bootstrap_key_secret" {
   description = "Secret with the gateway's first API key, which the smoke test uses."
   value       = module.database.bootstrap_key_secret
 }
+
+output "models_live" {
+  description = "Whether schedules run, and the smoke test can ask for predictions."
+  value       = var.models_live
+}

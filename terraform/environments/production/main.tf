@@ -1,7 +1,8 @@
 # Production's settings. Edit them by pull request: it shows what Terraform would change. Every setting of
 # ../../platform/variables.tf may be added.
 locals {
-  name   = "fraud-detection"
+  # a file, because workflows and scripts read it as well
+  name   = trimspace(file("${path.module}/name"))
   region = "eu-west-3"
 }
 

@@ -37,3 +37,8 @@ output "bootstrap_key_secret" {
   description = "Secret with the gateway's first API key, which the smoke test uses."
   value       = module.platform.bootstrap_key_secret
 }
+
+output "models_live" {
+  description = "Whether a model is promoted, so that the smoke test can ask for predictions."
+  value       = module.platform.models_live
+}

@@ -1,7 +1,8 @@
 # Staging's settings: production's tree, smaller, and nothing in it that a destroy must not take. Every setting of
 # ../../platform/variables.tf may be added.
 locals {
-  name   = "fraud-staging"
+  # a file, because workflows and scripts read it as well
+  name   = trimspace(file("${path.module}/name"))
   region = "eu-west-3"
 }
 
