@@ -49,12 +49,13 @@ def make_decision_tables() -> None:
 
 
 def let_the_pipelines_in() -> None:
-    """They read what the gateway decided, and take leases so that one retraining runs at a time; nothing else."""
+    """They read what the gateway decided, but no keys, and take leases so that one retraining runs at a time."""
     reader, owner = sql.Identifier(READER), sql.Identifier(OWNER)
     with psycopg.connect(dbname=DECISIONS, autocommit=True) as server:
         for statement in (
             sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(DECISIONS), reader),
             sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(reader),
+            sql.SQL("REVOKE SELECT ON keys FROM {}").format(reader),
             sql.SQL("GRANT INSERT, UPDATE, DELETE ON leases TO {}").format(reader),
             sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT SELECT ON TABLES TO {}").format(owner, reader),
         ):
