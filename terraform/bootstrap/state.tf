@@ -9,16 +9,16 @@ resource "aws_s3_bucket" "state" {
 }
 
 resource "aws_s3_bucket_versioning" "state" {
-  for_each = aws_s3_bucket.state
-  bucket   = each.value.id
+  for_each = var.environments
+  bucket   = aws_s3_bucket.state[each.key].id
   versioning_configuration {
     status = "Enabled"
   }
 }
 
 resource "aws_s3_bucket_server_side_encryption_configuration" "state" {
-  for_each = aws_s3_bucket.state
-  bucket   = each.value.id
+  for_each = var.environments
+  bucket   = aws_s3_bucket.state[each.key].id
   rule {
     bucket_key_enabled = true
     apply_server_side_encryption_by_default {
@@ -28,8 +28,8 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "state" {
 }
 
 resource "aws_s3_bucket_public_access_block" "state" {
-  for_each                = aws_s3_bucket.state
-  bucket                  = each.value.id
+  for_each                = var.environments
+  bucket                  = aws_s3_bucket.state[each.key].id
   block_public_acls       = true
   block_public_policy     = true
   ignore_public_acls      = true
@@ -37,8 +37,8 @@ resource "aws_s3_bucket_public_access_block" "state" {
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "state" {
-  for_each = aws_s3_bucket.state
-  bucket   = each.value.id
+  for_each = var.environments
+  bucket   = aws_s3_bucket.state[each.key].id
   rule {
     id     = "old-versions"
     status = "Enabled"
@@ -66,12 +66,12 @@ resource "aws_s3_bucket_lifecycle_configuration" "state" {
 }
 
 data "aws_iam_policy_document" "state" {
-  for_each = aws_s3_bucket.state
+  for_each = var.environments
   statement {
     sid       = "OnlyThroughTls"
     effect    = "Deny"
     actions   = ["s3:*"]
-    resources = [each.value.arn, "${each.value.arn}/*"]
+    resources = [aws_s3_bucket.state[each.key].arn, "${aws_s3_bucket.state[each.key].arn}/*"]
     principals {
       type        = "*"
       identifiers = ["*"]
@@ -85,7 +85,7 @@ data "aws_iam_policy_document" "state" {
 }
 
 resource "aws_s3_bucket_policy" "state" {
-  for_each = aws_s3_bucket.state
-  bucket   = each.value.id
+  for_each = var.environments
+  bucket   = aws_s3_bucket.state[each.key].id
   policy   = data.aws_iam_policy_document.state[each.key].json
 }

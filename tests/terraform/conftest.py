@@ -158,6 +158,7 @@ def platform(moto_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> It
             "AWS_ENDPOINT_URL_APPRUNNER": apprunner_endpoint,
             "AWS_ACCESS_KEY_ID": "account",
             "AWS_SECRET_ACCESS_KEY": "account",
+            "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1",

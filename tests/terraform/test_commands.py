@@ -21,7 +21,8 @@ DEAD = "http://127.0.0.1:9"
 AWS = f"""
 import os, subprocess, sys
 client = os.environ["REAL_AWS"]
-done = subprocess.run([client, *sys.argv[1:], "--endpoint-url", "{DEAD}", "--cli-connect-timeout", "2"], capture_output=True, text=True)
+dead = ["--endpoint-url", "{DEAD}", "--cli-connect-timeout", "2"]
+done = subprocess.run([client, *sys.argv[1:], *dead], capture_output=True, text=True)
 said = done.stdout + done.stderr
 parsed = "Could not connect to the endpoint" in said or "Max attempts exceeded" in said
 with open(os.environ["REFUSED" if not parsed else "PARSED"], "a") as file:

@@ -12,6 +12,8 @@ import pytest
 from tests.terraform.conftest import Plan
 from tests.terraform.terraform_cli import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 USERS = REPOSITORY / "docker" / "mlflow" / "users.py"
 
 BROWSER = """
@@ -63,7 +65,6 @@ def variables(mocked: dict[str, Plan]) -> dict[str, str]:
     return {entry["name"]: entry["value"] for entry in container["environment"]}
 
 
-@pytest.mark.slow
 def test_a_browser_may_post_by_the_real_name_and_through_the_tunnel(variables: dict[str, str]) -> None:
     name = "mlflow.fraud.example.com"
     asked = [
@@ -79,7 +80,6 @@ def test_a_browser_may_post_by_the_real_name_and_through_the_tunnel(variables: d
     assert json.loads(run(BROWSER, json.dumps(asked[:1]), variables=variables)) == {f"{name} https://{name}": 403}
 
 
-@pytest.mark.slow
 def test_presigned_addresses_name_the_regions_own_host(variables: dict[str, str]) -> None:
     assert urlsplit(run(PRESIGNED, variables=variables)).hostname == "bank.s3.eu-west-3.amazonaws.com"
 

@@ -21,7 +21,7 @@ data "aws_iam_policy_document" "endpoint" {
   #checkov:skip=CKV_AWS_109:an endpoint's policy only limits; what a caller may do is its role's matter
   #checkov:skip=CKV_AWS_107:an endpoint's policy only limits; what a caller may do is its role's matter
   #checkov:skip=CKV_AWS_108:an endpoint's policy only limits; what a caller may do is its role's matter
-  #checkov:skip=CKV_AWS_1:an endpoint's policy only limits; what a caller may do is its role's matter
+  #checkov:skip=CKV_AWS_49:an endpoint's policy only limits; what a caller may do is its role's matter
   #checkov:skip=CKV2_AWS_40:an endpoint's policy only limits; what a caller may do is its role's matter
   for_each = toset(["ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssmmessages"])
   statement {
