@@ -44,8 +44,8 @@ def blocks(page: str) -> str:
 
 
 def aws_client() -> str:
-    """The AWS client, which is no package of the project."""
-    found = shutil.which("aws") or missing("the AWS client")
+    """The AWS client (AWS_CLIENT names its program): it pins other packages than the project, so it lives apart."""
+    found = os.environ.get("AWS_CLIENT") or shutil.which("aws") or missing("the AWS client")
     # a shim of pyenv's would look for a version
     version = subprocess.run([found, "--version"], capture_output=True, text=True)
     if version.returncode != 0:

@@ -21,12 +21,11 @@ data "aws_iam_policy_document" "endpoint" {
   #checkov:skip=CKV_AWS_109:an endpoint's policy only limits; what a caller may do is its role's matter
   #checkov:skip=CKV_AWS_107:an endpoint's policy only limits; what a caller may do is its role's matter
   #checkov:skip=CKV_AWS_108:an endpoint's policy only limits; what a caller may do is its role's matter
-  #checkov:skip=CKV_AWS_49:an endpoint's policy only limits; what a caller may do is its role's matter
   #checkov:skip=CKV2_AWS_40:an endpoint's policy only limits; what a caller may do is its role's matter
   for_each = toset(["ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssmmessages"])
   statement {
     sid       = "ThisAccountsProcesses"
-    actions   = ["*"]
+    actions   = ["${split(".", each.key)[0]}:*"]
     resources = ["*"]
     principals {
       type        = "AWS"
