@@ -30,13 +30,15 @@ output "foreign_log_groups" {
   }
 }
 
+locals {
+  dimensions = { ServiceName = var.gateway.name, ServiceID = aws_apprunner_service.gateway.service_id }
+}
+
 output "metrics" {
   description = "Where CloudWatch has the share of CPU in use, the number of instances in use, and of requests."
   value = {
-    for purpose, metric in { cpu = "CPUUtilization", healthy = "ActiveInstances", requests = "Requests" } : purpose => {
-      namespace                  = "AWS/AppRunner"
-      metric                     = metric
-      dimensions                 = { ServiceName = var.gateway.name, ServiceID = aws_apprunner_service.gateway.service_id }
-    }
+    cpu      = { namespace = "AWS/AppRunner", metric = "CPUUtilization", dimensions = local.dimensions }
+    healthy  = { namespace = "AWS/AppRunner", metric = "ActiveInstances", dimensions = local.dimensions }
+    requests = { namespace = "AWS/AppRunner", metric = "Requests", dimensions = local.dimensions }
   }
 }
