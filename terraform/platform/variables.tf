@@ -48,8 +48,8 @@ variable "gateway" {
     Size and scaling: cpu in 1/1024 vCPU (a worker for each whole one), memory in MB, min and max instances, concurrency
     in requests in progress per instance on App Runner. rate_limit: most requests of one API key per worker, such as
     6000/minute. environment: further variables of the gateway. private: clients come from client_cidrs inside or
-    connected to the network alone. firewall: a web firewall, which turns an address away above firewall_requests in five
-    minutes. access_logs: the load balancer's, to a bucket (ECS).
+    connected to the network alone. firewall: a web firewall, which turns an address away above firewall_requests in
+    five minutes. access_logs: the load balancer's, to a bucket (ECS).
   EOT
   type = object({
     cpu               = optional(number, 512)
@@ -199,7 +199,7 @@ variable "database" {
 }
 
 variable "protect_data" {
-  description = "Refuse to destroy the database and the bucket while anything is in them, and snapshot the database before."
+  description = "Refuse to destroy database and bucket while anything is in them, and snapshot the database before."
   type        = bool
   default     = true
 }
@@ -217,15 +217,15 @@ variable "secrets_version" {
 
 variable "setup_in_apply" {
   description = <<-EOT
-    Run the jobs database and mlflow-setup within the apply, by Python and boto3 on this machine. false: run them by hand,
-    before MLflow's first task, after new passwords and with every new image of MLflow.
+    Run the jobs database and mlflow-setup within the apply, by Python and boto3 on this machine. false: run them by
+    hand, before MLflow's first task, after new passwords and with every new image of MLflow.
   EOT
   type        = bool
   default     = true
 }
 
 variable "models_live" {
-  description = "Set once a first model is promoted: from then on retraining and monitoring run, and their silence rings."
+  description = "Set once a first model is promoted: then retraining and monitoring run, and their silence rings."
   type        = bool
   default     = false
 }
@@ -242,7 +242,7 @@ variable "training_data" {
 }
 
 variable "retraining" {
-  description = "EventBridge schedule of retraining, in UTC, and the days without a finished one after which an alarm rings."
+  description = "EventBridge schedule of retraining, in UTC, and the days without one after which an alarm rings."
   type        = object({ schedule = string, most_days = number })
   default     = { schedule = "cron(0 3 ? * MON,THU *)", most_days = 5 }
 
@@ -279,7 +279,7 @@ variable "alarm_emails" {
 }
 
 variable "slack" {
-  description = "Slack workspace and channel for alarms, after the workspace was authorised in the chat console; null: none."
+  description = "Slack workspace and channel for alarms, once the chat console has authorised the workspace."
   type        = object({ team_id = string, channel_id = string })
   default     = null
 

@@ -24,8 +24,14 @@ module "platform" {
     certificate_arn = "arn:aws:acm:eu-west-3:ACCOUNT:certificate/ID"
     hostname        = "mlflow.fraud.staging.example.com"
   }
-  vpc_cidr     = "10.21.0.0/16"
-  database     = { instance_class = "db.t4g.small", storage = 20, multi_az = false, backup_days = 7, most_connections = 150 }
+  vpc_cidr = "10.21.0.0/16"
+  database = {
+    instance_class   = "db.t4g.small"
+    storage          = 20
+    multi_az         = false
+    backup_days      = 7
+    most_connections = 150
+  }
   protect_data = false
 
   # true once a first model is promoted: schedules run, and their silence rings
