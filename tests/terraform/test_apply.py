@@ -289,8 +289,9 @@ def test_endpoints_serve_this_accounts_processes_and_buckets_alone(platform: Pla
     assert policies.keys() == {"s3", "ecr.api", "ecr.dkr", "logs", "secretsmanager"}
     buckets = [arn for statement in policies["s3"] for arn in (statement["Resource"],) if isinstance(arn, str)]
     assert buckets == [f"arn:aws:s3:::prod-{REGION}-starport-layer-bucket/*"]
-    own = policies["s3"][0] if isinstance(policies["s3"], list) else policies["s3"]
+    own = policies["s3"][0]
     assert set(own["Resource"]) == {f"arn:aws:s3:::{NAME}-*", f"arn:aws:s3:::{NAME}-*/*"}
+    assert own["Condition"] == {"StringEquals": {"aws:ResourceAccount": ACCOUNT}}
     for service in ("logs", "secretsmanager"):
         (statement,) = policies[service]
         assert statement["Condition"]["StringEquals"] == {

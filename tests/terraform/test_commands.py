@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import pytest
 
 from deploy import run_job
@@ -127,3 +128,46 @@ def test_broken_commands_would_be_seen(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert "Could not connect" not in done.stderr
     assert "Error parsing parameter" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_restored_database_takes_the_old_ones_name(moto_endpoint: str) -> None:
+    """Steps 2 and 3 of the page, carried out by a simulated RDS, in a region without the platform of other tests."""
+    region = "eu-central-1"
+    keys = {"aws_access_key_id": "restore", "aws_secret_access_key": "restore", "region_name": region}
+    ec2, rds, kms = (boto3.client(name, endpoint_url=moto_endpoint, **keys) for name in ("ec2", "rds", "kms"))
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+    ec2.create_security_group(GroupName="drill-database", Description="database", VpcId=vpc)
+    rds.create_db_subnet_group(DBSubnetGroupName="drill", DBSubnetGroupDescription="two", SubnetIds=[subnet])
+    rds.create_db_parameter_group(
+        DBParameterGroupName="drill", DBParameterGroupFamily="postgres17", Description="settings"
+    )
+    rds.create_db_instance(
+        DBInstanceIdentifier="drill",
+        DBInstanceClass="db.t4g.small",
+        Engine="postgres",
+        MasterUsername="platform",
+        ManageMasterUserPassword=True,
+        AllocatedStorage=20,
+    )
+    kms.create_alias(AliasName="alias/drill", TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
+    page = (REPOSITORY / "docs" / "aws-restore.md").read_text()
+    steps = re.findall(
+        r"^```sh\n(.*?)^```", page[page.index("2. The moment") : page.index("4. Terraform")], re.M | re.S
+    )
+    environment = {
+        **os.environ,
+        "AWS_ENDPOINT_URL": moto_endpoint,
+        "AWS_ACCESS_KEY_ID": "restore",
+        "AWS_SECRET_ACCESS_KEY": "restore",
+        "AWS_DEFAULT_REGION": region,
+        "name": "drill",
+    }
+    script = f'set -eu\naws() {{ "{aws_client()}" "$@"; }}\n' + "\n".join(steps)
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    instances = {one["DBInstanceIdentifier"]: one for one in rds.describe_db_instances()["DBInstances"]}
+    assert instances.keys() >= {"drill", "drill-old"}
+    # the restored one stands in two zones, as the page has it; the one that was made above does not
+    assert [instances[name]["MultiAZ"] for name in ("drill", "drill-old")] == [True, False]

@@ -7,11 +7,8 @@ locals {
     var.apprunner_entrance ? ["apprunner.requests"] : [],
   )
   # the services whose every request names a resource of one account
-  resource_services = ["logs", "secretsmanager", "s3"]
-  own_buckets = concat(
-    ["arn:${var.context.partition}:s3:::${local.name}-*"],
-    [for bucket in var.training_buckets : "arn:${var.context.partition}:s3:::${bucket}"],
-  )
+  resource_services = ["logs", "secretsmanager"]
+  s3_arn            = "arn:${var.context.partition}:s3:::"
 }
 
 data "aws_iam_policy_document" "endpoint" {
@@ -52,17 +49,37 @@ data "aws_iam_policy_document" "s3_endpoint" {
   statement {
     sid       = "OwnBuckets"
     actions   = ["s3:*"]
-    resources = flatten([for arn in local.own_buckets : [arn, "${arn}/*"]])
+    resources = ["${local.s3_arn}${local.name}-*", "${local.s3_arn}${local.name}-*/*"]
     principals {
       type        = "*"
       identifiers = ["*"]
+    }
+    # a bucket's name is no proof of whose it is
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceAccount"
+      values   = [var.context.account_id]
+    }
+  }
+  dynamic "statement" {
+    for_each = length(var.training_buckets) > 0 ? [1] : []
+    content {
+      sid     = "TrainingData"
+      actions = ["s3:GetObject", "s3:ListBucket"]
+      resources = flatten([
+        for bucket in var.training_buckets : ["${local.s3_arn}${bucket}", "${local.s3_arn}${bucket}/*"]
+      ])
+      principals {
+        type        = "*"
+        identifiers = ["*"]
+      }
     }
   }
   # ECR keeps the layers of images in buckets of its own, which it signs the addresses of
   statement {
     sid       = "LayersOfImages"
     actions   = ["s3:GetObject"]
-    resources = ["arn:${var.context.partition}:s3:::prod-${var.context.region}-starport-layer-bucket/*"]
+    resources = ["${local.s3_arn}prod-${var.context.region}-starport-layer-bucket/*"]
     principals {
       type        = "*"
       identifiers = ["*"]
