@@ -321,7 +321,7 @@ def test_an_operators_command_runs_and_shows_its_lines(platform: Platform) -> No
 
 
 def test_another_digest_is_an_exchange_in_place(platform: Platform) -> None:
-    planned = platform.main.plan(*platform.variables(SECOND_DIGEST))
+    planned = platform.main.plan("-refresh=false", *platform.variables(SECOND_DIGEST))
     service = planned["module.platform.module.gateway_apprunner[0].aws_apprunner_service.gateway"]
     assert service["change"]["actions"] == ["update"]
     assert "module.platform.module.mlflow.aws_ecs_service.mlflow" in planned
@@ -335,12 +335,14 @@ def test_new_passwords_another_compute_and_another_digest_are_one_apply(platform
     secrets, ecs = platform.client("secretsmanager"), platform.client("ecs")
     names = [f"{NAME}/database/mlflow", f"{NAME}/mlflow-admin", f"{NAME}/bootstrap-key"]
     before = {name: secrets.get_secret_value(SecretId=name)["SecretString"] for name in names}
-    ran = len(ecs.list_tasks(cluster=NAME, family=f"{NAME}-database")["taskArns"])
+    jobs = [f"{NAME}-database", f"{NAME}-mlflow-setup"]
+    ran = {job: ecs.list_tasks(cluster=NAME, family=job)["taskArns"] for job in jobs}
     platform.settle("ecs_fargate", secrets_version=2)
     platform.main.run("apply", "-auto-approve", *platform.variables(SECOND_DIGEST))
     assert all(secrets.get_secret_value(SecretId=name)["SecretString"] != value for name, value in before.items())
-    for job in ("database", "mlflow-setup"):
-        assert len(ecs.list_tasks(cluster=NAME, family=f"{NAME}-{job}")["taskArns"]) == ran + 1
+    for job in jobs:
+        (again,) = set(ecs.list_tasks(cluster=NAME, family=job)["taskArns"]) - set(ran[job])
+        assert again
     services = ecs.describe_services(cluster=NAME, services=[f"{NAME}-mlflow", f"{NAME}-api"])["services"]
     for service in services:
         described = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
