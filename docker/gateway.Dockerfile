@@ -7,7 +7,7 @@ COPY requirements/gateway.txt requirements.txt
 # wheels only: the image that this runs in has no compiler either
 RUN python -m venv --without-pip /opt/venv \
  && python -m pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: --require-hashes -r requirements.txt
-COPY docker/health.py health.py
+COPY docker/health.py docker/rds-ca.pem ./
 COPY ml_project ml_project
 COPY stores stores
 COPY serving serving

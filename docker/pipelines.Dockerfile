@@ -7,6 +7,7 @@ COPY requirements/pipelines.txt requirements.txt
 # wheels only: the image that this runs in has no compiler either
 RUN python -m venv --without-pip /opt/venv \
  && python -m pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: --require-hashes -r requirements.txt
+COPY docker/rds-ca.pem rds-ca.pem
 COPY ml_project ml_project
 COPY stores stores
 COPY pipelines pipelines

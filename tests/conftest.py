@@ -30,7 +30,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # a worker has no main module to speak of, which PySpark takes for a doctest, and ends the process; this is pytest's
     sys.modules["__main__"].__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
 
-_COSTLY = ("executed", "spark", "mlflow_server", "versions")
+_COSTLY = ("executed", "spark", "mlflow_server", "versions", "platform", "mocked")
 """Fixtures that take many seconds to make: modules that use one of them run in one worker, and first."""
 
 _databases = itertools.count()

@@ -1,6 +1,7 @@
-# Terraform itself. It manages these services in one region; roles only under the platform's prefix, and only within the
-# boundary, so that it cannot make itself or anybody else an administrator.
+# Terraform itself, one role for each environment. It manages these services in one region; roles only under the
+# environment's prefix, and only within the boundary, so that it cannot make any role an administrator.
 data "aws_iam_policy_document" "apply" {
+  for_each = var.environments
   #checkov:skip=CKV_AWS_356:what Terraform creates has no ARN yet; region, prefix and boundary limit it
   #checkov:skip=CKV_AWS_111:writing is Terraform's work; region, prefix and boundary limit it
   #checkov:skip=CKV_AWS_109:roles only under the prefix and within the boundary
@@ -9,9 +10,8 @@ data "aws_iam_policy_document" "apply" {
   statement {
     sid = "Services"
     actions = [
-      "apprunner:*", "application-autoscaling:*", "chatbot:*", "cloudwatch:*", "ec2:*", "ecs:*", "elasticloadbalancing:*",
-      "events:*", "kms:*", "logs:*", "rds:*", "scheduler:*", "secretsmanager:*", "sns:*", "sqs:*",
-      "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:ListTagsForResource",
+      "apprunner:*", "application-autoscaling:*", "cloudwatch:*", "ec2:*", "ecs:*", "elasticloadbalancing:*",
+      "events:*", "kms:*", "logs:*", "rds:*", "scheduler:*", "secretsmanager:*", "sns:*", "sqs:*", "wafv2:*",
     ]
     resources = ["*"]
     condition {
@@ -20,17 +20,18 @@ data "aws_iam_policy_document" "apply" {
       values   = [var.region]
     }
   }
+  # Slack's integration answers from other regions than most platforms stand in
   statement {
     sid       = "ServicesWithoutRegion"
-    actions   = ["budgets:*", "route53:*", "sts:GetCallerIdentity"]
+    actions   = ["budgets:*", "chatbot:*", "route53:*", "sts:GetCallerIdentity"]
     resources = ["*"]
   }
   statement {
     sid     = "Buckets"
     actions = ["s3:*"]
     resources = [
-      "${local.prefix}:s3:::${var.name}-*",
-      "${local.prefix}:s3:::${var.name}-*/*",
+      "${local.prefix}:s3:::${each.value}-*",
+      "${local.prefix}:s3:::${each.value}-*/*",
     ]
   }
   statement {
@@ -44,17 +45,19 @@ data "aws_iam_policy_document" "apply" {
       "iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy",
       "iam:PutRolePermissionsBoundary",
     ]
-    resources = [local.platform_roles]
+    resources = [local.platform_roles[each.key]]
     condition {
       test     = "StringEquals"
       variable = "iam:PermissionsBoundary"
-      values   = [aws_iam_policy.boundary.arn]
+      values   = [aws_iam_policy.boundary[each.key].arn]
     }
   }
   statement {
-    sid       = "Roles"
-    actions   = ["iam:DeleteRole", "iam:PassRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole"]
-    resources = [local.platform_roles]
+    sid = "Roles"
+    actions = [
+      "iam:DeleteRole", "iam:PassRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole",
+    ]
+    resources = [local.platform_roles[each.key]]
   }
   statement {
     sid       = "ServiceLinkedRoles"
@@ -64,17 +67,21 @@ data "aws_iam_policy_document" "apply" {
 }
 
 locals {
-  platform_roles = "${local.prefix}:iam::${local.account}:role/${var.name}-*"
+  platform_roles = {
+    for environment, name in var.environments : environment => "${local.prefix}:iam::${local.account}:role/${name}-*"
+  }
 }
 
 resource "aws_iam_role_policy" "apply" {
-  name   = "apply"
-  role   = aws_iam_role.github["apply"].id
-  policy = data.aws_iam_policy_document.apply.json
+  for_each = var.environments
+  name     = "apply"
+  role     = aws_iam_role.github["${each.key}-apply"].id
+  policy   = data.aws_iam_policy_document.apply[each.key].json
 }
 
 # The most that any role of the platform can ever do, whatever its own policy says.
 data "aws_iam_policy_document" "boundary" {
+  for_each = var.environments
   #checkov:skip=CKV_AWS_356:a boundary grants nothing, it only limits
   #checkov:skip=CKV_AWS_111:a boundary grants nothing, it only limits
   #checkov:skip=CKV_AWS_108:a boundary grants nothing, it only limits
@@ -86,20 +93,31 @@ data "aws_iam_policy_document" "boundary" {
       "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:GetAuthorizationToken",
       "ecr:GetDownloadUrlForLayer", "ecs:RunTask", "kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream",
       "logs:PutLogEvents", "logs:PutRetentionPolicy", "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject",
-      "s3:ListBucket", "s3:PutObject", "secretsmanager:GetSecretValue", "sqs:SendMessage", "xray:PutTelemetryRecords",
-      "xray:PutTraceSegments", "cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*",
+      "s3:ListBucket", "s3:PutObject", "secretsmanager:GetSecretValue", "sqs:SendMessage", "ssmmessages:*",
+      "cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*",
     ]
     resources = ["*"]
   }
   statement {
+    sid       = "NewKeys"
+    actions   = ["secretsmanager:CreateSecret", "secretsmanager:PutSecretValue"]
+    resources = ["${local.prefix}:secretsmanager:${var.region}:${local.account}:secret:${each.value}/keys/*"]
+  }
+  statement {
+    sid       = "TagsOfTasks"
+    actions   = ["ecs:TagResource"]
+    resources = ["${local.prefix}:ecs:${var.region}:${local.account}:task/${each.value}/*"]
+  }
+  statement {
     sid       = "HandOver"
     actions   = ["iam:PassRole"]
-    resources = [local.platform_roles]
+    resources = [local.platform_roles[each.key]]
   }
 }
 
 resource "aws_iam_policy" "boundary" {
-  name        = "${var.name}-boundary"
+  for_each    = var.environments
+  name        = "${each.value}-boundary"
   description = "The most that a role of the platform can do"
-  policy      = data.aws_iam_policy_document.boundary.json
+  policy      = data.aws_iam_policy_document.boundary[each.key].json
 }

@@ -1,12 +1,18 @@
-# Push images, exchange the gateway's image, hand over the gateway's two roles. Nothing else.
+locals {
+  names = values(var.environments)
+  ecs   = "${local.prefix}:ecs:${var.region}:${local.account}"
+}
+
+# Push images, exchange the gateway's image in this account's environments, hand over the gateway's two roles.
 data "aws_iam_policy_document" "deploy" {
-  #checkov:skip=CKV_AWS_356:these four actions know no resource; the others below name theirs
+  #checkov:skip=CKV_AWS_356:these actions know no resource; the others below name theirs
   statement {
     sid = "KnowNoResource"
     actions = [
       "ecr:GetAuthorizationToken",
       "ecs:DescribeTaskDefinition",
       "ecs:ListTaskDefinitions",
+      "elasticloadbalancing:DescribeTargetHealth",
       "apprunner:ListServices",
     ]
     resources = ["*"]
@@ -26,26 +32,38 @@ data "aws_iam_policy_document" "deploy" {
     resources = [for repository in aws_ecr_repository.image : repository.arn]
   }
   statement {
-    sid       = "DeployOnAppRunner"
-    actions   = ["apprunner:DescribeService", "apprunner:UpdateService", "apprunner:StartDeployment"]
-    resources = ["${local.prefix}:apprunner:${var.region}:${local.account}:service/${var.name}-api/*"]
+    sid     = "DeployOnAppRunner"
+    actions = ["apprunner:DescribeService", "apprunner:UpdateService", "apprunner:StartDeployment"]
+    resources = [
+      for name in local.names : "${local.prefix}:apprunner:${var.region}:${local.account}:service/${name}-api/*"
+    ]
   }
   statement {
     sid       = "DeployOnEcs"
     actions   = ["ecs:DescribeServices", "ecs:UpdateService"]
-    resources = ["${local.prefix}:ecs:${var.region}:${local.account}:service/${var.name}/${var.name}-api"]
+    resources = [for name in local.names : "${local.ecs}:service/${name}/${name}-api"]
+  }
+  statement {
+    sid     = "SeeTasksOnEcs"
+    actions = ["ecs:DescribeTasks", "ecs:ListTasks"]
+    resources = flatten([
+      for name in local.names : ["${local.ecs}:task/${name}/*", "${local.ecs}:container-instance/${name}/*"]
+    ])
   }
   statement {
     sid     = "HandOverTheGatewaysRoles"
     actions = ["iam:PassRole"]
-    resources = [
-      "${local.prefix}:iam::${local.account}:role/${var.name}-gateway",
-      "${local.prefix}:iam::${local.account}:role/${var.name}-gateway-access",
-    ]
+    resources = flatten([for name in local.names : [
+      "${local.prefix}:iam::${local.account}:role/${name}-gateway",
+      "${local.prefix}:iam::${local.account}:role/${name}-gateway-execution",
+    ]])
     condition {
       test     = "StringEquals"
       variable = "iam:PassedToService"
-      values   = ["apprunner.amazonaws.com", "build.apprunner.amazonaws.com", "tasks.apprunner.amazonaws.com", "ecs-tasks.amazonaws.com"]
+      values = [
+        "apprunner.amazonaws.com", "build.apprunner.amazonaws.com", "tasks.apprunner.amazonaws.com",
+        "ecs-tasks.amazonaws.com",
+      ]
     }
   }
 }

@@ -1,9 +1,8 @@
-output "backend" {
-  description = "Content of backend.hcl, for terraform init -backend-config=backend.hcl in the folder above."
-  value       = <<-EOT
-    bucket = "${aws_s3_bucket.state.bucket}"
-    region = "${var.region}"
-  EOT
+output "backends" {
+  description = "By environment: content of its backend.hcl, for terraform init -backend-config=backend.hcl."
+  value = { for environment, bucket in aws_s3_bucket.state : environment => join("\n", [
+    "bucket = \"${bucket.bucket}\"", "region = \"${var.region}\"", "",
+  ]) }
 }
 
 output "repositories" {
@@ -12,6 +11,6 @@ output "repositories" {
 }
 
 output "roles" {
-  description = "What GitHub's workflows take on."
+  description = "What GitHub's workflows assume."
   value       = { for purpose, role in aws_iam_role.github : purpose => role.arn }
 }

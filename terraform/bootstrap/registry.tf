@@ -29,9 +29,30 @@ resource "aws_ecr_lifecycle_policy" "image" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "the latest 50 images"
-      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 50 }
+      description  = "the latest 100 images"
+      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 100 }
       action       = { type = "expire" }
     }]
   })
+}
+
+# Environments in other accounts run the same images, which are built once.
+data "aws_iam_policy_document" "readers" {
+  count = length(var.reader_account_ids) > 0 ? 1 : 0
+  statement {
+    sid = "PullByOtherEnvironments"
+    actions = [
+      "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:GetDownloadUrlForLayer",
+    ]
+    principals {
+      type        = "AWS"
+      identifiers = [for account in var.reader_account_ids : "${local.prefix}:iam::${account}:root"]
+    }
+  }
+}
+
+resource "aws_ecr_repository_policy" "readers" {
+  for_each   = length(var.reader_account_ids) > 0 ? aws_ecr_repository.image : {}
+  repository = each.value.name
+  policy     = data.aws_iam_policy_document.readers[0].json
 }

@@ -1,20 +1,24 @@
+# A bucket for each environment, within reach of that environment's roles alone. Plans wait for approval under plans/.
 resource "aws_s3_bucket" "state" {
+  for_each = var.environments
   #checkov:skip=CKV_AWS_18:CloudTrail records who reads the state; an access log bucket would be a second copy of that
   #checkov:skip=CKV_AWS_144:versions protect against mistakes, and a lost region needs a new apply, not an old state
-  #checkov:skip=CKV2_AWS_62:nobody waits for events of the state
-  bucket        = "${var.name}-terraform-${local.account}-${var.region}"
+  #checkov:skip=CKV2_AWS_62:nothing waits for events of the state
+  bucket        = "${each.value}-terraform-${local.account}-${var.region}"
   force_destroy = !var.protect_data
 }
 
 resource "aws_s3_bucket_versioning" "state" {
-  bucket = aws_s3_bucket.state.id
+  for_each = var.environments
+  bucket   = aws_s3_bucket.state[each.key].id
   versioning_configuration {
     status = "Enabled"
   }
 }
 
 resource "aws_s3_bucket_server_side_encryption_configuration" "state" {
-  bucket = aws_s3_bucket.state.id
+  for_each = var.environments
+  bucket   = aws_s3_bucket.state[each.key].id
   rule {
     bucket_key_enabled = true
     apply_server_side_encryption_by_default {
@@ -24,7 +28,8 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "state" {
 }
 
 resource "aws_s3_bucket_public_access_block" "state" {
-  bucket                  = aws_s3_bucket.state.id
+  for_each                = var.environments
+  bucket                  = aws_s3_bucket.state[each.key].id
   block_public_acls       = true
   block_public_policy     = true
   ignore_public_acls      = true
@@ -32,7 +37,8 @@ resource "aws_s3_bucket_public_access_block" "state" {
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "state" {
-  bucket = aws_s3_bucket.state.id
+  for_each = var.environments
+  bucket   = aws_s3_bucket.state[each.key].id
   rule {
     id     = "old-versions"
     status = "Enabled"
@@ -44,14 +50,28 @@ resource "aws_s3_bucket_lifecycle_configuration" "state" {
       days_after_initiation = 7
     }
   }
+  rule {
+    id     = "plans"
+    status = "Enabled"
+    filter {
+      prefix = "plans/"
+    }
+    expiration {
+      days = 7
+    }
+    noncurrent_version_expiration {
+      noncurrent_days = 1
+    }
+  }
 }
 
 data "aws_iam_policy_document" "state" {
+  for_each = var.environments
   statement {
     sid       = "OnlyThroughTls"
     effect    = "Deny"
     actions   = ["s3:*"]
-    resources = [aws_s3_bucket.state.arn, "${aws_s3_bucket.state.arn}/*"]
+    resources = [aws_s3_bucket.state[each.key].arn, "${aws_s3_bucket.state[each.key].arn}/*"]
     principals {
       type        = "*"
       identifiers = ["*"]
@@ -65,6 +85,7 @@ data "aws_iam_policy_document" "state" {
 }
 
 resource "aws_s3_bucket_policy" "state" {
-  bucket = aws_s3_bucket.state.id
-  policy = data.aws_iam_policy_document.state.json
+  for_each = var.environments
+  bucket   = aws_s3_bucket.state[each.key].id
+  policy   = data.aws_iam_policy_document.state[each.key].json
 }

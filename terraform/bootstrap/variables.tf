@@ -1,11 +1,31 @@
 variable "name" {
-  description = "Prefix of every name; the gateway's service and repository are called NAME-api."
+  description = "Prefix of the repositories: NAME-api, NAME-pipelines and NAME-mlflow. All environments share them."
   type        = string
   default     = "fraud-detection"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,19}$", var.name))
     error_message = "3 to 20 lower-case letters, digits and hyphens, beginning with a letter."
+  }
+}
+
+variable "environments" {
+  description = "This account's environments: their GitHub environment, and the prefix of every name in them."
+  type        = map(string)
+  default     = { staging = "fraud-staging", production = "fraud-detection" }
+
+  validation {
+    condition = alltrue([for environment, name in var.environments : alltrue([
+      can(regex("^[a-z][a-z0-9-]{2,19}$", name)), can(regex("^[A-Za-z0-9_]{1,24}$", environment)),
+    ])])
+    error_message = "Environment: letters, digits, underscores; prefix: 3 to 20 lower-case letters, digits, hyphens."
+  }
+  # roles and buckets are bound to PREFIX-*: one prefix must not begin with another
+  validation {
+    condition = alltrue(flatten([for one in values(var.environments) : [
+      for other in values(var.environments) : one == other || !startswith(other, "${one}-")
+    ]])) && length(distinct(values(var.environments))) == length(var.environments)
+    error_message = "No prefix may be another's beginning: fraud-detection and fraud-detection-staging would not do."
   }
 }
 
@@ -21,12 +41,19 @@ variable "region" {
 }
 
 variable "github_repository" {
-  description = "GitHub repository, owner/name, whose workflows may take on the roles."
+  description = <<-EOT
+    GitHub repository whose workflows may assume the roles: owner/name, or owner@ID/name@ID for one that was created,
+    renamed or transferred since 15 July 2026 (docs/aws.md says how to see which).
+  EOT
   type        = string
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
-    error_message = "owner/name; no wildcard, else other people's repositories could get in."
+    condition     = can(regex("^[A-Za-z0-9-]+(@[0-9]+)?/[A-Za-z0-9._-]+(@[0-9]+)?$", var.github_repository))
+    error_message = "owner/name or owner@ID/name@ID; no wildcard, else other people's repositories could get in."
+  }
+  validation {
+    condition     = contains([0, 2], length(regexall("@", var.github_repository)))
+    error_message = "Both ids or none: owner@ID/name@ID."
   }
 }
 
@@ -41,14 +68,25 @@ variable "github_branch" {
   }
 }
 
-variable "github_environments" {
-  description = "GitHub environments: apply runs Terraform and needs reviewers, models trains and rolls back models."
-  type        = object({ apply = string, models = string })
-  default     = { apply = "production", models = "models" }
+variable "github_role_prefix" {
+  description = "Prefix of the roles' names; another one where the account has these from another repository."
+  type        = string
+  default     = "GitHubActions"
 
   validation {
-    condition     = alltrue([for name in values(var.github_environments) : can(regex("^[A-Za-z0-9_-]+$", name))])
-    error_message = "Names of letters, digits, hyphens and underscores, without wildcards."
+    condition     = can(regex("^[A-Za-z][A-Za-z0-9]{2,23}$", var.github_role_prefix))
+    error_message = "3 to 24 letters and digits, beginning with a letter."
+  }
+}
+
+variable "reader_account_ids" {
+  description = "Other accounts whose environments run these images; they pull by digest."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for account in var.reader_account_ids : can(regex("^[0-9]{12}$", account))])
+    error_message = "Twelve digits each."
   }
 }
 
@@ -59,7 +97,7 @@ variable "create_oidc_provider" {
 }
 
 variable "protect_data" {
-  description = "Refuse to destroy the state bucket and repositories while anything is in them."
+  description = "Refuse to destroy the state buckets and repositories while anything is in them."
   type        = bool
   default     = true
 }

@@ -1,5 +1,6 @@
-"""The whole platform, applied once to moto's AWS and a stub of App Runner."""
+"""The platform as mocked plans, and applied once to moto's AWS and a stub of App Runner."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,59 @@ from tests.terraform.apprunner_stub import ControlPlane, serve
 from tests.terraform.terraform_cli import Terraform
 
 REGION = "eu-west-3"
+ACCOUNT = "123456789012"
+NAME = "fraud-detection"
 FIRST_DIGEST, SECOND_DIGEST = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
-_UNPROTECTED = ("-var=protect_data=false",)
+
+Plan = dict[str, dict[str, Any]]
+"""Planned values by address."""
+
+
+_CHANGING = (
+    "test_another_digest_is_an_exchange_in_place",
+    "test_new_passwords_another_compute_and_another_digest_are_one_apply",
+    "test_destroy_leaves_nothing",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put last the tests that change what was applied, whatever the order of the others."""
+    items.sort(key=lambda item: _CHANGING.index(item.name) + 1 if item.name in _CHANGING else 0)
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
+    """A copy of the whole tree, for commands that need no AWS."""
+    return Terraform.copy(tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="session")
+def production(tree: Terraform) -> Terraform:
+    """Production's folder, with its state on this machine."""
+    root = tree.root("environments/production")
+    (root.folder / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+    root.init("-lockfile=readonly")
+    return root
+
+
+@pytest.fixture(scope="session")
+def mocked(tree: Terraform) -> dict[str, Plan]:
+    """The runs of platform/tests, by their names."""
+    root = tree.root("platform")
+    root.init("-backend=false")
+    messages = [json.loads(line) for line in root.run("test", "-json", "-verbose").splitlines()]
+    (summary,) = [one["test_summary"] for one in messages if one["type"] == "test_summary"]
+    assert summary["status"] == "pass"
+    return {
+        message["@testrun"]: {
+            one["address"]: one["change"]["after"]
+            for one in message["test_plan"]["resource_changes"]
+            if one["mode"] == "managed"
+        }
+        for message in messages
+        if message["type"] == "test_plan" and "resource_changes" in message["test_plan"]
+    }
 
 
 @dataclass(frozen=True)
@@ -31,22 +83,31 @@ class Platform:
     endpoint: str
     certificate: str
 
+    def settle(self, compute: str, secrets_version: int = 1) -> None:
+        """Settings over production's own, as somebody would edit its main.tf."""
+        (self.main.folder / "settings_override.tf").write_text(
+            f"""
+            module "platform" {{
+              compute         = "{compute}"
+              gateway_tls     = {{ certificate_arn = "{self.certificate}", hostname = "fraud.example.com" }}
+              mlflow_tls      = {{ certificate_arn = "{self.certificate}", hostname = "mlflow.example.com" }}
+              models_live     = true
+              secrets_version = {secrets_version}
+              protect_data    = false
+            }}
+            """
+        )
+
     def variables(self, digest: str) -> list[str]:
-        """The main root's, with one digest for all images."""
+        """One digest for all images."""
         digests = ", ".join(f'{image} = "{digest}"' for image in ("gateway", "pipelines", "mlflow"))
-        return [
-            "-input=false",
-            "-var=compute=apprunner",
-            f"-var=image_digests={{ {digests} }}",
-            f'-var=mlflow_tls={{ certificate_arn = "{self.certificate}", hostname = "mlflow.example.com" }}',
-            *_UNPROTECTED,
-        ]
+        return ["-input=false", f"-var=image_digests={{ {digests} }}"]
 
     def client(self, service: str, role: str | None = None, **options: Any) -> Any:
         """A client of the account itself, or with what a role may do."""
         keys = {"aws_access_key_id": "account", "aws_secret_access_key": "account"}
         if role is not None:
-            arn = f"arn:aws:iam::123456789012:role/{role}"
+            arn = f"arn:aws:iam::{ACCOUNT}:role/{role}"
             given = self.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
             keys = {
                 "aws_access_key_id": given["AccessKeyId"],
@@ -56,19 +117,15 @@ class Platform:
         config = Config(retries={"max_attempts": 1})
         return boto3.client(service, region_name=REGION, endpoint_url=self.endpoint, config=config, **keys, **options)
 
+    def policy(self, role: str, name: str) -> list[dict[str, Any]]:
+        """The statements of a role's inline policy as it was applied."""
+        found = self.client("iam").get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]
+        return list(found)
+
     def enforce(self, on: bool) -> None:
         """From now on moto asks every caller's policies, or nobody's."""
         answer = requests.post(f"{self.endpoint}/moto-api/reset-auth", data="0" if on else "inf", timeout=10)
         assert answer.status_code == 200
-
-
-_CHANGING = ("test_another_digest_is_an_exchange_in_place", "test_destroy_leaves_nothing")
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put last the tests that change what was applied, whatever the order of the others."""
-    items.sort(key=lambda item: _CHANGING.index(item.name) + 1 if item.name in _CHANGING else 0)
 
 
 @pytest.fixture(scope="session")
@@ -82,8 +139,7 @@ def moto_endpoint() -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        # a dead endpoint costs terraform half a minute
-        wait_for_port(port, process, 90)
+        wait_for_port(port, process, 90)  # a dead endpoint costs terraform half a minute
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -92,28 +148,33 @@ def moto_endpoint() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def platform(moto_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """Bootstrap and platform, the state of the latter in the bucket of the former."""
+    """Bootstrap and production on App Runner, the state of the latter in the bucket of the former."""
     with serve(REGION) as (apprunner_endpoint, apprunner):
         environment = {
             "AWS_ENDPOINT_URL": moto_endpoint,
             "AWS_ENDPOINT_URL_APPRUNNER": apprunner_endpoint,
             "AWS_ACCESS_KEY_ID": "account",
             "AWS_SECRET_ACCESS_KEY": "account",
+            "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1",
+            # what Terraform starts the jobs of modules/setup with
+            "PYTHON": sys.executable,
         }
-        main = Terraform.copy(tmp_path_factory.mktemp("platform"), environment)
-        bootstrap = main.root("bootstrap")
+        tree = Terraform.copy(tmp_path_factory.mktemp("platform"), environment)
+        bootstrap, main = tree.root("bootstrap"), tree.root("environments/production")
         bootstrap.init()
-        bootstrap.run("apply", "-auto-approve", "-input=false", "-var=github_repository=acme/fraud", *_UNPROTECTED)
-        (main.folder / "backend.hcl").write_text(bootstrap.output()["backend"])
+        repository = ("-var=github_repository=acme@11/fraud@22", "-var=protect_data=false")
+        bootstrap.run("apply", "-auto-approve", "-input=false", *repository)
+        (main.folder / "backend.hcl").write_text(bootstrap.output()["backends"]["production"])
         session = boto3.Session("account", "account", region_name=REGION)
         certificate = session.client("acm", endpoint_url=moto_endpoint).request_certificate(
             DomainName="mlflow.example.com"
         )
         made = Platform(bootstrap, main, apprunner, moto_endpoint, certificate["CertificateArn"])
-        without_tls(made, f"fraud-detection-terraform-123456789012-{REGION}")
+        made.settle("apprunner")
+        without_tls(made, f"{NAME}-terraform-{ACCOUNT}-{REGION}")
         main.init("-backend-config=backend.hcl", "-backend-config=use_path_style=true")
         main.run("apply", "-auto-approve", *made.variables(FIRST_DIGEST))
         yield made

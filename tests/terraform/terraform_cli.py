@@ -1,10 +1,11 @@
-"""The terraform program on a copy of a root, so that a test leaves nothing behind in the tree."""
+"""The terraform program on a copy of the tree, so that a test leaves nothing behind in it."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
-import tempfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,9 @@ import pytest
 
 from tests.support.machine import missing
 
-ROOT: Final = Path(__file__).resolve().parents[2] / "terraform"
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = REPOSITORY / "terraform"
+ENVIRONMENTS: Final = ("staging", "production")
 _MIRROR: Final = os.environ.get("TF_PLUGIN_DIR", "")
 """Folder with the AWS provider; without it the registry is asked."""
 
@@ -31,23 +34,18 @@ class Terraform:
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
         self._environment = {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **(environment or {})}
-        if not _MIRROR:
-            # every init takes the provider from here once the first has fetched it; one folder for each worker, since
-            # Terraform does not lock it
-            cache = Path(tempfile.gettempdir()) / f"terraform-plugins-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-            cache.mkdir(exist_ok=True)
-            self._environment.setdefault("TF_PLUGIN_CACHE_DIR", str(cache))
         # one that a developer points at a file that is not there only warns, but on every command
         if not Path(self._environment.get("TF_CLI_CONFIG_FILE", "/")).exists():
             del self._environment["TF_CLI_CONFIG_FILE"]
 
     @classmethod
     def copy(cls, tmp_path: Path, environment: dict[str, str] | None = None) -> "Terraform":
-        """Copy the whole tree of roots and modules; the commands run in the main root."""
+        """Copy the whole tree of roots and modules, and the scripts that it runs; `root` names a root inside."""
         if shutil.which("terraform") is None:
             missing("terraform")
         target = tmp_path / "terraform"
         shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfvars"))
+        shutil.copytree(REPOSITORY / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
         return cls(target, environment)
 
     def root(self, name: str) -> "Terraform":
@@ -76,6 +74,45 @@ class Terraform:
     def output(self) -> dict[str, Any]:
         """The root's outputs."""
         return {name: one["value"] for name, one in json.loads(self.run("output", "-json")).items()}
+
+    def plan(self, *arguments: str) -> dict[str, dict[str, Any]]:
+        """What a plan would change, by address."""
+        self.run("plan", "-out=plan.bin", *arguments)
+        changes = json.loads(self.run("show", "-json", "plan.bin"))["resource_changes"]
+        return {one["address"]: one for one in changes if one["change"]["actions"] not in (["no-op"], ["read"])}
+
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """Every resource of the state by its address: its type and values."""
+        found: dict[str, dict[str, Any]] = {}
+        modules = [json.loads(self.run("show", "-json")).get("values", {}).get("root_module", {})]
+        for module in modules:
+            modules += module.get("child_modules", [])
+            found |= {one["address"]: one for one in module.get("resources", [])}
+        return found
+
+    def graph(self) -> "Graph":
+        """Which resource waits for which."""
+        edges: defaultdict[str, set[str]] = defaultdict(set)
+        for after, before in re.findall(r'"([^"]+)" -> "([^"]+)"', self.run("graph")):
+            edges[after].add(before)
+        return Graph(edges)
+
+
+class Graph:
+    """Resources and what they wait for."""
+
+    def __init__(self, edges: dict[str, set[str]]) -> None:
+        self._edges = edges
+
+    def before(self, resource: str) -> set[str]:
+        """Everything that must exist before that resource."""
+        found: set[str] = set()
+        left = [resource]
+        while left:
+            for other in self._edges.get(left.pop(), set()) - found:
+                found.add(other)
+                left.append(other)
+        return found
 
 
 def _expect(code: int, done: subprocess.CompletedProcess[str]) -> None:

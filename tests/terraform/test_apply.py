@@ -1,20 +1,29 @@
 """What stands in AWS after an apply: nothing left to do, roles that can what they must alone, an exchange, nothing."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from moto.iam.access_control import IAMPolicy, PermissionResult
 
-from tests.terraform.conftest import FIRST_DIGEST, REGION, SECOND_DIGEST, Platform, without_tls
+from tests.terraform.conftest import ACCOUNT, FIRST_DIGEST, NAME, REGION, SECOND_DIGEST, Platform, without_tls
+from tests.terraform.terraform_cli import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
-BUCKET = f"fraud-detection-123456789012-{REGION}"
+BUCKET = f"{NAME}-{ACCOUNT}-{REGION}"
 MOTO_FORGETS = {
     "aws_db_parameter_group": {"parameter"},
-    "aws_ecs_service": {"availability_zone_rebalancing", "health_check_grace_period_seconds"},
+    "aws_ecs_service": {
+        "alarms",
+        "availability_zone_rebalancing",
+        "enable_ecs_managed_tags",
+        "health_check_grace_period_seconds",
+        "propagate_tags",
+    },
     "aws_vpc_security_group_egress_rule": {"description"},
     "aws_vpc_security_group_ingress_rule": {"description"},
 }
@@ -44,34 +53,63 @@ def changed(change: dict[str, Any]) -> set[str]:
     return names | {name for name, value in change["after_unknown"].items() if unknown(value)}
 
 
-def test_a_second_plan_is_empty(platform: Platform) -> None:
-    platform.main.run("plan", "-out=second.bin", *platform.variables(FIRST_DIGEST))
-    planned = json.loads(platform.main.run("show", "-json", "second.bin"))
+def left_to_do(platform: Platform, digest: str) -> dict[str, set[str]]:
+    """What a further plan would change, but for what moto forgets."""
     left: dict[str, set[str]] = {}
-    for resource in planned["resource_changes"]:
-        if resource["change"]["actions"] not in (["no-op"], ["read"]):
-            assert resource["change"]["actions"] == ["update"], resource["address"]
-            forgotten = MOTO_FORGETS.get(resource["type"], set())
-            left[resource["address"]] = changed(resource["change"]) - forgotten
-    assert {address: names for address, names in left.items() if names} == {}
+    for address, resource in platform.main.plan(*platform.variables(digest)).items():
+        assert resource["change"]["actions"] == ["update"], address
+        left[address] = changed(resource["change"]) - MOTO_FORGETS.get(resource["type"], set())
+    return {address: names for address, names in left.items() if names}
+
+
+def permits(statements: list[dict[str, Any]], action: str, resource: str) -> bool:
+    """moto enforces by resource in S3 alone and has no App Runner: its evaluator reads the policy that was applied."""
+    policy = IAMPolicy(json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    return policy.is_action_permitted(action, f"arn:aws:{resource}") is PermissionResult.PERMITTED
+
+
+def test_a_second_plan_is_empty(platform: Platform) -> None:
+    assert left_to_do(platform, FIRST_DIGEST) == {}
+
+
+def test_databases_and_users_were_made_before_mlflow_started(platform: Platform) -> None:
+    ecs = platform.client("ecs")
+    tasks = ecs.describe_tasks(cluster=NAME, tasks=ecs.list_tasks(cluster=NAME)["taskArns"])["tasks"]
+    families = [task["taskDefinitionArn"].rpartition("/")[2].partition(":")[0] for task in tasks]
+    assert sorted(family for family in families if family in (f"{NAME}-database", f"{NAME}-mlflow-setup")) == [
+        f"{NAME}-database",
+        f"{NAME}-mlflow-setup",
+    ]
+    networks = ({one["name"]: one["value"] for one in task["attachments"][0]["details"]} for task in tasks)
+    subnets = platform.client("ec2").describe_subnets(Filters=[{"Name": "tag:Name", "Values": [f"{NAME}-private-*"]}])
+    assert {network["subnetId"] for network in networks} <= {one["SubnetId"] for one in subnets["Subnets"]}
 
 
 def test_the_state_is_in_the_bootstraps_bucket_and_holds_no_password(platform: Platform) -> None:
-    bucket = f"fraud-detection-terraform-123456789012-{REGION}"
+    bucket = f"{NAME}-terraform-{ACCOUNT}-{REGION}"
     state = platform.client("s3").get_object(Bucket=bucket, Key="platform.tfstate")["Body"].read().decode()
-    secret = platform.client("secretsmanager").get_secret_value(SecretId="fraud-detection/database/gateway")
+    secret = platform.client("secretsmanager").get_secret_value(SecretId=f"{NAME}/database/gateway")
     value = json.loads(secret["SecretString"])
     assert len(value["password"]) == 48
     assert f"gateway:{value['password']}@" in value["url"]
+    assert value["url"].endswith("/decisions?sslmode=verify-full&sslrootcert=/app/rds-ca.pem")
     assert value["password"] not in state
-    assert "fraud-detection/database/gateway" in state
+    assert f"{NAME}/database/gateway" in state
+
+
+def test_the_pipelines_reach_two_databases(platform: Platform) -> None:
+    secret = platform.client("secretsmanager").get_secret_value(SecretId=f"{NAME}/database/pipelines")
+    value = json.loads(secret["SecretString"])
+    assert "pipelines:" in value["decisions_url"]
+    assert [value[name].rpartition("/")[0].count("/") for name in ("url", "decisions_url")] == [4, 4]
+    assert ["/study?" in value["url"], "/decisions?" in value["decisions_url"]] == [True, True]
 
 
 def test_the_service_is_what_clients_of_the_seed_know(platform: Platform) -> None:
     (service,) = platform.apprunner.services
-    assert service["ServiceName"] == "fraud-detection-api"
+    assert service["ServiceName"] == f"{NAME}-api"
     image = service["SourceConfiguration"]["ImageRepository"]
-    assert image["ImageIdentifier"] == f"123456789012.dkr.ecr.{REGION}.amazonaws.com/fraud-detection-api@{FIRST_DIGEST}"
+    assert image["ImageIdentifier"] == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{NAME}-api@{FIRST_DIGEST}"
     assert image["ImageConfiguration"]["Port"] == "8000"
     assert service["InstanceConfiguration"]["Cpu"] == "512"
     assert service["InstanceConfiguration"]["Memory"] == "1024"
@@ -87,16 +125,12 @@ def test_the_service_is_what_clients_of_the_seed_know(platform: Platform) -> Non
 
 def test_alarms_searches_and_schedules_are_there(platform: Platform) -> None:
     alarms = platform.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    assert len(alarms) == 14
+    assert len(alarms) == 16
     assert all(alarm["AlarmActions"] for alarm in alarms)
     schedules = platform.client("scheduler").list_schedules()["Schedules"]
-    assert {one["Name"] for one in schedules} >= {"fraud-detection-retrain", "fraud-detection-monitor"}
+    assert {one["Name"] for one in schedules} >= {f"{NAME}-retrain", f"{NAME}-monitor"}
     searches = platform.client("logs").describe_query_definitions()["queryDefinitions"]
-    assert {one["name"].removeprefix("fraud-detection/") for one in searches} >= {
-        "errors",
-        "warnings",
-        "slower than 100 ms",
-    }
+    assert {one["name"].removeprefix(f"{NAME}/") for one in searches} >= {"errors", "warnings", "slower than 100 ms"}
     groups = platform.client("logs").describe_log_groups()["logGroups"]
     assert {group["retentionInDays"] for group in groups} == {30}
 
@@ -104,9 +138,10 @@ def test_alarms_searches_and_schedules_are_there(platform: Platform) -> None:
 def test_the_gateway_reads_models_and_only_the_pipelines_write_them(platform: Platform) -> None:
     without_tls(platform, BUCKET)
     release = {"Bucket": BUCKET, "Key": "releases/Production.json"}
-    gateway = platform.client("s3", "fraud-detection-gateway")
-    pipelines = platform.client("s3", "fraud-detection-pipelines")
-    mlflow = platform.client("s3", "fraud-detection-mlflow")
+    gateway = platform.client("s3", f"{NAME}-gateway")
+    pipelines = platform.client("s3", f"{NAME}-pipelines")
+    mlflow = platform.client("s3", f"{NAME}-mlflow")
+    operator = platform.client("s3", f"{NAME}-operator")
     platform.enforce(True)
     try:
         pipelines.put_object(**release, Body=b"{}")
@@ -115,6 +150,8 @@ def test_the_gateway_reads_models_and_only_the_pipelines_write_them(platform: Pl
         assert refused(gateway.delete_object, **release)
         assert refused(gateway.put_object, Bucket=BUCKET, Key="data/transactions.parquet", Body=b"mine")
         assert refused(mlflow.put_object, **release, Body=b"mine")
+        assert refused(operator.put_object, **release, Body=b"mine")
+        operator.put_object(Bucket=BUCKET, Key="exports/decisions.parquet", Body=b"old decisions")
         mlflow.put_object(Bucket=BUCKET, Key="artifacts/1/model", Body=b"a model")
         assert refused(pipelines.get_object, Bucket=BUCKET, Key="artifacts/1/model")
         assert gateway.get_object(**release)["Body"].read() == b"{}"
@@ -125,18 +162,18 @@ def test_the_gateway_reads_models_and_only_the_pipelines_write_them(platform: Pl
 def test_github_logs_in_to_the_registry_and_reaches_nothing_else(platform: Platform) -> None:
     services = ("ecr", "s3", "secretsmanager", "iam", "rds", "ec2", "ecs")
     clients = {service: platform.client(service, "GitHubActionsRole") for service in services}
-    registry = {"repositoryName": "fraud-detection-api"}
+    registry = {"repositoryName": f"{NAME}-api"}
     platform.enforce(True)
     try:
         assert clients["ecr"].get_authorization_token()["authorizationData"]
         assert refused(clients["ecr"].delete_repository, **registry, force=True)
         assert refused(clients["ecr"].put_lifecycle_policy, **registry, lifecyclePolicyText=" " * 100)
         assert refused(clients["s3"].get_object, Bucket=BUCKET, Key="releases/Production.json")
-        assert refused(clients["secretsmanager"].get_secret_value, SecretId="fraud-detection/bootstrap-key")
+        assert refused(clients["secretsmanager"].get_secret_value, SecretId=f"{NAME}/bootstrap-key")
         assert refused(clients["iam"].create_user, UserName="me")
         assert refused(clients["rds"].describe_db_instances)
         assert refused(clients["ec2"].describe_vpcs)
-        assert refused(clients["ecs"].run_task, cluster="fraud-detection", taskDefinition="fraud-detection-retrain")
+        assert refused(clients["ecs"].run_task, cluster=NAME, taskDefinition=f"{NAME}-retrain")
     finally:
         platform.enforce(False)
 
@@ -148,52 +185,175 @@ PUSH = (
     "CompleteLayerUpload",
     "PutImage",
 )
+HERE = f"{REGION}:{ACCOUNT}"
+STATE = f"s3:::{NAME}-terraform-{ACCOUNT}-{REGION}"
+SECRET = f"secretsmanager:{HERE}:secret"
 
 
 @pytest.mark.parametrize(
     ("action", "resource", "allowed"),
     [
-        *((f"ecr:{action}", "ecr:eu-west-3:123456789012:repository/fraud-detection-api", True) for action in PUSH),
-        ("ecr:PutImage", "ecr:eu-west-3:123456789012:repository/another", False),
-        ("ecr:DeleteRepository", "ecr:eu-west-3:123456789012:repository/fraud-detection-api", False),
-        ("apprunner:UpdateService", "apprunner:eu-west-3:123456789012:service/fraud-detection-api/1", True),
-        ("apprunner:StartDeployment", "apprunner:eu-west-3:123456789012:service/fraud-detection-api/1", True),
-        ("apprunner:UpdateService", "apprunner:eu-west-3:123456789012:service/another/1", False),
-        ("apprunner:DeleteService", "apprunner:eu-west-3:123456789012:service/fraud-detection-api/1", False),
-        ("ecs:UpdateService", "ecs:eu-west-3:123456789012:service/fraud-detection/fraud-detection-api", True),
-        ("ecs:UpdateService", "ecs:eu-west-3:123456789012:service/fraud-detection/fraud-detection-mlflow", False),
-        ("ecs:RegisterTaskDefinition", "ecs:eu-west-3:123456789012:task-definition/fraud-detection-api:2", False),
+        *((f"ecr:{action}", f"ecr:{HERE}:repository/fraud-detection-api", True) for action in PUSH),
+        ("ecr:PutImage", f"ecr:{HERE}:repository/another", False),
+        ("ecr:DeleteRepository", f"ecr:{HERE}:repository/fraud-detection-api", False),
+        ("apprunner:UpdateService", f"apprunner:{HERE}:service/fraud-detection-api/1", True),
+        ("apprunner:UpdateService", f"apprunner:{HERE}:service/fraud-staging-api/1", True),
+        ("apprunner:UpdateService", f"apprunner:{HERE}:service/another/1", False),
+        ("apprunner:DeleteService", f"apprunner:{HERE}:service/fraud-detection-api/1", False),
+        ("ecs:UpdateService", f"ecs:{HERE}:service/fraud-detection/fraud-detection-api", True),
+        ("ecs:UpdateService", f"ecs:{HERE}:service/fraud-detection/fraud-detection-mlflow", False),
+        ("ecs:RegisterTaskDefinition", f"ecs:{HERE}:task-definition/fraud-detection-api:2", False),
     ],
 )
 def test_github_pushes_its_images_and_deploys_the_gateway_alone(
     platform: Platform, action: str, resource: str, allowed: bool
 ) -> None:
-    """moto enforces by resource in S3 alone and has no App Runner: its evaluator reads the policy that was applied."""
-    policy = platform.client("iam").get_role_policy(RoleName="GitHubActionsRole", PolicyName="deploy")
-    result = IAMPolicy(json.dumps(policy["PolicyDocument"])).is_action_permitted(action, f"arn:aws:{resource}")
-    assert (result is PermissionResult.PERMITTED) is allowed
+    assert permits(platform.policy("GitHubActionsRole", "deploy"), action, resource) is allowed
 
 
-def test_github_hands_over_two_roles_alone(platform: Platform) -> None:
-    policy = platform.client("iam").get_role_policy(RoleName="GitHubActionsRole", PolicyName="deploy")
-    (passing,) = [one for one in policy["PolicyDocument"]["Statement"] if "iam:PassRole" in one["Action"]]
+def test_github_hands_over_the_gateways_roles_alone(platform: Platform) -> None:
+    (passing,) = [one for one in platform.policy("GitHubActionsRole", "deploy") if "iam:PassRole" in one["Action"]]
     assert sorted(arn.rpartition("/")[2] for arn in passing["Resource"]) == [
         "fraud-detection-gateway",
-        "fraud-detection-gateway-access",
+        "fraud-detection-gateway-execution",
+        "fraud-staging-gateway",
+        "fraud-staging-gateway-execution",
     ]
 
 
+@pytest.mark.parametrize(
+    ("role", "context"),
+    [
+        ("GitHubActionsRole", "ref:refs/heads/main"),
+        ("GitHubActions-production-apply", "environment:production"),
+        ("GitHubActions-production-jobs", "environment:production-models"),
+        ("GitHubActions-production-plan", "ref:refs/heads/main"),
+        ("GitHubActions-staging-review", "pull_request"),
+    ],
+)
+def test_each_role_trusts_one_context_of_one_repository(platform: Platform, role: str, context: str) -> None:
+    """In both forms of GitHub's subject: with ids since July 2026, without before."""
+    document = platform.client("iam").get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+    (statement,) = document["Statement"]
+    issuer = "token.actions.githubusercontent.com"
+    assert statement["Condition"] == {
+        "StringEquals": {
+            f"{issuer}:aud": "sts.amazonaws.com",
+            f"{issuer}:sub": [f"repo:acme@11/fraud@22:{context}", f"repo:acme/fraud:{context}"],
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("role", "policy", "action", "resource", "allowed"),
+    [
+        # Slack's integration stands in other regions than the platform
+        ("production-apply", "apply", "chatbot:CreateSlackChannelConfiguration", "chatbot::123456789012:*", True),
+        ("production-apply", "apply", "s3:DeleteObject", "s3:::fraud-detection-x/y", True),
+        ("production-apply", "apply", "s3:GetObject", "s3:::fraud-staging-terraform-x/y", False),
+        ("production-apply", "apply", "iam:PassRole", "iam::123456789012:role/fraud-detection-mlflow", True),
+        ("production-apply", "apply", "iam:PassRole", "iam::123456789012:role/fraud-staging-mlflow", False),
+        ("production-apply", "apply", "iam:UpdateAssumeRolePolicy", "iam::123456789012:role/GitHubActionsRole", False),
+        ("production-apply", "apply", "iam:CreatePolicyVersion", "iam::123456789012:policy/fraud-detection-b", False),
+        ("production-review", "review", "s3:GetObject", f"{STATE}/platform.tfstate", True),
+        ("production-review", "review", "s3:PutObject", f"{STATE}/platform.tfstate", False),
+        ("production-review", "review", "secretsmanager:GetSecretValue", f"{SECRET}:{NAME}/x", False),
+        ("production-plan", "plan", "s3:PutObject", f"{STATE}/plans/1.bin", True),
+        ("production-plan", "plan", "s3:PutObject", f"{STATE}/platform.tfstate", False),
+        ("production-plan", "plan", "s3:GetObject", f"s3:::{BUCKET}/data/transactions.parquet", False),
+        ("production-plan", "plan", "secretsmanager:GetSecretValue", f"{SECRET}:fraud-staging/x", False),
+        ("production-jobs", "jobs", "ecs:RunTask", f"ecs:{HERE}:task-definition/{NAME}-retrain:3", True),
+        ("production-jobs", "jobs", "ecs:RunTask", f"ecs:{HERE}:task-definition/{NAME}-database:3", False),
+        ("production-jobs", "jobs", "ecs:RunTask", f"ecs:{HERE}:task-definition/fraud-staging-retrain:3", False),
+    ],
+)  # fmt: skip
+def test_githubs_other_roles_reach_their_environment_alone(
+    platform: Platform, role: str, policy: str, action: str, resource: str, allowed: bool
+) -> None:
+    assert permits(platform.policy(f"GitHubActions-{role}", policy), action, resource) is allowed
+
+
+def test_what_the_apply_role_does_outside_the_region_has_no_condition_on_it(platform: Platform) -> None:
+    statements = {one["Sid"]: one for one in platform.policy("GitHubActions-production-apply", "apply")}
+    assert "Condition" not in statements["ServicesWithoutRegion"]
+    assert set(statements["ServicesWithoutRegion"]["Action"]) >= {"budgets:*", "chatbot:*", "route53:*"}
+    assert statements["Services"]["Condition"] == {"StringEquals": {"aws:RequestedRegion": REGION}}
+
+
+def test_endpoints_serve_this_accounts_processes_and_buckets_alone(platform: Platform) -> None:
+    endpoints = platform.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
+    policies = {
+        one["ServiceName"].removeprefix(f"com.amazonaws.{REGION}."): json.loads(one["PolicyDocument"])["Statement"]
+        for one in endpoints
+    }
+    assert policies.keys() == {"s3", "ecr.api", "ecr.dkr", "logs", "secretsmanager"}
+    buckets = [arn for statement in policies["s3"] for arn in (statement["Resource"],) if isinstance(arn, str)]
+    assert buckets == [f"arn:aws:s3:::prod-{REGION}-starport-layer-bucket/*"]
+    own = policies["s3"][0]
+    assert set(own["Resource"]) == {f"arn:aws:s3:::{NAME}-*", f"arn:aws:s3:::{NAME}-*/*"}
+    assert own["Condition"] == {"StringEquals": {"aws:ResourceAccount": ACCOUNT}}
+    for service in ("logs", "secretsmanager"):
+        (statement,) = policies[service]
+        assert statement["Condition"]["StringEquals"] == {
+            "aws:PrincipalAccount": ACCOUNT,
+            "aws:ResourceAccount": ACCOUNT,
+        }
+    for service in ("ecr.api", "ecr.dkr"):
+        (statement,) = policies[service]
+        assert statement["Condition"]["StringEquals"] == {"aws:PrincipalAccount": ACCOUNT}
+
+
+def test_the_keys_policy_names_log_groups_as_cloudwatch_documents_it(platform: Platform) -> None:
+    kms = platform.client("kms")
+    key = kms.describe_key(KeyId=f"alias/{NAME}")["KeyMetadata"]["KeyId"]
+    policy = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+    statements = {one["Sid"]: one for one in policy["Statement"]}
+    assert statements["LogGroups"]["Principal"] == {"Service": f"logs.{REGION}.amazonaws.com"}
+    assert statements["LogGroups"]["Condition"] == {
+        "ArnLike": {"kms:EncryptionContext:aws:logs:arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:*"}
+    }
+
+
+def test_an_operators_command_runs_and_shows_its_lines(platform: Platform) -> None:
+    command = [sys.executable, str(REPOSITORY / "deploy" / "run_job.py"), "keys", "list"]
+    done = subprocess.run(command, env=platform.main._environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, f"{NAME}-gateway-operate ran\n"), done.stderr
+
+
 def test_another_digest_is_an_exchange_in_place(platform: Platform) -> None:
-    (before,) = platform.apprunner.services
-    arn, calls = before["ServiceArn"], len(platform.apprunner.calls)
+    planned = platform.main.plan("-refresh=false", *platform.variables(SECOND_DIGEST))
+    service = planned["module.platform.module.gateway_apprunner[0].aws_apprunner_service.gateway"]
+    assert service["change"]["actions"] == ["update"]
+    assert "module.platform.module.mlflow.aws_ecs_service.mlflow" in planned
+    assert not any(
+        "aws_db_instance" in address for address in planned if planned[address]["change"]["actions"] != ["update"]
+    )
+
+
+def test_new_passwords_another_compute_and_another_digest_are_one_apply(platform: Platform) -> None:
+    """Rotation is a higher secrets_version: values, database, MLflow's users and servers follow in their order."""
+    secrets, ecs = platform.client("secretsmanager"), platform.client("ecs")
+    names = [f"{NAME}/database/mlflow", f"{NAME}/mlflow-admin", f"{NAME}/bootstrap-key"]
+    before = {name: secrets.get_secret_value(SecretId=name)["SecretString"] for name in names}
+    jobs = [f"{NAME}-database", f"{NAME}-mlflow-setup"]
+    ran = {job: ecs.list_tasks(cluster=NAME, family=job)["taskArns"] for job in jobs}
+    platform.settle("ecs_fargate", secrets_version=2)
     platform.main.run("apply", "-auto-approve", *platform.variables(SECOND_DIGEST))
-    (after,) = platform.apprunner.services
-    assert after["ServiceArn"] == arn
-    image = after["SourceConfiguration"]["ImageRepository"]["ImageIdentifier"]
-    assert image.endswith(f"@{SECOND_DIGEST}")
-    assert platform.apprunner.calls[calls:].count("UpdateService") == 1
-    assert "DeleteService" not in platform.apprunner.calls
-    assert platform.main.output()["gateway_image"].endswith(f"@{SECOND_DIGEST}")
+    assert all(secrets.get_secret_value(SecretId=name)["SecretString"] != value for name, value in before.items())
+    for job in jobs:
+        (again,) = set(ecs.list_tasks(cluster=NAME, family=job)["taskArns"]) - set(ran[job])
+        assert again
+    services = ecs.describe_services(cluster=NAME, services=[f"{NAME}-mlflow", f"{NAME}-api"])["services"]
+    for service in services:
+        described = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
+        (container,) = described["containerDefinitions"]
+        assert container["image"].endswith(f"@{SECOND_DIGEST}")
+        assert {"name": "SECRETS_VERSION", "value": "2"} in container["environment"]
+    assert platform.apprunner.services == []
+    output = platform.main.output()
+    assert output["image_digests"]["gateway"] == SECOND_DIGEST
+    assert output["load_balancer"]["record"] == f"fraud.example.com CNAME {output['load_balancer']['dns_name']}"
+    assert left_to_do(platform, SECOND_DIGEST) == {}
 
 
 def test_destroy_leaves_nothing(platform: Platform) -> None:
@@ -206,4 +366,4 @@ def test_destroy_leaves_nothing(platform: Platform) -> None:
     assert platform.client("rds").describe_db_instances()["DBInstances"] == []
     assert platform.client("cloudwatch").describe_alarms()["MetricAlarms"] == []
     roles = {role["RoleName"] for role in platform.client("iam").list_roles()["Roles"]}
-    assert {name for name in roles if name.startswith("fraud-detection-")} == set()
+    assert {name for name in roles if name.startswith(f"{NAME}-")} == set()

@@ -1,62 +1,92 @@
-"""Both roots as they lie there: form, types, their own tests with a mocked provider, and what checkov says."""
+"""The tree as it lies there: form, types, its own tests with a mocked provider, and what checkov says."""
 
 import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.support.machine import missing
-from tests.terraform.terraform_cli import ROOT, Terraform
+from tests.terraform.terraform_cli import ENVIRONMENTS, ROOT, Terraform
 
 SKIP = re.compile(r"#checkov:skip=(\w+):?(.*)")
+LONGEST_LINE = 120
 
 
-@pytest.fixture(scope="module")
-def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
-    """One copy for all tests, none of which changes it."""
-    return Terraform.copy(tmp_path_factory.mktemp("roots"))
+def sources(*endings: str) -> list[Path]:
+    return [file for file in ROOT.rglob("*") if file.name.endswith(endings) and ".terraform" not in file.parts]
 
 
-@pytest.fixture(scope="module", params=["main", "bootstrap"])
-def root(request: pytest.FixtureRequest, terraform: Terraform) -> Terraform:
-    chosen = terraform if request.param == "main" else terraform.root("bootstrap")
-    chosen.init("-backend=false", "-lockfile=readonly")
-    return chosen
+def test_the_form_is_terraforms_own(tree: Terraform) -> None:
+    assert tree.run("fmt", "-check", "-recursive") == ""
 
 
-def test_the_form_is_terraforms_own(terraform: Terraform) -> None:
-    assert terraform.run("fmt", "-check", "-recursive") == ""
-
-
-def test_it_is_valid(root: Terraform) -> None:
+@pytest.mark.parametrize("name", ["bootstrap", *(f"environments/{name}" for name in ENVIRONMENTS)])
+def test_it_is_valid(tree: Terraform, name: str) -> None:
+    root = tree.root(name)
+    root.init("-backend=false", "-lockfile=readonly")
     assert "The configuration is valid" in root.run("validate")
 
 
-def test_every_variable_has_a_type_and_a_description() -> None:
-    for file in ROOT.rglob("variables.tf"):
+def test_no_line_is_too_long() -> None:
+    for file in sources(".tf", ".hcl", ".py"):
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            assert len(line) <= LONGEST_LINE, f"{file.relative_to(ROOT)}:{number}"
+
+
+def test_every_variable_has_a_type_and_a_description_and_says_what_it_takes() -> None:
+    for file in sources("variables.tf"):
         for block in re.findall(r'^variable "\w+" \{$.*?^\}$', file.read_text(), re.MULTILINE | re.DOTALL):
             assert "\n  type " in block, block
             assert "\n  description " in block, block
-            # a bool has nothing left to check
+            # modules are called by the platform alone, which has checked; there null is what could go wrong
+            checked = (
+                "\n  validation {",
+                "\n  nullable ",
+                "type        = bool",
+                "type        = number",
+                "default     =",
+            )
+            assert any(word in re.sub(" +=", lambda found: found[0], block) for word in checked) or "null" in block, (
+                block
+            )
+
+
+def test_people_get_to_hear_what_a_setting_may_be() -> None:
+    for folder in ("platform", "bootstrap"):
+        text = (ROOT / folder / "variables.tf").read_text()
+        for block in re.findall(r'^variable "\w+" \{$.*?^\}$', text, re.MULTILINE | re.DOTALL):
             assert "\n  validation {" in block or re.search(r"type\s+= bool", block), block
 
 
+def test_environments_differ_in_their_settings_alone() -> None:
+    staging, production = (ROOT / "environments" / name for name in ENVIRONMENTS)
+    for file in ("outputs.tf", "variables.tf", ".terraform.lock.hcl"):
+        assert (staging / file).read_text() == (production / file).read_text(), file
+    first, second = ((folder / "versions.tf").read_text() for folder in (staging, production))
+    assert first.replace('"staging"', '"production"') == second
+    bootstrap = (ROOT / "bootstrap" / "variables.tf").read_text()
+    for folder in (staging, production):
+        assert f'{folder.name} = "{(folder / "name").read_text().strip()}"' in bootstrap
+
+
 def test_every_skip_of_checkov_has_a_reason() -> None:
-    for file in ROOT.rglob("*.tf"):
+    for file in sources(".tf"):
         for check, reason in SKIP.findall(file.read_text()):
             assert len(reason) > 15, f"{file.name}: {check}"
 
 
 def test_no_account_number_stands_in_the_tree() -> None:
-    for file in (one for pattern in ("*.tf", "*.tfvars") for one in ROOT.rglob(pattern)):
-        if "tests" not in file.parts:
-            assert not re.search(r"\b[0-9]{12}\b", file.read_text()), file.name
+    for file in sources(".tf", ".tfvars"):
+        assert not re.search(r"\b[0-9]{12}\b", file.read_text()), file.name
 
 
 @pytest.mark.slow
-def test_their_own_tests_pass(root: Terraform) -> None:
+def test_the_bootstraps_own_tests_pass(tree: Terraform) -> None:
+    root = tree.root("bootstrap")
+    root.init("-backend=false", "-lockfile=readonly")
     assert re.search(r"Success! [2-9] passed, 0 failed", root.run("test"))
 
 

@@ -15,10 +15,16 @@ from tests.support.machine import missing
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".github" / "workflows"
-NAMES = ("ci", "deploy", "retrain", "rollback")
-ROLES = {"GitHubActionsRole", "GitHubActionsApplyRole", "GitHubActionsJobsRole"}
-# on main without an environment: the deploy role's trust; the others are pinned to an environment
-ENVIRONMENTS = {"GitHubActionsRole": None, "GitHubActionsApplyRole": "production", "GitHubActionsJobsRole": "models"}
+NAMES = ("ci", "deploy", "drift", "environment", "plan", "retrain", "rollback")
+WHERE = r"\$\{\{ (?P<where>[^}]+) \}\}"
+# a role and the GitHub environment that its trust names; those without one are bound to main or to pull requests
+ENVIRONMENTS = {
+    "GitHubActionsRole": None,
+    f"GitHubActions-{WHERE}-plan": None,
+    f"GitHubActions-{WHERE}-review": None,
+    f"GitHubActions-{WHERE}-apply": "${{{{ {where} }}}}",
+    f"GitHubActions-{WHERE}-jobs": "${{{{ {where} }}}}-models",
+}
 
 
 def workflow(name: str) -> dict[Any, Any]:
@@ -49,7 +55,7 @@ def test_nothing_is_allowed_by_default_and_runs_do_not_overlap(name: str) -> Non
     assert loaded["permissions"] == {"contents": "read"}
     assert loaded["concurrency"]["group"]
     # a half-finished deployment or training must not be cancelled by the next
-    assert name == "ci" or loaded["concurrency"]["cancel-in-progress"] is False
+    assert name in ("ci", "plan") or loaded["concurrency"]["cancel-in-progress"] is False
 
 
 def test_what_a_job_needs_exists_and_what_it_reads_of_others_is_said_there() -> None:
@@ -62,15 +68,41 @@ def test_what_a_job_needs_exists_and_what_it_reads_of_others_is_said_there() -> 
             assert output in siblings[other]["outputs"], f"{name}.{job}: {other} has no output {output}"
 
 
+def role_of(body: dict[str, Any]) -> str | None:
+    """The role that a job assumes."""
+    found = [
+        step["with"]["role-to-assume"] for step in body.get("steps", []) if "role-to-assume" in step.get("with", {})
+    ]
+    assert len(found) <= 1
+    return found[0].rpartition(":role/")[2] if found else None
+
+
 def test_only_jobs_that_log_in_to_aws_get_a_token_and_each_in_its_environment() -> None:
     for name, job, body in jobs():
-        text = json.dumps(body)
-        roles = {role for role in ROLES if f':role/{role}"' in text}
-        allowed = {"contents": "read"} | ({"id-token": "write"} if roles else {})
+        role = role_of(body)
+        # a called workflow gets no more than its caller has
+        logs_in = role is not None or "environment.yml" in body.get("uses", "")
+        allowed = {"contents": "read"} | ({"id-token": "write"} if logs_in else {})
         assert body.get("permissions", {"contents": "read"}) == allowed, f"{name}.{job}"
-        assert len(roles) <= 1, f"{name}.{job}"
-        for role in roles:
-            assert body.get("environment") == ENVIRONMENTS[role], f"{name}.{job}"
+        if role is not None:
+            (known,) = [(found, wanted) for one, wanted in ENVIRONMENTS.items() if (found := re.fullmatch(one, role))]
+            found, wanted = known
+            assert body.get("environment") == (wanted and wanted.format(**found.groupdict())), f"{name}.{job}"
+
+
+def test_credentials_last_as_long_as_the_job() -> None:
+    """A job follows a training of hours; its role's longest session is in terraform/bootstrap/trust.tf."""
+    trust = (ROOT / "terraform" / "bootstrap" / "trust.tf").read_text()
+    for name, job, body in jobs():
+        for step in body.get("steps", []):
+            if "role-to-assume" in step.get("with", {}):
+                seconds = step["with"].get("role-duration-seconds", 3600)
+                assert body["timeout-minutes"] * 60 <= seconds, f"{name}.{job}"
+                kind = step["with"]["role-to-assume"].rpartition("-")[2]
+                if kind in ("apply", "jobs"):
+                    most = re.search(rf"-{kind}\" => .*?hours = (\d+)", trust, re.DOTALL)
+                    assert most is not None
+                    assert seconds <= int(most[1]) * 3600
 
 
 def test_every_job_ends_by_itself() -> None:
@@ -114,19 +146,62 @@ def test_versions_of_python_are_those_of_the_project() -> None:
     assert workflow("ci")["jobs"]["tests"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
 
 
-def test_a_deployment_goes_through_its_stages_in_order() -> None:
+def test_images_are_built_once_and_reach_staging_first() -> None:
     stages = workflow("deploy")["jobs"]
     assert {job: stages[job].get("needs") for job in stages} == {
         "ci": None,
         "build": "ci",
-        "plan": "build",
-        "apply": "plan",
-        "back": "apply",
+        "staging": "build",
+        "production": ["build", "staging"],
     }
+    for environment in ("staging", "production"):
+        called = stages[environment]
+        assert called["uses"] == "./.github/workflows/environment.yml"
+        assert called["with"] == {"environment": environment, "digests": "${{ needs.build.outputs.digests }}"}
+    (build,) = [step["run"] for step in stages["build"]["steps"] if step.get("id") == "push"]
+    assert '--base "$BASE_IMAGE" --commit "$GITHUB_SHA"' in build
+
+
+def test_a_reviewer_reads_the_plan_and_that_plan_is_applied() -> None:
+    stages = workflow("environment")["jobs"]
+    assert {job: stages[job].get("needs") for job in stages} == {
+        "plan": None,
+        "apply": "plan",
+        "back": ["plan", "apply"],
+    }
+    # approved once, after the plan
+    assert [job for job in stages if "environment" in stages[job]] == ["apply"]
+    plan, apply = ("\n".join(step.get("run", "") for step in stages[job]["steps"]) for job in ("plan", "apply"))
+    assert "terraform show -no-color plan.bin" in plan
+    assert "GITHUB_STEP_SUMMARY" in plan
+    assert apply.index("sha256sum --check") < apply.index("terraform apply -input=false plan.bin")
+    # whoever reads the repository can download an artifact; the state's bucket is not open to them
+    assert not any("upload-artifact" in step.get("uses", "") for job in stages.values() for step in job["steps"])
+
+
+def test_a_deployment_is_over_when_the_new_image_alone_answers() -> None:
+    stages = workflow("environment")["jobs"]
     commands = [step.get("run", "") for step in stages["apply"]["steps"]]
-    assert commands.index("terraform -chdir=terraform apply -input=false plan.bin") < len(commands) - 1
-    assert "deploy/smoke.py" in commands[-1]
+    order = [
+        next(index for index, command in enumerate(commands) if words in command)
+        for words in ("live_image.py show", "terraform apply", "live_image.py wait", "deploy/smoke.py")
+    ]
+    assert order == sorted(order)
     assert stages["back"]["if"].startswith("failure()")
+    # what to go back to is asked of the service: Terraform's state may name an image that failed
+    assert "live_image.py show" in commands[order[0]]
+    assert "terraform" not in commands[order[0]].replace("terraform/environments", "")
+
+
+def test_pull_requests_plan_without_secrets_and_the_night_compares_everything() -> None:
+    (review,) = workflow("plan")["jobs"].values()
+    assert "-review" in str(role_of(review))
+    assert "-refresh=false" in review["steps"][-1]["run"]
+    (night,) = workflow("drift")["jobs"].values()
+    assert "-detailed-exitcode" in night["steps"][-1]["run"]
+    for body in (review, night):
+        assert body["strategy"]["matrix"]["environment"] == ["staging", "production"]
+        assert "apply" not in body["steps"][-1]["run"]
 
 
 def test_zizmor_finds_nothing() -> None:

@@ -1,72 +1,74 @@
+# Policies are data sources, which a mocked provider leaves empty: what the roles may do is tested on the applied ones
+# (tests/terraform/test_apply.py).
 mock_provider "aws" {
-  source = "../tests/mocks"
-  override_data {
-    target = data.aws_caller_identity.current
-    values = { account_id = "123456789012" }
-  }
+  source          = "../platform/tests/mocks"
+  override_during = plan
 }
 
 variables {
-  github_repository = "acme/fraud"
+  github_repository = "acme@11/fraud@22"
 }
 
 run "roles" {
+  command = plan
+
   assert {
-    condition     = { for purpose, role in aws_iam_role.github : purpose => role.name } == { deploy = "GitHubActionsRole", apply = "GitHubActionsApplyRole", jobs = "GitHubActionsJobsRole" }
-    error_message = "three roles"
-  }
-  assert {
-    condition = { for purpose, document in data.aws_iam_policy_document.trust : purpose => [
-      for condition in one(document.statement).condition : "${condition.test} ${one(condition.values)}" if endswith(condition.variable, ":sub")
-      ] } == {
-      deploy = ["StringEquals repo:acme/fraud:ref:refs/heads/main"]
-      apply  = ["StringEquals repo:acme/fraud:environment:production"]
-      jobs   = ["StringEquals repo:acme/fraud:environment:models"]
+    condition = { for purpose, role in aws_iam_role.github : purpose => role.name } == {
+      deploy            = "GitHubActionsRole"
+      production-apply  = "GitHubActions-production-apply"
+      production-jobs   = "GitHubActions-production-jobs"
+      production-plan   = "GitHubActions-production-plan"
+      production-review = "GitHubActions-production-review"
+      staging-apply     = "GitHubActions-staging-apply"
+      staging-jobs      = "GitHubActions-staging-jobs"
+      staging-plan      = "GitHubActions-staging-plan"
+      staging-review    = "GitHubActions-staging-review"
     }
-    error_message = "each role trusts one branch or environment of one repository"
+    error_message = "one role pushes and deploys; each environment has four"
   }
   assert {
-    condition = alltrue([for document in data.aws_iam_policy_document.trust : anytrue([
-      for condition in one(document.statement).condition : endswith(condition.variable, ":aud") && one(condition.values) == "sts.amazonaws.com"
+    condition     = local.subjects == tolist(["acme@11/fraud@22", "acme/fraud"])
+    error_message = "GitHub's subject with ids, and as it was before"
+  }
+  assert {
+    condition     = alltrue([for role in aws_iam_role.github : !startswith(role.name, "fraud-")])
+    error_message = "no role that Terraform assumes lies under a prefix that it manages"
+  }
+  assert {
+    condition     = aws_iam_role.github["production-jobs"].max_session_duration == 21600
+    error_message = "a retraining of hours is followed to its end"
+  }
+  assert {
+    condition = alltrue([for repository in aws_ecr_repository.image : alltrue([
+      repository.image_tag_mutability == "IMMUTABLE",
+      one(repository.image_scanning_configuration).scan_on_push,
+      one(repository.encryption_configuration).encryption_type == "AES256",
     ])])
-    error_message = "and AWS's audience alone"
-  }
-  assert {
-    condition = toset(flatten([for statement in data.aws_iam_policy_document.deploy.statement : statement.resources if contains(statement.actions, "iam:PassRole")])) == toset([
-      "arn:aws:iam::123456789012:role/fraud-detection-gateway", "arn:aws:iam::123456789012:role/fraud-detection-gateway-access",
-    ])
-    error_message = "the deploy role hands over the gateway's two roles alone"
-  }
-  assert {
-    condition = length(setsubtract(
-      ["ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage"],
-      flatten([for statement in data.aws_iam_policy_document.deploy.statement : statement.actions]),
-    )) == 0
-    error_message = "the deploy role can push"
-  }
-  assert {
-    condition = alltrue([for statement in data.aws_iam_policy_document.jobs.statement :
-      !contains(statement.actions, "ecs:RunTask") || alltrue([for resource in statement.resources : can(regex("task-definition/fraud-detection-(main|retrain|rollback):\\*$", resource))])
-    ])
-    error_message = "the jobs role starts training and rollbacks alone"
-  }
-  assert {
-    condition     = alltrue([for repository in aws_ecr_repository.image : repository.image_tag_mutability == "IMMUTABLE" && one(repository.image_scanning_configuration).scan_on_push && one(repository.encryption_configuration).encryption_type == "AES256"])
     error_message = "images are scanned, encrypted, and their tags do not move"
   }
   assert {
-    condition     = { for image, repository in aws_ecr_repository.image : image => repository.name } == { gateway = "fraud-detection-api", pipelines = "fraud-detection-pipelines", mlflow = "fraud-detection-mlflow" }
+    condition = { for image, repository in aws_ecr_repository.image : image => repository.name } == {
+      gateway = "fraud-detection-api", pipelines = "fraud-detection-pipelines", mlflow = "fraud-detection-mlflow"
+    }
     error_message = "the repositories' names"
   }
   assert {
-    condition     = aws_s3_bucket_versioning.state.versioning_configuration[0].status == "Enabled" && aws_s3_bucket_public_access_block.state.restrict_public_buckets
-    error_message = "the state is versioned and private"
+    condition = alltrue([for environment in ["staging", "production"] : alltrue([
+      aws_s3_bucket_versioning.state[environment].versioning_configuration[0].status == "Enabled",
+      aws_s3_bucket_public_access_block.state[environment].restrict_public_buckets,
+    ])])
+    error_message = "each environment's state is versioned and private"
+  }
+}
+
+run "a_repository_without_ids" {
+  command = plan
+  variables {
+    github_repository = "acme/fraud"
   }
   assert {
-    condition = alltrue([for statement in data.aws_iam_policy_document.apply.statement :
-      !anytrue([for action in statement.actions : contains(["iam:*", "*", "iam:CreateUser", "iam:CreatePolicy", "iam:CreatePolicyVersion"], action)])
-    ])
-    error_message = "Terraform cannot make itself an administrator"
+    condition     = local.subjects == tolist(["acme/fraud"])
+    error_message = "the former subject alone"
   }
 }
 
@@ -76,4 +78,12 @@ run "no_wildcard_in_the_trust" {
     github_repository = "acme/*"
   }
   expect_failures = [var.github_repository]
+}
+
+run "no_prefix_of_a_prefix" {
+  command = plan
+  variables {
+    environments = { staging = "fraud-detection-staging", production = "fraud-detection" }
+  }
+  expect_failures = [var.environments]
 }

@@ -5,11 +5,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from tests.support.compose import FOLDER
 from tests.support.machine import ROOT, find_program, missing
@@ -125,3 +128,21 @@ def test_the_health_check_is_the_servers_own_answer(server: int) -> None:
 
 def test_the_health_check_says_what_is_wrong(server: int) -> None:
     assert "no answer: [Errno 111]" in health(free_port()).stderr
+
+
+def test_the_images_know_the_authorities_of_rds_for_years() -> None:
+    authorities = x509.load_pem_x509_certificates((FOLDER / "rds-ca.pem").read_bytes())
+    names = {one.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value for one in authorities}
+    assert {f"Amazon RDS eu-west-3 Root CA {kind} G1" for kind in ("RSA2048", "RSA4096", "ECC384")} <= names
+    for one in authorities:
+        one.verify_directly_issued_by(one)
+        assert one.not_valid_after_utc > datetime.now(UTC) + timedelta(days=3650)
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.stem)
+def test_they_lie_where_the_addresses_of_the_database_say(dockerfile: Path) -> None:
+    """terraform/modules/database/secrets.tf: sslrootcert=/app/rds-ca.pem."""
+    first, last = re.split(r"^FROM .*$", dockerfile.read_text(), flags=re.MULTILINE)[1:]
+    assert "WORKDIR /app" in first
+    assert "docker/rds-ca.pem" in copied(dockerfile)
+    assert "COPY --from=packages /app /app" in last
