@@ -162,6 +162,16 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def empty_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables in a SQLite file, to be copied: making them takes three seconds."""
+    from pipelines.tracking import create_database
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    create_database(path)
+    return path
+
+
 @pytest.fixture
 def spark(spark_stops: None) -> Any:
     """A Spark session on two threads of this machine: the one that is there, or a new one."""

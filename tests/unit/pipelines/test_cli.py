@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,8 +21,10 @@ COMMANDS = (
 
 
 @pytest.fixture
-def pipelines(commands: Commands, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+def pipelines(commands: Commands, empty_mlflow_database: Path, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Runs a command with a state folder of the test's own; settings as environment variables."""
+
+    shutil.copy(empty_mlflow_database, tmp_path / "mlflow.db")
 
     def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         own = {"FRAUD_STATE_DIR": str(tmp_path), "MLFLOW_TRACKING_URI": ""} | settings
