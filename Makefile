@@ -10,7 +10,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 # a module's tests stay in one worker, see tests/conftest.py
-CHECK := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations=30
+CHECK := $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=30
 UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT) --backend $(BACKEND)
 
 .DEFAULT_GOAL := help
@@ -45,7 +45,7 @@ coverage: $(VENV)/dev.stamp ## quick tests with the share of lines that they rea
 	@$(BIN)/python -m pytest -m "not slow and not soak" --cov=ml_project --cov=stores --cov=pipelines --cov=serving --cov-report=term --cov-report=xml:var/coverage.xml
 
 terraform: $(VENV)/dev.stamp ## fmt, validate, terraform test and checkov (CHECKOV=its program) on terraform/
-	@$(BIN)/python -m pytest tests/terraform/test_roots.py
+	@$(BIN)/python -m pytest tests/terraform/test_roots.py tests/terraform/test_platform.py tests/terraform/test_order.py
 
 workflows: $(VENV)/dev.stamp ## check .github/workflows
 	@$(BIN)/python -m pytest tests/unit/test_workflows.py

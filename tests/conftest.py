@@ -3,9 +3,11 @@
 import hashlib
 import itertools
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sqlalchemy import create_engine, make_url
+from xdist.scheduler import LoadScopeScheduling
 
 from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
@@ -30,8 +33,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # a worker has no main module to speak of, which PySpark takes for a doctest, and ends the process; this is pytest's
     sys.modules["__main__"].__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
 
-_COSTLY = ("executed", "spark", "mlflow_server", "versions", "platform", "mocked")
-"""Fixtures that take many seconds to make: modules that use one of them run in one worker, and first."""
+_COSTLY = {
+    "executed": r"\b(executed|own_settings)\b",
+    "spark": r"\bspark\b",
+    "mlflow_server": r"\bmlflow_server\b",
+    "browser": r"\btests\.browser\b",
+    "terraform": r"\bplatform: Platform\b",
+    "terraform plans": r"\bmocked\b",
+}
+"""Fixtures that take many seconds to make, and how modules ask for them; these modules share a worker and go first."""
 
 _databases = itertools.count()
 
@@ -42,22 +52,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--ingested", action="store_true", help="tests/data: the ingested data instead of samples")
 
 
+@cache
+def _group(path: Path) -> str:
+    """What is run in one worker: a module, or all that share a costly fixture."""
+    source = path.read_text()
+    return next((name for name, asked in _COSTLY.items() if re.search(asked, source)), str(path))
+
+
+class _GroupScheduling(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(self.config.rootpath / nodeid.partition("::")[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Hand out groups. (xdist's own `loadgroup` knows a group by a node id that pytest 9.2 does not let it change.)"""
+    return _GroupScheduling(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let a module's tests run in one worker, those of modules that share a costly fixture too; the longest first."""
-    used: dict[Path, set[str]] = {}
-    for item in items:
-        used.setdefault(item.path, set()).update(getattr(item, "fixturenames", ()))
-    groups = {path: next((name for name in _COSTLY if name in names), str(path)) for path, names in used.items()}
-    first: set[str] = set(_COSTLY)
-    for item in items:
-        marked = item.get_closest_marker("xdist_group")
-        if marked is None:
-            item.add_marker(pytest.mark.xdist_group(groups[item.path]))
-        else:
-            first.add(marked.args[0])
-    # stable, so that a random order stays one among the rest
-    items.sort(key=lambda item: next(item.iter_markers("xdist_group")).args[0] not in first)
+    """Put the longest groups first; stable, so that a random order stays one among the rest."""
+    items.sort(key=lambda item: _group(item.path) not in _COSTLY)
 
 
 @pytest.fixture(scope="session")

@@ -24,9 +24,9 @@ NAMES = ("gateway", "mlflow", "pipelines")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LIST_FILES = "find / -xdev -path /proc -prune -o -print"
 OURS = {
-    "gateway": {"health.py", "ml_project", "serving", "stores"},
-    "mlflow": {"health.py", "serve.py", "users.py"},
-    "pipelines": {"ml_project", "pipelines", "stores"},
+    "gateway": {"health.py", "ml_project", "rds-ca.pem", "serving", "stores"},
+    "mlflow": {"health.py", "rds-ca.pem", "serve.py", "users.py"},
+    "pipelines": {"ml_project", "pipelines", "rds-ca.pem", "stores"},
 }
 QUICK = {"FRAUD_REPLICATES": "100", "FRAUD_FOLDS": "2", "FRAUD_TUNING_ROWS": "2000", "FRAUD_THREADS": "2"}
 SECRETS = {name: f"{name.lower()}-of-tests-only-0123456789" for name in secret_names()} | {

@@ -21,7 +21,9 @@ COMMANDS = (
 
 
 @pytest.fixture
-def pipelines(commands: Commands, empty_mlflow_database: Path, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+def pipelines(
+    commands: Commands, empty_mlflow_database: Path, tmp_path: Path
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Runs a command with a state folder of the test's own; settings as environment variables."""
 
     shutil.copy(empty_mlflow_database, tmp_path / "mlflow.db")
