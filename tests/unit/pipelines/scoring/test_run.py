@@ -39,7 +39,7 @@ def test_counts_amounts_and_drift_stand_in_the_run(
     settings: PipelineSettings, parquet: Path, frame: pd.DataFrame, expected: pd.DataFrame, tmp_path: Path
 ) -> None:
     scored = score(settings, str(parquet), str(tmp_path / "out"), "local")
-    run = MlflowClient(settings.tracking_uri).get_run(scored.run_id)
+    run = MlflowClient(settings.mlflow_uri).get_run(scored.run_id)
     metrics = run.data.metrics
     assert (metrics["rows"], metrics["rows_scored"], metrics["rows_quarantined"]) == (ROWS, ROWS, 0)
     declined = expected["decision"] == "DECLINE"
