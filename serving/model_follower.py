@@ -86,6 +86,7 @@ class ModelFollower:
         self._champion = champion
         self._poll_seconds = poll_seconds
         self._threads = threads
+        self._random = random.Random()  # noqa: S311 - of this thread alone: it leaves what others seeded as it is
         self._bad: _BadBundle | None = None
         self._registry_named: tuple[str, datetime] | None = None
         self._card_at = 0.0
@@ -145,7 +146,7 @@ class ModelFollower:
             if self.slot.current is None and self._champion is None:
                 seconds = min(seconds, POLL_WITHOUT_MODEL_SECONDS)
             # Jitter keeps a fleet of gateways from asking in step; it need not be secure.
-            seconds *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+            seconds *= self._random.uniform(1 - _JITTER, 1 + _JITTER)
             if not self._stopping.wait(min(_LEAST_SECONDS, seconds)):
                 self._wanted.wait(max(0.0, seconds - _LEAST_SECONDS))
 

@@ -78,6 +78,7 @@ class Shadow:
         self._follower = follower
         self.rows = {"scored": 0, "dropped": 0, "failed": 0}
         self._capacity = capacity
+        self._random = random.Random()  # noqa: S311
         self._queue: deque[_Rows] = deque()
         self._waiting = 0
         self._lock = threading.Lock()
@@ -109,7 +110,7 @@ class Shadow:
         if challenger is None or predictions.model.live.digest == challenger.live.digest:
             return
         try:
-            draw = random.random
+            draw = self._random.random
             rows = [row for row in range(len(predictions)) if draw() < self.share and row not in excluding]
             if rows:
                 self._take(challenger, predictions, rows, received_at)

@@ -1,6 +1,7 @@
 """History replayed, killed in the middle and gone on with."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ BLOCKS = 5
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
     folder = tmp_path_factory.mktemp("prequential")
     transactions(5_000, seed=6).to_csv(folder / "bank.csv", index=False)
     # by its environment's name, which MLflow itself may have set in this process
@@ -29,6 +30,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
     settings = PipelineSettings.model_validate({**own, "replicates": 100, "threads": 1})
     run_ingest(settings)
     return settings
+
+
+@pytest.fixture
+def settings(ingested: PipelineSettings, tmp_path: Path) -> PipelineSettings:
+    """The ingested data in a state folder of the test's own: replays look for runs of earlier ones."""
+    shutil.copytree(ingested.state_dir, tmp_path / "var")
+    return ingested.model_copy(update={"state_dir": tmp_path / "var"})
 
 
 def children(settings: PipelineSettings) -> dict[int, list[MlflowRun]]:

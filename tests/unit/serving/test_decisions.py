@@ -148,8 +148,10 @@ def test_the_database_away_is_marked_and_made_good(client, store, legitimate) ->
 
 def test_kept_nowhere_is_503_and_not_a_lie(client, store, tmp_path, legitimate) -> None:
     store.away = True
-    (tmp_path / "gateway" / "spool").rmdir() if (tmp_path / "gateway" / "spool").exists() else None
-    (tmp_path / "gateway" / "spool").touch()
+    spool = tmp_path / "gateway" / "spool"
+    spool.mkdir(parents=True, exist_ok=True)
+    spool.rmdir()
+    spool.touch()  # a file where a folder should be made
     refused = client.post("/predict", json=legitimate)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     assert "takes no more" in refused.json()["detail"]
