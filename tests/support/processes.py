@@ -15,6 +15,9 @@ import pytest
 
 from tests.support.machine import ROOT
 
+_PAUSE = 0.1
+"""Between two looks at a condition: the processes that are waited for need the cores."""
+
 
 def free_port() -> int:
     """A port that no process listens on now."""
@@ -40,14 +43,15 @@ def wait_for_port(port: int, process: "subprocess.Popen[Any]", seconds: float = 
 def wait_for(url: str, status: int, seconds: float = 90) -> httpx.Response:
     """Until an address answers with a status; that answer."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            answer = httpx.get(url, timeout=2)
-            if answer.status_code == status:
-                return answer
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
+    with httpx.Client(timeout=2) as client:  # one: making it costs more than what it waits for
+        while time.monotonic() < deadline:
+            try:
+                answer = client.get(url)
+                if answer.status_code == status:
+                    return answer
+            except httpx.TransportError:
+                pass
+            time.sleep(_PAUSE)
     pytest.fail(f"{url} did not answer {status}")
 
 
@@ -132,4 +136,4 @@ class Server:
             except httpx.TransportError:
                 pass
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]
-            time.sleep(0.02)
+            time.sleep(_PAUSE)
