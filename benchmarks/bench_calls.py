@@ -155,10 +155,11 @@ def _wait_for_model(port: int) -> None:
     import httpx
 
     deadline = time.monotonic() + 60
-    while httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=60).status_code != 200:
-        if time.monotonic() > deadline:
-            raise RuntimeError("the gateway found no model")
-        time.sleep(0.05)
+    with httpx.Client(timeout=60) as client:
+        while client.get(f"http://127.0.0.1:{port}/health/ready").status_code != 200:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the gateway found no model")
+            time.sleep(0.1)
 
 
 def pipeline(walk: Walk, folder: Path) -> dict[str, dict[str, Any]]:

@@ -92,13 +92,15 @@ class Service:
     def wait_for(self, url: str, seconds: float) -> None:
         """Wait until a URL answers 200; see `wait_until`."""
 
-        def answers() -> bool:
-            try:
-                return httpx.get(url, timeout=2).status_code == httpx.codes.OK
-            except httpx.TransportError:
-                return False
+        with httpx.Client(timeout=2) as client:  # one for all looks: making it costs more than asking
 
-        self.wait_until(answers, seconds)
+            def answers() -> bool:
+                try:
+                    return client.get(url).status_code == httpx.codes.OK
+                except httpx.TransportError:
+                    return False
+
+            self.wait_until(answers, seconds)
 
     def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
         """Wait until the server is ready.
