@@ -91,7 +91,6 @@ class Service:
 
     def wait_for(self, url: str, seconds: float) -> None:
         """Wait until a URL answers 200; see `wait_until`."""
-
         with httpx.Client(timeout=2) as client:  # one for all looks: making it costs more than asking
 
             def answers() -> bool:
