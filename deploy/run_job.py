@@ -112,7 +112,7 @@ def find_network(name: str) -> dict[str, Any]:
 
 
 def caller() -> str:
-    """The name under which AWS knows whoever runs this: a user's, or a role's session."""
+    """The name under which AWS knows the caller: that of a user or of a role's session."""
     return str(boto3.client("sts").get_caller_identity()["Arn"].rpartition("/")[2])
 
 
