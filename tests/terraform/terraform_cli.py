@@ -101,7 +101,9 @@ class Terraform:
         For commands that ask AWS nothing: the process has one configuration, that of the latest provider block.
         """
         (program,) = self.folder.glob(".terraform/providers/*/*/*/*/*/terraform-provider-aws_*")
-        process = subprocess.Popen([program, "-debug"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(
+            [program, "-debug"], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert process.stdout is not None
         try:
             said = next(line for line in process.stdout if "TF_REATTACH_PROVIDERS=" in line)
