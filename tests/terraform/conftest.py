@@ -124,7 +124,7 @@ class Platform:
 
     def enforce(self, on: bool) -> None:
         """From now on moto asks every caller's policies, or nobody's."""
-        answer = requests.post(f"{self.endpoint}/moto-api/reset-auth", data="0" if on else "inf", timeout=10)
+        answer = requests.post(f"{self.endpoint}/moto-api/reset-auth", data="0" if on else "inf", timeout=60)
         assert answer.status_code == 200
 
 
@@ -143,7 +143,7 @@ def moto_endpoint() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture(scope="session")
