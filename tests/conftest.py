@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,6 +27,12 @@ from tests.support.servers import ACCESS_KEY, SECRET_KEY, PostgresServer, S3Serv
 # Before OpenMP is loaded, here and in processes that tests start: its threads would spin while they wait for each
 # other, which on few cores takes them from whoever has work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# Hypothesis fails an example that takes 0.2 s, and a strategy that is slow, by the clock on the wall.
+hypothesis.settings.register_profile(
+    "at any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("at any speed")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # two workers on two cores: more threads in each only take turns

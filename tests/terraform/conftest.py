@@ -148,7 +148,7 @@ class Platform:
 
     def enforce(self, on: bool) -> None:
         """From now on moto asks every caller's policies, or nobody's."""
-        answer = requests.post(f"{self.endpoint}/moto-api/reset-auth", data="0" if on else "inf", timeout=10)
+        answer = requests.post(f"{self.endpoint}/moto-api/reset-auth", data="0" if on else "inf", timeout=60)
         assert answer.status_code == 200
 
 
