@@ -22,18 +22,19 @@ TRANSACTION_ID: Final = "transaction_id"
 KNOWN_COLUMNS: Final = (*RAW_FEATURES, LABEL, WEIGHT, EVENT_TIME, TRANSACTION_ID, *ENGINEERED_FEATURES)
 """Every column that any reader has a use for or leaves out on purpose."""
 
-_INDEX: Final = re.compile(r"__index_level_\d+__|Unnamed: \d+|", re.ASCII)
+_INDEX: Final = re.compile(r"__index_level_\d+__", re.ASCII)
+_UNNAMED: Final = re.compile(r"(Unnamed: \d+)?", re.ASCII)
 
 
 def is_index(name: str) -> bool:
-    """Whether a column is the row index of a pandas frame, which was written along with the data."""
+    """Whether a column is the index of a pandas frame, by the name that pandas reserves for it; it is no data."""
     return _INDEX.fullmatch(name) is not None
 
 
 def column_hint(name: str) -> str:
     """What an unknown column probably is, and what to do about it; empty where nothing is known."""
-    if is_index(name):
-        return "It is the row index of pandas: write the file with index=False."
+    if is_index(name) or _UNNAMED.fullmatch(name):
+        return "It may be the row index of pandas: write the file with index=False."
     meant = _BY_FOLDED.get(name.strip().casefold())
     return f"Write it {meant}." if meant and meant != name else ""
 
@@ -95,15 +96,18 @@ def as_text(column: pa.Array | pa.ChunkedArray, most_bytes: int | None = None) -
 def _text_lengths(column: pa.Array) -> NDArray[np.int64]:
     """Bytes of each text (n,); 0 for a missing one."""
     if pa.types.is_dictionary(column.type):
-        lengths = np.append(_text_lengths(column.dictionary), 0)
-        return lengths[pc.fill_null(column.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)]
+        each = np.append(_text_lengths(column.dictionary), 0)
+        places = pc.fill_null(column.indices.cast(pa.int64()), -1)
+        shown: NDArray[np.int64] = each[places.to_numpy(zero_copy_only=False)]
+        return shown
     if any(check(column.type) for check in _VIEWS):
         # Arrow has no kernel for it. A view has 16 bytes and begins with its length.
         views = np.frombuffer(column.buffers()[1], np.int32).reshape(-1, 4)
         lengths = views[column.offset : column.offset + len(column), 0].astype(np.int64)
         lengths[column.is_null().to_numpy(zero_copy_only=False)] = 0
         return lengths
-    return pc.fill_null(pc.binary_length(column).cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    plain: NDArray[np.int64] = pc.fill_null(pc.binary_length(column).cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    return plain
 
 
 HEAD_BYTES: Final = 64 * 1024
