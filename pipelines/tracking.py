@@ -43,6 +43,10 @@ TOUCHED_TAG = "fraud.touched"
 """The step that began to work on a run, whether it was allowed to finish or not."""
 
 
+_launchers: dict[str, str] = {}
+"""Where ``mlflow run`` keeps the run that it made, by the run's id, if that is not where this process writes."""
+
+
 class Run:
     """A run being written, or one that was."""
 
@@ -172,7 +176,10 @@ class Tracker:
         if not settings.mlflow_server:
             create_database(settings.mlflow_database)
         self._name = settings.experiment
-        set_tracking_uri(self._uri)
+        run_id, launcher = os.environ.get("MLFLOW_RUN_ID", ""), os.environ.get("MLFLOW_TRACKING_URI", "")
+        if launched_in(launcher):
+            _launchers[run_id] = launcher
+        set_tracking_uri(self._uri)  # it changes the environment, too
         self.client = open_client(self._uri)
         self._artifacts = settings.state_dir / "artifacts"
 
@@ -236,12 +243,12 @@ class Tracker:
 
     def _launched(self) -> Run | None:
         """The run that ``mlflow run`` has made, in its own place where no server is set."""
-        run_id, uri = os.environ.get("MLFLOW_RUN_ID"), os.environ.get("MLFLOW_TRACKING_URI", "")
+        run_id = os.environ.get("MLFLOW_RUN_ID")
         if not run_id:
             return None
-        if not launched_in(uri):
+        if run_id not in _launchers:
             return self.run(run_id)
-        client = open_client(uri)
+        client = open_client(_launchers[run_id])
         return Run(client, run_id, client.get_run(run_id).info.experiment_id)
 
     @contextmanager
