@@ -10,7 +10,8 @@ In the order in which a process and then a request pass them:
 - ``middleware``: what each request passes through before its route; `access`: API keys and rate limits
 - ``routes``: what clients can call
 - ``http``: bodies and media types; `errors`: what can be wrong with a request, and the problem documents that say it
-- ``transactions``: what is accepted; `predictions`: scores, decisions, reasons and the answer
+- ``transactions``: what is accepted; `event_times`: which times are believed
+- ``predictions``: scores, decisions, reasons and the answer
 - ``batch``: files of transactions, from upload to answer
 - ``decisions``: keeps predictions in the decision store and finds them again
 - ``live_model``: the model that answers and where it comes from; `model_follower`: follows Production and Challenger

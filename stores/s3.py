@@ -133,7 +133,7 @@ class S3Objects:
 
     @contextmanager
     def fetched(self, wanted: Callable[[str], bool]) -> Iterator[Path]:
-        """A local copy for as long as the block runs: of the object at the location, or of the objects right below it.
+        """A local copy for as long as the block runs: of the object at the location, or of the objects below it.
 
         Parameters
         ----------
@@ -150,11 +150,12 @@ class S3Objects:
             try:
                 self.download("", copy)
             except MissingObject:
-                names = [name for name in self.names() if "/" not in name and wanted(name)]
+                # a key may be anything, but not lead out of the copy
+                names = [name for name in self.names() if wanted(name) and ".." not in name.split("/")]
                 if not names:
                     raise
-                copy.mkdir()
                 for name in names:
+                    (copy / name).parent.mkdir(parents=True, exist_ok=True)
                     self.download(name, copy / name)
             yield copy
 

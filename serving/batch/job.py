@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -23,6 +24,7 @@ from serving.batch.csv import read_csv
 from serving.batch.readers import read_arrow, read_json, read_parquet
 from serving.batch.upload import Upload
 from serving.errors import ConflictingRows, FieldError, InvalidFields
+from serving.event_times import believable
 from serving.live_model import LiveModel
 from serving.predictions import Explain, Predictions, predict_all
 from serving.settings import GatewaySettings
@@ -128,9 +130,12 @@ class Batch:
             ARROW: read_arrow,
         }
 
+        # one moment for both readings, so that no row changes sides between them
+        bounds = settings.event_time_bounds(datetime.now(UTC))
+
         def read() -> Iterator[Chunk]:
             self.upload.file.seek(0)
-            return formats[self.upload.media_type](self.upload.file)
+            return (believable(chunk, bounds) for chunk in formats[self.upload.media_type](self.upload.file))
 
         return read
 

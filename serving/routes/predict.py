@@ -1,5 +1,6 @@
 """Predictions: the answer to one transaction, and the answers to a batch in any of the formats."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NotRequired
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,6 +11,7 @@ from serving.batch import CSV, JSON, MEDIA_TYPES, MULTIPART
 from serving.batch.job import Batch, OnError, answer_batch
 from serving.batch.upload import receive_upload
 from serving.errors import problem_responses
+from serving.event_times import require_believable
 from serving.gateway import GatewayDep
 from serving.http import negotiate, read_json_body
 from serving.predictions import Explain, Prediction, predict_all
@@ -47,6 +49,7 @@ async def predict(
     record = record_of(request.scope)
     with stage("parse"):
         transactions = parse_transaction(body)
+        require_believable(transactions, gateway.settings.event_time_bounds(datetime.now(UTC)))
     predictions = predict_all(model, transactions, wanted)
     [prediction] = (await gateway.decisions.keep(predictions, record)).answers()
     record.message = "Prediction successful"

@@ -122,7 +122,12 @@ def test_auto_takes_the_cached_file(tmp_path, csv):
     digest = hashlib.sha256((cache / "creditcard.csv").read_bytes()).hexdigest()
     for data in ("auto", "kaggle"):
         raw = read_source(data, cache=cache, kaggle_sha256=digest, kaggle_command=("false",), on_notice=[].append)
-        assert (raw.source, raw.name, len(raw.frame), raw.header_lines) == ("kaggle", "mlg-ulb/creditcardfraud", 50, 1)
+        assert (raw.source, raw.name, len(raw.frame), raw.place_of(1)) == (
+            "kaggle",
+            "mlg-ulb/creditcardfraud",
+            50,
+            "line 2",
+        )
 
 
 def test_simulated_rows_depend_on_the_seed_alone(tmp_path):
