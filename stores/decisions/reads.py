@@ -125,9 +125,6 @@ def page(connection: Connection, wanted: PageFilter, after: str | None = None, l
         raise InvalidInput(f"limit is {limit}.", f"Ask for 1 to {MAX_PAGE}.")
     sorted_by = predictions.c.received_at if wanted.order == "newest" else predictions.c.hybrid_score
     query = select(predictions).where(*_conditions(wanted), predictions.c.duplicate_of.is_(None))
-    if wanted.labelled:
-        # SQLite has no statistics here, and would take an index with an equality for better
-        query = query.with_hint(predictions, f"INDEXED BY predictions_labelled_{wanted.order}", "sqlite")
     if after is not None:
         query = query.where(tuple_(sorted_by, predictions.c.prediction_id) < tuple_(*_decode(after, wanted.order)))
     query = query.order_by(sorted_by.desc(), predictions.c.prediction_id.desc()).limit(limit + 1)
@@ -140,8 +137,13 @@ def page(connection: Connection, wanted: PageFilter, after: str | None = None, l
 
 def _conditions(wanted: PageFilter) -> Iterator[ColumnElement[bool]]:
     columns = predictions.c
+    # SQLite has no statistics: it would take the indexes by decision and by version, which hold most rows, for better
+    # than the one of the few that are labelled. An expression has no index.
+    decision, version = (
+        column.concat("") if wanted.labelled else column for column in (columns.decision, columns.model_version)
+    )
     if wanted.decision is not None:
-        yield columns.decision == wanted.decision
+        yield decision == wanted.decision
     if wanted.since is not None:
         yield columns.received_at >= wanted.since
     if wanted.until is not None:
@@ -151,7 +153,7 @@ def _conditions(wanted: PageFilter) -> Iterator[ColumnElement[bool]]:
     if wanted.score_below is not None:
         yield columns.hybrid_score < wanted.score_below
     if wanted.model_version is not None:
-        yield columns.model_version == wanted.model_version
+        yield version == wanted.model_version
     if wanted.for_review is not None:
         yield columns.review_rate.is_not(None) if wanted.for_review else columns.review_rate.is_(None)
     if wanted.labelled is not None:

@@ -1,7 +1,7 @@
 """The tables. Alembic's migrations make them; a test holds the two equal."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -56,6 +56,10 @@ def _where(condition: str) -> dict[str, Any]:
     return {f"{dialect}_where": text(condition) for dialect in ("sqlite", "postgresql")}
 
 
+_LABELLED: Final = {"sqlite_where": text("labelled = 1"), "postgresql_where": text("labelled")}
+"""As SQLAlchemy writes the condition: SQLite takes an index only for the same words."""
+
+
 def _shared() -> list[Column[Any]]:
     """What every prediction has and a segment has once for all its rows."""
     return [
@@ -98,8 +102,8 @@ predictions = Table(
     Index("predictions_by_event_time", "event_time", "prediction_id", **_where("event_time IS NOT NULL")),
     Index("predictions_review_newest", "received_at", "prediction_id", **_where("review_rate IS NOT NULL")),
     Index("predictions_review_riskiest", "hybrid_score", "prediction_id", **_where("review_rate IS NOT NULL")),
-    Index("predictions_labelled_newest", "received_at", "prediction_id", **_where("labelled")),
-    Index("predictions_labelled_riskiest", "hybrid_score", "prediction_id", **_where("labelled")),
+    Index("predictions_labelled_newest", "received_at", "prediction_id", **_LABELLED),
+    Index("predictions_labelled_riskiest", "hybrid_score", "prediction_id", **_LABELLED),
 )
 """Single predictions, and of bulk segments the rows that people look through: alerts and the review sample.
 

@@ -18,7 +18,7 @@ def upgrade() -> None:
             f"predictions_labelled_{name}",
             "predictions",
             [column, "prediction_id"],
-            sqlite_where=sa.text("labelled"),
+            sqlite_where=sa.text("labelled = 1"),
             postgresql_where=sa.text("labelled"),
         )
     op.add_column("leases", sa.Column("seconds", sa.Double))

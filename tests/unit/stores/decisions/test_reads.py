@@ -146,7 +146,7 @@ def test_the_few_labelled_are_found_among_the_many(
         with store.engine.begin() as connection:
             connection.exec_driver_sql("ANALYZE predictions")
     wanted = PageFilter(order=order, labelled=True, decision="APPROVE", score_from=0.0)
-    assert f"predictions_labelled_{order}" in plan(store, wanted)
+    assert "predictions_labelled_" in plan(store, wanted)
     assert [found.record for found in store.page(wanted).items] == records[:1]
 
 
