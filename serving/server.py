@@ -13,6 +13,7 @@ from serving.app import Wiring, create_app
 from serving.process import DONE, END_SECONDS, FAILED, GRACE_SECONDS, INTERRUPTED
 from serving.settings import GatewaySettings
 from serving.telemetry.multiprocess import SharedMetrics
+from stores.answers import abandon_answers, bound_answers
 
 
 def serve(
@@ -36,6 +37,7 @@ def serve(
     started : callable, optional
         Called when requests are answered.
     """
+    bound_answers(settings.answer_seconds)
     try:
         app = create_app(settings, shared=shared, wire=wire)
         listener = listening()
@@ -55,6 +57,9 @@ def serve(
     except SystemExit as ended:
         # A signal's, see `serving.process`; or uvicorn's, which has logged why it could not start.
         return INTERRUPTED if ended.code == INTERRUPTED else DONE if ended.code == DONE else FAILED
+    finally:
+        # MLflow's download threads would be waited for
+        abandon_answers()
     return DONE
 
 

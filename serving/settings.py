@@ -67,6 +67,12 @@ class GatewaySettings(PlatformSettings):
     poll_seconds: float = Field(
         10.0, gt=0, description="Mean time between two looks at Production; without a model at most one second."
     )
+    answer_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="Longest time for a whole answer of MLflow or of S3, to which its size adds 2 s per MB: one that "
+        "sends a byte now and then would keep the gateway from following the registry for ever.",
+    )
     shadow_share: float = Field(
         0.0,
         ge=0,

@@ -6,6 +6,7 @@ from typing import Any, Final
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from stores.bundle_trial import TrialLimits
 from stores.objects import checked_endpoint, checked_location
 
 NO_SECRET: Final = SecretStr("")
@@ -50,6 +51,17 @@ class PlatformSettings(BaseSettings):
         description="Decision database: sqlite:///path or postgresql://user:password@host/name; empty: "
         "`gateway/decisions.db` in the state folder.",
     )
+    trial_seconds: float = Field(
+        20.0,
+        gt=0,
+        description="Most time of a processor that the first scoring of a new version may take, in a process of its "
+        "own: a graph that never ends must not stop the one that answers.",
+    )
+    trial_memory_bytes: int = Field(
+        512 * 1024**2,
+        ge=256 * 1024**2,
+        description="Most memory that it may take; a version of usual size needs 150 MB.",
+    )
     emf_namespace: str = Field(
         "",
         max_length=255,
@@ -78,6 +90,11 @@ class PlatformSettings(BaseSettings):
     def releases(self) -> str:
         """Folder or ``s3://bucket/prefix`` of the releases."""
         return self.releases_uri or str(self.state_dir / "releases")
+
+    @property
+    def trial(self) -> TrialLimits:
+        """The limits of a bundle's first scoring."""
+        return TrialLimits(self.trial_seconds, self.trial_memory_bytes)
 
     @property
     def gateway_dir(self) -> Path:

@@ -142,7 +142,7 @@ def promote(
         waiting = standing.record.waiting(candidate.version) if settings.require_approval else None
         if waiting is not None:
             return Promotion(Outcome.WAITING, candidate, champion, request=waiting)
-        report = _judge(tracker, run, champion)
+        report = _judge(settings, tracker, run, champion)
         log_report(settings, run, candidate.version, report)
         console.print(report.to_table())
         mover.registry.tag(candidate.version, GATE_TAG, str(report.passed).lower())
@@ -199,6 +199,6 @@ def _register(registry: Registry, run: Run, tags: dict[str, str]) -> ModelVersio
     return registry.register(tags[MODEL_URI_TAG], run.id, kept, description)
 
 
-def _judge(tracker: Tracker, run: Run, champion: ModelVersion | None) -> GateReport:
+def _judge(settings: PipelineSettings, tracker: Tracker, run: Run, champion: ModelVersion | None) -> GateReport:
     limits = GateLimits.load()
-    return judge(limits, gather(tracker, run, champion, limits))
+    return judge(limits, gather(tracker, run, champion, limits, settings.trial))

@@ -173,7 +173,7 @@ class Clients:
             time.sleep(0.01)
 
     def _run(self, number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         rows = itertools.cycle(np.random.default_rng(number).permutation(len(self._transactions.raw)).tolist())
         while not self._stopping.is_set():
             asked = list(itertools.islice(rows, 1 if number % 2 == 0 else BATCH_ROWS))

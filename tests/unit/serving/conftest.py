@@ -82,7 +82,7 @@ class RunningGateway:
     source: FakeProduction
     app: FastAPI
 
-    def wait_for(self, version: int, seconds: float = 5.0) -> None:
+    def wait_for(self, version: int, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while self.slot.current is None or self.slot.current.live.version != version:
             assert time.monotonic() < deadline, f"version {version} did not go live: {self.slot.trouble}"
@@ -169,7 +169,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., contextlib.
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 yield RunningGateway(client, app.state.gateway.slot, source, app)
         finally:
             server.should_exit = True

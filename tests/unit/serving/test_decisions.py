@@ -65,7 +65,7 @@ def keeping(source: Any, folder: Path, store: DecisionStore, **settings: Any) ->
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=10) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60) as client:
             while client.get("/health/ready").status_code != 200:
                 time.sleep(0.01)
             yield client
@@ -92,7 +92,7 @@ def client(source, scorer, tmp_path, store) -> Iterator[httpx.Client]:
 
 def test_the_answer_waits_until_the_prediction_is_kept(client, store, legitimate, scorer, raw_rows) -> None:
     store.delay = 0.3
-    started = time.monotonic()
+    started, before = time.monotonic(), datetime.now(UTC)
     answer = client.post("/predict", json=legitimate, headers={"X-Request-ID": "r-1"}).json()
     assert time.monotonic() - started > 0.3
     kept = store.find(answer["prediction_id"]).record
@@ -103,7 +103,7 @@ def test_the_answer_waits_until_the_prediction_is_kept(client, store, legitimate
     assert (kept.model_version, kept.bundle_digest, kept.request_id) == ("3", "digest-of-3", "r-1")
     assert (kept.decision, kept.alert_threshold, kept.decline_threshold) == ("APPROVE", 0.5, 0.8)
     assert 0 < kept.latency_ms < 300
-    assert abs((datetime.now(UTC) - kept.received_at).total_seconds()) < 60
+    assert before <= kept.received_at <= datetime.now(UTC)
 
 
 def test_reasons_are_kept(client, store, fraudulent) -> None:
@@ -141,7 +141,7 @@ def test_the_database_away_is_marked_and_made_good(client, store, legitimate) ->
     assert answers[0]["prediction_id"] != answers[1]["prediction_id"]
     assert store.find(answers[0]["prediction_id"]) is None
     store.away = False
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while store.find(batch[0]["prediction_id"]) is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -221,7 +221,7 @@ def test_an_unprepared_database_is_prepared_when_it_is_back(source, scorer, tmp_
         answer = client.post("/predict", json=legitimate).json()
         assert answer["kept"] == "spool"
         (tmp_path / "elsewhere.db").rename(path)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while client.post("/predict", json=legitimate).json()["kept"] != "database":
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -310,7 +310,7 @@ def test_no_acknowledged_prediction_dies_with_the_process(tmp_path, scorer, legi
                 if len(acknowledged) == 6:
                     killer.start()
         killer.join()
-        assert running.process.wait(10) == -signal.SIGKILL
+        assert running.process.wait(60) == -signal.SIGKILL
     finally:
         running.client.close()
         running.process.kill()

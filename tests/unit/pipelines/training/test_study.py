@@ -187,10 +187,8 @@ def test_a_study_in_postgresql_goes_on_after_a_restart_of_the_server(postgres_se
     ],
 )
 def test_a_storage_that_cannot_be_used(url: str, kind, words: str, tmp_path) -> None:
-    started = time.monotonic()
     with pytest.raises(kind, match=words) as caught:
         require_stores(PipelineSettings(state_dir=tmp_path, study_url=url.format(port=free_port())))
-    assert time.monotonic() - started < 15
     assert "sesame" not in str(caught.value)
 
 

@@ -287,7 +287,7 @@ def test_the_next_item_is_made_while_the_last_one_is_used() -> None:
 
     taken = prefetched(items())
     assert next(taken) == 0
-    assert made[1].wait(5)
+    assert made[1].wait(60)
     assert not made[2].is_set()
     assert list(taken) == [1, 2]
 

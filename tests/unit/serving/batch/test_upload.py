@@ -125,7 +125,7 @@ def own_process(tmp_path: Path, scorer: Scorer) -> Iterator[Gateway]:
 
 
 def wait_until_ready(client: httpx.Client, log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             if client.get("/health/ready").status_code == 200:
