@@ -56,7 +56,7 @@ def _where(condition: str) -> dict[str, Any]:
     return {f"{dialect}_where": text(condition) for dialect in ("sqlite", "postgresql")}
 
 
-_LABELLED: Final = {"sqlite_where": text("labelled = 1"), "postgresql_where": text("labelled")}
+_LABELLED: Final[dict[str, Any]] = {"sqlite_where": text("labelled = 1"), "postgresql_where": text("labelled")}
 """As SQLAlchemy writes the condition: SQLite takes an index only for the same words."""
 
 
