@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import numpy as np
-from anyio import to_thread
 from fastapi import APIRouter, Query
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -139,7 +138,8 @@ async def watch(query: Annotated[WatchQuery, Query()], gateway: GatewayDep) -> W
 
     Counts are of all rows; scores, latencies and drift of a sample, where there are more rows than that.
     """
-    return await to_thread.run_sync(gateway.dashboard.read, gateway.decisions.store, query.hours, query.buckets)
+    decisions = gateway.decisions
+    return await decisions.reading(gateway.dashboard.read, decisions.store, query.hours, query.buckets)
 
 
 SECONDS: Final = 10.0

@@ -4,7 +4,6 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import (
     AfterValidator,
@@ -107,7 +106,7 @@ async def feedback(request: Request, gateway: GatewayDep) -> Response:
     items, single = parse_feedback(body, gateway.settings.max_batch_rows)
     record = record_of(request.scope)
     labels = [(item.prediction_id, item.transaction_id, int(item.label in ("fraud", 1))) for item in items]
-    outcomes = await to_thread.run_sync(gateway.decisions.label, labels, record.key_name or ANONYMOUS)
+    outcomes = await gateway.decisions.labelling(labels, record.key_name or ANONYMOUS)
     record.message = "Feedback received"
     record.fields.update(labels=len(outcomes), added=sum(outcome["outcome"] == "added" for outcome in outcomes))
     return Response(to_json(outcomes[0] if single else outcomes), media_type="application/json")
@@ -213,7 +212,7 @@ async def predictions(query: Annotated[PageQuery, Query()], gateway: GatewayDep)
     """
     wanted = query.model_dump(exclude={"limit", "after"})
     model = gateway.slot.current
-    items, following = await to_thread.run_sync(gateway.decisions.page, wanted, query.after, query.limit, model)
+    items, following = await gateway.decisions.reading(gateway.decisions.page, wanted, query.after, query.limit, model)
     return Response(to_json({"items": items, "next": following}), media_type="application/json")
 
 
@@ -225,7 +224,7 @@ async def predictions(query: Annotated[PageQuery, Query()], gateway: GatewayDep)
 )
 async def prediction(prediction_id: Annotated[str, Path(max_length=64)], gateway: GatewayDep) -> Response:
     """All that is kept of one prediction, of a batch or not, with the history of its labels."""
-    found = None if "\0" in prediction_id else await to_thread.run_sync(gateway.decisions.find, prediction_id)
+    found = None if "\0" in prediction_id else await gateway.decisions.reading(gateway.decisions.find, prediction_id)
     if found is None:
         raise UnknownPrediction("No such prediction is kept.", "It may still be in the spool, or have been purged.")
     return Response(to_json(found), media_type="application/json")

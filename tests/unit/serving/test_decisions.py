@@ -3,13 +3,16 @@
 import contextlib
 import io
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import numpy as np
 import pyarrow as pa
@@ -20,10 +23,11 @@ from pyarrow import parquet
 
 from ml_project.errors import Unavailable
 from ml_project.schema import RAW_FEATURES
+from serving import decisions
 from serving.app import create_app
 from serving.process import listen
 from serving.settings import GatewaySettings
-from stores.decisions import DecisionStore, migrate, open_engine
+from stores.decisions import Busy, DecisionStore, database, migrate, open_engine
 from stores.releases import open_releases
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
@@ -155,6 +159,52 @@ def test_kept_nowhere_is_503_and_not_a_lie(client, store, tmp_path, legitimate) 
     refused = client.post("/predict", json=legitimate)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     assert "takes no more" in refused.json()["detail"]
+
+
+def test_labels_keep_no_prediction_waiting(client, store, legitimate, tmp_path, monkeypatch) -> None:
+    """Another process holds SQLite's write lock, and many label meanwhile: the spool takes over as if nobody did."""
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.3)
+    known = client.post("/predict", json=legitimate).json()["prediction_id"]
+    holder = sqlite3.connect(tmp_path / "decisions.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    label = {"prediction_id": known, "label": 1}
+    with ThreadPoolExecutor(50) as pool:
+        labels = [pool.submit(httpx.post, client.base_url.join("/feedback"), json=label, timeout=60) for _ in range(50)]
+        kept = [client.post("/predict", json=legitimate).json()["kept"] for _ in range(3)]
+        assert kept == ["spool"] * 3
+        assert {sent.result().status_code for sent in labels} == {503}
+    ready = client.get("/health/ready").json()["store"]
+    assert (ready["away"], ready["spool_bytes"] > 0, ready["spool_damaged_files"]) == (True, True, 0)
+    holder.execute("ROLLBACK")
+    holder.close()
+    while client.get("/health/ready").json()["store"]["away"]:
+        time.sleep(0.05)
+    assert client.post("/feedback", json=label).json()["outcome"] == "added"
+
+
+def test_a_share_of_threads_that_is_used_up(monkeypatch) -> None:
+    monkeypatch.setattr(decisions, "_THREAD_SECONDS", 0.05)
+    done = threading.Event()
+
+    async def ask() -> None:
+        share = anyio.CapacityLimiter(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(decisions._within_share, share, done.wait)
+            while not share.borrowed_tokens:
+                await anyio.sleep(0.001)
+            with pytest.raises(Busy, match="Too many ask"):
+                await decisions._within_share(share, int)
+            done.set()
+
+    anyio.run(ask)
+
+
+@pytest.mark.parametrize("alias", ["-00001", "00000A", "+0000a", "0_000a"])
+def test_an_id_under_another_spelling_names_nothing(client, legitimate, alias) -> None:
+    ids = [each["prediction_id"] for each in client.post("/predict-batch", json=[legitimate] * 12).json()]
+    name = ids[0][:-6] + alias
+    assert client.get(f"/predictions/{name}").status_code == 404
+    assert client.post("/feedback", json={"prediction_id": name, "label": 1}).json()["outcome"] == "unknown"
 
 
 def test_an_unprepared_database_is_prepared_when_it_is_back(source, scorer, tmp_path, legitimate) -> None:

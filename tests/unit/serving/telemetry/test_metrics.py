@@ -127,10 +127,10 @@ def test_requests_refused_before_they_reach_a_route_count_under_its_name() -> No
 
 
 def test_how_the_store_is() -> None:
-    metrics = GatewayMetrics(ModelSlot(), store=lambda: StoreFigures(12, True, 4096))
+    metrics = GatewayMetrics(ModelSlot(), store=lambda: StoreFigures(12, True, 4096, 2, 1))
     metrics.refresh()
-    names = ("fraud_store_waiting", "fraud_store_away", "fraud_store_spool_bytes")
-    assert [metrics.registry.get_sample_value(name) for name in names] == [12, 1, 4096]
+    names = ("waiting", "away", "spool_bytes", "spool_damaged_files", "spool_unreadable_files")
+    assert [metrics.registry.get_sample_value(f"fraud_store_{name}") for name in names] == [12, 1, 4096, 2, 1]
 
 
 def test_other_types_are_refused(client) -> None:

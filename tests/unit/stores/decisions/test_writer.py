@@ -206,3 +206,36 @@ def test_a_client_that_left_is_kept_all_the_same(
     gate.open.set()
     last.result(60)
     assert sqlite_store.find(record.prediction_id) is not None
+
+
+def test_busy_is_not_away(gate: Gate, writer: GroupWriter, make_record: Make, make_chunk: Callable[..., Chunk]) -> None:
+    """In the spool, a repeated transaction_id would get a second prediction."""
+
+    def busy(_items: object) -> list[Stored | Conflict]:
+        raise Busy("Too many write.")
+
+    gate.add = gate.add_segment = busy  # type: ignore[method-assign, assignment]
+    with pytest.raises(Busy):
+        writer.submit(make_record()).result(10)
+    with pytest.raises(Busy):
+        writer.keep_segment(make_chunk())
+    assert not writer.database_away
+
+
+def test_what_comes_back_is_brought_to_the_schema(
+    sqlite_store: DecisionStore, make_record: Make, tmp_path: Path
+) -> None:
+    """Such as a backup from before an upgrade."""
+    writer = GroupWriter(sqlite_store, Spool(tmp_path / "spool"), retry_seconds=0.05)
+    writer.start()
+    writer.submit(make_record()).result(10)
+    database, older = tmp_path / "decisions.db", tmp_path / "older.db"
+    for path in tmp_path.glob("decisions.db*"):
+        path.unlink()
+    spooled = writer.submit(make_record()).result(10)
+    assert spooled.kept == "spool"
+    older.touch()
+    older.rename(database)
+    eventually(lambda: not writer.database_away)
+    assert sqlite_store.find(spooled.record.prediction_id) is not None
+    writer.close()
