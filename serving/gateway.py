@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from serving.large_bodies import Budget
 from serving.live_model import ModelSlot
 from serving.settings import GatewaySettings
 
@@ -33,7 +34,9 @@ class Gateway:
         The decision store.
     metrics : GatewayMetrics
     batches : CapacityLimiter
-        How many batches are worked on at the same time.
+        How many batches and other large bodies are worked on at the same time.
+    bodies, uploads : Budget
+        Room for all large bodies: in memory, and on the disk.
     look_now : callable
         Makes all workers look at the registry at once.
     past : PastPromotions
@@ -49,6 +52,8 @@ class Gateway:
     decisions: "Decisions"
     metrics: "GatewayMetrics"
     batches: CapacityLimiter
+    bodies: Budget
+    uploads: Budget
     look_now: Callable[[], None]
     past: "PastPromotions"
     dashboard: "Dashboard"

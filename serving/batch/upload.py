@@ -20,10 +20,10 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from serving.batch import ARROW, CSV, JSON, MEDIA_TYPES, MULTIPART, PARQUET
 from serving.errors import MalformedFile, StorageFull, UnsupportedMediaType
-from serving.http import limited_stream, media_type_of
+from serving.http import limited_stream, media_type_of, refuse_encodings
+from serving.large_bodies import SMALL_BYTES, Budget, Share
 from serving.settings import GatewaySettings
 
-_WRITE_BYTES: Final = 1024**2
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -33,20 +33,22 @@ class Upload:
 
     file: BinaryIO
     media_type: str
+    share: Share
 
     def close(self) -> None:
         """Free its memory or its room on the disk."""
         self.file.close()
+        self.share.close()
 
 
-async def receive_upload(request: Request, settings: GatewaySettings) -> Upload:
-    """Read the whole body.
+async def receive_upload(request: Request, settings: GatewaySettings, budget: Budget) -> Upload:
+    """Read the whole body; a budget has the room for those of all requests.
 
     Raises
     ------
     UnsupportedMediaType
         At once, for a type that is not supported.
-    BodyTooLarge, MalformedFile, StorageFull
+    BodyTooLarge, MalformedFile, StorageFull, NoRoom
         As soon as that shows.
     """
     header = request.headers.get("content-type", "")
@@ -54,21 +56,23 @@ async def receive_upload(request: Request, settings: GatewaySettings) -> Upload:
     if media_type not in (*MEDIA_TYPES, MULTIPART):
         readable = ", ".join((*MEDIA_TYPES, MULTIPART))
         raise UnsupportedMediaType("Batches cannot be read from this media type.", f"Send one of {readable}.")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("Compressed bodies are not supported.", "Send it plain, or as Parquet.")
+    refuse_encodings(request, "Send it plain, or as Parquet.")
     form = FormFile(header) if media_type == MULTIPART else None
     limit = settings.max_body_bytes if media_type == JSON else settings.max_upload_bytes
-    async with _spool(settings.upload_spool) as file:
+    share = budget.share()
+    async with _spool(settings.upload_spool, share) as file:
         waiting: list[bytes] = []
         size = 0
         async for part in limited_stream(request, limit):
             waiting.append(form.feed(part) if form else part)
             size += len(waiting[-1])
-            if size >= _WRITE_BYTES:
+            if size >= SMALL_BYTES:
+                share.grow(size)
                 await to_thread.run_sync(_write, file, waiting)
                 waiting, size = [], 0
+        share.grow(size)
         await to_thread.run_sync(_write, file, waiting)
-        return Upload(file, form.close() if form else media_type)
+        return Upload(file, form.close() if form else media_type, share)
 
 
 def _write(file: BinaryIO, parts: list[bytes]) -> None:
@@ -77,19 +81,17 @@ def _write(file: BinaryIO, parts: list[bytes]) -> None:
 
 
 @asynccontextmanager
-async def _spool(folder: Path) -> AsyncIterator[BinaryIO]:
-    """A temporary file that stays open unless something fails."""
+async def _spool(folder: Path, share: Share) -> AsyncIterator[BinaryIO]:
+    """A temporary file that stays open, and keeps its share, unless something fails."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = cast(BinaryIO, SpooledTemporaryFile(_WRITE_BYTES, "w+b", dir=str(folder)))  # noqa: SIM115
+    file = cast(BinaryIO, SpooledTemporaryFile(SMALL_BYTES, "w+b", dir=str(folder)))  # noqa: SIM115
     try:
         yield file
-    except OSError as error:
+    except BaseException as error:
         file.close()
-        if error.errno in _FULL:
+        share.close()
+        if isinstance(error, OSError) and error.errno in _FULL:
             raise StorageFull("The gateway has no room on its disk.", "Send it in parts, or later.") from error
-        raise
-    except BaseException:
-        file.close()
         raise
 
 
@@ -101,6 +103,10 @@ _SUFFIXES: Final = {
     ".arrows": ARROW,
 }
 """Browsers know few types: many send a CSV as a spreadsheet and the rest as application/octet-stream."""
+
+
+_MOST_PARTS, _MOST_HEADER_BYTES = 16, 16_384
+"""Of a form: a browser's has one part with two headers. Each costs more than its bytes."""
 
 
 class FormFile:
@@ -126,6 +132,7 @@ class FormFile:
         self._headers: dict[str, str] = {}
         self._name = self._value = b""
         self._in_file = self._complete = False
+        self._parts = self._header_bytes = 0
         self._parser = MultipartParser(
             boundary,
             {
@@ -172,12 +179,23 @@ class FormFile:
 
     def _begin(self) -> None:
         self._headers = {}
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise MalformedFile(f"The form has more than {_MOST_PARTS} parts.", "Send the file's alone.")
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
+        self._name += self._header(data[start:end])
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
+        self._value += self._header(data[start:end])
+
+    def _header(self, part: bytes) -> bytes:
+        self._header_bytes += len(part)
+        if self._header_bytes > _MOST_HEADER_BYTES:
+            raise MalformedFile(
+                f"The headers of the form's parts are longer than {_MOST_HEADER_BYTES} bytes.", "Send the file's alone."
+            )
+        return part
 
     def _header_end(self) -> None:
         self._headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")

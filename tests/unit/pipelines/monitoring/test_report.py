@@ -102,6 +102,27 @@ def test_a_notice_that_fails_is_a_warning_without_its_secret(breached: MonitorRe
     assert "secret" not in said
 
 
+@pytest.mark.parametrize(("head", "notified"), [(b"200 OK", ["webhook"]), (b"302 Found\r\nLocation: /other", [])])
+def test_an_answer_without_end_is_not_read_and_nobody_is_led_elsewhere(breached, head, notified) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asked = []
+
+        def answer() -> None:
+            line, _ = listener.accept()
+            asked.append(line.recv(65_536))
+            line.sendall(b"HTTP/1.1 " + head + b"\r\nContent-Length: 1000000000\r\n\r\n{")
+            while line.recv(65_536):
+                pass
+            line.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
+        assert notify(breached, PipelineSettings(notice_webhook=url), "run") == notified  # type: ignore[call-arg]
+        thread.join()
+        assert len(asked) == 1
+
+
 def test_sns_hears_of_it_or_a_warning_says_why(breached: MonitorReport, monkeypatch, capsys) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
