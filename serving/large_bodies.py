@@ -22,10 +22,15 @@ class Budget:
     ----------
     size : int
         In bytes.
+
+    Attributes
+    ----------
+    left : int
+        Bytes that nobody has taken.
     """
 
     def __init__(self, size: int) -> None:
-        self._left = size
+        self.left = size
 
     def share(self) -> "Share":
         """A request's part of it, empty at first."""
@@ -39,13 +44,13 @@ class Budget:
         NoRoom, StorageFull
             When they are not left.
         """
-        if size > self._left:
+        if size > self.left:
             raise NoRoom("Too many large bodies are being sent at the same time.", "Try again in some seconds.")
-        self._left -= size
+        self.left -= size
 
     def give_back(self, size: int) -> None:
         """Put bytes back."""
-        self._left += size
+        self.left += size
 
 
 class DiskBudget(Budget):
@@ -86,11 +91,11 @@ class Share:
         NoRoom, StorageFull
             When they are not left; what was taken before is kept until it is closed.
         """
-        self._size += size
-        missing = self._size - SMALL_BYTES - self._taken
+        missing = self._size + size - SMALL_BYTES - self._taken
         if missing > 0:
             self._budget.take(missing)
             self._taken += missing
+        self._size += size
 
     def close(self) -> None:
         """Give everything back."""

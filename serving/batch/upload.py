@@ -105,8 +105,8 @@ _SUFFIXES: Final = {
 """Browsers know few types: many send a CSV as a spreadsheet and the rest as application/octet-stream."""
 
 
-_MOST_PARTS, _MOST_HEADER_BYTES = 16, 16_384
-"""Of a form: a browser's has one part with two headers. Each costs more than its bytes."""
+_MOST_PARTS: Final = 16
+"""A browser's form has one; each costs more than its bytes. The parser limits their headers."""
 
 
 class FormFile:
@@ -132,7 +132,7 @@ class FormFile:
         self._headers: dict[str, str] = {}
         self._name = self._value = b""
         self._in_file = self._complete = False
-        self._parts = self._header_bytes = 0
+        self._parts = 0
         self._parser = MultipartParser(
             boundary,
             {
@@ -184,18 +184,10 @@ class FormFile:
             raise MalformedFile(f"The form has more than {_MOST_PARTS} parts.", "Send the file's alone.")
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
-        self._name += self._header(data[start:end])
+        self._name += data[start:end]
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += self._header(data[start:end])
-
-    def _header(self, part: bytes) -> bytes:
-        self._header_bytes += len(part)
-        if self._header_bytes > _MOST_HEADER_BYTES:
-            raise MalformedFile(
-                f"The headers of the form's parts are longer than {_MOST_HEADER_BYTES} bytes.", "Send the file's alone."
-            )
-        return part
+        self._value += data[start:end]
 
     def _header_end(self) -> None:
         self._headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")

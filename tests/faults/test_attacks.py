@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import numpy as np
@@ -34,17 +34,31 @@ MOST_MEGABYTES = 1_000
 
 @pytest.fixture(scope="module")
 def gateway(bundles: list[Bundle], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """With its default limits, and no more descriptors than a login shell has."""
+    """With its default limits and few descriptors."""
     folder = tmp_path_factory.mktemp("attacked")
     settings = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "FRAUD_WEBHOOK_SECRET": "w" * 40}
-    settings["FRAUD_MAX_CONNECTIONS"] = "768"  # as the gateway finds by itself where it starts with 1,024 descriptors
     running = Gateway(folder, **settings)
     running.releases.mkdir()
     open_releases(str(running.releases)).publish(bundles[0], "fraud-ensemble", 1, {"passed": True}, datetime.now(UTC))
     with running:
-        psutil.Process(running.process.pid).rlimit(psutil.RLIMIT_NOFILE, (1_024, 1_024))
+        few_descriptors(running)
         running.wait_for_version(1)
         yield running
+
+
+def few_descriptors(gateway: Gateway) -> None:
+    """As many as a login shell has; to be called while the gateway is still importing."""
+    psutil.Process(gateway.process.pid).rlimit(psutil.RLIMIT_NOFILE, (1_024, 1_024))
+
+
+@pytest.mark.slow
+def test_a_start_amid_idle_connections_finds_the_registry(make_gateway: Callable[..., Gateway]) -> None:
+    """What MLflow imports meanwhile needs descriptors, and an import that failed would not be tried again."""
+    starting = make_gateway()
+    with attacked("idle connections", starting.port), starting:
+        few_descriptors(starting)
+        starting.wait_for_version(1)
+        assert starting.ready()["named_by"] == "registry"
 
 
 class Watched:
