@@ -66,7 +66,7 @@ def test_the_type_is_the_parts_own_or_told_by_its_name(name, content_type, media
     ],
 )
 def test_a_form_of_nothing_but_wrapping_is_refused(part) -> None:
-    with pytest.raises(MalformedFile, match="more than 16 parts|Maximum header (size|count) exceeded"):
+    with pytest.raises(MalformedFile, match=r"more than 16 parts|Maximum header (size|count) exceeded"):
         taken("multipart/form-data; boundary=b", part + b"\r\n--b--\r\n", 4_096)
 
 
