@@ -34,8 +34,10 @@ _FILES: Final = 256
 _PIPELINED: Final = 16
 """Requests that may wait for the answer to the one before them on their connection."""
 
-_LINGER_SECONDS: Final = 2.0
-"""How long what a client still sends is thrown away after its answer, so that it can read that (RFC 9112, 9.6)."""
+_LINGER_SECONDS, _LONGEST_LINGER_SECONDS = 2.0, 30.0
+"""How long what a client still sends is thrown away after its answer, so that it can read that (RFC 9112, 9.6): the
+former beyond what the slowest rate gives it, the latter in all.
+"""
 
 _TICK_SECONDS: Final = 1.0
 
@@ -239,7 +241,7 @@ class Connection(HttpToolsProtocol):
         if self.pipeline:
             self._since = self.loop.time()
         elif self._state == _BODY:
-            self._state, self._since = _LATE, self.loop.time()
+            self._late()
         else:
             self._rest()
         super().on_response_complete()
@@ -259,14 +261,14 @@ class Connection(HttpToolsProtocol):
             abrupt = abrupt or self.cycle.response_started
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if abrupt:
+        if abrupt or self.transport.is_closing():
             self.transport.abort()
             return
         answer = problem_response(status, detail, new_id(), headers={"Connection": "close"})
         lines = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
         self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + bytes(answer.body))
         self.transport.write_eof()
-        self._state, self._since = _LATE, self.loop.time()
+        self._late()
 
     def check(self, now: float) -> None:
         """End it if its client's time is over; called once a second."""
@@ -284,8 +286,13 @@ class Connection(HttpToolsProtocol):
         elif self._state == _BODY and waited > limits.body_seconds + self._received / limits.body_bytes_per_second:
             slowest = f"{limits.body_bytes_per_second} bytes per second"
             self.refuse(408, f"The body came slower than {slowest}. Send it faster, or in parts.")
-        elif self._state == _LATE and waited > _LINGER_SECONDS:
-            self.transport.abort()
+        elif self._state == _LATE:
+            allowed = _LINGER_SECONDS + self._received / limits.body_bytes_per_second
+            if waited > min(allowed, _LONGEST_LINGER_SECONDS):
+                self.transport.abort()
+
+    def _late(self) -> None:
+        self._state, self._since, self._received = _LATE, self.loop.time(), 0
 
     def _rest(self) -> None:
         self._state, self._since = _HEAD if self._unframed else _IDLE, self.loop.time()

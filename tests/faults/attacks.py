@@ -29,14 +29,14 @@ def _begun(path: str, headers: bytes) -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: localhost\r\n".encode() + headers
 
 
-def endless(port: int, begin: bytes, piece: bytes, lines: int = 4) -> None:
-    """Connections that send a piece again and again; those that are ended are replaced."""
+def endless(port: int, begin: bytes, piece: bytes, lines: int = 4, *, deaf: bool = False) -> None:
+    """Connections that send a piece again and again, deaf ones after an answer too; those that end are replaced."""
 
     def one() -> None:
         while True:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=10) as line:
                 line.sendall(begin)
-                while not select.select([line], [], [], 0)[0]:
+                while deaf or not select.select([line], [], [], 0)[0]:
                     line.sendall(piece)
 
     _threads(one, lines)
@@ -128,6 +128,10 @@ ATTACKS: dict[str, Callable[[int], None]] = {
     "endless header lines": lambda port: endless(port, b"GET /health HTTP/1.1\r\n", _LINES),
     "endless trailers": lambda port: endless(port, _begun("/feedback", _JSON) + _CHUNKED + b"0\r\n", _LINES),
     "endless chunk extension": lambda port: endless(port, _begun("/feedback", _JSON) + _CHUNKED + b"1;", _LINE),
+    "tiny chunks": lambda port: endless(port, _begun("/feedback", _JSON) + _CHUNKED, b"1\r\n \r\n" * 10_000),
+    "body after its refusal": lambda port: endless(
+        port, _begun("/predict-batch", b"Content-Length: 200000000000\r\n\r\n"), _LINE, deaf=True
+    ),
     "requests in advance": lambda port: endless(port, b"", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 4_000),
     # connections
     "idle connections": lambda port: held(port, b"", 1_200),
