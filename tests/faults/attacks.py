@@ -183,4 +183,6 @@ ATTACKS: dict[str, Callable[[int], None]] = {
 
 if __name__ == "__main__":
     os.nice(10)  # attackers have machines of their own
+    sys.stdout.write("begun\n")
+    sys.stdout.flush()
     ATTACKS[sys.argv[1]](int(sys.argv[2]))

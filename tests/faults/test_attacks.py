@@ -91,13 +91,16 @@ def quiet(gateway: Gateway, transactions: Transactions, request: pytest.FixtureR
 @contextlib.contextmanager
 def attacked(name: str, port: int) -> Iterator[None]:
     command = [sys.executable, "-m", "tests.faults.attacks", name, str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, env=clean_environment())
+    process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE)
+    assert process.stdout is not None
     try:
+        assert process.stdout.readline() == b"begun\n"
         yield
         assert process.poll() is None, "the attack has ended by itself"
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
 
 
 @pytest.mark.parametrize("seconds", few_or_full(3, 30))

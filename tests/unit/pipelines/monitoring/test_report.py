@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import boto3
@@ -165,3 +166,10 @@ def test_the_page_is_whole_by_itself(breached: MonitorReport, decide: Callable[.
     assert "psi of V14" in html
     assert "run-1" in html
     assert monitor_page(breached, None, "run-1").count("<svg") == 5
+
+
+def test_names_are_no_markup(breached: MonitorReport) -> None:
+    hostile = replace(breached, model_name="<script>alert(1)</script>", version='"><img src=x onerror=alert(1)>')
+    html = monitor_page(hostile, None, "<script>run</script>")
+    assert re.findall("<script|<img", html) == []
+    assert html.count("&lt;script&gt;") >= 2
