@@ -24,6 +24,9 @@ from serving.http import limited_stream, media_type_of, refuse_encodings
 from serving.large_bodies import SMALL_BYTES, Budget, Share
 from serving.settings import GatewaySettings
 
+_WRITE_BYTES, _WRITTEN_TO_WAITING = 1024**2, 16
+"""Uploads in progress hold no more memory than a part of their room on the disk: the first writes are small."""
+
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -62,14 +65,14 @@ async def receive_upload(request: Request, settings: GatewaySettings, budget: Bu
     share = budget.share()
     async with _spool(settings.upload_spool, share) as file:
         waiting: list[bytes] = []
-        size = 0
+        size = written = 0
         async for part in limited_stream(request, limit):
             waiting.append(form.feed(part) if form else part)
             size += len(waiting[-1])
-            if size >= SMALL_BYTES:
+            if size >= max(SMALL_BYTES, min(_WRITE_BYTES, written // _WRITTEN_TO_WAITING)):
                 share.grow(size)
                 await to_thread.run_sync(_write, file, waiting)
-                waiting, size = [], 0
+                waiting, size, written = [], 0, written + size
         share.grow(size)
         await to_thread.run_sync(_write, file, waiting)
         return Upload(file, form.close() if form else media_type, share)
