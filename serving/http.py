@@ -34,6 +34,9 @@ _FILES: Final = 256
 _PIPELINED: Final = 16
 """Requests that may wait for the answer to the one before them on their connection."""
 
+_MANY_PARTS, _LEAST_PART_BYTES = 10_000, 64
+"""From so many parts of a body on, they must have so many bytes on average: each costs more than its bytes."""
+
 _LINGER_SECONDS, _LONGEST_LINGER_SECONDS = 2.0, 30.0
 """How long what a client still sends is thrown away after its answer, so that it can read that (RFC 9112, 9.6): the
 former beyond what the slowest rate gives it, the latter in all.
@@ -162,7 +165,7 @@ class Connection(HttpToolsProtocol):
         self._state = _HEAD
         self._since = 0.0
         self._unframed = 0  # bytes since the last end of a header block, or of a part of a body
-        self._received = 0  # bytes of this request's body
+        self._received = self._parts = 0  # of this request's body: bytes, and how many pieces they came in
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -215,7 +218,7 @@ class Connection(HttpToolsProtocol):
             > self._limits.max_header_bytes
         ):
             raise _RefusedError(431, self._too_long())
-        self._unframed = self._received = 0
+        self._unframed = self._received = self._parts = 0
         self._state = _BODY
         super().on_headers_complete()
         self.headers = []  # for trailers, so that they never become headers of a request that was let in without them
@@ -224,6 +227,11 @@ class Connection(HttpToolsProtocol):
         """A part of the body."""
         self._unframed = 0
         self._received += len(body)
+        self._parts += 1
+        if self._parts > _MANY_PARTS and self._received < self._parts * _LEAST_PART_BYTES:
+            raise _RefusedError(
+                400, f"The body has {_MANY_PARTS} chunks below {_LEAST_PART_BYTES} bytes. Send larger ones."
+            )
         super().on_body(body)
 
     def on_message_complete(self) -> None:

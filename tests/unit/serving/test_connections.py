@@ -121,6 +121,15 @@ def test_requests_in_advance_have_an_end(strict: RunningGateway) -> None:
         assert answered(line).count(b"HTTP/1.1 200") == 10
 
 
+def test_a_body_of_nothing_but_wrapping_is_refused(strict: RunningGateway) -> None:
+    with connected(strict) as line:
+        with contextlib.suppress(ConnectionError):
+            line.sendall(CHUNKED + b"1\r\n \r\n" * 20_000)
+        got = answered(line)
+    assert got.startswith(b"HTTP/1.1 400 ")
+    assert b"Send larger ones" in got
+
+
 def test_trailers_are_no_headers(strict: RunningGateway) -> None:
     with connected(strict) as line:
         line.sendall(POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Request-ID: late\r\n\r\n")
