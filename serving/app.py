@@ -90,6 +90,7 @@ def create_app(
         decisions,
         metrics,
         CapacityLimiter(settings.batch_workers),
+        CapacityLimiter(settings.batch_workers),
         Budget(settings.body_memory_bytes),
         DiskBudget(settings.upload_disk_bytes, settings.gateway_dir, settings.upload_reserve_bytes),
         wire(follower.look_now),

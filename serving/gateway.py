@@ -34,7 +34,9 @@ class Gateway:
         The decision store.
     metrics : GatewayMetrics
     batches : CapacityLimiter
-        How many batches and other large bodies are worked on at the same time.
+        How many large batches and other large bodies are worked on at the same time.
+    small_batches : CapacityLimiter
+        How many of the others, which must not wait for these.
     bodies, uploads : Budget
         Room for all large bodies: in memory, and on the disk.
     look_now : callable
@@ -52,6 +54,7 @@ class Gateway:
     decisions: "Decisions"
     metrics: "GatewayMetrics"
     batches: CapacityLimiter
+    small_batches: CapacityLimiter
     bodies: Budget
     uploads: Budget
     look_now: Callable[[], None]

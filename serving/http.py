@@ -380,8 +380,9 @@ def json_in(body: bytes) -> Any:
         content = from_json(body.removeprefix(BOM), cache_strings="keys")
     except ValueError as error:
         raise MalformedJson(f"The body is not JSON: {error}.") from None
+    # The text has more strings than what it was read as, if a key came twice.
     quotes = (_ESCAPED.sub(b"", body) if b"\\" in body else body).count(b'"')
-    if quotes != 2 * _strings(content):  # the text has more strings than what it was read as
+    if quotes and quotes != 2 * _strings(content):
         loads(body.removeprefix(BOM), object_pairs_hook=_unique)
     return content
 

@@ -76,11 +76,17 @@ class DiskBudget(Budget):
 
 
 class Share:
-    """What one request has taken; a context manager that gives it back. Closing it again does nothing."""
+    """What one request has taken; a context manager that gives it back. Closing it again does nothing.
+
+    Attributes
+    ----------
+    size : int
+        Bytes of its body so far, what was for nothing included.
+    """
 
     def __init__(self, budget: Budget) -> None:
+        self.size = 0
         self._budget = budget
-        self._size = 0
         self._taken = 0
 
     def grow(self, size: int) -> None:
@@ -91,11 +97,11 @@ class Share:
         NoRoom, StorageFull
             When they are not left; what was taken before is kept until it is closed.
         """
-        missing = self._size + size - SMALL_BYTES - self._taken
+        missing = self.size + size - SMALL_BYTES - self._taken
         if missing > 0:
             self._budget.take(missing)
             self._taken += missing
-        self._size += size
+        self.size += size
 
     def close(self) -> None:
         """Give everything back."""

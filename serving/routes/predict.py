@@ -136,7 +136,10 @@ async def predict_batch(
     media_type = negotiate(accept, sorted(MEDIA_TYPES, key=lambda offered: offered != upload.media_type))
     record = record_of(request.scope)
     batch = Batch(upload, model, gateway.decisions, media_type, on_error, explain, amounts)
-    response = await answer_batch(batch, gateway.settings, record, gateway.batches)
+    # Of binary files the bytes do not tell the work.
+    small = upload.share.size <= SMALL_BYTES and upload.media_type in (JSON, CSV)
+    limiter = gateway.small_batches if small else gateway.batches
+    response = await answer_batch(batch, gateway.settings, record, limiter)
     record.message = "Batch prediction successful"
     record.fields.update(model_version=model.version)
     return response
