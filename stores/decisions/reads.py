@@ -171,6 +171,7 @@ def _decode(after: str, order: str) -> tuple[datetime | float, str]:
         name, value, prediction_id = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
         if name != order or not isinstance(prediction_id, str) or not storable(prediction_id):
             raise ValueError(name)
+        prediction_id.encode()  # JSON can spell halves of characters, which no database takes
         return datetime.fromisoformat(value).astimezone(UTC) if order == "newest" else float(value), prediction_id
     except (ValueError, TypeError, binascii.Error, OverflowError):
         raise InvalidInput("The cursor is not one of this order's.", "Start again without it.") from None

@@ -129,8 +129,15 @@ class Repeats:
 class Clients:
     """16 threads, half of them with single rows, the others with batches in JSON and CSV; a context manager.
 
+    Parameters
+    ----------
+    pause : float
+        Seconds that each waits between two requests.
+
     Attributes
     ----------
+    seconds : list of float
+        How long each answer took.
     wrong : list of str
         Answers whose scores are not those of the version they name, or that mix versions.
     refused : Counter
@@ -139,7 +146,9 @@ class Clients:
         Requests whose connection broke or was refused.
     """
 
-    def __init__(self, port: int, transactions: Transactions) -> None:
+    def __init__(self, port: int, transactions: Transactions, pause: float = 0.0) -> None:
+        self.seconds: list[float] = []
+        self._pause = pause
         self.acknowledged: list[Acknowledged] = []
         self.first_rows: list[str] = []
         self.wrong: list[str] = []
@@ -179,6 +188,7 @@ class Clients:
             asked = list(itertools.islice(rows, 1 if number % 2 == 0 else BATCH_ROWS))
             try:
                 self._ask(connection, number, asked)
+                self._stopping.wait(self._pause)
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 with self._lock:
@@ -194,9 +204,11 @@ class Clients:
         elif number % 4 == 3:
             body, kind = csv_of(sent), "text/csv"
         headers = {"X-API-Key": KEY, "Content-Type": kind, "Accept": "application/json"}
+        started = time.monotonic()
         connection.request("POST", path, body, headers)
         response = connection.getresponse()
         content = response.read()
+        self.seconds.append(time.monotonic() - started)
         answers = json.loads(content)
         with self._lock:
             self.requests += 1

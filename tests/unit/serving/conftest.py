@@ -28,6 +28,7 @@ from serving.app import create_app
 from serving.live_model import ModelSlot
 from serving.process import listen
 from serving.routes.examples import MODEL
+from serving.server import configured
 from serving.settings import GatewaySettings
 from stores.decisions import DecisionStore
 from stores.production import LiveVersion
@@ -163,7 +164,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., contextlib.
     ) -> Iterator[RunningGateway]:
         given = {"poll_seconds": 0.01, "state_dir": tmp_path_factory.mktemp("state"), **settings}
         app = create_app(GatewaySettings(**given), source, store, challenger=challenger)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
+        server = uvicorn.Server(configured(app, app.state.gateway.settings))
         listener = listen("127.0.0.1", 0)
         port = listener.getsockname()[1]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -26,6 +26,7 @@ from ml_project.schema import RAW_FEATURES
 from serving import decisions
 from serving.app import create_app
 from serving.process import listen
+from serving.server import configured
 from serving.settings import GatewaySettings
 from stores.decisions import Busy, DecisionStore, database, migrate, open_engine
 from stores.releases import open_releases
@@ -60,7 +61,7 @@ class MoodyStore(DecisionStore):
 @contextlib.contextmanager
 def keeping(source: Any, folder: Path, store: DecisionStore, **settings: Any) -> Iterator[httpx.Client]:
     app = create_app(GatewaySettings(poll_seconds=0.01, state_dir=folder, **settings), source, store)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
+    server = uvicorn.Server(configured(app, app.state.gateway.settings))
     listener = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
