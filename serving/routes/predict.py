@@ -138,7 +138,7 @@ async def predict_batch(
     media_type = negotiate(accept, sorted(MEDIA_TYPES, key=lambda offered: offered != upload.media_type))
     record = record_of(request.scope)
     batch = Batch(upload, model, gateway.decisions, media_type, on_error, explain, amounts)
-    response = await answer_batch(batch, gateway.settings, record, gateway.batches)
+    response = await answer_batch(batch, gateway.settings, request, record, gateway.batches)
     record.message = "Batch prediction successful"
     record.fields.update(model_version=model.version)
     return response
