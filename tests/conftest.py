@@ -70,6 +70,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return _GroupScheduling(config, log)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out modules of which `-m` wants no test: their imports are most of the time that collecting takes."""
+    if collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    wanted, source = config.option.markexpr, collection_path.read_text()
+    if wanted.startswith("slow") and not re.search(r"mark\.slow|\bfew_or_full\b", source):
+        return True
+    return True if wanted.startswith("not slow") and re.search(r"^pytestmark = .*mark\.slow", source, re.M) else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest groups first; stable, so that a random order stays one among the rest."""
