@@ -40,7 +40,7 @@ _MOST_TEXT_BYTES: Final = 1024 * CHUNK_ROWS
 """Of a text column in one batch; names have 64 characters."""
 
 _SCHEMA: Final = b"schema of the file"
-_REFUSED, _NO_ROOM = 2, 3
+_REFUSED, _NO_ROOM, _TOO_LARGE = 2, 3, 4
 
 
 class NotUnpacked(Exception):
@@ -111,6 +111,9 @@ class Unpacking:
                 raise NotUnpacked(*json.loads(said))
             case code if code == _NO_ROOM:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            case code if code == _TOO_LARGE:
+                cause = "The file is larger than an upload may be when it is unpacked."
+                raise NotUnpacked(cause, "Send it in parts.", too_large=True)
             case code if code == -signal.SIGXCPU:
                 raise NotUnpacked(f"The file takes more than {self._seconds} s to unpack.", "Send it in parts.", True)
         raise NotUnpacked
@@ -155,12 +158,7 @@ def unpack(file: BinaryIO, target: BinaryIO, media_type: str, most_rows: int) ->
     except InvalidInput as error:
         raise NotUnpacked(error.cause, error.remedy) from error
     except (pa.ArrowException, OSError, ValueError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if number == errno.EFBIG:
-            raise NotUnpacked(
-                "The file is larger than an upload may be when it is unpacked.", "Send it in parts.", too_large=True
-            ) from None
-        if number in _FULL:
+        if isinstance(error, OSError) and error.errno in (*_FULL, errno.EFBIG):
             raise
         raise NotUnpacked from error
 
@@ -175,8 +173,8 @@ def _main(media_type: str, memory: int, rows: int, size: int, seconds: int) -> i
     except NotUnpacked as error:
         sys.stderr.write(json.dumps([error.cause, error.remedy, error.too_large]))
         return _REFUSED
-    except OSError:
-        return _NO_ROOM
+    except OSError as error:  # also where the file is closed
+        return _TOO_LARGE if error.errno == errno.EFBIG else _NO_ROOM
     return 0
 
 
