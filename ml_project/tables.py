@@ -88,7 +88,9 @@ def as_text(column: pa.Array | pa.ChunkedArray, most_bytes: int | None = None) -
         if pa.types.is_dictionary(column.type):
             # Views cannot be looked up by Arrow: the dictionary is written out first.
             return as_text(column.dictionary).take(column.indices)
-        return column.cast(pa.string())
+        text = column.cast(pa.string())
+        text.validate(full=True)  # what says that it is text need not be
+        return text
     except pa.ArrowInvalid as error:
         raise InvalidInput("A text is not UTF-8.", "Write text as UTF-8.") from error
 
@@ -158,8 +160,8 @@ class CsvHead:
 def read_head(start: bytes, what: str = "The CSV") -> CsvHead:
     """Find the header of a CSV file, and the dialect that it and the first rows prove.
 
-    The separator is the one that cuts the header into names which are known. Numbers have decimal commas when the first
-    rows have no decimal points and a comma that cannot part thousands.
+    The separator is the one that cuts the header into names which are known. Numbers have decimal commas when most of
+    the first rows' numbers have one, and one of these cannot part thousands.
 
     Parameters
     ----------
@@ -225,17 +227,19 @@ def _cells(text: str, separator: str) -> list[str]:
 
 
 def _decimal(rows: bytes, names: list[str], separator: str, what: str) -> Literal[".", ","]:
+    if separator == "," and b'"' not in rows:
+        return "."
     whole = rows[: rows.rfind(b"\n") + 1] or rows
     numbers = [place for place, name in enumerate(names) if name in RAW_FEATURES]
-    commas: list[str] = []
+    points, commas = 0, list[str]()
     # Lines with quotes across them are no numbers, and cut wrong here at worst.
-    lines = whole.decode("utf-8", "replace").splitlines()
-    for cells in csv.reader(lines, delimiter=separator):
-        values = [cells[place].strip() for place in numbers if place < len(cells)]
-        if any(_DECIMAL_POINT.fullmatch(value) for value in values):
-            return "."
-        commas += [match["decimals"] for value in values if (match := _DECIMAL_COMMA.fullmatch(value))]
-    if not commas:
+    for cells in csv.reader(whole.decode("utf-8", "replace").splitlines(), delimiter=separator):
+        for value in [cells[place].strip() for place in numbers if place < len(cells)]:
+            if _DECIMAL_POINT.fullmatch(value):
+                points += 1
+            elif match := _DECIMAL_COMMA.fullmatch(value):
+                commas.append(match["decimals"])
+    if points >= len(commas):
         return "."
     if all(len(decimals) == _THOUSANDS for decimals in commas):
         raise InvalidInput(

@@ -149,6 +149,24 @@ class GatewaySettings(PlatformSettings):
         description="What uploads leave free on their disk (507), because decisions wait on it while the database is "
         "away.",
     )
+    max_upload_rows: int = Field(
+        1_000_000,
+        ge=1,
+        description="Most rows of a CSV, Parquet or Arrow upload. A few kilobytes of Parquet may hold any number, and "
+        "each leaves some 200 bytes in the decision database; the command score is for larger tables.",
+    )
+    max_unpacked_bytes: int = Field(
+        256 * 1024**2,
+        ge=32 * 1024**2,
+        description="Memory that unpacking a Parquet or Arrow upload may take, in bytes, in each of batch_workers "
+        "processes: a page may become a million times its size.",
+    )
+    max_upload_seconds: float = Field(
+        600.0,
+        gt=0,
+        description="Longest work on one upload, so that none keeps a worker for good; a client that reads its answer "
+        "slowly is not counted.",
+    )
     currency: str = Field(
         "EUR", pattern=r"^[A-Z]{3}$", description="Currency that the page shows amounts in, by its ISO 4217 code."
     )

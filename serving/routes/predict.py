@@ -142,7 +142,7 @@ async def predict_batch(
     # Of binary files the bytes do not tell the work.
     small = upload.share.size <= SMALL_BYTES and upload.media_type in (JSON, CSV)
     limiter = gateway.small_batches if small else gateway.batches
-    response = await answer_batch(batch, gateway.settings, record, limiter)
+    response = await answer_batch(batch, gateway.settings, request, record, limiter)
     record.message = "Batch prediction successful"
     record.fields.update(model_version=model.version)
     return response

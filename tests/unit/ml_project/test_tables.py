@@ -50,9 +50,10 @@ def test_views_that_share_one_text() -> None:
         as_text(many, most_bytes=99_999)
 
 
-def test_bytes_that_are_no_text() -> None:
+@pytest.mark.parametrize("kind", [pa.binary(), pa.string()], ids=str)
+def test_bytes_that_are_no_text(kind) -> None:
     with pytest.raises(InvalidInput, match="not UTF-8"):
-        as_text(pa.array([b"\xff"]))
+        as_text(pa.array([b"\xff"], pa.binary()).view(kind))
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,8 @@ def test_the_name_that_pandas_reserves() -> None:
         ('Time,V1\n"1,25",2\n', ["Time", "V1"], '"1', 1, ",", ","),
         ("sep=;\r\nTime;V1\r\n1,2345;2\r\n", ["Time", "V1"], "1,2345", 2, ";", ","),
         ('\ufeff\n"SEP=|"\nTime|V1\n1|2\n', ["Time", "V1"], "1|2", 3, "|", "."),
+        ("Time;V1;V2\n1.5;1,25;1,5\n", ["Time", "V1", "V2"], "1.5", 1, ";", ","),
+        ("Time;V1;V2\n1.5;1,25;2.5\n", ["Time", "V1", "V2"], "1.5", 1, ";", "."),
         ("card;V1\n1,5;2\n", ["card", "V1"], "1,5", 1, ";", "."),
     ],
 )
