@@ -43,6 +43,8 @@ class ModelVersion:
     run_id: str
     digest: str | None
     tags: dict[str, str]
+    model_id: str = ""
+    """Of its logged model, to which MLflow ties figures; empty for a version that was not made from one."""
 
     @property
     def source(self) -> str:
@@ -220,4 +222,5 @@ def _aliases(model: RegisteredModel) -> dict[str, int]:
 
 
 def _described(version: MlflowVersion) -> ModelVersion:
-    return ModelVersion(int(version.version), version.run_id or "", version.tags.get(DIGEST_TAG), dict(version.tags))
+    tags = dict(version.tags)
+    return ModelVersion(int(version.version), version.run_id or "", tags.get(DIGEST_TAG), tags, version.model_id or "")
