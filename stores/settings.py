@@ -55,7 +55,7 @@ class PlatformSettings(BaseSettings):
     webhook_secret: SecretStr | None = Field(
         None,
         min_length=SHORTEST_SECRET,
-        description="Secret that MLflow signs its webhook to the gateway's /hooks/registry with (see `pipelines webhook`); "
+        description="Secret that MLflow signs its webhook to the gateway's /hooks/registry with (see `webhook`); "
         "at least 32 random characters; empty: there is no such route.",
     )
     emf_namespace: str = Field(
