@@ -76,6 +76,7 @@ lock: $(VENV)/dev.stamp ## resolve the dependency groups anew into requirements/
 clean: ## remove the environment and everything that runs have written
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+# --no-compile: most of the 38,000 modules are never imported, and compiling them takes longer than the rest
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and "Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
 	@echo "creating $(VENV)"
@@ -83,12 +84,12 @@ $(VENV)/bin/python:
 
 $(VENV)/run.stamp: requirements/gateway.txt requirements/pipelines.txt | $(VENV)/bin/python
 	@echo "installing the locked requirements (a few minutes, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/pipelines.txt -r requirements/gateway.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/pipelines.txt -r requirements/gateway.txt
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
 	@echo "installing the locked requirements and the tools (a few minutes, once)"
 	@# older ones do not find the pin of a package that others ask for with an extra (pandas[parquet])
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=26,<27"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt
 	@touch $@ $(VENV)/run.stamp

@@ -103,6 +103,7 @@ def predictions(walk: Walk, folder: Path) -> dict[str, dict[str, Any]]:
     from ml_project.scorer import Scorer
     from serving.app import create_app
     from serving.process import listen
+    from serving.server import configured
     from serving.settings import GatewaySettings
     from serving.telemetry.request import configure_logging
     from stores.releases import open_releases
@@ -121,7 +122,7 @@ def predictions(walk: Walk, folder: Path) -> dict[str, dict[str, Any]]:
     )
     configure_logging("INFO")
     listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(create_app(settings), log_config=None, access_log=False, lifespan="on")
+    config = configured(create_app(settings), settings)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 import boto3
 
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGEST: Final = r"sha256:[0-9a-f]{64}"
 _PAUSE: Final = 5.0
 
 
@@ -199,7 +199,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--allow-missing", action="store_true", help="an empty line where there is no service yet")
     parser.add_argument("--seconds", type=float, default=900.0, help="how long the exchange may take")
     arguments = parser.parse_args(argv)
-    if (arguments.command == "show") == bool(_DIGEST.fullmatch(arguments.digest)):
+    if not re.fullmatch("" if arguments.command == "show" else _DIGEST, arguments.digest):
         parser.error("put and wait want sha256: and 64 hexadecimal digits, show wants nothing")
     service = f"{arguments.name}-api"
     try:

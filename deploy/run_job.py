@@ -15,7 +15,7 @@ import argparse
 import re
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import boto3
@@ -45,7 +45,7 @@ class Kind:
     job: str
     before: tuple[str, ...] = ()
     log_group: str = "jobs"
-    fixed: bool = field(default=False)
+    fixed: bool = False
 
 
 _OWN_DEFINITION: Final = ("main", "retrain", "monitor", "rollback")

@@ -2,7 +2,9 @@
 
 In the order in which data passes them:
 
-- `schema`: a transaction's fields. `cleaning`: raw tables to clean ones. `dataset`: those as arrays in time order.
+- `schema`: a transaction's fields. `tables`: files as people bring them, their text and dialects.
+- `event_times`: when a transaction can have happened. `cleaning`: raw tables to clean ones.
+- `dataset`: those as arrays in time order.
 - `simulator`, `simulator_model`: transactions from a seed.
 - `split`: parts by time. `features`: the 37 inputs. `statistics`: what training rows looked like.
 - `ensemble`: both forests. `engine`: where rows lie while they are fitted. `fitting`: twin, refit and folds.
@@ -10,16 +12,17 @@ In the order in which data passes them:
 - `unseen_scores`: rows with scores of models that had not seen them. `calibration`: scores to probabilities.
 - `policies`: how thresholds are chosen.
 - `metrics`: figures and their uncertainty. `prequential`: the same block by block.
-- `onnx_graph`: an ensemble as one graph. `bundle`: a version as three files.
+- `onnx_graph`: an ensemble as one graph. `bundle`: a version as three files. `graph_check`, `manifest_check`: what may
+  stand in them.
 - `scorer`: from raw transactions to scores and decisions. `reasons`: why; `tree_shap` does the arithmetic.
 - `baseline`, `drift`: what traffic is compared with, and how far it is from that.
 - `review`: the random review of approvals, and what labels stand for.
 - `card`: a version in figures, as data.
 - `errors`: the base of every expected error.
 
-Imports no other package here. The gateway imports `schema`, `features`, `statistics`, `baseline`, `drift`, `metrics`,
-`policies`, `calibration`, `bundle`, `scorer`, `reasons`, `tree_shap`, `review`, `card` and `errors`: no pandas,
-scikit-learn, XGBoost or ONNX in these.
+Imports no other package here. The gateway imports `schema`, `tables`, `event_times`, `features`, `statistics`,
+`baseline`, `drift`, `metrics`, `policies`, `calibration`, `bundle`, `graph_check`, `manifest_check`, `scorer`,
+`reasons`, `tree_shap`, `review`, `card` and `errors`: no pandas, scikit-learn, XGBoost or ONNX in these.
 """
 
 __version__ = "0.1.0"

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ml_project.baseline import Baseline
 from ml_project.errors import InvalidBundle
 from ml_project.features import AmountStatistics
+from ml_project.manifest_check import manifest_fault
 from ml_project.policies import Thresholds
 from ml_project.schema import FEATURES
 from ml_project.statistics import FeatureStatistics, Histogram
@@ -26,6 +27,9 @@ FORMAT_VERSION = 2
 
 ONNX_FILE, BOOSTER_FILE, MANIFEST_FILE = "ensemble.onnx", "booster.json", "manifest.json"
 FILES = (ONNX_FILE, BOOSTER_FILE, MANIFEST_FILE)
+
+LARGEST_FILE: Final = 64 * 1024**2
+"""Bytes; training writes 5 MB at most. In memory it is several times that."""
 
 
 class GoldenRow(BaseModel):
@@ -114,13 +118,19 @@ def read_bundle(folder: Path, expected_digest: str | None = None) -> Bundle:
     Raises
     ------
     InvalidBundle
-        When a file is missing, the digest differs, or the manifest is not one that this version understands.
+        When a file is missing or too large, the digest differs, or the manifest is not one that this version
+        understands or says what cannot be meant; see `manifest_fault`.
     """
     contents: dict[str, bytes] = {}
     for name in FILES:
         path = folder / name
         if not path.is_file():
             raise _incomplete(folder, name)
+        if path.stat().st_size > LARGEST_FILE:
+            raise InvalidBundle(
+                f"{path} has {path.stat().st_size} bytes; at most {LARGEST_FILE} are read.",
+                "Publish the version again.",
+            )
         contents[name] = path.read_bytes()
     digest = combined_digest({name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
     if expected_digest is not None and digest != expected_digest:
@@ -153,9 +163,23 @@ def _manifest(content: bytes, folder: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
-        raise InvalidBundle(f"The manifest in {folder} is not valid: {error}", "Publish the version again.") from error
+        raise _invalid(folder, _first(error)) from error
     if manifest.format_version != FORMAT_VERSION:
         raise _other_format(folder, manifest.format_version)
     if manifest.features != FEATURES:
         raise InvalidBundle(f"The bundle in {folder} was made for other features.", "Train again.")
+    fault = manifest_fault(manifest)
+    if fault is not None:
+        raise _invalid(folder, fault)
     return manifest
+
+
+def _invalid(folder: Path, fault: str) -> InvalidBundle:
+    return InvalidBundle(f"The manifest in {folder} is not valid: {fault}.", "Publish the version again.")
+
+
+def _first(error: ValidationError) -> str:
+    """One fault in words: a hostile manifest has as many as it likes."""
+    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(map(str, fault["loc"]))
+    return f"{place[:100]}: {fault['msg']}" if place else fault["msg"]

@@ -1,5 +1,7 @@
 """Raw tables to clean transactions: what cannot be used is refused naming file, column and row, the rest is counted."""
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -8,7 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ml_project.errors import InvalidInput
+from ml_project.event_times import NANOSECONDS, EventTimeBounds
 from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from ml_project.tables import column_hint
 
 _REQUIRED = (*RAW_FEATURES, LABEL)
 CLEAN_COLUMNS = (*_REQUIRED, WEIGHT)
@@ -53,7 +57,12 @@ class CleaningReport:
 
 
 def clean(
-    frame: pd.DataFrame, missing: Literal["reject", "impute"] = "reject", *, name: str = "data", header_lines: int = 0
+    frame: pd.DataFrame,
+    missing: Literal["reject", "impute"] = "reject",
+    *,
+    name: str = "data",
+    place_of: Callable[[int], str] = lambda _row: "",
+    bounds: EventTimeBounds = NANOSECONDS,
 ) -> tuple[pd.DataFrame, CleaningReport]:
     """Check and normalise labelled transactions.
 
@@ -66,8 +75,11 @@ def clean(
         What to do with a missing raw field. Class, Weight and event_time are never imputed.
     name : str
         What messages call the data, usually its file.
-    header_lines : int
-        Lines before the first row in the file, where messages should also give the line number.
+    place_of : callable
+        Where a row (counted from 1) stands in the data, for messages: its line, or its file; empty where there is no
+        better name for it than its number.
+    bounds : EventTimeBounds
+        The event times that are believed.
 
     Returns
     -------
@@ -80,8 +92,10 @@ def clean(
     InvalidInput
         Naming the first offending column and its first row (counted from 1).
     """
-    check = _Check(name, header_lines)
-    check.columns(frame)
+    check = _Check(name, place_of)
+    check_columns([str(column) for column in frame.columns], name)
+    if frame.empty:
+        raise InvalidInput(f"{name}: the table has no rows.", "Give a file with transactions.")
     imputed: dict[str, int] = {}
     columns: dict[str, NDArray[np.float64]] = {}
     for column in (*_REQUIRED, WEIGHT):
@@ -99,7 +113,7 @@ def clean(
     check.values(columns)
     table = pd.DataFrame(columns).astype({LABEL: np.int8})
     if EVENT_TIME in frame:
-        table[EVENT_TIME] = check.times(frame[EVENT_TIME])
+        table[EVENT_TIME] = check.times(frame[EVENT_TIME], bounds)
     duplicate = table.drop(columns=WEIGHT).duplicated()
     order = EVENT_TIME if EVENT_TIME in table else "Time"
     table = table[~duplicate].sort_values(order, kind="stable", ignore_index=True)
@@ -113,15 +127,39 @@ def clean(
     )
 
 
-def check_columns(frame: pd.DataFrame, name: str) -> None:
-    """Refuse a table by its columns alone, and one without a row.
+_EXPECTED = f"The columns are {', '.join(_REQUIRED[:3])}..V28, Amount, {LABEL}, optionally {WEIGHT}, {EVENT_TIME}."
+
+
+def check_columns(names: Sequence[str], name: str) -> None:
+    """Refuse a table by its columns alone.
 
     Raises
     ------
     InvalidInput
         When a column is unknown, missing or there twice.
     """
-    _Check(name, 0).columns(frame)
+    known = (*_REQUIRED, WEIGHT, EVENT_TIME, *ENGINEERED_FEATURES)
+    for column in names:
+        if column not in known:
+            advice = column_hint(column) or "Remove it."
+            raise InvalidInput(f"{name}: unknown column {column!r}.", f"{advice} {_EXPECTED}")
+    require_distinct(names, name)
+    absent = [column for column in _REQUIRED if column not in names]
+    if absent:
+        raise InvalidInput(f"{name}: missing column {', '.join(absent)}.", f"Add it. {_EXPECTED}")
+
+
+def require_distinct(names: Sequence[str], name: str) -> None:
+    """Refuse a table with two columns of one name: which of them counts, nobody can tell.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the first such column.
+    """
+    for column, times in Counter(names).items():
+        if times > 1:
+            raise InvalidInput(f"{name}: column {column} is there twice.", "Keep one of them.")
 
 
 @dataclass(frozen=True)
@@ -129,24 +167,7 @@ class _Check:
     """The refusals, all worded alike."""
 
     name: str
-    header_lines: int
-
-    def columns(self, frame: pd.DataFrame) -> None:
-        names = [str(column) for column in frame.columns]
-        known = (*_REQUIRED, WEIGHT, EVENT_TIME, *ENGINEERED_FEATURES)
-        expected = (
-            f"The columns are {', '.join(_REQUIRED[:3])}..V28, Amount, {LABEL}, optionally {WEIGHT}, {EVENT_TIME}."
-        )
-        for column in names:
-            if column not in known:
-                raise InvalidInput(f"{self.name}: unknown column {column!r}.", f"Remove it. {expected}")
-            if names.count(column) > 1:
-                raise InvalidInput(f"{self.name}: column {column} is there twice.", "Keep one of them.")
-        absent = [column for column in _REQUIRED if column not in names]
-        if absent:
-            raise InvalidInput(f"{self.name}: missing column {', '.join(absent)}.", f"Add it. {expected}")
-        if frame.empty:
-            raise InvalidInput(f"{self.name}: the table has no rows.", "Give a file with transactions.")
+    place_of: Callable[[int], str]
 
     def numbers(self, series: pd.Series) -> NDArray[np.float64]:
         column = str(series.name)
@@ -179,7 +200,7 @@ class _Check:
             if bad.any():
                 self._refuse(column, bad, problem, remedy)
 
-    def times(self, series: pd.Series) -> pd.Series:
+    def times(self, series: pd.Series, bounds: EventTimeBounds) -> pd.Series:
         if pd.api.types.is_numeric_dtype(series):
             raise InvalidInput(
                 f"{self.name}: column {EVENT_TIME} holds numbers.", "Give ISO 8601 text or timestamps, in UTC."
@@ -187,12 +208,19 @@ class _Check:
         times = pd.to_datetime(series, utc=True, errors="coerce", format="ISO8601")
         bad = times.isna().to_numpy()
         if bad.any():
-            self._refuse(EVENT_TIME, bad, "the time is missing or not ISO 8601", "Write 2013-09-01T12:00:00Z.")
+            problem = "the time is missing, not ISO 8601 or centuries away"
+            self._refuse(EVENT_TIME, bad, problem, "Write 2013-09-01T12:00:00Z.")
+        outside = ((times < bounds.earliest) | (times > bounds.latest)).to_numpy()
+        if outside.any():
+            found = f"{times[outside].iloc[0]:%Y-%m-%d %H:%M:%S}"
+            remedy = "Correct it, or set FRAUD_EVENT_TIME_FROM or FRAUD_EVENT_TIME_AHEAD_HOURS."
+            self._refuse(EVENT_TIME, outside, f"the time {found} does not lie {bounds}", remedy)
         return times.astype("datetime64[ns, UTC]").reset_index(drop=True)
 
     def _refuse(self, column: str, rows: NDArray[np.bool_], problem: str, remedy: str) -> NoReturn:
         first = int(np.argmax(rows)) + 1
-        line = f" (line {first + self.header_lines})" if self.header_lines else ""
+        place = self.place_of(first)
+        where = f" ({place})" if place else ""
         more = int(rows.sum()) - 1
         also = f", as in {more} more row{'s' if more > 1 else ''}" if more else ""
-        raise InvalidInput(f"{self.name}: column {column}, row {first}{line}: {problem}{also}.", remedy)
+        raise InvalidInput(f"{self.name}: column {column}, row {first}{where}: {problem}{also}.", remedy)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ml_project.bundle import Bundle, GoldenRow, read_bundle
 from ml_project.errors import InvalidBundle
 from ml_project.features import compute_features
+from ml_project.graph_check import check_graph
 from ml_project.policies import Thresholds
 from ml_project.schema import FEATURES, OUTPUTS, RAW_FEATURES
 
@@ -52,10 +53,11 @@ class Scorer:
     Raises
     ------
     InvalidBundle
-        When the graph cannot be loaded or takes other inputs.
+        When the graph holds what ours never do, cannot be loaded or takes other inputs.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+        check_graph(bundle.onnx)
         self.bundle = bundle
         self._amount = bundle.manifest.amount
         self._single = _session(bundle.onnx, threads=1)

@@ -4,12 +4,23 @@ import os
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from ml_project.policies import PolicySettings
 from stores.settings import NO_SECRET, PlatformSettings
 
 LIMITS_FILE: Final = Path(__file__).with_name("monitor.yaml")
+
+
+_LAUNCHERS_FILES: Final = ("mlflow.db", "mlruns")
+"""Where MLflow writes by default, below the folder in which it is started."""
+
+
+def launched_in(tracking_uri: str) -> bool:
+    """Whether an address is only the default of the ``mlflow run`` that started this process."""
+    local = tracking_uri.startswith(("sqlite:///", "file:"))
+    ours = os.environ.get("MLFLOW_TRACKING_URI") == tracking_uri and not os.environ.get("FRAUD_TRACKING_URI")
+    return bool(os.environ.get("MLFLOW_RUN_ID")) and local and ours and Path(tracking_uri).name in _LAUNCHERS_FILES
 
 
 class PipelineSettings(PlatformSettings):
@@ -23,6 +34,12 @@ class PipelineSettings(PlatformSettings):
 
     data: str = Field("auto", description="auto, kaggle, simulated, or a file or folder, local or s3://.")
     missing: Literal["reject", "impute"] = Field("reject", description="What to do with missing values.")
+    ingest_max_mb: int = Field(
+        4096,
+        ge=1,
+        description="Largest file that `ingest` reads into memory without Spark, in MB of CSV or of Parquet's values, "
+        "unpacked: a small archive can hold any amount. A packed CSV may be 100 times as large as its archive.",
+    )
     simulated_rows: int = Field(284_807, ge=5_000, description="Rows that the simulator makes.")
 
     study_url: SecretStr = Field(NO_SECRET, description="Optuna storage; empty: a SQLite file under the state folder.")
@@ -93,6 +110,12 @@ class PipelineSettings(PlatformSettings):
     retrain_on_breach: bool = Field(
         False, description="Let `schedule` start `retrain --reason drift` when `monitor` finds a breach."
     )
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _not_the_launchers(cls, value: SecretStr) -> SecretStr:
+        """Without a server, ``mlflow run`` names a file in its own folder, where no other command would look."""
+        return NO_SECRET if launched_in(value.get_secret_value()) else value
 
     @property
     def study(self) -> str:

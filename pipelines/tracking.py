@@ -24,7 +24,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate
-from pipelines.settings import PipelineSettings
+from pipelines.settings import PipelineSettings, launched_in
+from stores.error_text import masked
 from stores.mlflow_client import open_client, require_server, server_errors, unavailable
 
 STEP_TAG = "fraud.step"
@@ -38,7 +39,17 @@ _DIGEST_LENGTH = 32
 """MLflow's limit is 36 characters."""
 
 LAUNCHED_TAG = "fraud.pipeline_run"
-"""On a run that ``mlflow run`` made in another experiment: the pipeline run that holds everything."""
+"""On a run that ``mlflow run`` made elsewhere: the pipeline run that holds everything."""
+
+REGISTRY_TAG = "fraud.registry"
+"""On the same run: the tracking server, or the file in its place, that has the pipeline run."""
+
+TOUCHED_TAG = "fraud.touched"
+"""The step that began to work on a run, whether it was allowed to finish or not."""
+
+
+_launchers: dict[str, str] = {}
+"""Where ``mlflow run`` keeps the run that it made, by the run's id, if that is not where this process writes."""
 
 
 Context = Literal["training", "validation", "test", "monitoring"]
@@ -108,6 +119,10 @@ class Run:
             params=[Param(name, str(value)) for name, value in (params or {}).items()],
             tags=[RunTag(name, str(value)) for name, value in (tags or {}).items()],
         )
+
+    def touch(self, step: str) -> None:
+        """Write a little: who may only read the run hears it now, and not after minutes of work."""
+        self.log(tags={TOUCHED_TAG: step})
 
     def log_folder(self, folder: Path, path: str) -> None:
         """Store a folder's files as artifacts below ``path``."""
@@ -242,7 +257,10 @@ class Tracker:
         if not settings.mlflow_server:
             create_database(settings.mlflow_database)
         self._name = settings.experiment
-        set_tracking_uri(self._uri)
+        run_id, launcher = os.environ.get("MLFLOW_RUN_ID", ""), os.environ.get("MLFLOW_TRACKING_URI", "")
+        if launched_in(launcher):
+            _launchers[run_id] = launcher
+        set_tracking_uri(self._uri)  # it changes the environment, too
         self.client = open_client(self._uri)
         self._artifacts = settings.state_dir / "artifacts"
 
@@ -279,18 +297,16 @@ class Tracker:
         Unavailable
             When the server goes away for longer than its client tries again.
         """
-        try:
+        with self.answering():
             if key and (found := self.newest({KEY_TAG: key})):
                 earlier = self.run(found.info.run_id)
             with self._parent_run(step, earlier, {KEY_TAG: key} if key else {}) as run:
                 yield run
-        except server_errors() as error:
-            raise unavailable(self._uri, error) from error
 
     @contextmanager
     def _parent_run(self, step: str, earlier: Run | None, tags: Mapping[str, str]) -> Iterator[Run]:
-        launched = self.run(os.environ["MLFLOW_RUN_ID"]) if os.environ.get("MLFLOW_RUN_ID") else None
-        here = launched is not None and launched.experiment_id == self.experiment_id
+        launched = self._launched()
+        here = launched is not None and launched.client is self.client and launched.experiment_id == self.experiment_id
         if launched is not None and here and earlier is None and not tags:
             launched.log(tags={STEP_TAG: step})
             yield launched
@@ -302,9 +318,33 @@ class Tracker:
             run = earlier
             self.client.update_run(run.id, status=RunStatus.to_string(RunStatus.RUNNING))
         if launched is not None:
-            launched.log(tags={LAUNCHED_TAG: run.id})
+            launched.log(tags={LAUNCHED_TAG: run.id, REGISTRY_TAG: masked(self._uri)})
         with ended(run):
             yield run
+
+    def _launched(self) -> Run | None:
+        """The run that ``mlflow run`` has made, in its own place where no server is set."""
+        run_id = os.environ.get("MLFLOW_RUN_ID")
+        if not run_id:
+            return None
+        if run_id not in _launchers:
+            return self.run(run_id)
+        client = open_client(_launchers[run_id])
+        return Run(client, run_id, client.get_run(run_id).info.experiment_id)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Turn what the server refuses, or does not answer, into one clear error.
+
+        Raises
+        ------
+        Unavailable
+            Then.
+        """
+        try:
+            yield
+        except server_errors() as error:
+            raise unavailable(self._uri, error) from error
 
     def run(self, run_id: str) -> Run:
         """An existing run.

@@ -9,8 +9,10 @@ In the order in which a process and then a request pass them:
 - ``app``: the composition root, from settings to the ASGI application; `gateway`: the parts that routes are given
 - ``middleware``: what each request passes through before its route; `access`: API keys and rate limits
 - ``routes``: what clients can call
-- ``http``: bodies and media types; `errors`: what can be wrong with a request, and the problem documents that say it
-- ``transactions``: what is accepted; `predictions`: scores, decisions, reasons and the answer
+- ``http``: connections, bodies and media types, within limits; `large_bodies`: the room for all, and JSON in pieces
+- ``errors``: what can be wrong with a request, and the problem documents that say it
+- ``transactions``: what is accepted; `event_times`: which times are believed
+- ``predictions``: scores, decisions, reasons and the answer
 - ``batch``: files of transactions, from upload to answer
 - ``decisions``: keeps predictions in the decision store and finds them again
 - ``live_model``: the model that answers and where it comes from; `model_follower`: follows Production and Challenger

@@ -6,18 +6,21 @@ Without keys the gateway is open to its own machine only. Requests are counted p
 import asyncio
 import hmac
 import math
+import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from limits import parse
-from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits import RateLimitItem, parse
+from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 
 from ml_project.errors import InvalidInput, Unavailable
-from serving.errors import NoKey, TooManyRequests
+from serving.errors import ForeignSite, NoKey, TooManyRequests
 from serving.settings import GatewaySettings
 from serving.telemetry.request import RequestRecord
 from stores.error_text import masked
@@ -81,6 +84,8 @@ class Access:
         self._any_key = False
         secret = settings.bootstrap_key
         self._bootstrap = None if secret is None else secret.get_secret_value().encode()
+        self._hosts = {"localhost", settings.host.lower(), *(host.lower() for host in settings.allowed_hosts)}
+        self._origins = {origin.lower() for origin in settings.cors_origins}
 
     async def admit(
         self, path: str, headers: Iterable[tuple[bytes, bytes]], address: str, record: RequestRecord
@@ -90,7 +95,7 @@ class Access:
         Raises
         ------
         FraudError
-            See `name`; also 429 above the rate limit.
+            See `name`; also 429 above the rate limit, and 403 in open mode for what a page of another site may cause.
         """
         scope = scope_of(path)
         if scope is None:
@@ -98,6 +103,8 @@ class Access:
         name = self.name(key_in(headers), scope)
         if name is not None:
             record.key_name = record.fields["key"] = name
+        else:
+            self._refuse_foreign_sites(headers)
         if self._limit is not None:
             seconds = await self._limit.wait(f"key:{name}" if name is not None else f"address:{address}")
             if seconds:
@@ -126,11 +133,62 @@ class Access:
                 raise
             return "bootstrap"
 
+    def _refuse_foreign_sites(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Without a key, all that tells our own page from others is what browsers say of them.
+
+        Under a name that leads to this machine (DNS rebinding), a page could read what we answer; from its own place,
+        it could send forms.
+        """
+        said = {name: value.decode("latin-1").lower() for name, value in headers if name in (b"host", b"origin")}
+        host, origin = said.get(b"host", ""), said.get(b"origin")
+        name = urlsplit(f"//{host}").hostname or "" if _HOST.fullmatch(host) else host
+        if host and name not in self._hosts and not _is_loopback(name):
+            raise ForeignSite(f"The host {host[:64]!r} is not this machine.", "Use localhost, or FRAUD_ALLOWED_HOSTS.")
+        own = origin is None or origin.partition("://")[2] == host
+        if not own and not self._origins & {origin, "*"}:
+            raise ForeignSite(
+                f"Pages of {origin!r:.64} may not call.", "Allow it in FRAUD_CORS_ORIGINS, or make a key."
+            )
+
     def _is_open(self) -> bool:
         if self._always_open or not self._may_be_open or self._any_key:
             return self._always_open
         self._any_key = self._keys.any()
         return not self._any_key
+
+
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]@/?#\s:]+)(:\d{1,5})?")
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class _MovingWindow:
+    """Requests of the last seconds, by name, on a clock that nobody sets.
+
+    `limits` counts in memory by the time of day: after that goes back an hour, everybody is refused for an hour.
+    """
+
+    def __init__(self, limit: RateLimitItem) -> None:
+        self._most, self._seconds = limit.amount, limit.get_expiry()
+        self._requests: dict[str, deque[float]] = {}
+        self._next_look = 0.0
+
+    def wait(self, name: str) -> float:
+        """Count a request; 0 if it may pass, else the seconds until the next one may."""
+        now = time.monotonic()
+        if now > self._next_look:
+            self._next_look = now + self._seconds
+            self._requests = {name: seen for name, seen in self._requests.items() if seen[-1] > now - self._seconds}
+        seen = self._requests.setdefault(name, deque(maxlen=self._most))
+        if len(seen) == self._most and seen[0] > now - self._seconds:
+            return seen[0] + self._seconds - now
+        seen.append(now)
+        return 0.0
 
 
 _SCHEMES: Final = ("redis", "rediss")
@@ -157,8 +215,9 @@ class RateLimit:
 
     def __init__(self, limit: str, store_url: str = "") -> None:
         self._limit = parse(limit)
+        self._here = _MovingWindow(self._limit)
         self._pool = _redis(store_url) if store_url else None
-        self._limiter = MovingWindowRateLimiter(_storage(store_url, self._pool))
+        self._shared = MovingWindowRateLimiter(_storage(store_url, self._pool)) if self._pool else None
 
     async def wait(self, name: str) -> int:
         """Count a request; 0 if it may pass, else the seconds after which the next one may.
@@ -168,11 +227,11 @@ class RateLimit:
         Unavailable
             When Redis does not answer, which holds the counts.
         """
-        if self._pool is None:
-            return await self._counted(name)
+        if self._shared is None:
+            return math.ceil(self._here.wait(name))
         try:
             async with asyncio.timeout(_SECONDS):
-                return await self._counted(name)
+                return await self._counted(self._shared, name)
         except (StorageError, OSError) as error:
             reason = type(error.__cause__ or error).__name__
             raise Unavailable(
@@ -185,11 +244,12 @@ class RateLimit:
         if self._pool is not None:
             await self._pool.aclose()
 
-    async def _counted(self, name: str) -> int:
-        if await self._limiter.hit(self._limit, name):
+    async def _counted(self, shared: MovingWindowRateLimiter, name: str) -> int:
+        if await shared.hit(self._limit, name):
             return 0
-        window = await self._limiter.get_window_stats(self._limit, name)
-        return max(1, math.ceil(window.reset_time - time.time()))
+        window = await shared.get_window_stats(self._limit, name)
+        # The clocks of gateways differ, and may be set; Redis forgets a window by its own.
+        return min(max(1, math.ceil(window.reset_time - time.time())), self._limit.get_expiry())
 
 
 def rate_limit(settings: GatewaySettings) -> RateLimit | None:
@@ -201,9 +261,7 @@ def rate_limit(settings: GatewaySettings) -> RateLimit | None:
     return None
 
 
-def _storage(url: str, pool: "ConnectionPool | None") -> Storage:
-    if pool is None:
-        return MemoryStorage()
+def _storage(url: str, pool: "ConnectionPool") -> RedisStorage:
     options: dict[str, Any] = {"connection_pool": pool}  # limits wants numbers and text, but passes it on
     return RedisStorage(url, wrap_exceptions=True, implementation="redispy", **options)
 

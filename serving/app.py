@@ -18,8 +18,9 @@ from serving.access import Access, rate_limit, scope_of
 from serving.decisions import Decisions
 from serving.errors import install_error_handlers, problem_responses
 from serving.gateway import Gateway
+from serving.large_bodies import Budget, DiskBudget
 from serving.live_model import BundleSource, ModelSlot, ModelSource, connect, connect_challenger, released
-from serving.middleware import DirectPredict, Guard, RequestLog, SecurityHeaders
+from serving.middleware import DirectPredict, Guard, HeadAsGet, RequestLog, SecurityHeaders
 from serving.model_follower import ModelFollower
 from serving.routes import dashboard, model, operations, pages, predict, review
 from serving.routes.dashboard import Dashboard
@@ -89,6 +90,9 @@ def create_app(
         decisions,
         metrics,
         CapacityLimiter(settings.batch_workers),
+        CapacityLimiter(settings.batch_workers),
+        Budget(settings.body_memory_bytes),
+        DiskBudget(settings.upload_disk_bytes, settings.gateway_dir, settings.upload_reserve_bytes),
         wire(follower.look_now),
         PastPromotions(follower, at_once),
         Dashboard(slot),
@@ -117,6 +121,7 @@ def create_app(
     # OpenTelemetry's providers with every request; the gateway's is in serving.telemetry.
     quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     app = FastAPI(title="Card-fraud gateway", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=quiet)
+    app.router.redirect_slashes = False  # to whatever Host says; serving.routes.pages has relative ones
     app.state.gateway = gateway
     install_error_handlers(app)
     # Routes are tried in this order, at about 10 microseconds each: the busiest stands first.
@@ -124,6 +129,7 @@ def create_app(
         app.include_router(routes.router)
     describe_keys(app)
     # Each is put around the ones before it.
+    app.add_middleware(HeadAsGet)
     app.add_middleware(DirectPredict, gateway=gateway)
     app.add_middleware(Guard, access=access)
     # Around the guard: a browser asks for permission without a key, and must be able to read refusals.
@@ -132,7 +138,8 @@ def create_app(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", HEADER],
+            # Those of tracers, of frameworks, and of what is invented next: they give no rights, keys do.
+            allow_headers=["*"],
             expose_headers=[HEADER],
         )
     app.add_middleware(RequestLog, metrics=metrics)

@@ -7,11 +7,13 @@ import asyncio
 import hashlib
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
+import anyio
 import numpy as np
+from anyio import to_thread
 
 from ml_project.errors import Refused, Unavailable
 from ml_project.schema import RAW_FEATURES
@@ -23,6 +25,7 @@ from serving.telemetry.metrics import StoreFigures
 from serving.telemetry.request import RequestRecord, stage
 from stores.decisions import (
     SCOPES,
+    Busy,
     DecisionRecord,
     DecisionStore,
     Found,
@@ -37,11 +40,23 @@ from stores.decisions import (
 
 _RETRY_SECONDS: Final = 1.0
 
+_READERS: Final = 4
+_REVIEWERS: Final = 2
+"""Threads for reading and for labels. The others, which predictions of batches need, never wait for either."""
+
+_THREAD_SECONDS: Final = 10.0
+"""How long a reader or a label waits for its thread."""
+
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
 
 class Decisions:
     """Keeps predictions and finds them again; its methods without ``async`` block, and belong on worker threads.
+
+    Those that read go through `reading`, and `label` through `labelling`: few threads each, so that many of them leave
+    the rest to predictions.
 
     Parameters
     ----------
@@ -59,6 +74,8 @@ class Decisions:
         self.keys = Keys(store.engine)
         self._spool = Spool(settings.decision_spool)
         self._writer = GroupWriter(store, self._spool)
+        self._readers = anyio.CapacityLimiter(_READERS)
+        self._reviewers = anyio.CapacityLimiter(_REVIEWERS)
         self._closing = threading.Event()
         self._prepared = threading.Event()
         self._waiter = threading.Thread(target=self._wait_for_database, name="database-waiter", daemon=True)
@@ -86,7 +103,31 @@ class Decisions:
 
     def figures(self) -> StoreFigures:
         """How the store is doing."""
-        return StoreFigures(self._writer.waiting, self._writer.database_away, self._spool.size())
+        return StoreFigures(
+            self._writer.waiting, self._writer.database_away, self._spool.size(), *self._spool.set_aside()
+        )
+
+    async def reading(self, work: Callable[..., T], *arguments: Any) -> T:
+        """The result of a call that reads the database, on one of few threads.
+
+        Raises
+        ------
+        Busy
+            When none is free in ten seconds.
+        """
+        return await _within_share(self._readers, work, *arguments)
+
+    async def labelling(
+        self, items: Sequence[tuple[str | None, str | None, int]], reviewer: str
+    ) -> list[dict[str, Any]]:
+        """As `label`, on one of few threads.
+
+        Raises
+        ------
+        Busy
+            When none is free in ten seconds.
+        """
+        return await _within_share(self._reviewers, self.label, items, reviewer)
 
     async def keep(self, predictions: Predictions, request: RequestRecord) -> Predictions:
         """Keep a single prediction; returns, when it is on disk, what to answer.
@@ -157,8 +198,8 @@ class Decisions:
         self.store.close()
 
     def _first_records(self, firsts: Mapping[int, str]) -> dict[int, DecisionRecord]:
-        found = self.store.find_all(sorted(set(firsts.values()))) if firsts else {}
-        return {row: found[prediction_id].record for row, prediction_id in firsts.items()}
+        found = self.store.first_records(sorted(set(firsts.values()))) if firsts else {}
+        return {row: found[prediction_id] for row, prediction_id in firsts.items()}
 
     def _prepare(self) -> None:
         migrate(self.store.engine)
@@ -182,6 +223,15 @@ class Decisions:
                 continue
             _log.info("the decision database is prepared")
             return
+
+
+async def _within_share(share: anyio.CapacityLimiter, work: Callable[..., T], *arguments: Any) -> T:
+    try:
+        # a call that has begun is not given up: its thread would go on all the same
+        with anyio.fail_after(_THREAD_SECONDS):
+            return await to_thread.run_sync(work, *arguments, limiter=share)
+    except TimeoutError:
+        raise Busy("Too many ask for predictions or send labels at once.", "Try again later.") from None
 
 
 def bootstrap_name(plaintext: str) -> str:

@@ -123,6 +123,19 @@ class NoModel(FraudError):
     retry_after_seconds: ClassVar[int] = 5
 
 
+class NoRoom(FraudError):
+    """A large body while others take all the room that there is for such."""
+
+    status = 503
+    retry_after_seconds: ClassVar[int] = 5
+
+
+class ForeignSite(FraudError):
+    """In open mode, a request that a page of another site may have caused."""
+
+    status = 403
+
+
 class StorageFull(FraudError):
     """An upload for which the disk has no room."""
 

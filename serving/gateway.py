@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from serving.large_bodies import Budget
 from serving.live_model import ModelSlot
 from serving.settings import GatewaySettings
 
@@ -33,7 +34,11 @@ class Gateway:
         The decision store.
     metrics : GatewayMetrics
     batches : CapacityLimiter
-        How many batches are worked on at the same time.
+        How many large batches and other large bodies are worked on at the same time.
+    small_batches : CapacityLimiter
+        How many of the others, which must not wait for these.
+    bodies, uploads : Budget
+        Room for all large bodies: in memory, and on the disk.
     look_now : callable
         Makes all workers look at the registry at once.
     past : PastPromotions
@@ -49,6 +54,9 @@ class Gateway:
     decisions: "Decisions"
     metrics: "GatewayMetrics"
     batches: CapacityLimiter
+    small_batches: CapacityLimiter
+    bodies: Budget
+    uploads: Budget
     look_now: Callable[[], None]
     past: "PastPromotions"
     dashboard: "Dashboard"

@@ -110,7 +110,7 @@ def released(settings: GatewaySettings) -> ModelSource:
     from stores.releases import open_releases
 
     releases = open_releases(settings.releases, settings.s3_endpoint_url)
-    source = ReleasedProduction(releases, settings.bundle_cache)
+    source = ReleasedProduction(releases, settings.bundle_cache, settings.model_name, settings.trial.run)
     return Gated(source, released_gate) if settings.require_gate else source
 
 
@@ -130,7 +130,7 @@ def connect(settings: GatewaySettings) -> ModelSource:
 
     releases = open_releases(settings.releases, settings.s3_endpoint_url)
     history = History(settings.mlflow_server, settings.model_name)
-    source = Production(registry, releases, settings.bundle_cache, history)
+    source = Production(registry, releases, settings.bundle_cache, history, settings.trial.run)
     return Gated(source, source.gate_of) if settings.require_gate else source
 
 
@@ -147,7 +147,7 @@ def connect_challenger(settings: GatewaySettings) -> BundleSource:
     registry = _registry(settings)
     from stores.production import Challenger
 
-    return Challenger(registry, settings.bundle_cache)
+    return Challenger(registry, settings.bundle_cache, settings.trial.run)
 
 
 def _registry(settings: GatewaySettings) -> "Registry":

@@ -170,6 +170,22 @@ class Guard:
         await self._app(scope, receive, send)
 
 
+class HeadAsGet:
+    """Has every route for GET answer HEAD too; the server leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other kinds of connection pass through."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        routed = {**scope, "method": "GET"}
+        await self._app(routed, receive, send)
+        scope["route"] = routed.get("route")
+
+
 class DirectPredict:
     """Answers ``POST /predict`` without a query; everything else passes through."""
 

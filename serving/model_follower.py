@@ -159,7 +159,9 @@ class ModelFollower:
             self._follow_production(self._source, live)
         else:
             self._follow_challenger(self._source, live, self._champion.current)
-        if self.slot.trouble is not None:
+        if live is not None and live.registry_fault is not None:
+            self._report(f"{live.registry_fault} The release pointer stands in.")
+        elif self.slot.trouble is not None:
             _log.info("model watch recovered" if self._champion is None else "challenger watch recovered")
             self.slot.trouble = None
 

@@ -5,11 +5,11 @@ Prediction ids are UUIDs of version 7 (RFC 9562, section 5.7), which sort by the
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
-from typing import Any, Literal, NotRequired, cast
+from typing import Any, Final, Literal, NotRequired, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,8 +165,19 @@ class Predictions:
         return answers
 
 
-def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) -> Predictions:
+_EXPLAINED_AT_ONCE: Final = 512
+"""Rows; explaining takes a thousand times as long as scoring."""
+
+
+def predict_all(
+    model: LiveModel, transactions: Transactions, explain: Explain, between: Callable[[], None] = lambda: None
+) -> Predictions:
     """Score, decide and explain: every prediction that the gateway ever makes comes out of here.
+
+    Parameters
+    ----------
+    between : callable
+        Called now and then while many rows are explained; what it raises ends the work.
 
     Raises
     ------
@@ -185,7 +196,10 @@ def predict_all(model: LiveModel, transactions: Transactions, explain: Explain) 
     explained: list[Explanation] = []
     if len(rows):
         with stage("explain"):
-            explained = model.explainer.explain(transactions.raw[rows], scores.isolation[rows])
+            for start in range(0, len(rows), _EXPLAINED_AT_ONCE):
+                between()
+                some = rows[start : start + _EXPLAINED_AT_ONCE]
+                explained += model.explainer.explain(transactions.raw[some], scores.isolation[some])
     return Predictions(model, transactions, scores, decisions, dict(zip(rows.tolist(), explained, strict=True)))
 
 

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from ml_project.errors import FraudError
 from serving.app import Wiring, create_app
+from serving.http import Connections
 from serving.process import DONE, END_SECONDS, FAILED, GRACE_SECONDS, INTERRUPTED
 from serving.settings import GatewaySettings
 from serving.telemetry.multiprocess import SharedMetrics
+from stores.answers import abandon_answers, bound_answers
 
 
 def serve(
@@ -36,26 +39,46 @@ def serve(
     started : callable, optional
         Called when requests are answered.
     """
+    bound_answers(settings.answer_seconds)
     try:
-        app = create_app(settings, shared=shared, wire=wire)
+        config = configured(create_app(settings, shared=shared, wire=wire), settings)
         listener = listening()
     except FraudError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
     try:
         _Server(config, started).run(sockets=[listener])
     except SystemExit as ended:
         # A signal's, see `serving.process`; or uvicorn's, which has logged why it could not start.
         return INTERRUPTED if ended.code == INTERRUPTED else DONE if ended.code == DONE else FAILED
+    finally:
+        # MLflow's download threads would be waited for
+        abandon_answers()
     return DONE
+
+
+def configured(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
+    """Uvicorn as it serves the gateway.
+
+    Raises
+    ------
+    InvalidInput
+        When the process may not open enough files.
+    """
+    return uvicorn.Config(
+        app,
+        http=Connections(settings).protocol,  # type: ignore[arg-type] # uvicorn calls it, whatever it is
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        # On by default, for whoever connects from this machine: anybody could say that they are somebody else.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        timeout_keep_alive=settings.idle_seconds,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 class _Server(uvicorn.Server):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from limits import parse
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from stores.error_text import masked
@@ -42,6 +42,16 @@ class GatewaySettings(PlatformSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Web origins, separated by commas, whose pages may call the gateway; none by default."
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Without keys, names beside this machine's own that a request may be addressed to (its Host), "
+        "separated by commas: a page of another site could otherwise read decisions through a name of its own.",
+    )
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
+        (),
+        description="Addresses or networks of proxies, separated by commas, whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed; none by default, because any client can send these.",
+    )
     hsts_seconds: int = Field(
         0,
         ge=0,
@@ -58,6 +68,12 @@ class GatewaySettings(PlatformSettings):
     )
     poll_seconds: float = Field(
         10.0, gt=0, description="Mean time between two looks at Production; without a model at most one second."
+    )
+    answer_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="Longest time for a whole answer of MLflow or of S3, to which its size adds 2 s per MB: one that "
+        "sends a byte now and then would keep the gateway from following the registry for ever.",
     )
     shadow_share: float = Field(
         0.0,
@@ -81,6 +97,67 @@ class GatewaySettings(PlatformSettings):
     max_body_bytes: int = Field(16 * 1024**2, ge=1024, description="Largest JSON body, in bytes.")
     max_upload_bytes: int = Field(
         2 * 1024**3, ge=1024, description="Largest CSV, Parquet or Arrow upload, in bytes; it is spooled to the disk."
+    )
+    max_connections: int = Field(
+        1_000,
+        ge=8,
+        description="Most connections of one process; fewer where its open files (ulimit -n) are not 256 more. Then "
+        "those that wait for their client the longest are closed for new ones.",
+    )
+    max_header_bytes: int = Field(
+        65_536,
+        ge=1_024,
+        description="Longest header block with its address, in bytes; also of trailers and of chunk "
+        "extensions. A longer one is answered by 431.",
+    )
+    max_headers: int = Field(100, ge=16, description="Most headers of a request.")
+    header_seconds: float = Field(
+        10.0, gt=0, description="How long a header block may take, from its connection or its first byte (408)."
+    )
+    body_seconds: float = Field(
+        20.0,
+        gt=0,
+        description="How long a body may take beyond what FRAUD_BODY_BYTES_PER_SECOND gives it (408), and how long a "
+        "client may leave its answer unread.",
+    )
+    body_bytes_per_second: int = Field(
+        16_384, ge=1, description="Slowest body that is waited for: others must not wait for its memory for ever."
+    )
+    idle_seconds: int = Field(
+        75,
+        ge=1,
+        description="How long a connection stays open between two requests; longer than load balancers keep theirs "
+        "(60 s on AWS), which would otherwise send requests into closing connections.",
+    )
+    body_memory_bytes: int = Field(
+        64 * 1024**2, ge=1024**2, description="Memory of all bodies above 64 kB together; further ones get 503."
+    )
+    upload_disk_bytes: int = Field(
+        4 * 1024**3, ge=1024**2, description="Disk of all uploads in progress together; further ones get 503."
+    )
+    upload_reserve_bytes: int = Field(
+        256 * 1024**2,
+        ge=0,
+        description="What uploads leave free on their disk (507), because decisions wait on it while the database is "
+        "away.",
+    )
+    max_upload_rows: int = Field(
+        1_000_000,
+        ge=1,
+        description="Most rows of a CSV, Parquet or Arrow upload. A few kilobytes of Parquet may hold any number, and "
+        "each leaves some 200 bytes in the decision database; the command score is for larger tables.",
+    )
+    max_unpacked_bytes: int = Field(
+        256 * 1024**2,
+        ge=32 * 1024**2,
+        description="Memory that unpacking a Parquet or Arrow upload may take, in bytes, in each of batch_workers "
+        "processes: a page may become a million times its size.",
+    )
+    max_upload_seconds: float = Field(
+        600.0,
+        gt=0,
+        description="Longest work on one upload, so that none keeps a worker for good; a client that reads its answer "
+        "slowly is not counted.",
     )
     currency: str = Field(
         "EUR", pattern=r"^[A-Z]{3}$", description="Currency that the page shows amounts in, by its ISO 4217 code."
@@ -115,7 +192,7 @@ class GatewaySettings(PlatformSettings):
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -19,9 +19,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from ml_project.schema import ENGINEERED_FEATURES, MAX_MAGNITUDE, PCA_COMPONENTS, RAW_FEATURES
 from serving.errors import BodyTooLarge, FieldError, InvalidFields
 from serving.http import json_in
+from serving.large_bodies import SMALL_BYTES, is_array, json_array
 
 MAX_ERRORS: Final = 100
-"""Faults named in one answer; a file of the wrong kind has as many as cells."""
+"""Faults named in one answer; a file of the wrong kind has as many as cells.
+
+Of the rows after them only the number of theirs is said.
+"""
 
 MAX_NAME_LENGTH: Final = 64
 
@@ -131,6 +135,10 @@ class Transactions:
     ids: list[str | None]
     event_times: list[datetime | None] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        # -0.0 is 0.0: the same transaction, whoever rounds it.
+        object.__setattr__(self, "raw", self.raw + 0.0)
+
     def take(self, rows: list[int]) -> "Transactions":
         """Some of them, in this order."""
         times = [self.event_times[row] for row in rows] if self.event_times else []
@@ -172,7 +180,7 @@ def parse_transaction(body: bytes) -> Transactions:
 
 
 def parse_batch(body: bytes, max_rows: int) -> Chunk:
-    """A JSON array of objects, as one chunk.
+    """A JSON array of objects, as one chunk; takes a while where it is large, and belongs on a worker thread.
 
     Raises
     ------
@@ -181,22 +189,26 @@ def parse_batch(body: bytes, max_rows: int) -> Chunk:
     BodyTooLarge
         When there are more than ``max_rows``.
     """
-    rows = json_in(body)
-    if not isinstance(rows, list):
+    if not is_array(body):
+        if len(body) <= SMALL_BYTES:
+            json_in(body)  # says what is wrong with it, if it is not JSON
         raise InvalidFields([{"message": "The body should be an array of transactions."}])
-    if len(rows) > max_rows:
-        raise BodyTooLarge(
-            f"The batch has {len(rows)} transactions; at most {max_rows} are taken.", "Send it in parts."
-        )
     valid: list[dict[str, Any]] = []
     places: list[int] = []
     faults: list[FieldError] = []
-    for place, row in enumerate(rows):
-        try:
-            valid.append(vars(Transaction.model_validate(row)))
-            places.append(place)
-        except ValidationError as error:
-            faults += _faults(error, place)
+    count = 0
+    for rows in json_array(body):
+        first, count = count, count + len(rows)
+        if count > max_rows:
+            raise BodyTooLarge(
+                f"The batch has {count} transactions or more; at most {max_rows} are taken.", "Send it in parts."
+            )
+        for place, row in enumerate(rows, first):
+            try:
+                valid.append(vars(Transaction.model_validate(row)))
+                places.append(place)
+            except ValidationError as error:
+                faults += _faults(error, place, brief=len(faults) >= MAX_ERRORS)
     return Chunk(_transactions(valid), np.array(places, dtype=np.int64), faults)
 
 
@@ -208,9 +220,9 @@ def _transactions(rows: list[dict[str, Any]]) -> Transactions:
     return Transactions(raw.reshape(len(rows), len(RAW_FEATURES)), [row["transaction_id"] for row in rows], given)
 
 
-def _faults(error: ValidationError, row: int | None = None) -> list[FieldError]:
+def _faults(error: ValidationError, row: int | None = None, *, brief: bool = False) -> list[FieldError]:
     where: FieldError = {} if row is None else {"row": row}
-    if error.error_count() > MAX_ERRORS:
+    if brief or error.error_count() > MAX_ERRORS:
         return [{**where, "message": f"{error.error_count()} fields are missing, unknown or invalid."}]
     found: list[FieldError] = []
     for fault in error.errors(include_url=False, include_context=False, include_input=False):

@@ -5,6 +5,7 @@ The live version, in the order in which a gateway asks:
 - `released`: the version that the release pointer names, its gate result and promotions. Imports no MLflow.
 - `releases`: promoted bundles beside their pointer ``Production.json``.
 - `production`: the live version and the challenger by the registry, or by the release pointer while MLflow is down.
+- `bundle_trial`: a bundle's first scoring, in a child process with little time and memory.
 - `registry`: the registered model: aliases, versions and their bundles.
 - `webhooks`: what lets MLflow tell gateways of a promotion.
 - `history`: every move of an alias, kept in one MLflow run; `moves` says what follows from them, without MLflow.
@@ -16,6 +17,7 @@ What they stand on:
 - `files`: files and folders that appear whole or not at all.
 - `emf`: CloudWatch's metrics as lines of a log.
 - `mlflow_client`: how MLflow's client behaves, and its errors.
+- `answers`: how long, and how large, the answers of other servers may be.
 - `sql`: PostgreSQL's driver and limits, SQLAlchemy's errors, and many values as one parameter.
 - `error_text`: addresses without secrets, and why a connection failed.
 

@@ -9,6 +9,9 @@ _USERINFO: Final = re.compile(r"(?<=://)(?:[^/:\s]*:\S*|[^/\s]*)@")
 _PARAMETER: Final = re.compile(r"(?<=[?&\s])((?:\w*(?:pass|pwd|secret|token)\w*|X-Amz-\w+)=)[^&\s]+", re.IGNORECASE)
 
 _SIGNS: Final = {
+    "the answer takes longer": "its answer takes too long",
+    "the answer is larger": "its answer is too large",
+    "the answer is compressed": "its answer is compressed, which was not asked for",
     "refused": "the connection is refused",
     "Name or service not known": "the host is unknown",
     "No address associated": "the host is unknown",

@@ -8,9 +8,13 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from google.protobuf.json_format import ParseError
+
 from ml_project.errors import FraudError, Unavailable
+from stores.answers import only_words
 from stores.error_text import connection_fault, masked
 
 if TYPE_CHECKING:
@@ -19,7 +23,11 @@ if TYPE_CHECKING:
 
 # MLflow's defaults retry an absent server for minutes. A gateway gives up after twice six seconds and looks again
 # later; a pipeline has tried the server once before it begins, and must survive a restart and a slow upload after that.
-_QUICK = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "6", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+_QUICK = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "6",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",  # it may name any time
+}
 _PATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "60", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -41,6 +49,7 @@ def quiet_mlflow(*, patient: bool = False) -> None:
 
 NOT_FOUND: Final = "RESOURCE_DOES_NOT_EXIST"
 
+_HTTP: Final = ("http://", "https://")
 _LOOK_SECONDS: Final = 8
 _STATUS: Final = re.compile(r"error code (\d{3})|\b(\d{3}) Client Error")
 _OLD_SCHEMA: Final = "out-of-date database schema"
@@ -55,16 +64,27 @@ def server_errors() -> tuple[type[Exception], ...]:
     return MlflowException, RequestException
 
 
+_NO_ANSWER_OF_MLFLOW: Final = (ValueError, TypeError, LookupError, AttributeError, RecursionError, ParseError)
+"""What the client raises for an answer of something else than MLflow, such as a list, or an alias without a number."""
+
+
 @contextmanager
 def translated(tracking_uri: str) -> Iterator[None]:
-    """Turn what the client raises for an absent or unwilling server into one clear error."""
+    """Turn what the client raises for an absent or unwilling server into one clear error.
+
+    What is asked on this thread meanwhile may have answers of a few megabytes; see `stores.answers`.
+    """
     try:
-        yield
+        with only_words():
+            yield
     except FraudError:
         raise
     except Exception as error:
         if isinstance(error, (*server_errors(), OSError)):
             raise unavailable(tracking_uri, error) from error
+        if isinstance(error, _NO_ANSWER_OF_MLFLOW) and tracking_uri.startswith(_HTTP):
+            text = f"its answer is not MLflow's ({type(error).__name__}: {error})"
+            raise _unavailable(tracking_uri, None, text) from error
         raise
 
 
@@ -86,8 +106,25 @@ def open_client(tracking_uri: str) -> "MlflowClient":
     """
     from mlflow.tracking import MlflowClient
 
+    _ask_for_plain_answers()
     with translated(tracking_uri):
         return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+@cache
+def _ask_for_plain_answers() -> None:
+    """Let MLflow's client ask for answers as they are: `stores.answers` can bound no compressed one."""
+    from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
+    from mlflow.tracking.request_header.registry import _request_header_provider_registry
+
+    class Plain(RequestHeaderProvider):
+        def in_context(self) -> bool:
+            return True
+
+        def request_headers(self) -> dict[str, str]:
+            return {"Accept-Encoding": "identity"}
+
+    _request_header_provider_registry.register(Plain)  # type: ignore[no-untyped-call]
 
 
 def require_server(tracking_uri: str) -> None:
@@ -98,7 +135,7 @@ def require_server(tracking_uri: str) -> None:
     Unavailable
         When it does not answer within seconds, or refuses access.
     """
-    if not tracking_uri.startswith(("http://", "https://")):
+    if not tracking_uri.startswith(_HTTP):
         return
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request

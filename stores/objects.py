@@ -6,6 +6,7 @@ boto3 is imported only where an address is one of S3 (`stores.s3`), pyarrow only
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -20,8 +21,17 @@ _S3A: Final = "s3a://"
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
+LARGEST_READ: Final = 64 * 1024**2
+"""Bytes of an object that is read into memory whole, unless less is said."""
+
+
 class MissingObject(InvalidInput):
     """There is no object of that name."""
+
+
+def too_large(address: str, largest: int, setting: str) -> Unavailable:
+    """The error for an object that is not read for its size."""
+    return Unavailable(f"Cannot read {address}: it has more than {largest} bytes.", f"Check {setting}.")
 
 
 class Objects(Protocol):
@@ -41,8 +51,8 @@ class Objects(Protocol):
     def names(self) -> list[str]:
         """All objects below, sorted; unfinished ones are left out."""
 
-    def read(self, name: str) -> bytes:
-        """A small object's content; raises `MissingObject`."""
+    def read(self, name: str, largest: int = LARGEST_READ) -> bytes:
+        """A small object's content; raises `MissingObject`, and `Unavailable` for more than ``largest`` bytes."""
 
     def open(self, name: str) -> Any:
         """An object to read at any position (``pyarrow.NativeFile``); raises `MissingObject`."""
@@ -97,15 +107,22 @@ class LocalObjects:
         found = (path for path in self.folder.rglob("*") if path.is_file() and not path.name.startswith("."))
         return sorted(str(path.relative_to(self.folder)) for path in found)
 
-    def read(self, name: str) -> bytes:
-        """A file's content."""
+    def read(self, name: str, largest: int = LARGEST_READ) -> bytes:
+        """A file's content; a pipe or device in its place is refused, as reading one may never end."""
         path = self._path(name)
         try:
-            return path.read_bytes()
+            # without O_NONBLOCK, opening a pipe waits for somebody who writes to it
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise Unavailable(f"Cannot read {path}: it is no file.", f"Check {self._setting}.")
+                content = file.read(largest + 1)
         except FileNotFoundError as error:
             raise self._missing(path) from error
         except OSError as error:
             raise Unavailable(f"Cannot read {path}: {error.strerror}.", f"Check {self._setting}.") from error
+        if len(content) > largest:
+            raise too_large(str(path), largest, self._setting)
+        return content
 
     def open(self, name: str) -> Any:
         """A file of the operating system. `OSError` passes where it is none, such as a folder."""

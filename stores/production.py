@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ml_project.card import Card
 from ml_project.errors import InvalidBundle, Unavailable
 from ml_project.scorer import Scorer
+from stores.bundle_trial import USUAL, Trial
 from stores.history import History
 from stores.registry import CHALLENGER, PRODUCTION, Registry
 from stores.released import (
@@ -36,13 +38,23 @@ class Production:
     cache : Path
         Folder for bundles; one subfolder per digest.
     history : History
+    trial : Trial
+        A bundle's first scoring.
     """
 
-    def __init__(self, registry: Registry, releases: Releases, cache: Path, history: History) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        releases: Releases,
+        cache: Path,
+        history: History,
+        trial: Trial = USUAL.run,
+    ) -> None:
         self._registry = registry
-        self._released = ReleasedProduction(releases, cache)
+        self._released = ReleasedProduction(releases, cache, registry.model_name, trial)
         self._cache = cache
         self._history = history
+        self._trial = trial
 
     def current(self) -> LiveVersion | None:
         """The live version; None where nothing was ever promoted.
@@ -50,17 +62,20 @@ class Production:
         Raises
         ------
         Unavailable
-            When the registry is away and no release pointer can stand in.
+            When the registry is away and no release pointer can stand in; the message says both.
         InvalidBundle
             When the version carries no digest: nothing vouches for its files.
         """
         try:
             return _named(self._registry, PRODUCTION)
-        except Unavailable:
-            released = self._released.current()
+        except Unavailable as error:
+            try:
+                released = self._released.current()
+            except (InvalidBundle, Unavailable) as second:
+                raise Unavailable(f"{error} Nor can the release pointer stand in: {second}") from error
             if released is None:
                 raise
-            return released
+            return replace(released, registry_fault=str(error))
 
     def gate_of(self, live: LiveVersion) -> Mapping[str, object]:
         """What the gate said of a version, from the same place that named it."""
@@ -78,7 +93,7 @@ class Production:
         """
         if live.release is not None:
             return self._released.load(live, threads)
-        return _load(self._registry, self._cache, live, threads)
+        return _load(self._registry, self._cache, live, threads, self._trial)
 
     def card(self, live: LiveVersion) -> Card | None:
         """A version's model card, as it was published or, where it was not, from its run; None where it has none.
@@ -110,11 +125,14 @@ class Challenger:
     registry : Registry
     cache : Path
         The folder that `Production` has.
+    trial : Trial
+        A bundle's first scoring.
     """
 
-    def __init__(self, registry: Registry, cache: Path) -> None:
+    def __init__(self, registry: Registry, cache: Path, trial: Trial = USUAL.run) -> None:
         self._registry = registry
         self._cache = cache
+        self._trial = trial
 
     def current(self) -> LiveVersion | None:
         """The challenger; None where there is none. Raises as `Production.current` does."""
@@ -122,7 +140,7 @@ class Challenger:
 
     def load(self, live: LiveVersion, threads: int = 0) -> Scorer:
         """A checked scorer of it. Raises as `Production.load` does."""
-        return _load(self._registry, self._cache, live, threads)
+        return _load(self._registry, self._cache, live, threads, self._trial)
 
 
 def _named(registry: Registry, alias: str) -> LiveVersion | None:
@@ -137,8 +155,8 @@ def _named(registry: Registry, alias: str) -> LiveVersion | None:
     return LiveVersion(version.version, version.digest, "registry")
 
 
-def _load(registry: Registry, cache: Path, live: LiveVersion, threads: int) -> Scorer:
+def _load(registry: Registry, cache: Path, live: LiveVersion, threads: int, trial: Trial) -> Scorer:
     def download(folder: Path) -> None:
         registry.download_bundle(live.version, folder)
 
-    return load_cached(cache / live.digest, live, download, threads)
+    return load_cached(cache / live.digest, live, download, threads, trial)

@@ -7,7 +7,7 @@ MLflow's own page writes aliases in lower case while its store compares them cas
 import logging
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
@@ -15,9 +15,9 @@ from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
-from ml_project.bundle import Bundle, read_bundle
+from ml_project.bundle import FILES, Bundle, read_bundle
 from ml_project.card import Card
-from ml_project.errors import InvalidBundle, InvalidInput
+from ml_project.errors import InvalidBundle, InvalidInput, Unavailable
 from stores.files import take_place
 from stores.mlflow_client import NOT_FOUND, open_client, translated
 from stores.moves import ALIASES, CHALLENGER, MOVED_TAG, PREVIOUS, PRODUCTION, followed, spellings
@@ -161,17 +161,26 @@ class Registry:
                     self._client.delete_registered_model_alias(self.model_name, other)
 
     def download_bundle(self, number: int, folder: Path) -> None:
-        """Fetch a version's bundle into a folder, which must not exist yet; it appears whole or not at all."""
-        from mlflow.artifacts import download_artifacts
+        """Fetch a version's bundle into a folder, which must not exist yet; it appears whole or not at all.
+
+        File by file: a server could list files and folders without end.
+        """
+        from mlflow.artifacts import download_artifacts, list_artifacts
 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with translated(self.tracking_uri), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             # Not "models:/name/version": MLflow resolves that by the process's global registry, not this one.
             model = self._client.get_model_version_download_uri(self.model_name, str(number))
-            path = download_artifacts(
-                artifact_uri=f"{model.rstrip('/')}/{BUNDLE_PATH}", dst_path=scratch, tracking_uri=self.tracking_uri
-            )
-            take_place(Path(path), folder)
+            place = f"{model.rstrip('/')}/{BUNDLE_PATH}"
+            listed = list_artifacts(artifact_uri=place, tracking_uri=self.tracking_uri)
+            there = {PurePosixPath(file.path).name for file in listed if not file.is_dir}
+            if there.isdisjoint(FILES):
+                raise Unavailable(f"There is no bundle at {place}.", "Check the artifact store, or promote again.")
+            bundle = Path(scratch) / "bundle"
+            bundle.mkdir()
+            for name in there.intersection(FILES):
+                download_artifacts(artifact_uri=f"{place}/{name}", dst_path=str(bundle), tracking_uri=self.tracking_uri)
+            take_place(bundle, folder)
 
     def bundle(self, version: ModelVersion, *, require_digest: bool = True) -> Bundle:
         """A version's bundle, if its files are what its digest tag says.

@@ -6,14 +6,19 @@ registry.
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+import onnxruntime
+
+import ml_project
 from ml_project.card import Card
 from ml_project.errors import InvalidBundle, Unavailable
 from ml_project.scorer import Scorer, load_scorer
+from stores.bundle_trial import USUAL, Trial
 from stores.moves import PRODUCTION, Record
 from stores.releases import Release, Releases
 
@@ -120,6 +125,8 @@ class LiveVersion:
     digest: str
     named_by: Literal["registry", "release pointer"]
     release: Release | None = None
+    registry_fault: str | None = field(default=None, compare=False)
+    """Why the release pointer stands in for the registry; None where it does not."""
 
 
 class ReleasedProduction:
@@ -130,11 +137,17 @@ class ReleasedProduction:
     releases : Releases
     cache : Path
         Folder for bundles; one subfolder per digest.
+    model_name : str
+        The model whose versions are meant.
+    trial : Trial
+        A bundle's first scoring.
     """
 
-    def __init__(self, releases: Releases, cache: Path) -> None:
+    def __init__(self, releases: Releases, cache: Path, model_name: str, trial: Trial = USUAL.run) -> None:
         self._releases = releases
         self._cache = cache
+        self._model_name = model_name
+        self._trial = trial
 
     def current(self) -> LiveVersion | None:
         """The version of the pointer; None where there is no pointer.
@@ -142,11 +155,16 @@ class ReleasedProduction:
         Raises
         ------
         InvalidBundle, Unavailable
-            When the pointer is not valid, or cannot be read.
+            When the pointer is not valid, is another model's, or cannot be read.
         """
         release = self._releases.current()
         if release is None:
             return None
+        if release.model_name != self._model_name:
+            raise InvalidBundle(
+                f"The release pointer names a version of {release.model_name[:100]!r}, not of {self._model_name!r}.",
+                "Check FRAUD_RELEASES_URI and FRAUD_MODEL_NAME.",
+            )
         return LiveVersion(release.version, release.digest, "release pointer", release)
 
     def load(self, live: LiveVersion, threads: int = 0) -> Scorer:
@@ -158,7 +176,7 @@ class ReleasedProduction:
         def download(folder: Path) -> None:
             self._releases.download_bundle(release, folder)
 
-        return load_cached(self._cache / live.digest, live, download, threads)
+        return load_cached(self._cache / live.digest, live, download, threads, self._trial)
 
     def card(self, live: LiveVersion) -> Card | None:
         """A version's model card; None where the pointer names another version, or no card.
@@ -178,23 +196,42 @@ class ReleasedProduction:
         return promotion_of(self._releases.current())
 
 
-def load_cached(folder: Path, live: LiveVersion, download: Callable[[Path], None], threads: int) -> Scorer:
+_RECEIPT: Final = "tried"
+_TRIED_WITH: Final = f"{ml_project.__version__} {onnxruntime.__version__}"
+"""A first scoring is one by this software; the next start of the same need not repeat it."""
+
+
+def load_cached(
+    folder: Path, live: LiveVersion, download: Callable[[Path], None], threads: int, trial: Trial
+) -> Scorer:
     """A checked scorer of the bundle in a folder of the cache, downloaded when the cache does not hold it.
 
     Raises
     ------
     InvalidBundle
-        When the files are not what the digest says, or golden rows score differently. The cache forgets them.
+        When the files are not what the digest says, do not stand the trial, or golden rows score differently. The cache
+        forgets them.
     Unavailable
         When they cannot be fetched.
     """
     if not folder.exists():
         download(folder)
     try:
+        _require_tried(folder, live.digest, trial)
         return load_scorer(folder, live.digest, threads)
     except InvalidBundle:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _require_tried(folder: Path, digest: str, trial: Trial) -> None:
+    receipt = folder / _RECEIPT
+    with suppress(OSError):
+        if receipt.read_text() == _TRIED_WITH:
+            return
+    trial(folder, digest)
+    with suppress(OSError):  # a cache that cannot be written to costs the next start a second
+        receipt.write_text(_TRIED_WITH)
 
 
 class _Source(Protocol):

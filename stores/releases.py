@@ -10,16 +10,22 @@ import json
 import tempfile
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated, Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from ml_project.bundle import FILES, Bundle, combined_digest, read_bundle
+from ml_project.bundle import FILES, LARGEST_FILE, Bundle, combined_digest, read_bundle
 from ml_project.card import Card
 from ml_project.errors import InvalidBundle
 from stores.files import take_place
 from stores.objects import MissingObject, Objects, open_objects
 
 POINTER = "Production.json"
+
+_LARGEST_POINTER: Final = 256 * 1024
+_LARGEST_CARD: Final = 8 * 1024**2
+
+_Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
 class Release(BaseModel):
@@ -34,12 +40,12 @@ class Release(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     model_name: str
-    version: int
+    version: int = Field(ge=1, lt=2**31)
     location: str
-    files: dict[str, str]
+    files: dict[str, _Sha256]
     gate: dict[str, object]
     published_at: AwareDatetime
-    card: str | None = None
+    card: _Sha256 | None = None
 
     @property
     def digest(self) -> str:
@@ -93,7 +99,7 @@ class Releases:
             When the pointer is not valid.
         """
         try:
-            return Release.model_validate_json(self._objects.read(POINTER))
+            return Release.model_validate_json(self._objects.read(POINTER, _LARGEST_POINTER))
         except MissingObject:
             return None
         except (ValidationError, json.JSONDecodeError) as error:
@@ -120,7 +126,7 @@ class Releases:
             copied = Path(scratch) / "bundle"
             copied.mkdir()
             for name in FILES:
-                content = self._published(release, f"{release.location}/{name}", release.files.get(name))
+                content = self._published(release, f"{release.location}/{name}", release.files.get(name), LARGEST_FILE)
                 (copied / name).write_bytes(content)
             take_place(copied, folder)
 
@@ -141,7 +147,7 @@ class Releases:
         """
         if release.card is None:
             return None
-        content = self._published(release, _card_path(release), release.card)
+        content = self._published(release, _card_path(release), release.card, _LARGEST_CARD)
         try:
             return Card.model_validate_json(content)
         except ValidationError as error:
@@ -150,9 +156,9 @@ class Releases:
                 "Use the software version that made it.",
             ) from error
 
-    def _published(self, release: Release, path: str, expected: str | None) -> bytes:
+    def _published(self, release: Release, path: str, expected: str | None, largest: int) -> bytes:
         try:
-            content = self._objects.read(path)
+            content = self._objects.read(path, largest)
         except MissingObject as error:
             raise InvalidBundle(
                 f"The release of version {release.version} lacks {path.rpartition('/')[2]}: {error.cause}",

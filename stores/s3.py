@@ -9,7 +9,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,7 +26,7 @@ from botocore.config import Config
 
 from ml_project.errors import FraudError, InvalidInput, Unavailable
 from stores.error_text import connection_fault, masked
-from stores.objects import MissingObject, split_s3
+from stores.objects import LARGEST_READ, MissingObject, split_s3, too_large
 
 _CONNECT_SECONDS: Final = 3
 _SILENCE_SECONDS: Final = 5
@@ -74,14 +74,17 @@ class S3Objects:
         """The object's URI."""
         return f"s3://{self._bucket}/{self._key(name)}"
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, largest: int = LARGEST_READ) -> bytes:
         """An object's content, checked against the SHA-256 that it was written with."""
 
         def get() -> tuple[bytes, str | None]:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._key(name))
-            return answer["Body"].read(), _digest_of(answer)
+            with closing(answer["Body"]) as body:
+                return body.read(largest + 1), _digest_of(answer)
 
         content, expected = self._ask(name, get)
+        if len(content) > largest:
+            raise too_large(self.address(name), largest, self._place.setting)
         self._verify(name, hashlib.sha256(content).hexdigest(), expected)
         return content
 
@@ -130,7 +133,7 @@ class S3Objects:
 
     @contextmanager
     def fetched(self, wanted: Callable[[str], bool]) -> Iterator[Path]:
-        """A local copy for as long as the block runs: of the object at the location, or of the objects right below it.
+        """A local copy for as long as the block runs: of the object at the location, or of the objects below it.
 
         Parameters
         ----------
@@ -147,11 +150,12 @@ class S3Objects:
             try:
                 self.download("", copy)
             except MissingObject:
-                names = [name for name in self.names() if "/" not in name and wanted(name)]
+                # a key may be anything, but not lead out of the copy
+                names = [name for name in self.names() if wanted(name) and ".." not in name.split("/")]
                 if not names:
                     raise
-                copy.mkdir()
                 for name in names:
+                    (copy / name).parent.mkdir(parents=True, exist_ok=True)
                     self.download(name, copy / name)
             yield copy
 

@@ -1,11 +1,14 @@
 """The settings that gateway and pipelines share, defined once: one environment means the same places to both."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, AwareDatetime, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ml_project.event_times import EventTimeBounds
+from stores.bundle_trial import TrialLimits
 from stores.objects import checked_endpoint, checked_location
 
 NO_SECRET: Final = SecretStr("")
@@ -58,6 +61,29 @@ class PlatformSettings(BaseSettings):
         description="Secret that MLflow signs its webhook to the gateway's /hooks/registry with (see `webhook`); "
         "at least 32 random characters; empty: there is no such route.",
     )
+    trial_seconds: float = Field(
+        20.0,
+        gt=0,
+        description="Most time of a processor that the first scoring of a new version may take, in a process of its "
+        "own: a graph that never ends must not stop the one that answers.",
+    )
+    trial_memory_bytes: int = Field(
+        512 * 1024**2,
+        ge=256 * 1024**2,
+        description="Most memory that it may take; a version of usual size needs 150 MB.",
+    )
+    event_time_from: AwareDatetime = Field(
+        datetime(2000, 1, 1, tzinfo=UTC),
+        json_schema_extra={"default": "2000-01-01T00:00:00Z"},
+        description="Earliest event time that is believed. A clock that was never set, or an empty field, says 1970.",
+    )
+    event_time_ahead_hours: float = Field(
+        24.0,
+        ge=0,
+        le=24 * 366,
+        description="How far ahead of now an event time may lie: clocks run ahead and zones are mistaken, but what "
+        "lies further ahead has not happened.",
+    )
     emf_namespace: str = Field(
         "",
         max_length=255,
@@ -88,9 +114,18 @@ class PlatformSettings(BaseSettings):
         return self.releases_uri or str(self.state_dir / "releases")
 
     @property
+    def trial(self) -> TrialLimits:
+        """The limits of a bundle's first scoring."""
+        return TrialLimits(self.trial_seconds, self.trial_memory_bytes)
+
+    @property
     def gateway_dir(self) -> Path:
         """The gateway's own folder."""
         return self.state_dir / "gateway"
+
+    def event_time_bounds(self, now: datetime) -> EventTimeBounds:
+        """The event times that are believed at a moment."""
+        return EventTimeBounds(self.event_time_from, now + timedelta(hours=self.event_time_ahead_hours))
 
     @property
     def decisions_url(self) -> str:

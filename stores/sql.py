@@ -4,11 +4,25 @@ PostgreSQL's driver and limits on waiting, one clear error for a database fault,
 """
 
 import json
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import URL, BindParameter, ColumnElement, Connection, String, bindparam, func, select
+from sqlalchemy import (
+    URL,
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DataError, DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -18,6 +32,11 @@ from stores.error_text import connection_fault, masked
 
 DRIVER: Final = "postgresql+psycopg"
 
+_SESSION: Final = "-c synchronous_commit=on -c statement_timeout="
+_STATEMENT_SECONDS: Final = 10
+_ANSWER_MARGIN_SECONDS: Final = 2.0
+"""So much longer than the server may take this side waits: a server that lives says itself what went wrong."""
+
 ENGINE_OPTIONS: Final[dict[str, Any]] = {
     "pool_pre_ping": True,  # a restart of the server costs one look, no error
     "pool_size": 5,
@@ -26,7 +45,7 @@ ENGINE_OPTIONS: Final[dict[str, Any]] = {
     # A host that vanishes without a word is noticed in seconds, not in the kernel's 15 minutes.
     "connect_args": {
         "connect_timeout": 3,
-        "options": "-c statement_timeout=10000 -c synchronous_commit=on",
+        "options": f"{_SESSION}{_STATEMENT_SECONDS * 1000}",
         "tcp_user_timeout": 5000,
         "keepalives_idle": 5,
         "keepalives_interval": 2,
@@ -34,6 +53,86 @@ ENGINE_OPTIONS: Final[dict[str, Any]] = {
     },
 }
 """For `sqlalchemy.create_engine`: every PostgreSQL engine is made with these."""
+
+
+class Busy(Unavailable):
+    """The database is there, but others are in the way; asking again later may do."""
+
+
+class Contended(Busy):
+    """Another transaction was in the way, and this one was undone; it may be tried again at once."""
+
+
+class Locked(Unavailable):
+    """Another process writes to the SQLite file, and went on for longer than this one may wait."""
+
+
+class QueryTimeout(Unavailable):
+    """A statement that took longer than it may, and was ended."""
+
+
+def postgres_engine(url: URL, statement_seconds: int = _STATEMENT_SECONDS, **options: Any) -> Engine:
+    """An engine that waits for nothing without end, whatever becomes of the server.
+
+    A server that is alive ends a statement after ``statement_seconds``. One whose processes are frozen, or that waits
+    for a standby at COMMIT, ends nothing: then this side closes the connection, two seconds later.
+
+    Parameters
+    ----------
+    url : URL
+    statement_seconds : int
+    **options
+        For `sqlalchemy.create_engine`, over `ENGINE_OPTIONS`.
+    """
+    connect_args = ENGINE_OPTIONS["connect_args"] | {"options": f"{_SESSION}{statement_seconds * 1000}"}
+    engine = create_engine(with_driver(url), **ENGINE_OPTIONS | {"connect_args": connect_args} | options)
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
+        connection = _connection_class().connect(*arguments, **parameters)
+        connection.answer_seconds = statement_seconds + _ANSWER_MARGIN_SECONDS
+        return connection
+
+    return engine
+
+
+@cache
+def _connection_class() -> Any:
+    """Made when first needed: a process without PostgreSQL does not load its driver."""
+    from psycopg import Connection as Psycopg
+    from psycopg import OperationalError
+    from psycopg.pq import TransactionStatus
+
+    class BoundedConnection(Psycopg[Any]):
+        answer_seconds: float | None = None
+        """How long to wait for any answer."""
+
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            try:
+                return super().wait(gen, interval, self.answer_seconds if timeout is None else timeout)
+            except OperationalError:
+                # the server still owes an answer, and nothing can be asked on this connection before it comes
+                if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                    self.pgconn.finish()
+                raise
+
+    return BoundedConnection
+
+
+@contextmanager
+def time_allowed(connection: Connection, seconds: float) -> Iterator[None]:
+    """On PostgreSQL, let the statements of a transaction take longer than others may, for the block."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    usual = driver.answer_seconds
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(seconds * 1000)}")
+    driver.answer_seconds = seconds + _ANSWER_MARGIN_SECONDS
+    try:
+        yield
+    finally:
+        driver.answer_seconds = usual
 
 
 def is_postgres(url: URL) -> bool:
@@ -60,8 +159,8 @@ def reason(error: BaseException | None) -> str:
 def translated(url: URL, *, database: str = "decision database", setting: str = "FRAUD_DATABASE_URL") -> Iterator[None]:
     """Turn what SQLAlchemy raises for an absent or unwilling database into a `FraudError`.
 
-    `IntegrityError` passes: it says that another writer was first, not that the database is away. The statement's
-    parameters never enter a message: they are customers' data.
+    `IntegrityError` passes: it says that another writer was first (see `lost_race`), not that the database is away. The
+    statement's parameters never enter a message: they are customers' data.
 
     Parameters
     ----------
@@ -74,6 +173,14 @@ def translated(url: URL, *, database: str = "decision database", setting: str = 
     ------
     InvalidInput
         When the database cannot hold a value.
+    Contended
+        When the database undid a transaction because of another: a deadlock, for one.
+    Busy
+        When this process has no free connection.
+    QueryTimeout
+        When a statement took too long.
+    Locked
+        When another process writes to the SQLite file.
     Unavailable
         For anything else that the driver or the pool raises.
     """
@@ -83,9 +190,35 @@ def translated(url: URL, *, database: str = "decision database", setting: str = 
         raise
     except DataError as error:
         raise InvalidInput(f"The database cannot hold a value: {reason(error.orig)}") from error
-    except (DBAPIError, PoolTimeout, DisconnectionError) as error:
+    except PoolTimeout as error:
+        raise Busy(f"Too many ask the {database} at once.", "Try again later.") from error
+    except (DBAPIError, DisconnectionError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        raise unavailable(url, cause, database=database, setting=setting) from error
+        state = getattr(cause, "sqlstate", None)
+        if state in _CONTENDED:
+            raise Contended(f"The {database} is busy: {reason(cause)}.", "Try again.") from error
+        if state == _QUERY_CANCELED or getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            raise QueryTimeout(
+                f"The {database} took too long over a query: {reason(cause)}.",
+                "Ask for less, such as a shorter time, or try again when there is less load.",
+            ) from error
+        missing = unavailable(url, cause, database=database, setting=setting)
+        locked = getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+        raise Locked(missing.cause, missing.remedy) if locked else missing from error
+
+
+_CONTENDED: Final = {"40001", "40P01"}  # serialization_failure, deadlock_detected
+_QUERY_CANCELED: Final = "57014"
+_UNIQUE_VIOLATION: Final = "23505"
+_TAKEN: Final = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
+
+
+def lost_race(error: IntegrityError) -> bool:
+    """Whether another writer has taken a key; any other violation would come again."""
+    return (
+        getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION
+        or getattr(error.orig, "sqlite_errorcode", None) in _TAKEN
+    )
 
 
 def unavailable(url: URL, cause: BaseException | None, *, database: str, setting: str) -> Unavailable:

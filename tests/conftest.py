@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,6 +27,12 @@ from tests.support.servers import ACCESS_KEY, SECRET_KEY, PostgresServer, S3Serv
 # Before OpenMP is loaded, here and in processes that tests start: its threads would spin while they wait for each
 # other, which on few cores takes them from whoever has work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# Hypothesis fails an example that takes 0.2 s, and a strategy that is slow, by the clock on the wall.
+hypothesis.settings.register_profile(
+    "at any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("at any speed")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # two workers on two cores: more threads in each only take turns
@@ -68,6 +75,16 @@ class _GroupScheduling(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Hand out groups. (xdist's own `loadgroup` knows a group by a node id that pytest 9.2 does not let it change.)"""
     return _GroupScheduling(config, log)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out modules of which `-m` wants no test: their imports are most of the time that collecting takes."""
+    if collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    wanted, source = config.option.markexpr, collection_path.read_text()
+    if wanted.startswith("slow") and not re.search(r"mark\.slow|\bfew_or_full\b", source):
+        return True
+    return True if wanted.startswith("not slow") and re.search(r"^pytestmark = .*mark\.slow", source, re.M) else None
 
 
 @pytest.hookimpl(tryfirst=True)

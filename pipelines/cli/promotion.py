@@ -73,12 +73,13 @@ def history(as_json: Json = False) -> None:
     from pipelines.promotion.history_table import history_dict, history_table
     from pipelines.promotion.mover import open_stores
 
-    stores = open_stores(settings_with())
+    settings = settings_with()
+    stores = open_stores(settings)
     record, aliases = stores.history.read(), stores.registry.aliases()
     if as_json:
-        console.print_json(data=history_dict(record, aliases))
+        console.print_json(data=history_dict(record, aliases, settings.mlflow_uri))
     else:
-        console.print(history_table(record, aliases))
+        console.print(history_table(record, aliases, settings.mlflow_uri))
 
 
 def verify(as_json: Json = False) -> None:

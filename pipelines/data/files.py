@@ -1,45 +1,74 @@
-"""Tables from files: CSV (plain, .gz, .zip), Parquet, or a folder of Parquet, local or in S3."""
+"""Tables from files: CSV (plain, .gz, .zip), Parquet, or a folder of them, local or in S3."""
 
 import gzip
-import warnings
+import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from typing import IO, Any, Final, Literal, NoReturn, cast
+from typing import IO, Any, Final, cast
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
+from ml_project.cleaning import require_distinct
 from ml_project.errors import InvalidInput
-from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from ml_project.tables import KNOWN_COLUMNS, as_text, is_text
+from pipelines.data.csv_text import read_csv
+from pipelines.data.kinds import is_hidden, is_part, kind_of, partition_values
 from stores.objects import MissingObject, is_s3
 
-KINDS: Final = "a CSV file (.csv, .csv.gz, .zip with one CSV), a Parquet file (.parquet) or a folder of Parquet files"
+KINDS: Final = "a CSV file (.csv, .csv.gz, .zip with one CSV), a Parquet file (.parquet, .pq) or a folder of them"
 WHERE: Final = f"{KINDS}, as a local path or s3://bucket/key"
-_TYPES: Final = {column: pa.float64() for column in (*RAW_FEATURES, LABEL, WEIGHT)} | {EVENT_TIME: pa.string()}
+MOST_BYTES: Final = 4 * 1024**3
+"""Largest table that is read into memory by default."""
+
 _BROKEN: Final = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error)
+_MOST_EXPANSION: Final = 100
+"""Times that a packed CSV may be larger than its archive. Transactions shrink to a third; what shrinks to a hundredth
+was made to fill a memory."""
+
+_SMALL: Final = 16 * 1024**2
+"""Bytes that may be unpacked whatever the archive's size."""
+
+
+def nowhere(_row: int) -> str:
+    """The place of a row that has none but its number."""
+    return ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it was in its file; ``header_lines`` is 1 for CSV, whose rows have line numbers."""
+    """A table as it was in its files.
+
+    Attributes
+    ----------
+    place_of : callable
+        Where a row (counted from 1) stands, in words: its line in a CSV, its file in a folder; else empty.
+    """
 
     frame: pd.DataFrame
-    header_lines: int
+    place_of: Callable[[int], str] = nowhere
 
 
-def read_table(location: str, s3_endpoint_url: str = "") -> Table:
+def read_table(location: str, s3_endpoint_url: str = "", most_bytes: int = MOST_BYTES) -> Table:
     """Read a table from where ``--data`` points; further kinds of location are added here.
+
+    Parameters
+    ----------
+    most_bytes : int
+        Largest file of a table: bytes of CSV, unpacked, or of Parquet's values.
 
     Raises
     ------
     InvalidInput
-        If there is nothing, or nothing that can be read as a table.
+        If there is nothing, nothing that can be read as a table, or one that is too large.
     Unavailable
         If S3 cannot be reached or refuses access.
     """
@@ -48,155 +77,181 @@ def read_table(location: str, s3_endpoint_url: str = "") -> Table:
 
         try:
             with S3Objects(location, s3_endpoint_url, setting="--data").fetched(is_part) as path:
-                return _read(path, location)
+                return _read(path, location, most_bytes)
         except MissingObject as error:
             raise InvalidInput(
-                f"{location}: no such object, and no folder with Parquet files.", "Check --data."
+                f"{location}: no such object, and no folder with CSV or Parquet files.", "Check --data."
             ) from error
     if "://" in location:
         raise InvalidInput(f"{location}: this kind of address is not supported.", f"Give {WHERE}.")
-    return _read(Path(location), location)
+    return _read(Path(location), location, most_bytes)
 
 
-def _read(path: Path, name: str) -> Table:
+def _read(path: Path, name: str, most_bytes: int) -> Table:
     """Read a local file or folder; messages call it by ``name``."""
     try:
         if path.is_dir():
-            return Table(_read_folder(path, name), 0)
+            return _read_folder(path, name, most_bytes)
         if not path.exists():
             raise InvalidInput(f"{name}: no such file.", f"Give {KINDS}.")
-        if path.stat().st_size == 0:
-            _refuse_empty(name)
-        kind = path.name.lower()
-        if kind.endswith((".parquet", ".pq")):
-            return Table(_read_parquet(path, name), 0)
-        if kind.endswith((".csv", ".csv.gz", ".zip")):
-            return Table(_read_csv(path, name), 1)
+        return _read_file(path, name, most_bytes)
     except _BROKEN as error:
         raise InvalidInput(f"{name}: damaged or incomplete archive ({error}).", "Copy or download it again.") from error
     except OSError as error:
         raise InvalidInput(f"{name}: cannot be read ({error.strerror or error}).", "Check the path.") from error
-    raise InvalidInput(f"{name}: not a kind of file that is understood.", f"Give {KINDS}.")
 
 
-def is_part(name: str) -> bool:
-    """Whether a file of a folder holds rows of its table.
+def _read_file(path: Path, name: str, most_bytes: int) -> Table:
+    kind = kind_of(path.name)
+    if kind is None:
+        raise InvalidInput(f"{name}: not a kind of file that is understood.", f"Give {KINDS}.")
+    if path.stat().st_size == 0:
+        raise InvalidInput(f"{name}: the file is empty.", f"Give {KINDS}, with transactions.")
+    if kind == "parquet":
+        return Table(_read_parquet(path, name, most_bytes))
+    frame, lines = read_csv(partial(_open_csv, path, name, most_bytes), name)
+    return Table(frame, lambda row: f"line {lines[row - 1]}")
 
-    Names beginning with "_" or "." are markers and unfinished files of the program that wrote the folder.
-    """
-    return name.endswith(".parquet") and not name.startswith(("_", "."))
+
+def _read_folder(path: Path, name: str, most_bytes: int) -> Table:
+    files = (str(part.relative_to(path)) for part in path.rglob("*") if part.is_file())
+    names = sorted(file for file in files if is_part(file))
+    if not names:
+        raise InvalidInput(f"{name}: a folder without CSV or Parquet files.", f"Give {KINDS}.")
+    parts = [_read_part(path / part, f"{name.rstrip('/')}/{part}", part, most_bytes) for part in names]
+    require_same_columns({part: list(table.frame.columns) for part, table in zip(names, parts, strict=True)}, name)
+    ends = list(accumulate(len(table.frame) for table in parts))
+
+    def place_of(row: int) -> str:
+        part = int(np.searchsorted(ends, row))
+        own = row - (ends[part - 1] if part else 0)
+        return f"{names[part]}, {parts[part].place_of(own) or f'row {own}'}"
+
+    return Table(pd.concat([table.frame for table in parts], ignore_index=True), place_of)
 
 
-def parse_csv(file: IO[bytes], types: Mapping[str, pa.DataType]) -> pa.Table:
-    """Parse CSV that begins with its header.
+def _read_part(path: Path, name: str, part: str, most_bytes: int) -> Table:
+    table = _read_file(path, name, most_bytes)
+    given = partition_values(part)
+    new = {key: given[key] for key in given if key in KNOWN_COLUMNS and key not in table.frame}
+    return Table(table.frame.assign(**new), table.place_of) if new else table
 
-    Arrow rounds numbers right, as a gateway does that reads them as JSON.
+
+def require_same_columns(columns: dict[str, list[str]], name: str) -> None:
+    """Refuse a folder of which one file lacks a column that another has; ``columns`` by file.
 
     Raises
     ------
-    pyarrow.ArrowInvalid
-        When a value is not of its column's type, or a line has another number of fields.
+    InvalidInput
+        Naming the file, the column, and a file that has it.
     """
-    return pa.csv.read_csv(file, convert_options=pa.csv.ConvertOptions(column_types=dict(types)))
+    holder = {column: part for part, names in columns.items() for column in names}
+    for part, names in columns.items():
+        absent = [column for column in holder if column not in names]
+        if absent:
+            said = f"{name.rstrip('/')}/{part}: missing column {', '.join(absent)}, which {holder[absent[0]]} has."
+            raise InvalidInput(said, "Give a folder's files the same columns.")
 
 
-def parse_csv_lines(
-    lines: bytes,
-    columns: Sequence[str],
-    types: Mapping[str, pa.DataType],
-    on_broken_line: Callable[[Any], Literal["skip", "error"]] | None = None,
-) -> pa.Table:
-    """Parse some lines out of a CSV file, each of them a row, empty ones too.
-
-    Parameters
-    ----------
-    columns : sequence of str
-        The names of all fields of a line.
-    types : mapping of str to DataType
-        The columns that are kept, with their types. Only an empty field is a missing value: text such as ``NA`` stays.
-    on_broken_line : callable
-        Called with Arrow's account of a line with another number of fields, which is an error by default.
-
-    Raises
-    ------
-    pyarrow.ArrowInvalid
-        When a value is not of its column's type, or a line has another number of fields.
-    """
-    return pa.csv.read_csv(
-        pa.BufferReader(lines),
-        pa.csv.ReadOptions(column_names=list(columns), use_threads=False, block_size=len(lines) + 1),
-        pa.csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=on_broken_line),
-        pa.csv.ConvertOptions(
-            column_types=dict(types), include_columns=list(types), null_values=[""], strings_can_be_null=True
-        ),
-    )
-
-
-def _read_folder(path: Path, name: str) -> pd.DataFrame:
-    parts = sorted(part for part in path.iterdir() if part.is_file() and is_part(part.name))
-    if not parts:
-        raise InvalidInput(f"{name}: a folder without Parquet files.", f"Give {KINDS}.")
-    return pd.concat([_read_parquet(part, f"{name.rstrip('/')}/{part.name}") for part in parts], ignore_index=True)
-
-
-def _read_parquet(path: Path, name: str) -> pd.DataFrame:
+def _read_parquet(path: Path, name: str, most_bytes: int) -> pd.DataFrame:
     try:
-        frame: pd.DataFrame = pa.parquet.ParquetFile(path).read().to_pandas()
+        file = pa.parquet.ParquetFile(path)
+        _require_size(_value_bytes(file.metadata), name, most_bytes)
+        require_distinct(file.schema_arrow.names, name)
+        table = file.read()
     except pa.ArrowException as error:
         raise InvalidInput(
             f"{name}: not a complete Parquet file ({_first_line(error)}).", "Copy or write it again."
         ) from error
+    table = table.drop_columns(sorted(index_columns(table.schema)))
+    plain = [plain_column(column) for column in table.columns]
+    # what pandas noted of its types would turn text back into categories
+    frame: pd.DataFrame = pa.table(plain, names=table.column_names).to_pandas()
     return frame
 
 
-def _read_csv(path: Path, name: str) -> pd.DataFrame:
-    try:
-        with _open_csv(path, name) as file:
-            frame: pd.DataFrame = parse_csv(file, _TYPES).to_pandas()
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        # Arrow reads fast and rounds right but does not say where it failed. Read as text by pandas, the table either
-        # fails with the line's number or succeeds, and then cleaning names column and row.
-        frame = _read_text(path, name)
-    return frame
+def _value_bytes(metadata: Any) -> int:
+    """What the values take, whether a page repeats them or not."""
+    groups = range(metadata.num_row_groups)
+    written = sum(int(metadata.row_group(group).total_byte_size) for group in groups)
+    return max(written, int(metadata.num_rows) * int(metadata.num_columns) * 8)
 
 
-def _read_text(path: Path, name: str) -> pd.DataFrame:
-    try:
-        with _open_csv(path, name) as file, warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(file, dtype=str, index_col=False, encoding="utf-8")
-    except pd.errors.EmptyDataError:
-        _refuse_empty(name)
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{name}: not UTF-8 text (at byte {error.start}).", "Save it as UTF-8 CSV.") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise InvalidInput(f"{name}: not a table ({_first_line(error)}).", "Give every line as many fields.") from error
+def index_columns(schema: pa.Schema) -> set[str]:
+    """Columns of a Parquet file that only number the rows of the pandas frame that it was."""
+    noted = (schema.pandas_metadata or {}).get("index_columns", [])
+    named = {each for each in noted if isinstance(each, str)}
+    return {column for column in schema.names if column in named or column.startswith("__index_level_")} - set(
+        KNOWN_COLUMNS
+    )
+
+
+def plain_column(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """A column without dictionaries and views, which few functions take.
+
+    Raises
+    ------
+    InvalidInput
+        When a text is not UTF-8.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return as_text(column) if is_text(kind) else column.cast(kind.value_type)
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return as_text(column)
+    return column
 
 
 @contextmanager
-def _open_csv(path: Path, name: str) -> Iterator[IO[bytes]]:
+def _open_csv(path: Path, name: str, most_bytes: int) -> Iterator[IO[bytes]]:
     """The CSV's bytes, unpacked."""
-    if path.name.lower().endswith(".gz"):
-        with gzip.open(path) as unpacked:
-            yield cast(IO[bytes], unpacked)
-    elif path.name.lower().endswith(".zip"):
-        with zipfile.ZipFile(path) as archive:
-            # macOS adds a shadow "__MACOSX/._name.csv" of every file.
-            members = [part for part in archive.namelist() if part.lower().endswith(".csv") and "__MACOSX" not in part]
-            if len(members) != 1:
-                found = f"{len(members)} CSV files" if members else "no CSV file"
-                raise InvalidInput(f"{name}: {found} in the archive.", "Give an archive with exactly one.")
-            if archive.getinfo(members[0]).flag_bits & 1:
-                raise InvalidInput(f"{name}: the archive is encrypted.", "Unpack it first.")
-            with archive.open(members[0]) as member:
-                yield member
-    else:
+    size = path.stat().st_size
+    if kind_of(path.name) == "csv":
+        _require_size(size, name, most_bytes)
         with path.open("rb") as file:
             yield file
+        return
+    limit = min(most_bytes, max(_MOST_EXPANSION * size, _SMALL))
+    if path.name.lower().endswith(".gz"):
+        with gzip.open(path) as unpacked:
+            yield cast(IO[bytes], io.BufferedReader(_Bounded(cast(IO[bytes], unpacked), name, limit)))
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = [part for part in archive.namelist() if part.lower().endswith(".csv") and not is_hidden(part)]
+        if len(members) != 1:
+            found = f"{len(members)} CSV files" if members else "no CSV file"
+            raise InvalidInput(f"{name}: {found} in the archive.", "Give an archive with exactly one.")
+        about = archive.getinfo(members[0])
+        if about.flag_bits & 1:
+            raise InvalidInput(f"{name}: the archive is encrypted.", "Unpack it first.")
+        _require_size(about.file_size, name, limit)  # a member is never read beyond it
+        with archive.open(members[0]) as member:
+            yield member
 
 
-def _refuse_empty(name: str) -> NoReturn:
-    raise InvalidInput(f"{name}: the file is empty.", f"Give {KINDS}, with transactions.")
+class _Bounded(io.RawIOBase):
+    """An archive's content, which is refused once it is longer than it may be."""
+
+    def __init__(self, file: IO[bytes], name: str, limit: int) -> None:
+        self._file, self._name, self._limit, self._read = file, name, limit, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._file.read(len(buffer))
+        self._read += len(content)
+        _require_size(self._read, self._name, self._limit)
+        buffer[: len(content)] = content
+        return len(content)
+
+
+def _require_size(size: int, name: str, limit: int) -> None:
+    if size > limit:
+        raise InvalidInput(
+            f"{name}: it has more than {limit // 1024**2:,} MB, unpacked.",
+            "Look at what it holds. Larger tables: unpack them, set FRAUD_INGEST_MAX_MB, or use --engine spark.",
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -15,6 +15,8 @@ import pyarrow.parquet
 
 from ml_project.cleaning import CleaningReport, clean
 from ml_project.errors import InvalidInput
+from ml_project.event_times import NANOSECONDS, EventTimeBounds
+from pipelines.data.files import MOST_BYTES
 from pipelines.data.sources import Source, read_source
 from stores.files import replacing, write_atomically
 
@@ -64,18 +66,22 @@ def ingest(
     seed: int = 0,
     kaggle_timeout: float = 10.0,
     s3_endpoint_url: str = "",
+    most_bytes: int = MOST_BYTES,
+    bounds: EventTimeBounds = NANOSECONDS,
     on_notice: Callable[[str], None],
 ) -> IngestedFile:
     """Read the data that was asked for, clean them, and write them as one Parquet file, whole or not at all.
 
     Parameters
     ----------
-    data, cache, simulated_rows, seed, kaggle_timeout, s3_endpoint_url, on_notice
+    data, cache, simulated_rows, seed, kaggle_timeout, s3_endpoint_url, most_bytes, on_notice
         See ``sources.read_source``.
     output : Path
         The file to write; it replaces an earlier one only when all is well.
     missing : {'reject', 'impute'}
         What to do with missing values.
+    bounds : EventTimeBounds
+        The event times that are believed.
 
     Raises
     ------
@@ -91,9 +97,10 @@ def ingest(
         seed=seed,
         kaggle_timeout=kaggle_timeout,
         s3_endpoint_url=s3_endpoint_url,
+        most_bytes=most_bytes,
         on_notice=on_notice,
     )
-    frame, report = clean(raw.frame, missing, name=raw.name, header_lines=raw.header_lines)
+    frame, report = clean(raw.frame, missing, name=raw.name, place_of=raw.place_of, bounds=bounds)
     meta = IngestedMeta(raw.source, raw.name, content_digest(frame), report)
     write_ingested(frame, meta, output)
     return IngestedFile(output, meta)

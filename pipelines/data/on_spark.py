@@ -10,24 +10,30 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet
 
 from ml_project.cleaning import CLEAN_COLUMNS, CleaningReport, check_columns
 from ml_project.errors import InvalidInput
+from ml_project.event_times import NANOSECONDS, EventTimeBounds
 from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from ml_project.simulator import simulate
 from pipelines.data.ingest import IngestedFile, IngestedMeta, write_meta
 from pipelines.data.sources import DataLocation, locate
+from pipelines.data.spark_tables import BROKEN, moment_of, read_spark_table
 from pipelines.settings import PipelineSettings
 from pipelines.spark_session import spark_session
 
 _CHUNK: Final = 250_000
-_PANDAS_INDEX: Final = "__index_level_"
+_BROKEN_SAID: Final = "has another number of fields than the header"
+_MISSING: Final = tuple(pa.csv.ConvertOptions().null_values)
+"""What a missing value is in CSV, as `pipelines.data.csv_text` reads it."""
 
 
 def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callable[[str], None]) -> IngestedFile:
@@ -46,8 +52,10 @@ def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callabl
             on_notice=on_notice,
         )
         with _confined(spark):
-            raw = _read(spark, _location(found, settings, Path(scratch)), found.name)
-            clean, counted = clean_on_spark(raw, settings.missing, found.name)
+            location = _location(found, settings, Path(scratch))
+            raw = read_spark_table(spark, location, found.name, settings.s3_endpoint_url)
+            bounds = settings.event_time_bounds(datetime.now(UTC))
+            clean, counted = clean_on_spark(raw, settings.missing, found.name, bounds)
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 clean.write.parquet(str(partial.absolute()), compression="zstd")
@@ -92,18 +100,15 @@ def _location(found: DataLocation, settings: PipelineSettings, scratch: Path) ->
     return str(file)
 
 
-def _read(spark: Any, location: str, name: str) -> Any:
-    location = "s3a://" + location.removeprefix("s3://") if location.startswith("s3://") else location
-    if "://" not in location:
-        if not Path(location).exists():
-            raise InvalidInput(f"{name}: no such file or folder.", "Check --data.")
-        location = str(Path(location).absolute())
-    if location.endswith(".zip"):
-        raise InvalidInput(f"{name}: Spark reads no .zip.", "Unpack it first, or ingest without --engine spark.")
-    if location.endswith((".csv", ".csv.gz")):
-        return spark.read.csv(location, header=True)
-    table = spark.read.parquet(location)
-    return table.drop(*(column for column in table.columns if column.startswith(_PANDAS_INDEX)))
+def seconds_of(table: Any) -> Any:
+    """What orders the rows of a clean table, in seconds, as a column: see `ml_project.dataset.Dataset`."""
+    from pyspark.sql import functions as f
+
+    types = dict(table.dtypes)
+    if EVENT_TIME not in types:
+        return f.col("Time").cast("double")
+    nanoseconds = types[EVENT_TIME] == "bigint"  # Spark has no timestamps of nanoseconds
+    return f.col(EVENT_TIME) / 1e9 if nanoseconds else f.unix_micros(EVENT_TIME) / 1e6
 
 
 def _count(table: Any) -> tuple[int, int, str]:
@@ -139,7 +144,9 @@ class _Fault:
     said: str
 
 
-def clean_on_spark(raw: Any, missing: Literal["reject", "impute"], name: str) -> tuple[Any, dict[str, Any]]:
+def clean_on_spark(
+    raw: Any, missing: Literal["reject", "impute"], name: str, bounds: EventTimeBounds = NANOSECONDS
+) -> tuple[Any, dict[str, Any]]:
     """The clean table, not computed yet, and the fields of its `CleaningReport` that are known already.
 
     Raises
@@ -149,15 +156,16 @@ def clean_on_spark(raw: Any, missing: Literal["reject", "impute"], name: str) ->
     """
     from pyspark.sql import functions as f
 
-    check_columns(raw.limit(1).toPandas(), name)
+    check_columns([column for column in raw.columns if column != BROKEN], name)
     present = [column for column in CLEAN_COLUMNS if column in raw.columns]
     values = {column: f.col(column).try_cast("double") for column in present}
-    absent = {
-        column: f.col(column).isNull() | (f.trim(f.col(column).cast("string")) == "") | f.isnan(value)
-        for column, value in values.items()
-    }
-    moment = _moment(raw) if EVENT_TIME in raw.columns else None
-    rows, gaps = _look(raw, absent, _faults(values, absent, moment, missing), name)
+    texts = {column for column, kind in raw.dtypes if kind == "string"}
+    absent = {column: f.col(column).isNull() | f.isnan(value) for column, value in values.items()}
+    absent |= {column: absent[column] | f.trim(column).isin(*_MISSING) for column in texts & set(present)}
+    moment = moment_of(raw) if EVENT_TIME in raw.columns else None
+    broken = [_Fault(BROKEN, f.col(BROKEN).isNotNull(), _BROKEN_SAID)] if BROKEN in raw.columns else []
+    faults = broken + _faults(values, absent, moment, missing, bounds)
+    rows, gaps = _look(raw, absent, faults, name)
     values |= _fill(raw, values, absent, gaps)
     keys = {column: values[column] for column in RAW_FEATURES} | {LABEL: values[LABEL].cast("tinyint")}
     if moment is not None:
@@ -172,7 +180,9 @@ def clean_on_spark(raw: Any, missing: Literal["reject", "impute"], name: str) ->
     }
 
 
-def _faults(values: dict[str, Any], absent: dict[str, Any], moment: Any, missing: str) -> list[_Fault]:
+def _faults(
+    values: dict[str, Any], absent: dict[str, Any], moment: Any, missing: str, bounds: EventTimeBounds
+) -> list[_Fault]:
     from pyspark.sql import functions as f
 
     found = []
@@ -187,6 +197,8 @@ def _faults(values: dict[str, Any], absent: dict[str, Any], moment: Any, missing
         found.append(_Fault(WEIGHT, values[WEIGHT] <= 0, "is not positive"))
     if moment is not None:
         found.append(_Fault(EVENT_TIME, moment.isNull(), "is missing or not ISO 8601"))
+        outside = (moment < f.lit(bounds.earliest)) | (moment > f.lit(bounds.latest))
+        found.append(_Fault(EVENT_TIME, outside, f"does not lie {bounds}"))
     return found
 
 
@@ -207,7 +219,8 @@ def _look(raw: Any, absent: dict[str, Any], faults: list[_Fault], name: str) -> 
     for fault, count, example in zip(faults, counts[: len(faults)], counts[len(faults) :], strict=True):
         if count:
             quoted = f" ({example[:40]!r})" if example else ""
-            said = f"{name}: column {fault.column} {fault.said} in {count:,} rows{quoted}."
+            column = "a line" if fault.column == BROKEN else f"column {fault.column}"
+            said = f"{name}: {column} {fault.said} in {count:,} rows{quoted}."
             raise InvalidInput(said, "Correct or remove them.")
     for column, count in zip(RAW_FEATURES, gaps, strict=True):
         if count == rows:
@@ -225,11 +238,3 @@ def _fill(raw: Any, values: dict[str, Any], absent: dict[str, Any], gaps: dict[s
     medians = raw.agg(*(f.percentile_approx(each, 0.5, 100_000) for each in present)).first()
     pairs = zip(gaps, medians, strict=True)
     return {column: f.when(absent[column], f.lit(median)).otherwise(values[column]) for column, median in pairs}
-
-
-def _moment(raw: Any) -> Any:
-    from pyspark.sql import functions as f
-
-    if dict(raw.dtypes)[EVENT_TIME] == "bigint":  # nanoseconds
-        return f.timestamp_micros(f.floor(f.col(EVENT_TIME) / 1000))
-    return f.col(EVENT_TIME).try_cast("timestamp")

@@ -12,7 +12,7 @@ from ml_project.errors import Unavailable
 from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
 from pipelines.data import kaggle
-from pipelines.data.files import read_table
+from pipelines.data.files import MOST_BYTES, nowhere, read_table
 
 Source = Literal["kaggle", "simulated", "file"]
 
@@ -32,14 +32,14 @@ class RawData:
         Kept as the tag ``data.source`` of every run and model version.
     name : str
         For messages: the data set, the simulator with its seed, or the path as given.
-    header_lines : int
-        Lines of the file before the first row, 0 where rows have no line numbers.
+    place_of : callable
+        Where a row stands; see `files.Table`.
     """
 
     frame: pd.DataFrame
     source: Source
     name: str
-    header_lines: int = 0
+    place_of: Callable[[int], str] = nowhere
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ def read_source(
     kaggle_command: Sequence[str] = kaggle.COMMAND,
     kaggle_sha256: str = kaggle.SHA256,
     s3_endpoint_url: str = "",
+    most_bytes: int = MOST_BYTES,
     on_notice: Callable[[str], None],
 ) -> RawData:
     """Read the requested data.
@@ -79,6 +80,8 @@ def read_source(
         The client, and the expected digest of its download.
     s3_endpoint_url : str
         S3 endpoint; empty: AWS's own.
+    most_bytes : int
+        Largest file; see `files.read_table`.
     on_notice : callable
         Called with what the user must know: a download, or simulated data in place of real data.
 
@@ -101,8 +104,8 @@ def read_source(
     )
     if found.location is None:
         return RawData(_simulated(simulated_rows, seed), found.source, found.name)
-    table = read_table(found.location, s3_endpoint_url)
-    return RawData(table.frame, found.source, found.name, table.header_lines)
+    table = read_table(found.location, s3_endpoint_url, most_bytes)
+    return RawData(table.frame, found.source, found.name, table.place_of)
 
 
 def locate(

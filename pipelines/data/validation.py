@@ -19,9 +19,12 @@ from ml_project.cleaning import CLEAN_COLUMNS
 from ml_project.errors import InvalidInput
 from ml_project.schema import EVENT_TIME, LABEL, PCA_COMPONENTS, WEIGHT
 from pipelines.data.ingest import IngestedMeta, read_meta
+from pipelines.data.on_spark import seconds_of
 from pipelines.data.validation_report import (
     COMPARED,
+    STRAYS,
     ExpectationResult,
+    Pace,
     Reference,
     ValidationReport,
     describe_limit,
@@ -139,12 +142,16 @@ def summarise_on_spark(table: Any, reference: Reference) -> dict[str, float]:
     weight = f.col(WEIGHT) if WEIGHT in table.columns else f.lit(1.0)
     sums = [f.sum(weight * f.col(column)).alias(column) for column in columns]
     frauds = f.sum((f.col(LABEL) == 1).cast("double")) if LABEL in columns else f.lit(0.0)
-    first = table.agg(f.count("*").alias("rows"), frauds.alias("frauds"), f.sum(weight).alias("total"), *sums).first()
+    seconds = seconds_of(table)
+    span = (f.max(seconds) - f.percentile_approx(seconds, STRAYS, 10_000)).alias("span")
+    totals = (f.count("*").alias("rows"), frauds.alias("frauds"), f.sum(weight).alias("total"), span)
+    first = table.agg(*totals, *sums).first()
     means = {column: float(first[column]) / first["total"] for column in columns}
     squares = [f.sum(weight * (f.col(name) - mean) * (f.col(name) - mean)).alias(name) for name, mean in means.items()]
     second = table.agg(*squares).first()
     moments = {name: (mean, float((second[name] / first["total"]) ** 0.5)) for name, mean in means.items()}
-    return figures_of(int(first["rows"]), float(first["frauds"]), moments, reference)
+    pace = Pace(float(first["total"]), float(first["span"]))
+    return figures_of(int(first["rows"]), float(first["frauds"]), moments, pace, reference)
 
 
 def _context(output: Path) -> "AbstractDataContext":

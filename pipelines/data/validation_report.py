@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.table import Table
 
-from ml_project.schema import LABEL, PCA_COMPONENTS, WEIGHT
+from ml_project.dataset import span_in_days
+from ml_project.schema import EVENT_TIME, LABEL, PCA_COMPONENTS, WEIGHT
 
 _LONGEST: Final = 100
 
@@ -146,26 +147,49 @@ class Reference:
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
 
+STRAYS: Final = 0.01
+"""Share of the rows whose times may be long before the rest, where they harm nothing: the span begins after them. At
+the end, where test rows are, one stray row is enough to make every count per day meaningless."""
+
+
 def summarise(frame: pd.DataFrame, reference: Reference) -> dict[str, float]:
     """Figures of a table, by weight; see `figures_of`. Those whose column is missing or not a number are left out."""
     columns = [column for column in (LABEL, *COMPARED) if _is_number(frame, column)]
     frauds = float((frame[LABEL] == 1).sum()) if LABEL in columns else 0.0
-    return figures_of(len(frame), frauds, {column: _moments(frame, column) for column in columns}, reference)
+    return figures_of(
+        len(frame), frauds, {column: _moments(frame, column) for column in columns}, _pace(frame), reference
+    )
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many rows, by weight, the data have in how many seconds."""
+
+    weight: float
+    seconds: float
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """``days`` and ``rows_per_day``."""
+        days = span_in_days(0.0, self.seconds)
+        return {"days": days, "rows_per_day": self.weight / days}
 
 
 def figures_of(
-    rows: int, frauds: float, moments: dict[str, tuple[float, float]], reference: Reference
+    rows: int, frauds: float, moments: dict[str, tuple[float, float]], pace: Pace | None, reference: Reference
 ) -> dict[str, float]:
     """Figures from weighted means and standard deviations, however they were computed.
 
     Returns
     -------
     dict of str to float
-        ``rows`` and ``frauds`` (unweighted), ``fraud_rate``, and for every compared feature ``mean_shift_*``
-        (difference of means in reference standard deviations) and ``spread_*`` (ratio of standard deviations: the
-        components' means are near 0, so that a wrong scale would not show in them).
+        ``rows`` and ``frauds`` (unweighted), ``fraud_rate``, ``days`` and ``rows_per_day`` (see ``STRAYS``), and for
+        every compared feature ``mean_shift_*`` (difference of means in reference standard deviations) and ``spread_*``
+        (ratio of standard deviations: the components' means are near 0, so that a wrong scale would not show in them).
     """
     figures: dict[str, float] = {"rows": float(rows)}
+    if pace is not None:
+        figures |= pace.figures
     if LABEL in moments:
         figures |= {"frauds": frauds, "fraud_rate": moments[LABEL][0]}
     for column in COMPARED:
@@ -178,6 +202,19 @@ def figures_of(
 
 def _is_number(frame: pd.DataFrame, column: str) -> bool:
     return column in frame and pd.api.types.is_numeric_dtype(frame[column])
+
+
+def _pace(frame: pd.DataFrame) -> Pace | None:
+    if EVENT_TIME in frame:
+        seconds = frame[EVENT_TIME].astype("datetime64[ns, UTC]").astype("int64").to_numpy() / 1e9
+    elif _is_number(frame, "Time"):
+        seconds = frame["Time"].to_numpy(np.float64)
+    else:
+        return None
+    weight = float(frame[WEIGHT].sum()) if _is_number(frame, WEIGHT) else float(len(frame))
+    if not len(frame) or not np.isfinite(seconds).all():
+        return Pace(weight, np.nan)
+    return Pace(weight, float(seconds.max() - np.quantile(seconds, STRAYS, method="inverted_cdf")))
 
 
 def _moments(frame: pd.DataFrame, column: str) -> tuple[float, float]:

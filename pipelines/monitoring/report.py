@@ -195,7 +195,8 @@ def notify(report: MonitorReport, settings: PipelineSettings, run_id: str) -> li
         import httpx
 
         try:
-            httpx.post(url, json=content, timeout=_NOTICE_SECONDS).raise_for_status()
+            with httpx.stream("POST", url, json=content, timeout=_NOTICE_SECONDS) as answer:
+                answer.raise_for_status()  # nobody asks for its body, which may have no end
             notified.append("webhook")
         except httpx.HTTPStatusError as error:
             _warn(f"the webhook was not notified: it answered {error.response.status_code}")

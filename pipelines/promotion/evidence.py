@@ -32,6 +32,7 @@ from pipelines.settings import PipelineSettings
 from pipelines.tracking import Run, Tracker
 from pipelines.training.model_logging import MODEL_URI_TAG, TWIN, read_logged_model, read_run_bundle
 from pipelines.training.train import TEST_ROWS
+from stores.bundle_trial import USUAL, TrialLimits
 from stores.registry import DIGEST_TAG, ModelVersion
 
 if TYPE_CHECKING:
@@ -164,8 +165,14 @@ def unseen_by(test: Dataset, champion_twin: Bundle, source: str) -> NDArray[np.i
     return np.flatnonzero(test.moment > seen["seen_until"])
 
 
-def gather(tracker: Tracker, run: Run, champion: ModelVersion | None, limits: "GateLimits") -> Evidence:
-    """Evidence of a finished run and of the version in Production."""
+def gather(
+    tracker: Tracker,
+    run: Run,
+    champion: ModelVersion | None,
+    limits: "GateLimits",
+    trial: TrialLimits = USUAL,
+) -> Evidence:
+    """Evidence of a finished run and of the version in Production; the run's model is scored under ``trial`` first."""
     data, twin = run.data.data, read_run_bundle(run, TWIN)
     return Evidence(
         parity=data.metrics.get("parity_max_difference"),
@@ -173,7 +180,7 @@ def gather(tracker: Tracker, run: Run, champion: ModelVersion | None, limits: "G
         alerts_per_day=_parameter(data.params, "alerts_per_day"),
         twin=twin,
         test=Dataset.from_frame(run.frame(TEST_ROWS)),
-        shipped=_shipped(tracker, data.tags, limits.maximum_latency_ratio),
+        shipped=_shipped(tracker, data.tags, limits.maximum_latency_ratio, trial),
         validated=_validated(tracker, run, twin.manifest.data["digest"]),
         champion=_champion(tracker, champion) if champion else None,
     )
@@ -183,10 +190,11 @@ def _parameter(params: dict[str, str], name: str) -> float:
     return float(params.get(name, PipelineSettings.model_fields[name].default))
 
 
-def _shipped(tracker: Tracker, tags: dict[str, str], maximum_latency_ratio: float) -> ShippedBundle:
+def _shipped(tracker: Tracker, tags: dict[str, str], maximum_latency_ratio: float, trial: TrialLimits) -> ShippedBundle:
     expected = tags.get(DIGEST_TAG, "")
     try:
         bundle, signature = read_logged_model(tracker.client, tags[MODEL_URI_TAG], expected)
+        trial.run_bundle(bundle)
         difference = Scorer(bundle, threads=1).replay_golden_rows()
     except (InvalidBundle, InvalidInput) as error:
         return ShippedBundle(expected, "", None, error.cause)

@@ -3,24 +3,28 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from pipelines.promotion.mover import OUTSIDE, moved_outside
+from stores.error_text import masked
 from stores.moves import Entry, Record
 
 
-def history_dict(record: Record, aliases: Mapping[str, int]) -> dict[str, Any]:
-    """For JSON."""
+def history_dict(record: Record, aliases: Mapping[str, int], registry: str) -> dict[str, Any]:
+    """For JSON; ``registry`` is the address that was asked."""
     return {
+        "registry": masked(registry),
         "moves": [entry.to_dict() for entry in record.entries],
         "unrecorded": _unrecorded(record, aliases),
         "problems": list(record.problems),
     }
 
 
-def history_table(record: Record, aliases: Mapping[str, int]) -> Table:
-    """For a terminal, the newest last."""
-    table = Table("move", "when (UTC)", "who", "what", "alias", "version", "gate", "why", "ended")
+def history_table(record: Record, aliases: Mapping[str, int], registry: str) -> Table:
+    """For a terminal, the newest last; ``registry`` is the address that was asked."""
+    heads = ("move", "when (UTC)", "who", "what", "alias", "version", "gate", "why", "ended")
+    table = Table(*heads, caption=escape(f"in {masked(registry)}"), caption_justify="left")
     for entry in record.entries:
         move = entry.move
         who = f"{move.who} (asked by {move.asked_by})" if move.asked_by else move.who

@@ -54,7 +54,8 @@ def set_policy(settings: PipelineSettings, policy: str, reason: str = "") -> Pro
     bundle = under_policy(registry.bundle(champion), policy)
     run = _made_before(tracker, bundle.digest) or _log_version(tracker, champion, bundle)
     order = Order(reason or f"policy {policy}", expect_current=champion.version, kind=Kind.POLICY)
-    return promote(settings, tracker, run, order=order)
+    with tracker.answering():
+        return promote(settings, tracker, run, order=order)
 
 
 def under_policy(bundle: Bundle, policy: str) -> Bundle:

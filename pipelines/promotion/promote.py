@@ -7,7 +7,7 @@ from ml_project.errors import InvalidInput, LostRace, Refused
 from pipelines.console import console, step
 from pipelines.promotion.checks import judge
 from pipelines.promotion.evidence import gather
-from pipelines.promotion.mover import Mover, Standing, open_mover
+from pipelines.promotion.mover import Mover, Standing, open_mover, user_name
 from pipelines.promotion.report import GateLimits, GateReport, log_report
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
@@ -15,6 +15,9 @@ from pipelines.training.model_logging import MODEL_URI_TAG
 from stores.moves import Entry, Kind
 from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, SOURCE_TAG, ModelVersion, Registry
 from stores.released import FAILURES_TAG, GATE_TAG, Verdict, cleared, gate_result
+
+JUDGED_BY_TAG = "fraud.judged_by"
+"""On a version: who had the gate judge it last."""
 
 
 class Outcome(StrEnum):
@@ -124,6 +127,7 @@ def promote(
         raise InvalidInput(f"Run {run.id} has no finished model.", "Run the steps train and threshold first.")
     if order.force and not order.reason:
         raise InvalidInput("A forced promotion needs a reason.", "Give --reason TEXT.")
+    run.touch("promote")
     mover = open_mover(settings)
     with step("promote"):
         standing = mover.settle()
@@ -142,7 +146,9 @@ def promote(
         waiting = standing.record.waiting(candidate.version) if settings.require_approval else None
         if waiting is not None:
             return Promotion(Outcome.WAITING, candidate, champion, request=waiting)
-        report = _judge(tracker, run, champion)
+        # also so that who may not change the registry hears it before the gate begins
+        mover.registry.tag(candidate.version, JUDGED_BY_TAG, user_name(settings))
+        report = _judge(settings, tracker, run, champion)
         log_report(settings, run, candidate.version, report)
         console.print(report.to_table())
         mover.registry.tag(candidate.version, GATE_TAG, str(report.passed).lower())
@@ -199,6 +205,6 @@ def _register(registry: Registry, run: Run, tags: dict[str, str]) -> ModelVersio
     return registry.register(tags[MODEL_URI_TAG], run.id, kept, description)
 
 
-def _judge(tracker: Tracker, run: Run, champion: ModelVersion | None) -> GateReport:
+def _judge(settings: PipelineSettings, tracker: Tracker, run: Run, champion: ModelVersion | None) -> GateReport:
     limits = GateLimits.load()
-    return judge(limits, gather(tracker, run, champion, limits))
+    return judge(limits, gather(tracker, run, champion, limits, settings.trial))

@@ -1,18 +1,27 @@
 """The data set of a retraining: the base data, and those decisions that are old enough to have a label."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from ml_project.cleaning import CLEAN_COLUMNS, clean
 from ml_project.errors import InvalidInput
+from ml_project.event_times import EventTimeBounds
 from ml_project.review import corrected
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from pipelines.data.ingest import IngestedMeta, content_digest
-from pipelines.monitoring.kept_decisions import UNLABELLED
+from pipelines.monitoring.kept_decisions import UNLABELLED, answered_rows, read_for_training
+from stores.decisions import DecisionStore
+
+_OVERLAP: Final = 0.01
+"""Share of the decisions that may be earlier than the end given to base data: stray times of clients that are wrong, or
+late, would otherwise put all base data years before the rest."""
+
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,8 @@ class SourceCounts:
         Rows and frauds from the base data.
     base_again : int
         Base rows left out because the gateway decided them too: no transaction is on both sides of a split.
+    decided_misdated : int
+        Decisions left out because their event time cannot be right.
     decided_rows : float
         Decisions, by weight.
     decided_alerts : int
@@ -40,6 +51,7 @@ class SourceCounts:
     base_rows: int
     base_frauds: int
     base_again: int
+    decided_misdated: int
     decided_rows: float
     decided_alerts: int
     decided_frauds: int
@@ -71,8 +83,35 @@ class TrainingData:
     base_until: datetime | None
 
 
+@dataclass(frozen=True)
+class Decided:
+    """Decisions to learn from.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        What `read_for_training` gives.
+    misdated : int
+        Kept decisions that are not among them because their event time cannot be right.
+    """
+
+    rows: pd.DataFrame
+    misdated: int = 0
+
+
+def read_decided(store: DecisionStore, bounds: EventTimeBounds, until: datetime, seed: int) -> Decided:
+    """Decisions on transactions before ``until``, without those whose event times are out of bounds."""
+    strays = (store.tables_by_event_time(_FIRST, bounds.earliest), store.tables_by_event_time(bounds.latest, _LAST))
+    misdated = sum(map(_answered, strays))
+    return Decided(read_for_training(store.tables_by_event_time(bounds.earliest, until), seed), misdated)
+
+
+def _answered(tables: Iterable[Any]) -> int:
+    return sum(int(answered_rows(table).sum()) for table in tables)
+
+
 def build_training_data(
-    base: pd.DataFrame, meta: IngestedMeta, decided: pd.DataFrame, base_until: datetime | None = None
+    base: pd.DataFrame, meta: IngestedMeta, kept: Decided, base_until: datetime | None = None
 ) -> TrainingData:
     """Join base data and decisions.
 
@@ -80,17 +119,19 @@ def build_training_data(
     ----------
     base, meta
         Clean data, as `ingest.read_ingested` gives them.
-    decided : DataFrame
-        What `read_for_training` gives.
+    kept : Decided
+        What `read_decided` gives.
     base_until : datetime, optional
-        The end of base data that have only ``Time``; by default the beginning of the decisions. The value of the
-        champion's retraining keeps rows in their places, so that the gate knows which rows the champion has seen.
+        The end of base data that have only ``Time``; by default where the decisions begin, but for the first hundredth
+        of them. The value of the champion's retraining keeps rows in their places, so that the gate knows which rows
+        the champion has seen.
 
     Raises
     ------
     InvalidInput
         When there is no decision to learn from.
     """
+    decided = kept.rows
     if decided.empty:
         raise InvalidInput(
             "No decision is older than the label delay.",
@@ -99,7 +140,7 @@ def build_training_data(
     if EVENT_TIME in base:
         base_until = None
     else:
-        base_until = base_until or decided[EVENT_TIME].iloc[0].to_pydatetime()
+        base_until = base_until or _beginning(decided)
         base = base.assign(**{EVENT_TIME: _dated(base["Time"], base_until)})
     there, here = (pd.util.hash_pandas_object(each[list(RAW_FEATURES)], index=False) for each in (base, decided))
     again = there.isin(here).to_numpy()
@@ -115,6 +156,7 @@ def build_training_data(
         base_rows=int((~again).sum()),
         base_frauds=int(base.loc[~again, LABEL].sum()),
         base_again=int(again.sum()),
+        decided_misdated=kept.misdated,
         decided_rows=float(decided[WEIGHT].sum()),
         decided_alerts=int(alert.sum()),
         decided_frauds=int(fraud.sum()),
@@ -127,6 +169,13 @@ def build_training_data(
     )
     name = f"{meta.name} and {len(decided)} decisions"
     return TrainingData(frame, IngestedMeta(meta.source, name, content_digest(frame), cleaning), sources, base_until)
+
+
+def _beginning(decided: pd.DataFrame) -> datetime:
+    reached = np.cumsum(decided[WEIGHT].to_numpy(np.float64))
+    first = int(np.searchsorted(reached, _OVERLAP * reached[-1], side="left"))
+    moment: datetime = decided[EVENT_TIME].iloc[first].floor("us").to_pydatetime()
+    return moment
 
 
 def _dated(seconds: pd.Series, until: datetime) -> pd.Series:

@@ -7,7 +7,7 @@ affected before the last step, which only the holder of the lease takes.
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -16,11 +16,10 @@ from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import FraudError, InvalidBundle, InvalidInput, LostRace, Unavailable
 from pipelines.console import console, step
 from pipelines.data.ingest import read_ingested, write_ingested
-from pipelines.monitoring.kept_decisions import read_for_training
 from pipelines.promotion.mover import user_name
 from pipelines.promotion.promote import Order, Promotion
 from pipelines.promotion.report import Theme
-from pipelines.retraining.dataset import TrainingData, build_training_data
+from pipelines.retraining.dataset import TrainingData, build_training_data, read_decided
 from pipelines.retraining.lease import Lease, hold_lease
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, STEP_TAG, Run, Tracker
@@ -42,9 +41,8 @@ BASE_UNTIL_TAG: Final = "data.base_until"
 _LONGEST_PAUSE: Final = timedelta(days=1)
 """After that, there is a day of labels more to learn from, and the data may be what stopped it."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ASKED: Final = (
-    *("data", "missing", "simulated_rows", "label_delay_days"),
+    *("model_name", "data", "missing", "simulated_rows", "label_delay_days"),
     *("trials", "folds", "tuning_rows", "seed", "threads", "replicates"),
     *("policy", "review_cost", "alerts_per_day", "fpr", "decline_precision"),
 )
@@ -93,7 +91,7 @@ def retrain(settings: PipelineSettings, reason: str, now: datetime) -> RetrainOu
                 until = now - timedelta(days=settings.label_delay_days)
                 run.log(tags={ORDER_TAG: order_digest(settings), REASON_TAG: reason, UNTIL_TAG: until.isoformat()})
             try:
-                promotion = _Retraining(settings, tracker, store, lease, run).carry_out()
+                promotion = _Retraining(settings, tracker, store, lease, run, now).carry_out()
             except (Unavailable, LostRace):
                 raise
             except FraudError as error:
@@ -160,6 +158,7 @@ class _Retraining:
     store: DecisionStore
     lease: Lease
     run: Run
+    now: datetime
 
     def carry_out(self) -> Promotion:
         champion = inheritance(self.settings, self.tracker)
@@ -188,9 +187,10 @@ class _Retraining:
         with TemporaryDirectory() as scratch:
             base = run_ingest(self.settings, Path(scratch) / "base.parquet")
             with step(f"read decisions on transactions before {until:%Y-%m-%d %H:%M} UTC"):
-                tables = self.store.tables_by_event_time(_EPOCH, until)
-                decided = read_for_training(tables, self.settings.seed)
-                built = build_training_data(*read_ingested(base.path), decided, champion.base_until)
+                bounds = self.settings.event_time_bounds(self.now)
+                decided = read_decided(self.store, bounds, until, self.settings.seed)
+                inherited = champion.base_until if champion.base_until and champion.base_until in bounds else None
+                built = build_training_data(*read_ingested(base.path), decided, inherited)
             self._log(built, champion, until, Path(scratch) / "built" / Path(DATA).name)
 
     def _log(self, built: TrainingData, champion: Inheritance, until: datetime, file: Path) -> None:
@@ -221,6 +221,12 @@ def data_summary(
         )
     else:
         corrected = "no more than labels say: nothing is corrected"
+    misdated = ""
+    if sources.decided_misdated:
+        misdated = (
+            f"; {sources.decided_misdated:,} more have event times that cannot be right (FRAUD_EVENT_TIME_FROM, "
+            "FRAUD_EVENT_TIME_AHEAD_HOURS) and are left out"
+        )
     start = f"version {champion.version}'s settings" if champion.settings else "the default settings"
     return "\n".join(
         [
@@ -229,7 +235,7 @@ def data_summary(
             "",
             f"- base data: {sources.base_rows:,} rows, {sources.base_frauds:,} frauds{ends}{again}",
             f"- decisions on transactions before {until:%Y-%m-%d %H:%M} UTC ({settings.label_delay_days:g} days for "
-            f"labels): {sources.decided_rows:,.0f}, {sources.decided_alerts:,} alerts",
+            f"labels): {sources.decided_rows:,.0f}, {sources.decided_alerts:,} alerts{misdated}",
             f"- their labels: {sources.decided_frauds:,} fraud, {sources.decided_legitimate:,} legitimate; "
             f"{sources.decided_unlabelled:,} without one count as legitimate",
             f"- random review of approvals: {sources.reviewed_frauds:,} frauds among {sources.reviewed_approvals:,}, "

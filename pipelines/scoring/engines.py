@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from ml_project.bundle import BOOSTER_FILE, MANIFEST_FILE, ONNX_FILE, Bundle, Manifest
 from ml_project.scorer import verified_scorer
+from pipelines.data.places import open_place
 from pipelines.scoring.parts import Receipt, receipt_name, score_part
-from pipelines.scoring.plan import ScoringPart, ScoringPlan, open_place
+from pipelines.scoring.plan import ScoringPart, ScoringPlan
 from pipelines.scoring.rows import RowScorer
 from pipelines.settings import PipelineSettings
 from pipelines.spark_session import spark_session

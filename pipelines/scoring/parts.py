@@ -12,12 +12,15 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ml_project.errors import InvalidInput
 from ml_project.schema import RAW_FEATURES
-from pipelines.data.files import parse_csv_lines
+from ml_project.tables import CsvHead
+from pipelines.data.csv_text import parse_csv_lines
+from pipelines.data.files import plain_column
 from pipelines.scoring.plan import DECISION, ScoringPart, ScoringPlan
 from pipelines.scoring.rows import QUARANTINE, RowScorer, Tally, quarantine_row
 from stores.objects import MissingObject, Objects
@@ -47,11 +50,12 @@ def read_part(plan: ScoringPlan, part: ScoringPart, source: Objects) -> Iterator
     InvalidInput
         When the file has changed since it was planned.
     """
-    wanted = [name for name in plan.columns_of(part) if name in RAW_FEATURES or name in plan.carried]
+    planned = plan.file_of(part)
+    wanted = [name for name in planned.columns if name in RAW_FEATURES or name in plan.carried]
     try:
         with source.open(part.file) as file:
-            if part.file.endswith(".csv"):
-                yield from _csv(file, part, plan.columns_of(part), wanted)
+            if planned.head is not None:
+                yield from _csv(file, part, planned.head, wanted)
             else:
                 yield from _parquet(file, part, wanted)
     except (pa.ArrowException, MissingObject) as error:
@@ -68,13 +72,15 @@ def _parquet(file: Any, part: ScoringPart, wanted: list[str]) -> Iterator[RowBat
         first, last = max(place, 0), min(place + len(batch), end)
         if first < last:
             rows = np.arange(first, last, dtype=np.int64) + part.first_row
-            yield RowBatch(batch.slice(first - place, last - first), rows)
+            chosen = batch.slice(first - place, last - first)
+            columns = [plain_column(column) for column in chosen.columns]
+            yield RowBatch(pa.RecordBatch.from_arrays(columns, names=chosen.schema.names), rows)
         place += len(batch)
         if place >= end:
             return
 
 
-def _csv(file: Any, part: ScoringPart, columns: tuple[str, ...], wanted: list[str]) -> Iterator[RowBatch]:
+def _csv(file: Any, part: ScoringPart, head: CsvHead, wanted: list[str]) -> Iterator[RowBatch]:
     file.seek(part.begin)
     content = file.read(part.end - part.begin)
     broken: list[tuple[int, str, str]] = []
@@ -86,11 +92,12 @@ def _csv(file: Any, part: ScoringPart, columns: tuple[str, ...], wanted: list[st
 
     try:
         kinds = {name: pa.float64() if name in RAW_FEATURES else pa.string() for name in wanted}
-        table = parse_csv_lines(content, columns, kinds)
+        table = parse_csv_lines(content, head, kinds)
     except pa.ArrowInvalid:
         # Some line is not a row, or some value not a number: read as text, every line can be reported.
-        content = content.decode(errors="replace").encode()
-        table = parse_csv_lines(content, columns, dict.fromkeys(wanted, pa.string()), refuse)
+        table = parse_csv_lines(content, head, dict.fromkeys(wanted, pa.string()), refuse)
+        if head.decimal == ",":
+            table = _with_decimal_points(table)
     if len(table) + len(broken) != part.rows:
         raise InvalidInput(f"{part.file}: {len(table)} rows on {part.rows} lines.", "Remove line breaks within fields.")
     left = np.arange(part.first_row, part.first_row + part.rows, dtype=np.int64)
@@ -104,6 +111,13 @@ def _csv(file: Any, part: ScoringPart, columns: tuple[str, ...], wanted: list[st
             pa.RecordBatch.from_pylist([], schema=table.schema)
         ]
         yield RowBatch(nothing, places[:0], tuple(broken))
+
+
+def _with_decimal_points(table: pa.Table) -> pa.Table:
+    for place, name in enumerate(table.column_names):
+        if name in RAW_FEATURES:
+            table = table.set_column(place, name, pa.compute.replace_substring(table[name], ",", "."))
+    return table
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 Planning looks at the footer of a Parquet file, or at the lines of a CSV file, once; it reads no row of Parquet.
 """
 
+import codecs
 import hashlib
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,10 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from ml_project.cleaning import require_distinct
 from ml_project.errors import InvalidInput
 from ml_project.schema import ENGINEERED_FEATURES, OUTPUTS, PCA_COMPONENTS, RAW_FEATURES
-from pipelines.data.files import parse_csv
-from stores.objects import MissingObject, Objects, checked_location, open_objects, s3_address
+from ml_project.tables import HEAD_BYTES, CsvHead, column_hint, is_index, read_head
+from pipelines.data.files import index_columns
+from pipelines.data.kinds import kind_of
+from pipelines.data.places import find_files
 
 PART_ROWS: Final = 524_288
 """Rows of a part of Parquet, as far as row groups allow: a few seconds of work, a file of about 40 MB."""
@@ -28,7 +31,7 @@ SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
 WRITTEN: Final = (*OUTPUTS, DECISION, VERSION, SOURCE_FILE, SOURCE_ROW)
 """Columns of the output besides those carried over."""
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 CSV_ROWS: Final = 65_536
 """Rows of a part of CSV, which is read at once: 20 to 40 MB."""
@@ -77,12 +80,21 @@ class ScoringPart:
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file as it was when the plan was made; ``columns`` in the file's order."""
+    """A file as it was when the plan was made.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        In the file's order, without the row index of a pandas frame.
+    head : CsvHead or None
+        The beginning of a CSV file, and its dialect.
+    """
 
     name: str
     bytes: int
     digest: str
     columns: tuple[str, ...]
+    head: CsvHead | None = None
 
 
 @dataclass(frozen=True)
@@ -115,9 +127,9 @@ class ScoringPlan:
         content = [_FORMAT, self.version, self.bundle_digest, [asdict(file) for file in self.files], parts]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def columns_of(self, part: ScoringPart) -> tuple[str, ...]:
-        """Columns of the part's file."""
-        return next(file.columns for file in self.files if file.name == part.file)
+    def file_of(self, part: ScoringPart) -> InputFile:
+        """The file that the part is of."""
+        return next(file for file in self.files if file.name == part.file)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: everything but the parts."""
@@ -157,16 +169,16 @@ def make_plan(
         When S3 cannot be reached or refuses access.
     """
     source, names = find_files(data, endpoint_url)
+    if kind_of(names[0]) == "packed csv":
+        raise InvalidInput(f"{data}: scoring reads parts of a file, which an archive does not have.", "Unpack it.")
     files: list[InputFile] = []
     parts: list[ScoringPart] = []
     carried: tuple[str, ...] | None = None
     for name in names:
         with source.open(name) as file:
-            look = _look_csv if name.endswith(".csv") else _look_parquet
+            look = _look_csv if kind_of(name) == "csv" else _look_parquet
             found, cut = look(file, name, part_rows)
-        missing = [field for field in RAW_FEATURES if field not in found.columns]
-        if missing:
-            raise InvalidInput(f"{name}: missing column {', '.join(missing)}.", "Scoring needs Time, V1..V28, Amount.")
+        _require_raw_fields(found)
         if carried is None:
             carried = carried_columns(found.columns)
         elif set(carried) != set(carried_columns(found.columns)):
@@ -178,51 +190,13 @@ def make_plan(
     return ScoringPlan(data, output, version, bundle_digest, tuple(files), carried or (), tuple(parts))
 
 
-def open_place(location: str, endpoint_url: str) -> Objects:
-    """The objects at what ``--data`` or ``--output`` names; neither created nor read yet.
-
-    Raises
-    ------
-    InvalidInput
-        For an address that is neither a path nor one of S3.
-    """
-    setting = "--data and --output"
-    try:
-        return open_objects(checked_location(s3_address(location)), endpoint_url, setting=setting)
-    except ValueError as error:
-        raise InvalidInput(f"{location}: {error}.", f"Check {setting}.") from error
-
-
-def find_files(data: str, endpoint_url: str) -> tuple[Objects, list[str]]:
-    """The folder of the input and the names of its files: ``data`` itself, or all files of the folder ``data``."""
-    data = s3_address(data).rstrip("/")
-    if _is_table(data):
-        folder, _, name = data.rpartition("/")
-        place = open_place(folder or ("/" if data.startswith("/") else "."), endpoint_url)
-        try:
-            place.open(name).close()
-            return place, [name]
-        except MissingObject:
-            pass  # a folder may have such a name, as Spark's do
-        except OSError as error:
-            if not isinstance(error, IsADirectoryError) and "directory" not in str(error).lower():
-                raise InvalidInput(f"{data}: cannot be read ({error}).", "Check --data.") from error
-    place = open_place(data, endpoint_url)
-    names = [name for name in place.names() if _is_part(name)]
-    if not names:
-        raise InvalidInput(
-            f"{data}: no Parquet or CSV file there.", "Give a .parquet or .csv file, or a folder of them."
-        )
-    return place, names
-
-
-def _is_table(name: str) -> bool:
-    return name.endswith((".parquet", ".pq", ".csv"))
-
-
-def _is_part(name: str) -> bool:
-    """Names beginning with "_" or "." are markers and unfinished files of the program that wrote the folder."""
-    return _is_table(name) and not any(piece.startswith(("_", ".")) for piece in name.split("/"))
+def _require_raw_fields(file: InputFile) -> None:
+    missing = [field for field in RAW_FEATURES if field not in file.columns]
+    if missing:
+        hints = ((column, column_hint(column)) for column in file.columns)
+        near = next((f" It has {column!r}: {hint}" for column, hint in hints if hint), "")
+        said = f"{file.name}: missing column {', '.join(missing)}.{near}"
+        raise InvalidInput(said, "Scoring needs Time, V1..V28, Amount.")
 
 
 def _look_parquet(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[_Cut]]:
@@ -236,7 +210,10 @@ def _look_parquet(file: Any, name: str, part_rows: int) -> tuple[InputFile, list
     # The footer has sizes and statistics of every column chunk: it changes with the contents.
     digest = hashlib.sha256(file.read()).hexdigest()
     rows = [table.metadata.row_group(group).num_rows for group in range(table.metadata.num_row_groups)]
-    found = InputFile(name, size, digest, tuple(table.schema_arrow.names))
+    schema = table.schema_arrow
+    require_distinct(schema.names, name)
+    index = index_columns(schema)
+    found = InputFile(name, size, digest, tuple(column for column in schema.names if column not in index))
     return found, list(_cut_groups(name, rows, part_rows or PART_ROWS))
 
 
@@ -262,25 +239,47 @@ def _cut_groups(name: str, groups: list[int], part_rows: int) -> Iterator[_Cut]:
 
 
 def _look_csv(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[_Cut]]:
-    header = file.read(_BLOCK).partition(b"\n")[0]
-    columns = tuple(parse_csv(io.BytesIO(header + b"\n"), {}).column_names) if header.strip() else ()
-    sha, size = hashlib.sha256(header), file.size()
-    position, rows, begin = len(header) + 1, part_rows or CSV_ROWS, len(header) + 1
+    start = file.read(HEAD_BYTES)
+    head = read_head(start, name)
+    require_distinct(head.names, name)
+    text = _Utf8(name, head.lines)
+    sha, size = hashlib.sha256(start[: head.size]), file.size()
+    position, rows, begin = head.size, part_rows or CSV_ROWS, head.size
     cut: list[_Cut] = []
     seen, first = 0, 0
     file.seek(min(position, size))
     while block := file.read(_BLOCK):
         sha.update(block)
+        text.check(block)
         ends = np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE)
         while seen + len(ends) - first >= rows:
             end = position + int(ends[first + rows - 1 - seen]) + 1
             cut.append((name, len(cut) * rows, rows, begin, end, 0))
             begin, first = end, first + rows
         seen, position = seen + len(ends), position + len(block)
+    text.check(b"", final=True)
     left = seen - first + int(position > begin and not _ends_line(file, size))
     if left:
         cut.append((name, len(cut) * rows, left, begin, size, 0))
-    return InputFile(name, size, sha.hexdigest(), columns), cut
+    columns = tuple(column for column in head.names if not is_index(column))
+    return InputFile(name, size, sha.hexdigest(), columns, head), cut
+
+
+class _Utf8:
+    """Refuses a file at its first line that is no text: names and places would go on mangled."""
+
+    def __init__(self, name: str, lines: int) -> None:
+        self._name, self._lines = name, lines
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def check(self, block: bytes, *, final: bool = False) -> None:
+        pending, _ = self._decoder.getstate()
+        try:
+            self._decoder.decode(block, final)
+        except UnicodeDecodeError as error:
+            line = self._lines + (pending + block)[: error.start].count(b"\n") + 1
+            raise InvalidInput(f"{self._name}: line {line} is not UTF-8 text.", "Save it as UTF-8 CSV.") from error
+        self._lines += block.count(b"\n")
 
 
 def _ends_line(file: Any, size: int) -> bool:

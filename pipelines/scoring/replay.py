@@ -15,9 +15,9 @@ from rich.table import Table
 from ml_project.errors import InvalidInput
 from ml_project.policies import DECISIONS, decide_all
 from ml_project.scorer import Scorer
+from pipelines.data.places import find_files
 from pipelines.monitoring.kept_decisions import answered_rows, decision_places, raw_values
 from pipelines.monitoring.window import Window
-from pipelines.scoring.plan import find_files
 from pipelines.scoring.run import chosen_version, version_scorer
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Tracker

@@ -16,6 +16,7 @@ from ml_project.features import compute_features
 from ml_project.policies import DECISIONS, decide_all
 from ml_project.schema import OUTPUTS, RAW_FEATURES, fault, unusable
 from ml_project.scorer import Scorer
+from ml_project.tables import as_text, is_text
 from pipelines.scoring.plan import SOURCE_FILE, SOURCE_ROW, VERSION
 
 QUARANTINE: Final = pa.schema(
@@ -187,8 +188,8 @@ def _raw(batch: pa.RecordBatch) -> tuple[NDArray[np.float64], dict[str, pa.Array
     raw, text = np.empty((len(batch), len(RAW_FEATURES))), {}
     for place, name in enumerate(RAW_FEATURES):
         column = batch.column(name)
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            text[name] = column
+        if is_text(column.type):
+            text[name] = column = as_text(column)
         try:
             raw[:, place] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         except pa.ArrowException as error:

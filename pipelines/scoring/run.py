@@ -8,11 +8,12 @@ from typing import Any, Literal
 from ml_project.errors import InvalidInput
 from ml_project.scorer import Scorer, verified_scorer
 from pipelines.console import console, row_progress
+from pipelines.data.places import find_files
 from pipelines.monitoring.figures import MonitorLimits
 from pipelines.scoring.engines import run_local, run_spark
 from pipelines.scoring.output import Output, open_output
 from pipelines.scoring.parts import Receipt, receipt_name
-from pipelines.scoring.plan import ScoringPart, ScoringPlan, find_files, make_plan
+from pipelines.scoring.plan import ScoringPart, ScoringPlan, make_plan
 from pipelines.scoring.rows import RowScorer
 from pipelines.scoring.summary import ScoringSummary
 from pipelines.settings import PipelineSettings

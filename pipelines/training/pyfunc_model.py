@@ -10,7 +10,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ml_project.errors import InvalidInput
 from ml_project.policies import DECISIONS, decide_all
-from ml_project.schema import RAW_FEATURES
+from ml_project.schema import RAW_FEATURES, fault, unusable
 from ml_project.scorer import load_scorer
 
 
@@ -32,14 +32,18 @@ class FraudEnsemble(PythonModel):
         Raises
         ------
         InvalidInput
-            When a value is missing or not finite.
+            When a value is missing, not finite, beyond the range that gateway and `score` take, or below 0 where it
+            cannot be.
         """
         raw = model_input[list(RAW_FEATURES)].to_numpy(dtype=np.float64)
-        if not np.isfinite(raw).all():
-            row, column = np.argwhere(~np.isfinite(raw))[0].tolist()
+        bad = unusable(raw)
+        if bad.any():
+            row, column = np.argwhere(bad)[0].tolist()
+            more = int(bad.any(axis=1).sum()) - 1
+            also = f", and {more} more rows are unusable" if more else ""
             raise InvalidInput(
-                f"Row {row} has {raw[row, column]} in {RAW_FEATURES[column]}.",
-                "Fix or leave out the row: trees would score it silently.",
+                f"Row {row}: {RAW_FEATURES[column]} is {raw[row, column]}, {fault(raw[row, column])}{also}.",
+                "Correct or leave out such rows: trees would score them silently.",
             )
         scores = self._scorer.score(raw)
         thresholds = self._scorer.thresholds

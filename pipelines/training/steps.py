@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,6 +56,8 @@ def run_ingest(settings: PipelineSettings, output: Path | None = None, engine: E
                 simulated_rows=settings.simulated_rows,
                 seed=settings.seed,
                 s3_endpoint_url=settings.s3_endpoint_url,
+                most_bytes=settings.ingest_max_mb * 1024**2,
+                bounds=settings.event_time_bounds(datetime.now(UTC)),
                 on_notice=notice,
             )
         report = ingested.meta.cleaning
@@ -86,7 +89,9 @@ def run_train(settings: PipelineSettings, engine: EngineName = "local") -> Run:
 
 def run_threshold(settings: PipelineSettings, run_id: str = LATEST) -> Measurement:
     """Choose thresholds for a trained run and finish its model."""
-    return threshold(settings, _find(Tracker(settings), run_id, "train"))
+    tracker = Tracker(settings)
+    with tracker.answering():
+        return threshold(settings, _find(tracker, run_id, "train"))
 
 
 def run_promote(
@@ -94,10 +99,11 @@ def run_promote(
 ) -> Promotion:
     """Put a finished run's model, or a registered version, through the gate."""
     tracker = Tracker(settings)
-    if version is None:
-        return promote(settings, tracker, _find(tracker, run_id, "threshold"), order=order or Order())
-    candidate = open_stores(settings).registry.version(version)
-    return promote(settings, tracker, tracker.run(candidate.run_id), candidate, order or Order())
+    with tracker.answering():
+        if version is None:
+            return promote(settings, tracker, _find(tracker, run_id, "threshold"), order=order or Order())
+        candidate = open_stores(settings).registry.version(version)
+        return promote(settings, tracker, tracker.run(candidate.run_id), candidate, order or Order())
 
 
 def run_main(settings: PipelineSettings, engine: EngineName = "local") -> tuple[Run, Measurement, Promotion]:

@@ -1,4 +1,4 @@
-"""The Optuna study that tuning works on: its search space, its objective, and the database that it is stored in.
+"""The Optuna study that tuning works on: its search space, and the database that it is stored in.
 
 It searches both forests and their blend for the best average precision on forward-chained folds. The study lives in
 Optuna's own storage (SQLite or PostgreSQL), so that it survives a kill and several workers can share it; its budget
@@ -7,7 +7,7 @@ counts the trials of earlier executions.
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
 from ml_project.errors import InvalidInput, Unavailable
-from ml_project.fitting import PreparedFold
 from stores.error_text import masked
 from stores.sql import ENGINE_OPTIONS, is_postgres, unavailable, with_driver
 
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
 
 SEARCH_SPACE_VERSION = 1
 """Goes into the study's name: trials of another search space are never mixed in."""
-
-STARTUP_TRIALS = 8
-
-OnTrial = Callable[["optuna.trial.FrozenTrial"], None]
 
 
 def suggest(trial: "optuna.trial.BaseTrial") -> EnsembleSettings:
@@ -68,12 +63,7 @@ def study_name(data_digest: str, seed: int, folds: int, tuning_rows: int) -> str
 
 
 def open_study(
-    name: str,
-    storage_url: str,
-    seed: int,
-    starts: Sequence[EnsembleSettings] = (EnsembleSettings(),),
-    worker: int = 0,
-    workers: int = 1,
+    name: str, storage_url: str, seed: int, starts: Sequence[EnsembleSettings] = (EnsembleSettings(),)
 ) -> "optuna.Study":
     """Create or resume a study.
 
@@ -81,8 +71,6 @@ def open_study(
     ----------
     starts : sequence of EnsembleSettings
         Points that are tried first, in this order; those that were tried or wait already are not again.
-    worker, workers : int
-        This process's number and how many there are: each draws other points, away from those that others try.
 
     Raises
     ------
@@ -91,22 +79,19 @@ def open_study(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    from pipelines.training.sampler import STARTUP_TRIALS, NumberedSampler
+
+    # its warnings are about trials that gave up their place (`pipelines.training.trials`); what fails is raised
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     with storage_errors(storage_url):
         storage = open_storage(storage_url)
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
-    done = len(finished_trials(study))
-    # a resumed sampler must not draw the same points again
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.sampler = optuna.samplers.TPESampler(
-            seed=seed + 1000 * done + worker, n_startup_trials=STARTUP_TRIALS, constant_liar=workers > 1
-        )
+    study.sampler = NumberedSampler(seed)
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
     # the library's skip_if_exists would also count trials that were killed before they reported anything
     states = optuna.trial.TrialState
     reported = study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.WAITING))
-    known = [trial.system_attrs.get("fixed_params", trial.params) for trial in reported]
+    known = [fixed_point(trial) for trial in reported]
     for point in map(starting_point, starts):
         if point not in known:
             study.enqueue_trial(point)
@@ -123,44 +108,10 @@ def finished_trials(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
     return finished
 
 
-def tune(
-    study: "optuna.Study", folds: list[PreparedFold], trials: int, timeout: float | None, on_trial: OnTrial
-) -> EnsembleSettings:
-    """Run what is left of the budget; the settings of the best trial.
-
-    Parameters
-    ----------
-    trials : int
-        Budget of the whole study.
-    timeout : float or None
-        Seconds after which no further trial starts.
-    on_trial : callable
-        Called with each finished trial.
-    """
-    remaining = trials - len(finished_trials(study))
-    if remaining > 0:
-        study.optimize(
-            objective_of(folds), n_trials=remaining, timeout=timeout, callbacks=[lambda _study, trial: on_trial(trial)]
-        )
-    return settings_of(study.best_trial)
-
-
-def objective_of(folds: list[PreparedFold]) -> "Callable[[optuna.Trial], float]":
-    """Mean average precision over the folds; a trial that falls behind others' after the same fold is pruned."""
-    import optuna
-
-    def objective(trial: optuna.Trial) -> float:
-        settings = suggest(trial)
-        figures: list[float] = []
-        for number, fold in enumerate(folds):
-            figures.append(fold.average_precision(settings))
-            trial.set_user_attr(f"fold_{number}_average_precision", figures[-1])
-            trial.report(sum(figures) / len(figures), number)
-            if number + 1 < len(folds) and trial.should_prune():
-                raise optuna.TrialPruned
-        return sum(figures) / len(figures)
-
-    return objective
+def fixed_point(trial: "optuna.trial.FrozenTrial") -> dict[str, Any]:
+    """The point that a trial tries, or waits to try."""
+    point: dict[str, Any] = trial.system_attrs.get("fixed_params", trial.params)
+    return point
 
 
 def settings_of(trial: "optuna.trial.FrozenTrial") -> EnsembleSettings:

@@ -34,6 +34,7 @@ POLICY_TAG = "fraud.policy"
 
 def threshold(settings: PipelineSettings, run: Run) -> Measurement:
     """Finish a trained run's bundles and log the model; the figures of the policy in use."""
+    run.touch("threshold")
     validation, test, forward = (
         ScoredRows.from_frame(run.frame(f"{SCORES}/{name}.parquet")) for name in ("validation", "test", "forward")
     )

@@ -8,10 +8,7 @@ that starts or waits for a trial puts its point back.
 """
 
 import multiprocessing
-import os
-import socket
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,16 +23,16 @@ from ml_project.split import forward_folds
 from pipelines.console import console, progress
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Run
-from pipelines.training.study import (
+from pipelines.training.study import finished_trials, open_study, settings_of, storage_errors, study_name
+from pipelines.training.trials import (
+    WORKER,
     OnTrial,
-    finished_trials,
     objective_of,
-    open_study,
-    retry,
-    settings_of,
-    storage_errors,
-    study_name,
+    put_back,
+    put_back_dead,
     tune,
+    work_off,
+    worker_name,
 )
 
 if TYPE_CHECKING:
@@ -118,9 +115,6 @@ def _log_trial(run: Run, trial: "optuna.trial.FrozenTrial") -> None:
         child.log(params=trial.params, metrics={**value, **folds, "seconds": seconds}, tags=tags)
 
 
-WORKER: Final = "worker"
-"""A trial's attribute: the machine and process that tries it."""
-
 _LOOK_SECONDS: Final = 0.5
 _MOST_DEATHS: Final = 10
 
@@ -148,16 +142,17 @@ def tune_together(shared: SharedStudy, study: "optuna.Study", on_trial: OnTrial)
     Unavailable
         When workers die again and again.
     """
+    put_back_dead(study)
     context = multiprocessing.get_context("spawn")  # forked copies of OpenMP's threads would hang
 
-    def start(number: int) -> BaseProcess:
-        process = context.Process(target=work, args=(shared, number), daemon=True)
+    def start() -> BaseProcess:
+        process = context.Process(target=work, args=(shared,), daemon=True)
         process.start()
         return process
 
     reported = {trial.number for trial in finished_trials(study)}
-    working = [start(number) for number in range(shared.workers)]
-    started, deaths = shared.workers, 0
+    working = [start() for _ in range(shared.workers)]
+    deaths = 0
     try:
         while working:
             time.sleep(_LOOK_SECONDS)
@@ -169,8 +164,7 @@ def tune_together(shared: SharedStudy, study: "optuna.Study", on_trial: OnTrial)
                 if deaths > _MOST_DEATHS:
                     raise Unavailable(f"{deaths} workers died, the last with {process.exitcode}.", "Is memory short?")
                 put_back(study, worker_name(process.pid))
-                working.append(start(started))
-                started += 1
+                working.append(start())
             for trial in finished_trials(study):
                 if trial.number not in reported:
                     reported.add(trial.number)
@@ -182,43 +176,7 @@ def tune_together(shared: SharedStudy, study: "optuna.Study", on_trial: OnTrial)
             put_back(study, worker_name(process.pid))
 
 
-def work(shared: SharedStudy, number: int) -> None:
+def work(shared: SharedStudy) -> None:
     """One worker: trials until the study's budget is spent."""
-    import optuna
-
-    study = open_study(shared.name, shared.storage_url, shared.seed, (), number, shared.workers)
-    objective = objective_of(shared.prepare())
-
-    def named(trial: optuna.Trial) -> float:
-        trial.set_user_attr(WORKER, worker_name(os.getpid()))
-        return objective(trial)
-
-    began = time.monotonic()
-    while shared.timeout is None or time.monotonic() - began < shared.timeout:
-        finished = len(finished_trials(study))
-        if finished >= shared.trials:
-            return
-        running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        if finished + len(running) < shared.trials:
-            study.optimize(named, n_trials=1)
-            continue
-        # the rest is being tried; if its worker dies, the point is queued again
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.storages.fail_stale_trials(study)
-        time.sleep(_LOOK_SECONDS)
-
-
-def put_back(study: "optuna.Study", worker: str) -> None:
-    """Fail what a dead worker was trying, and put its point back in the queue."""
-    import optuna
-
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        if trial.user_attrs.get(WORKER) == worker:
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            retry(study, trial)
-
-
-def worker_name(pid: int | None) -> str:
-    """Of a process on this machine."""
-    return f"{socket.gethostname()}:{pid}"
+    study = open_study(shared.name, shared.storage_url, shared.seed, ())
+    work_off(study, objective_of(shared.prepare(), shared.trials), shared.trials, shared.timeout)

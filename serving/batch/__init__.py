@@ -2,6 +2,8 @@
 
 - ``upload``: receives the body, out of a form as well
 - ``readers``: JSON, Parquet and Arrow to chunks; `csv`: the same for CSV
+- ``unpacking``: Parquet and Arrow to plain rows, in a child with a limit on its memory
+- ``work``: what one upload may cost
 - ``job``: scores, keeps and answers chunk by chunk
 - ``answers``: the answer's formats
 """

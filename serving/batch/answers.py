@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 from pydantic_core import to_json
@@ -95,6 +96,7 @@ class TableAnswer:
     """
 
     def __init__(self, media_type: str, with_reasons: bool, with_amounts: bool = False) -> None:
+        self._media_type = media_type
         self._schema = _COLUMNS
         if with_reasons:
             self._schema = self._schema.append(_REASONS)
@@ -110,7 +112,7 @@ class TableAnswer:
             errors = _error_texts(chunk.errors)
             skipped = pa.table({"row": list(errors), "error": list(errors.values())})
             table = pa.concat_tables([table, skipped], promote_options="default").sort_by("row")
-        self._writer.write_table(table)
+        self._writer.write_table(_without_formulas(table) if self._media_type == CSV else table)
         return self._sink.take()
 
     def end(self) -> bytes:
@@ -174,6 +176,19 @@ def _table(chunk: Chunk, predictions: Predictions, schema: pa.Schema) -> pa.Tabl
     if _AMOUNT.name in schema.names:
         columns[_AMOUNT.name] = predictions.transactions.raw[:, RAW_FEATURES.index("Amount")]
     return pa.table(columns, schema=schema)
+
+
+def _without_formulas(table: pa.Table) -> pa.Table:
+    """The table with an apostrophe before texts that spreadsheets would take for formulas.
+
+    A transaction_id comes from whoever pays, and the answer is opened by whoever reviews:
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    for place, column in enumerate(table.schema):
+        if pa.types.is_string(column.type):
+            safe = pc.replace_substring_regex(table[place], r"\A([=+\-@\t\r\n])", r"'\1")
+            table = table.set_column(place, column, safe)
+    return table
 
 
 def _error_texts(errors: list[FieldError]) -> dict[int, str]:

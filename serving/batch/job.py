@@ -2,27 +2,35 @@
 
 It is processed off the event loop; a small answer goes out whole, a large one piece by piece. The next chunk is scored
 while the one before it is kept and written: the time that both spend outside of Python then overlaps.
+
+The work ends with its client.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from anyio import CapacityLimiter, to_thread
-from fastapi import Response
+from anyio import CancelScope, CapacityLimiter, to_thread
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from serving.batch import ARROW, CSV, JSON, PARQUET
+from serving.batch import ARROW, JSON, PARQUET
 from serving.batch.answers import AnswerWriter, JsonAnswer, TableAnswer
 from serving.batch.csv import read_csv
-from serving.batch.readers import read_arrow, read_json, read_parquet
+from serving.batch.readers import read_json, read_unpacked, unpacked
 from serving.batch.upload import Upload
+from serving.batch.work import Work
 from serving.errors import ConflictingRows, FieldError, InvalidFields
+from serving.event_times import believable
 from serving.live_model import LiveModel
 from serving.predictions import Explain, Predictions, predict_all
 from serving.settings import GatewaySettings
@@ -62,7 +70,7 @@ class Batch:
     explain: bool
     amounts: bool = False
 
-    def pieces(self, settings: GatewaySettings, record: RequestRecord) -> Iterator[bytes]:
+    def pieces(self, settings: GatewaySettings, record: RequestRecord, work: Work) -> Generator[bytes]:
         """The answer. Empty pieces only say that work goes on, so that others may have the thread meanwhile.
 
         Raises
@@ -70,15 +78,18 @@ class Batch:
         InvalidFields
             Before the first piece that is not empty, for rows that cannot be scored, unless they are to be skipped.
         FraudError
-            For what the formats refuse.
+            For what the formats refuse, and what takes more than it may.
         """
-        read = self._reader(settings)
+        with self._source(settings, work) as read:
+            yield from self._answers(read, record, work)
+
+    def _answers(self, read: Callable[[], Iterator[Chunk]], record: RequestRecord, work: Work) -> Iterator[bytes]:
         # A JSON array is one chunk, so that looking at it once is enough.
         if self.on_error is OnError.FAIL and self.upload.media_type != JSON:
             yield from _refuse_bad_rows(read())
         writer = self._writer()
         rows = alerts = skipped = 0
-        for chunk, predictions in prefetched(self._scored(read())):
+        for chunk, predictions in prefetched(self._scored(read(), work)):
             predictions, conflicts = self.decisions.keep_chunk(predictions, record)
             if conflicts:
                 chunk, predictions = self._without(conflicts, chunk, predictions)
@@ -89,12 +100,12 @@ class Batch:
             yield piece
         yield writer.end()
 
-    def _scored(self, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Predictions]]:
+    def _scored(self, chunks: Iterator[Chunk], work: Work) -> Iterator[tuple[Chunk, Predictions]]:
         explain = self._explain()
         for chunk in chunks:
             if chunk.errors and self.on_error is OnError.FAIL:
                 raise InvalidFields(chunk.errors[:MAX_ERRORS])
-            yield chunk, predict_all(self.model, chunk.transactions, explain)
+            yield chunk, predict_all(self.model, chunk.transactions, explain, work.check)
 
     def _without(
         self, conflicts: Mapping[int, str], chunk: Chunk, predictions: Predictions
@@ -120,19 +131,31 @@ class Batch:
         left = predictions.take(rest)
         return Chunk(left.transactions, chunk.rows[rest], [*chunk.errors, *errors]), left
 
-    def _reader(self, settings: GatewaySettings) -> Callable[[], Iterator[Chunk]]:
-        formats: dict[str, Callable[..., Iterator[Chunk]]] = {
-            JSON: partial(read_json, max_bytes=settings.max_body_bytes, max_rows=settings.max_batch_rows),
-            CSV: read_csv,
-            PARQUET: read_parquet,
-            ARROW: read_arrow,
-        }
+    @contextmanager
+    def _source(self, settings: GatewaySettings, work: Work) -> Iterator[Callable[[], Iterator[Chunk]]]:
+        """What reads the rows from the beginning, as often as it is called."""
+        media_type, file = self.upload.media_type, self.upload.file
+        # one moment for both readings, so that no row changes sides between them
+        bounds = settings.event_time_bounds(datetime.now(UTC))
 
-        def read() -> Iterator[Chunk]:
-            self.upload.file.seek(0)
-            return formats[self.upload.media_type](self.upload.file)
+        def checked(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+            return work.bounded(believable(chunk, bounds) for chunk in chunks)
 
-        return read
+        if media_type in (PARQUET, ARROW):
+            with unpacked(file, media_type, settings, work) as plain:
+                yield lambda: checked(read_unpacked(plain))
+            return
+        read = (
+            partial(read_json, file, settings.max_body_bytes, settings.max_batch_rows)
+            if media_type == JSON
+            else partial(read_csv, file)
+        )
+
+        def from_the_beginning() -> Iterator[Chunk]:
+            file.seek(0)
+            return checked(read())
+
+        yield from_the_beginning
 
     def _writer(self) -> AnswerWriter:
         if self.media_type == JSON:
@@ -161,34 +184,84 @@ _WHOLE_BYTES: Final = 256 * 1024
 
 
 async def answer_batch(
-    batch: Batch, settings: GatewaySettings, record: RequestRecord, limiter: CapacityLimiter
+    batch: Batch, settings: GatewaySettings, request: Request, record: RequestRecord, limiter: CapacityLimiter
 ) -> Response:
     """Answer off the event loop; what fails before the answer has begun is raised, and the upload closed.
 
     Later failures cut the answer off, which every HTTP client notices.
+
+    Raises
+    ------
+    ClientDisconnect
+        When the client has left meanwhile.
     """
-    pieces = _pull(batch.pieces(settings, record), limiter)
+    work = Work(settings.max_upload_rows, settings.max_upload_seconds)
+    job = _Job(batch, work, batch.pieces(settings, record, work), request, limiter)
     head: list[bytes] = []
     options: dict[str, Any] = {
         "headers": {"X-Model-Version": batch.model.version},
         "media_type": batch.media_type,
     }
+    pieces = job.run()
     try:
         async for piece in pieces:
             head.append(piece)
             if sum(map(len, head)) > _WHOLE_BYTES:
-                return _BatchResponse(batch.upload, _chained(head, pieces), **options)
+                return _BatchResponse(job, _chained(head, pieces), **options)
     except BaseException:
-        batch.upload.close()
+        await job.close()
         raise
-    batch.upload.close()
+    await job.close()
     return Response(b"".join(head), **options)
 
 
-async def _pull(pieces: Iterator[bytes], limiter: CapacityLimiter) -> AsyncIterator[bytes]:
-    while (piece := await to_thread.run_sync(next, pieces, None, limiter=limiter)) is not None:
-        if piece:
-            yield piece
+class _Job:
+    """A batch at work: on worker threads, a piece at a time, for as long as its client is there."""
+
+    def __init__(
+        self, batch: Batch, work: Work, pieces: Generator[bytes], request: Request, limiter: CapacityLimiter
+    ) -> None:
+        self._upload, self._work, self._pieces, self._limiter = batch.upload, work, pieces, limiter
+        self._client = asyncio.create_task(_end_with_client(request, work))
+
+    async def run(self) -> AsyncIterator[bytes]:
+        try:
+            while (piece := await to_thread.run_sync(self._next, limiter=self._limiter)) is not None:
+                if piece:
+                    yield piece
+            self._client.cancel()  # the end of its answer looks to it as if it had left
+        except Exception as error:
+            if self._work.ended:
+                raise ClientDisconnect from error
+            raise
+
+    @property
+    def ended(self) -> bool:
+        """Whether its client has left."""
+        return self._work.ended
+
+    def _next(self) -> bytes | None:
+        with self._work.counted():
+            return next(self._pieces, None)
+
+    async def close(self) -> None:
+        """End what is left of the work, and free what it held."""
+        self._client.cancel()
+        self._work.end()
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self._close)
+
+    def _close(self) -> None:
+        # If a thread still has it, it stops there by itself.
+        with suppress(ValueError):
+            self._pieces.close()
+        self._upload.close()
+
+
+async def _end_with_client(request: Request, work: Work) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    work.end()
 
 
 async def _chained(head: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -199,17 +272,19 @@ async def _chained(head: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterat
 
 
 class _BatchResponse(StreamingResponse):
-    """Closes the upload when the answer has gone out, or its reader has gone away."""
+    """Ends the work when the answer has gone out, or its reader has gone away."""
 
-    def __init__(self, upload: Upload, content: AsyncIterator[bytes], **options: Any) -> None:
+    def __init__(self, job: _Job, content: AsyncIterator[bytes], **options: Any) -> None:
         super().__init__(content, **options)
-        self._upload = upload
+        self._job = job
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
+            if self._job.ended:
+                raise ClientDisconnect
         finally:
-            self._upload.close()
+            await self._job.close()
 
 
 T = TypeVar("T")

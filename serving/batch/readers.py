@@ -1,27 +1,38 @@
 """Batches as JSON, Parquet and Arrow, and what the files have in common: their columns, and which rows can be scored.
 
-CSV is in `serving.batch.csv`.
+CSV is in `serving.batch.csv`. Parquet and Arrow are unpacked by a child: `serving.batch.unpacking`.
 """
 
-import mmap
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from tempfile import TemporaryFile
 from typing import BinaryIO, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import parquet
 
 from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, MAX_MAGNITUDE, RAW_FEATURES, WEIGHT, unusable
-from serving.batch import CHUNK_ROWS
-from serving.errors import FieldError, InvalidFields, MalformedFile
+from ml_project.tables import TRANSACTION_ID, column_hint, is_index, is_text
+from serving.batch import ARROW, PARQUET, unpacking
+from serving.batch.work import Work
+from serving.errors import BodyTooLarge, FieldError, InvalidFields, MalformedFile, StorageFull
 from serving.http import too_large
+from serving.settings import GatewaySettings
 from serving.telemetry.request import stage
-from serving.transactions import MAX_ERRORS, MAX_NAME_LENGTH, Chunk, Transactions, event_times_of, parse_batch
+from serving.transactions import (
+    MAX_ERRORS,
+    MAX_NAME_LENGTH,
+    Chunk,
+    Transactions,
+    event_times_of,
+    parse_batch,
+)
 
-TRANSACTION_ID: Final = "transaction_id"
+MAX_ROW_ERRORS: Final = 10
+"""Faults named of one row of a file. All cells of all rows may be wrong: they are counted before they are told."""
 
 _IGNORED: Final = frozenset((*ENGINEERED_FEATURES, LABEL, WEIGHT))
 """The engineered features, and a training file's other columns: analysts score such files as they are."""
@@ -35,22 +46,24 @@ def check_columns(names: Sequence[str]) -> None:
     InvalidFields
         Naming every column that is missing, unknown or there twice.
     """
-    counts = Counter(names)
+    # An index that pandas wrote along is no data, and cannot be mistaken for any.
+    counts = Counter(name for name in names if not is_index(name))
     known = {*RAW_FEATURES, TRANSACTION_ID, EVENT_TIME, *_IGNORED}
     errors: list[FieldError] = [
         {"field": name, "message": "Column required"} for name in RAW_FEATURES if name not in counts
     ]
     for name, count in counts.items():
         if name not in known:
-            errors.append({"field": name[:MAX_NAME_LENGTH], "message": "Unknown column"})
+            message = f"Unknown column. {column_hint(name)}".strip()
+            errors.append({"field": name[:MAX_NAME_LENGTH], "message": message})
         elif count > 1:
             errors.append({"field": name, "message": "Column given more than once"})
     if errors:
         raise InvalidFields(errors[:MAX_ERRORS])
 
 
-def check_types(schema: pa.Schema) -> list[str]:
-    """Refuse a typed file by its schema; else the names of the columns to read.
+def check_types(schema: pa.Schema) -> None:
+    """Refuse a typed file by its schema.
 
     Raises
     ------
@@ -59,30 +72,32 @@ def check_types(schema: pa.Schema) -> list[str]:
     """
     check_columns(schema.names)
     errors: list[FieldError] = []
-    for name in RAW_FEATURES:
-        kind = schema.field(name).type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-            errors.append({"field": name, "message": f"Column should hold numbers, not {kind}"})
-    wanted = [*RAW_FEATURES, *(name for name in (TRANSACTION_ID, EVENT_TIME) if name in schema.names)]
-    if TRANSACTION_ID in wanted:
-        kind = schema.field(TRANSACTION_ID).type
-        if not (_is_text(kind) or pa.types.is_integer(kind)):
-            errors.append({"field": TRANSACTION_ID, "message": f"Column should hold strings, not {kind}"})
-    if EVENT_TIME in wanted:
-        kind = schema.field(EVENT_TIME).type
-        if not (_is_text(kind) or pa.types.is_timestamp(kind) or pa.types.is_null(kind)):
-            errors.append({"field": EVENT_TIME, "message": f"Column should hold timestamps, not {kind}"})
+    for name, understood, expected in (
+        *((name, _is_number, "numbers") for name in RAW_FEATURES),
+        (TRANSACTION_ID, _is_name, "strings"),
+        (EVENT_TIME, _is_time, "timestamps"),
+    ):
+        kind = schema.field(name).type if name in schema.names else pa.null()
+        if not understood(kind.value_type if pa.types.is_dictionary(kind) else kind):
+            errors.append({"field": name, "message": f"Column should hold {expected}, not {kind}"})
     if errors:
         raise InvalidFields(errors)
-    return wanted
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _is_name(kind: pa.DataType) -> bool:
+    return bool(is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return bool(is_text(kind) or pa.types.is_timestamp(kind) or pa.types.is_null(kind))
 
 
 def chunk_of(columns: pa.RecordBatch | pa.Table, rows: NDArray[np.int64]) -> Chunk:
-    """Rows of a checked file as a chunk; ``rows`` says where they stand in it."""
+    """Rows of a checked file, text as plain strings, as a chunk; ``rows`` says where they stand in it."""
     raw = np.empty((len(columns), len(RAW_FEATURES)))
     for place, name in enumerate(RAW_FEATURES):
         # A null becomes NaN, which is refused below; whole numbers beyond 2^53 are rounded, as in JSON.
@@ -111,9 +126,15 @@ def checked(
     transactions = Transactions(raw, names, moments)
     if not misnamed and not timeless and not bad.any():
         return Chunk(transactions, rows, [])
+    told = bad & (np.cumsum(bad, axis=1) <= MAX_ROW_ERRORS)
     errors: list[FieldError] = [
         {"row": int(rows[place]), "field": RAW_FEATURES[column], "message": _fault(raw[place, column])}
-        for place, column in np.argwhere(bad).tolist()
+        for place, column in np.argwhere(told).tolist()
+    ]
+    more = (bad & ~told).sum(axis=1)
+    errors += [
+        {"row": int(rows[place]), "message": f"{more[place]} more fields are missing or invalid"}
+        for place in np.flatnonzero(more).tolist()
     ]
     message = f"Name should have at most {MAX_NAME_LENGTH} characters, and no NUL"
     errors += [{"row": int(rows[place]), "field": TRANSACTION_ID, "message": message} for place in misnamed]
@@ -148,53 +169,54 @@ def read_json(file: BinaryIO, max_bytes: int, max_rows: int) -> Iterator[Chunk]:
     yield chunk
 
 
-_BUFFER_BYTES: Final = 1024**2
+@contextmanager
+def unpacked(file: BinaryIO, media_type: str, settings: GatewaySettings, work: Work) -> Iterator[BinaryIO]:
+    """A Parquet file or an Arrow stream, unpacked to the disk for `read_unpacked`; blocks.
+
+    Raises
+    ------
+    MalformedFile
+        When it cannot be read.
+    BodyTooLarge
+        When it takes more memory, rows or time than it may.
+    StorageFull
+    """
+    with TemporaryFile(dir=settings.upload_spool) as target:
+        child = unpacking.Unpacking(
+            file,
+            target,
+            media_type,
+            memory=settings.max_unpacked_bytes,
+            rows=settings.max_upload_rows,
+            size=settings.max_upload_bytes,
+            seconds=work.max_seconds,
+        )
+        work.ends_with(child.kill)
+        try:
+            child.wait()
+        except unpacking.NotUnpacked as error:
+            if error.too_large:
+                raise BodyTooLarge(error.cause, error.remedy) from error
+            cause = error.cause or f"The {_NAMES[media_type]} cannot be read."
+            raise MalformedFile(cause, error.remedy or "It is damaged or cut off; send it again.") from error
+        except OSError as error:
+            raise StorageFull("The gateway has no room on its disk.", "Send it in parts, or later.") from error
+        yield target
 
 
-def read_parquet(file: BinaryIO) -> Iterator[Chunk]:
-    """Chunks of a file; rows count from 0.
+_NAMES: Final = {PARQUET: "Parquet file", ARROW: "Arrow stream"}
+
+
+def read_unpacked(file: BinaryIO) -> Iterator[Chunk]:
+    """Chunks of a Parquet file or an Arrow stream that was unpacked; rows count from 0.
 
     Raises
     ------
     InvalidFields
         For missing or unknown columns, or columns that do not hold numbers.
-    MalformedFile
-        For a file that is not Parquet, cut off or damaged.
     """
-    try:
-        # Without buffers and with pre-buffering, whole row groups would be kept in memory.
-        source = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER_BYTES)
-        wanted = check_types(source.schema_arrow)
-        start = 0
-        for batch in source.iter_batches(CHUNK_ROWS, columns=wanted):
-            yield chunk_of(batch, np.arange(start, start + len(batch)))
-            start += len(batch)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: Arrow does not look into strings
-        raise MalformedFile("The Parquet file cannot be read.", "It is damaged or cut off; send it again.") from error
-
-
-def read_arrow(file: BinaryIO) -> Iterator[Chunk]:
-    """Chunks of a stream; rows count from 0.
-
-    Raises
-    ------
-    InvalidFields
-        For missing or unknown columns, or columns that do not hold numbers.
-    MalformedFile
-        For a stream that is not Arrow, cut off or damaged.
-    """
-    try:
-        # A record batch may be as large as the file: mapped, it stays on the disk.
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        with pa.ipc.open_stream(pa.py_buffer(content)) as stream:
-            wanted = check_types(stream.schema)
-            start = 0
-            for batch in stream:
-                for offset in range(0, len(batch), CHUNK_ROWS):
-                    part = batch.slice(offset, CHUNK_ROWS).select(wanted)
-                    # Offsets that lead out of a buffer would be followed otherwise.
-                    part.validate(full=True)
-                    yield chunk_of(part, np.arange(start, start + len(part)))
-                    start += len(part)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise MalformedFile("The Arrow stream cannot be read.", "It is damaged or cut off; send it again.") from error
+    check_types(unpacking.read_schema(file))
+    start = 0
+    for batch in unpacking.read_batches(file):
+        yield chunk_of(batch, np.arange(start, start + len(batch)))
+        start += len(batch)

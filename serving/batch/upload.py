@@ -20,10 +20,13 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from serving.batch import ARROW, CSV, JSON, MEDIA_TYPES, MULTIPART, PARQUET
 from serving.errors import MalformedFile, StorageFull, UnsupportedMediaType
-from serving.http import limited_stream, media_type_of
+from serving.http import limited_stream, media_type_of, refuse_encodings
+from serving.large_bodies import SMALL_BYTES, Budget, Share
 from serving.settings import GatewaySettings
 
-_WRITE_BYTES: Final = 1024**2
+_WRITE_BYTES, _WRITTEN_TO_WAITING = 1024**2, 16
+"""Uploads in progress hold no more memory than a part of their room on the disk: the first writes are small."""
+
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -33,20 +36,22 @@ class Upload:
 
     file: BinaryIO
     media_type: str
+    share: Share
 
     def close(self) -> None:
         """Free its memory or its room on the disk."""
         self.file.close()
+        self.share.close()
 
 
-async def receive_upload(request: Request, settings: GatewaySettings) -> Upload:
-    """Read the whole body.
+async def receive_upload(request: Request, settings: GatewaySettings, budget: Budget) -> Upload:
+    """Read the whole body; a budget has the room for those of all requests.
 
     Raises
     ------
     UnsupportedMediaType
         At once, for a type that is not supported.
-    BodyTooLarge, MalformedFile, StorageFull
+    BodyTooLarge, MalformedFile, StorageFull, NoRoom
         As soon as that shows.
     """
     header = request.headers.get("content-type", "")
@@ -54,21 +59,23 @@ async def receive_upload(request: Request, settings: GatewaySettings) -> Upload:
     if media_type not in (*MEDIA_TYPES, MULTIPART):
         readable = ", ".join((*MEDIA_TYPES, MULTIPART))
         raise UnsupportedMediaType("Batches cannot be read from this media type.", f"Send one of {readable}.")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("Compressed bodies are not supported.", "Send it plain, or as Parquet.")
+    refuse_encodings(request, "Send it plain, or as Parquet.")
     form = FormFile(header) if media_type == MULTIPART else None
     limit = settings.max_body_bytes if media_type == JSON else settings.max_upload_bytes
-    async with _spool(settings.upload_spool) as file:
+    share = budget.share()
+    async with _spool(settings.upload_spool, share) as file:
         waiting: list[bytes] = []
-        size = 0
+        size = written = 0
         async for part in limited_stream(request, limit):
             waiting.append(form.feed(part) if form else part)
             size += len(waiting[-1])
-            if size >= _WRITE_BYTES:
+            if size >= max(SMALL_BYTES, min(_WRITE_BYTES, written // _WRITTEN_TO_WAITING)):
+                share.grow(size)
                 await to_thread.run_sync(_write, file, waiting)
-                waiting, size = [], 0
+                waiting, size, written = [], 0, written + size
+        share.grow(size)
         await to_thread.run_sync(_write, file, waiting)
-        return Upload(file, form.close() if form else media_type)
+        return Upload(file, form.close() if form else media_type, share)
 
 
 def _write(file: BinaryIO, parts: list[bytes]) -> None:
@@ -77,19 +84,17 @@ def _write(file: BinaryIO, parts: list[bytes]) -> None:
 
 
 @asynccontextmanager
-async def _spool(folder: Path) -> AsyncIterator[BinaryIO]:
-    """A temporary file that stays open unless something fails."""
+async def _spool(folder: Path, share: Share) -> AsyncIterator[BinaryIO]:
+    """A temporary file that stays open, and keeps its share, unless something fails."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = cast(BinaryIO, SpooledTemporaryFile(_WRITE_BYTES, "w+b", dir=str(folder)))  # noqa: SIM115
+    file = cast(BinaryIO, SpooledTemporaryFile(SMALL_BYTES, "w+b", dir=str(folder)))  # noqa: SIM115
     try:
         yield file
-    except OSError as error:
+    except BaseException as error:
         file.close()
-        if error.errno in _FULL:
+        share.close()
+        if isinstance(error, OSError) and error.errno in _FULL:
             raise StorageFull("The gateway has no room on its disk.", "Send it in parts, or later.") from error
-        raise
-    except BaseException:
-        file.close()
         raise
 
 
@@ -101,6 +106,10 @@ _SUFFIXES: Final = {
     ".arrows": ARROW,
 }
 """Browsers know few types: many send a CSV as a spreadsheet and the rest as application/octet-stream."""
+
+
+_MOST_PARTS: Final = 16
+"""A browser's form has one; each costs more than its bytes. The parser limits their headers."""
 
 
 class FormFile:
@@ -126,6 +135,7 @@ class FormFile:
         self._headers: dict[str, str] = {}
         self._name = self._value = b""
         self._in_file = self._complete = False
+        self._parts = 0
         self._parser = MultipartParser(
             boundary,
             {
@@ -172,6 +182,9 @@ class FormFile:
 
     def _begin(self) -> None:
         self._headers = {}
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise MalformedFile(f"The form has more than {_MOST_PARTS} parts.", "Send the file's alone.")
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]

@@ -4,7 +4,6 @@ From the answer's shape through the route and its cache to the figures, which ar
 counted and sampled.
 """
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import numpy as np
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +21,7 @@ from ml_project.drift import compare, limit_of
 from ml_project.features import compute_features
 from ml_project.policies import Decision
 from ml_project.statistics import weighted_quantile
-from serving.errors import problem_responses
+from serving.errors import TooManyRequests, problem_responses
 from serving.gateway import GatewayDep
 from serving.live_model import LiveModel, ModelSlot
 from serving.routes.examples import WATCH, answer
@@ -139,7 +138,7 @@ async def watch(query: Annotated[WatchQuery, Query()], gateway: GatewayDep) -> W
 
     Counts are of all rows; scores, latencies and drift of a sample, where there are more rows than that.
     """
-    return await to_thread.run_sync(gateway.dashboard.read, gateway.decisions.store, query.hours, query.buckets)
+    return await gateway.dashboard.read(gateway.decisions.store, query.hours, query.buckets)
 
 
 SECONDS: Final = 10.0
@@ -149,10 +148,12 @@ SAMPLE: Final = 10_000
 """Rows that scores, latencies and drift are worked out from: a third of a second's work on a worker thread."""
 
 _REMEMBERED: Final = 8
+_MOST_WAITING: Final = 8
+"""Windows that wait for their turn; a page asks for one at a time."""
 
 
 class Dashboard:
-    """Answers about windows that end now.
+    """Answers about windows that end now, worked out one at a time: they take no thread from others meanwhile.
 
     Parameters
     ----------
@@ -161,26 +162,39 @@ class Dashboard:
 
     def __init__(self, slot: ModelSlot) -> None:
         self._slot = slot
-        self._lock = threading.Lock()
+        self._turn = CapacityLimiter(1)
         self._known: dict[tuple[float, int], tuple[float, WatchAnswer]] = {}
 
-    def read(self, store: "DecisionStore", hours: float, buckets: int) -> WatchAnswer:
-        """What happened in the last hours; blocks, and belongs on a worker thread.
+    async def read(self, store: "DecisionStore", hours: float, buckets: int) -> WatchAnswer:
+        """What happened in the last hours.
 
         Raises
         ------
+        TooManyRequests
+            When many other windows are asked for at the same time.
         Unavailable
             When the database does not answer.
         """
-        with self._lock:  # one at a time: requests that come meanwhile get the same answer
-            until, answer = self._known.pop((hours, buckets), (0.0, None))
-            if answer is None or time.monotonic() > until:
-                answer = watched(store, self._slot.current, datetime.now(UTC), hours, buckets)
-                until = time.monotonic() + SECONDS
-            self._known[hours, buckets] = until, answer
+        answer = self._remembered(hours, buckets)
+        if answer is not None:
+            return answer
+        if self._turn.statistics().tasks_waiting >= _MOST_WAITING:
+            raise TooManyRequests(1)
+        return await to_thread.run_sync(self._work_out, store, hours, buckets, limiter=self._turn)
+
+    def _remembered(self, hours: float, buckets: int) -> WatchAnswer | None:
+        until, answer = self._known.get((hours, buckets), (0.0, None))
+        return answer if time.monotonic() <= until else None
+
+    def _work_out(self, store: "DecisionStore", hours: float, buckets: int) -> WatchAnswer:
+        answer = self._remembered(hours, buckets)  # the request before may have asked for the same
+        if answer is None:
+            answer = watched(store, self._slot.current, datetime.now(UTC), hours, buckets)
+            self._known.pop((hours, buckets), None)
+            self._known[hours, buckets] = time.monotonic() + SECONDS, answer
             while len(self._known) > _REMEMBERED:
                 del self._known[next(iter(self._known))]
-            return answer
+        return answer
 
 
 def watched(store: "DecisionStore", model: LiveModel | None, now: datetime, hours: float, count: int) -> WatchAnswer:

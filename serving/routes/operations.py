@@ -24,7 +24,7 @@ from serving.http import json_in, media_type_of, negotiate, read_json_body
 from serving.live_model import Trouble
 from serving.routes.examples import answer
 from serving.shadow import Shadow
-from serving.telemetry.metrics import Summary
+from serving.telemetry.metrics import StoreFigures, Summary
 from serving.telemetry.request import record_of
 
 router = APIRouter()
@@ -37,6 +37,7 @@ _READY: Final = {
     "loaded_at": "2026-01-02T03:04:05Z",
     "trouble": None,
     "shadow": {"share": 0.1, "model_version": "4", "trouble": None},
+    "store": {"away": False, "spool_bytes": 0, "spool_damaged_files": 0, "spool_unreadable_files": 0},
 }
 
 
@@ -55,7 +56,7 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready", tags=["health"], responses={**answer(_READY), **problem_responses(503)})
 async def ready(gateway: GatewayDep) -> dict[str, Any]:
-    """503 without a model; with one, which, since when, what kept a newer one from going live, and what shadows it."""
+    """503 without a model; with one, which, since when, what kept a newer one out, what shadows it, and the store."""
     model, trouble = gateway.slot.model(), gateway.slot.trouble
     return {
         "status": "ready",
@@ -65,6 +66,16 @@ async def ready(gateway: GatewayDep) -> dict[str, Any]:
         "loaded_at": model.loaded_at,
         "trouble": described(trouble),
         "shadow": _shadow(gateway.shadow),
+        "store": _store(gateway.decisions.figures()),
+    }
+
+
+def _store(figures: StoreFigures) -> dict[str, Any]:
+    return {
+        "away": figures.away,
+        "spool_bytes": figures.spool_bytes,
+        "spool_damaged_files": figures.spool_damaged,
+        "spool_unreadable_files": figures.spool_unreadable,
     }
 
 

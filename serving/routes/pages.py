@@ -31,10 +31,12 @@ async def page(request: Request) -> Response:
     return await _file("index.html", request)
 
 
-@router.get("/ui/")
-async def page_with_slash() -> RedirectResponse:
-    """The page's addresses are relative, so that it works behind a prefix: it has one place."""
-    return RedirectResponse("../ui", 308)
+@router.api_route("/{path:path}/", methods=["GET", "POST"])
+async def without_slash(request: Request) -> RedirectResponse:
+    """Where an address without the slash at its end is; relative, so that it works behind any host and prefix."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    last = request.scope["raw_path"].decode("ascii").rstrip("/").rpartition("/")[2]
+    return RedirectResponse(f"../{last}{query}", 308)
 
 
 @router.get("/ui/settings.json")

@@ -1,5 +1,6 @@
 """Predictions: the answer to one transaction, and the answers to a batch in any of the formats."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NotRequired
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,15 +11,14 @@ from serving.batch import CSV, JSON, MEDIA_TYPES, MULTIPART
 from serving.batch.job import Batch, OnError, answer_batch
 from serving.batch.upload import receive_upload
 from serving.errors import problem_responses
+from serving.event_times import require_believable
 from serving.gateway import GatewayDep
 from serving.http import negotiate, read_json_body
+from serving.large_bodies import SMALL_BYTES
 from serving.predictions import Explain, Prediction, predict_all
 from serving.routes.examples import PREDICTION, TRANSACTION, answer, csv_of
 from serving.telemetry.request import record_of, stage
 from serving.transactions import Transaction, parse_transaction
-
-MAX_TRANSACTION_BYTES: Final = 64 * 1024
-"""One transaction has about 1 kB; a longer one would hold up all others on the event loop."""
 
 router = APIRouter(tags=["predictions"], responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 429, 500, 503))
 
@@ -42,11 +42,12 @@ async def predict(
     first answer, with other values 409.
     """
     model = gateway.slot.model()
-    body = await read_json_body(request, min(gateway.settings.max_body_bytes, MAX_TRANSACTION_BYTES))
+    body = await read_json_body(request, min(gateway.settings.max_body_bytes, SMALL_BYTES))
     wanted = Explain.ALL if explain else Explain.ALERTS
     record = record_of(request.scope)
     with stage("parse"):
         transactions = parse_transaction(body)
+        require_believable(transactions, gateway.settings.event_time_bounds(datetime.now(UTC)))
     predictions = predict_all(model, transactions, wanted)
     [prediction] = (await gateway.decisions.keep(predictions, record)).answers()
     record.message = "Prediction successful"
@@ -132,13 +133,16 @@ async def predict_batch(
     gateway.slot.model()
     accept = request.headers.get("accept", "")
     negotiate(accept, MEDIA_TYPES)
-    upload = await receive_upload(request, gateway.settings)
+    upload = await receive_upload(request, gateway.settings, gateway.uploads)
     # An upload may take minutes: the model that is live now answers it, from the first row to the last.
     model = gateway.slot.model()
     media_type = negotiate(accept, sorted(MEDIA_TYPES, key=lambda offered: offered != upload.media_type))
     record = record_of(request.scope)
     batch = Batch(upload, model, gateway.decisions, media_type, on_error, explain, amounts)
-    response = await answer_batch(batch, gateway.settings, record, gateway.batches)
+    # Of binary files the bytes do not tell the work.
+    small = upload.share.size <= SMALL_BYTES and upload.media_type in (JSON, CSV)
+    limiter = gateway.small_batches if small else gateway.batches
+    response = await answer_batch(batch, gateway.settings, request, record, limiter)
     record.message = "Batch prediction successful"
     record.fields.update(model_version=model.version)
     return response

@@ -23,7 +23,8 @@ from typing_extensions import TypedDict
 
 from serving.errors import BodyTooLarge, FieldError, InvalidFields, UnknownPrediction, problem_responses
 from serving.gateway import GatewayDep
-from serving.http import json_in, read_json_body
+from serving.http import json_in, read_json_body, too_large
+from serving.large_bodies import SMALL_BYTES, is_array, json_array
 from serving.routes.examples import KEPT, PREDICTION, answer
 from serving.telemetry.request import record_of
 from serving.transactions import MAX_ERRORS, MAX_NAME_LENGTH
@@ -72,7 +73,6 @@ class FeedbackOutcome(TypedDict):
 
 
 _ONE: Final = TypeAdapter(Feedback)
-_MANY: Final = TypeAdapter(list[Feedback])
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -103,42 +103,59 @@ async def feedback(request: Request, gateway: GatewayDep) -> Response:
     Nothing is overwritten: the newest label counts, the earlier ones stay with their reviewers' names. The same label
     sent again changes nothing, so that a request without an answer can simply be repeated.
     """
-    body = await read_json_body(request, gateway.settings.max_body_bytes)
-    items, single = parse_feedback(body, gateway.settings.max_batch_rows)
+    with gateway.bodies.share() as share:
+        body = await read_json_body(request, gateway.settings.max_body_bytes, share)
+        limiter = gateway.batches if len(body) > SMALL_BYTES else None
+        items, single = await to_thread.run_sync(parse_feedback, body, gateway.settings.max_batch_rows, limiter=limiter)
     record = record_of(request.scope)
     labels = [(item.prediction_id, item.transaction_id, int(item.label in ("fraud", 1))) for item in items]
-    outcomes = await to_thread.run_sync(gateway.decisions.label, labels, record.key_name or ANONYMOUS)
+    outcomes = await gateway.decisions.labelling(labels, record.key_name or ANONYMOUS)
     record.message = "Feedback received"
     record.fields.update(labels=len(outcomes), added=sum(outcome["outcome"] == "added" for outcome in outcomes))
     return Response(to_json(outcomes[0] if single else outcomes), media_type="application/json")
 
 
 def parse_feedback(body: bytes, max_items: int) -> tuple[list[Feedback], bool]:
-    """The labels, and whether the body was a single one.
+    """The labels, and whether the body was a single one; takes a while where it is large.
 
     Raises
     ------
     MalformedJson, InvalidFields, BodyTooLarge
         When it is not JSON, not labels, or too many.
     """
-    content = json_in(body)
-    single = not isinstance(content, list)
-    if isinstance(content, list) and len(content) > max_items:
-        raise BodyTooLarge(f"There are {len(content)} labels; at most {max_items} are taken.", "Send them in parts.")
-    try:
-        return ([_ONE.validate_python(content)] if single else _MANY.validate_python(content)), single
-    except ValidationError as error:
-        raise InvalidFields(_faults(error, single)) from None
+    if not is_array(body):
+        if len(body) > SMALL_BYTES:
+            raise too_large(SMALL_BYTES)
+        try:
+            return [_ONE.validate_python(json_in(body))], True
+        except ValidationError as error:
+            raise InvalidFields(_faults(error, {})[:MAX_ERRORS]) from None
+    items: list[Feedback] = []
+    faults: list[FieldError] = []
+    count = 0
+    for rows in json_array(body):
+        first, count = count, count + len(rows)
+        if count > max_items:
+            raise BodyTooLarge(
+                f"There are {count} labels or more; at most {max_items} are taken.", "Send them in parts."
+            )
+        for place, row in enumerate(rows, first):
+            try:
+                items.append(_ONE.validate_python(row))
+            except ValidationError as error:
+                faults += _faults(error, {"row": place})
+            if len(faults) >= MAX_ERRORS:
+                raise InvalidFields(faults[:MAX_ERRORS])
+    if faults:
+        raise InvalidFields(faults)
+    return items, False
 
 
-def _faults(error: ValidationError, single: bool) -> list[FieldError]:
+def _faults(error: ValidationError, where: FieldError) -> list[FieldError]:
     found: list[FieldError] = []
-    for fault in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]:
-        place = list(fault["loc"])
-        named: FieldError = {} if single or not place else {"row": int(place.pop(0))}
-        if place:
-            named["field"] = str(place[0])[:MAX_NAME_LENGTH]
-        found.append({**named, "message": fault["msg"].removeprefix("Value error, ")})
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        named: FieldError = {"field": str(fault["loc"][0])[:MAX_NAME_LENGTH]} if fault["loc"] else {}
+        found.append({**where, **named, "message": fault["msg"].removeprefix("Value error, ")})
     return found
 
 
@@ -213,7 +230,7 @@ async def predictions(query: Annotated[PageQuery, Query()], gateway: GatewayDep)
     """
     wanted = query.model_dump(exclude={"limit", "after"})
     model = gateway.slot.current
-    items, following = await to_thread.run_sync(gateway.decisions.page, wanted, query.after, query.limit, model)
+    items, following = await gateway.decisions.reading(gateway.decisions.page, wanted, query.after, query.limit, model)
     return Response(to_json({"items": items, "next": following}), media_type="application/json")
 
 
@@ -225,7 +242,7 @@ async def predictions(query: Annotated[PageQuery, Query()], gateway: GatewayDep)
 )
 async def prediction(prediction_id: Annotated[str, Path(max_length=64)], gateway: GatewayDep) -> Response:
     """All that is kept of one prediction, of a batch or not, with the history of its labels."""
-    found = None if "\0" in prediction_id else await to_thread.run_sync(gateway.decisions.find, prediction_id)
+    found = None if "\0" in prediction_id else await gateway.decisions.reading(gateway.decisions.find, prediction_id)
     if found is None:
         raise UnknownPrediction("No such prediction is kept.", "It may still be in the spool, or have been purged.")
     return Response(to_json(found), media_type="application/json")

@@ -59,6 +59,10 @@ class StoreFigures(NamedTuple):
     away: float = False
     """Whether the database is away."""
     spool_bytes: float = 0
+    spool_damaged: float = 0
+    """Files of the spool that were set aside, damaged."""
+    spool_unreadable: float = 0
+    """Files of whole records that could not be replayed."""
 
 
 class GatewayMetrics:
@@ -267,6 +271,15 @@ class _LiveGauges:
         self._waiting = _gauge(registry, "fraud_store_waiting", "Predictions that wait for their commit.", "livesum")
         self._away = _gauge(registry, "fraud_store_away", "Whether the decision database is away.", "livemax")
         self._spool_bytes = _gauge(registry, "fraud_store_spool_bytes", "Size of the local spool.", "livemax")
+        self._damaged = _gauge(
+            registry, "fraud_store_spool_damaged_files", "Spool files that were set aside, damaged.", "livemax"
+        )
+        self._unreadable = _gauge(
+            registry,
+            "fraud_store_spool_unreadable_files",
+            "Files of spooled records that cannot be replayed.",
+            "livemax",
+        )
 
     def refresh(self) -> None:
         self._workers.set(1)
@@ -277,6 +290,8 @@ class _LiveGauges:
         self._waiting.set(store.waiting)
         self._away.set(store.away)
         self._spool_bytes.set(store.spool_bytes)
+        self._damaged.set(store.spool_damaged)
+        self._unreadable.set(store.spool_unreadable)
 
 
 class _ShadowGauges:

@@ -56,9 +56,14 @@ _current: ContextVar[RequestRecord | None] = ContextVar("fraud_request", default
 """For what is measured deep inside, on whatever thread: anyio's threads inherit it."""
 
 
+def new_id() -> str:
+    """An id for a request that brings none."""
+    return f"req_{uuid.uuid4().hex[:16]}"
+
+
 def open_record(scope: "Scope") -> RequestRecord:
     """A record for a request that has just come in; the client's own id is kept where it is harmless to log."""
-    record = RequestRecord(_client_id(scope["headers"]) or f"req_{uuid.uuid4().hex[:16]}")
+    record = RequestRecord(_client_id(scope["headers"]) or new_id())
     scope[_KEY] = record
     _current.set(record)
     return record

@@ -6,10 +6,10 @@ In the order in which a decision passes them:
 - `segments`: the rows of a bulk request as one columnar segment, and their ids.
 - `writer`: concurrent decisions as one commit, or into the spool; replays the spool once the database is back.
 - `spool`: local files that hold decisions while the database is away.
-- `store`: everything that can be asked of the database, as one class; also leases.
+- `store`: everything that can be asked of the database, as one class; who may write now.
 - `writes`: adding decisions and labels, and what is known about a transaction_id. `reads`: finding and listing them.
 - `dashboard`: counts and samples of a window. `archive`: Arrow tables, exports and purges.
-- `keys`: the API keys.
+- `keys`: the API keys. `leases`: who may do what only one process may do.
 - `schema`: the tables. `database`: opening and migrating it (`migrations/`).
 
 The only package here that imports SQLAlchemy and Alembic: import it inside functions where start-up must stay quick.
@@ -18,9 +18,9 @@ The only package here that imports SQLAlchemy and Alembic: import it inside func
 from stores.decisions.archive import ShadowDecision
 from stores.decisions.database import migrate, open_engine, open_store
 from stores.decisions.keys import SCOPES, Key, Keys
+from stores.decisions.leases import Lease
 from stores.decisions.reads import Page, PageFilter
 from stores.decisions.records import (
-    Busy,
     Conflict,
     DamagedSegment,
     DecisionRecord,
@@ -33,9 +33,10 @@ from stores.decisions.records import (
 )
 from stores.decisions.segments import Chunk
 from stores.decisions.spool import Spool
-from stores.decisions.store import DecisionStore, Lease
+from stores.decisions.store import DecisionStore
 from stores.decisions.writer import GroupWriter
 from stores.decisions.writes import LabelItem, Labelled, Replayed, SegmentStored
+from stores.sql import Busy
 
 __all__ = [
     "SCOPES",

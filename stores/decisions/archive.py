@@ -95,6 +95,7 @@ def _singles(connection: Connection, moment: ColumnElement[Any], conditions: lis
         listed = [dict(row._mapping) for row in rows]
         inputs = np.frombuffer(b"".join(row.pop("inputs") for row in listed), dtype="<f8")
         for row in listed:
+            del row["labelled"]  # the label itself comes with it
             row["reasons"] = None if row["reasons"] is None else json.dumps(row["reasons"])
         filled = {name: pa.array([row[name] for row in listed], SCHEMA.field(name).type) for name in listed[0]}
         filled |= dict(zip(RAW_FEATURES, map(pa.array, inputs.reshape(len(listed), -1).T), strict=True))

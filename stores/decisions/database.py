@@ -6,12 +6,14 @@ the database is away and migrates it later.
 
 import errno
 import logging
+import math
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -25,11 +27,20 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, Progra
 
 from ml_project.errors import InvalidInput, Unavailable
 from stores.decisions.store import DecisionStore
-from stores.sql import ENGINE_OPTIONS, is_postgres, reason, shown, translated, with_driver
+from stores.sql import is_postgres, postgres_engine, reason, shown, time_allowed, translated
 
 _REMEDY: Final = "Check FRAUD_DATABASE_URL and that the database runs."
-_BUSY_SECONDS: Final = 2
-"""How long to wait for another process's write before giving up."""
+_BUSY_SECONDS: Final = 4
+"""How long to wait for another process's write to SQLite before the database counts as away."""
+
+_WRITE_SECONDS: Final = 5
+"""How long PostgreSQL may take over a statement that writes: so long a prediction waits before it goes to the spool."""
+
+_READ_SECONDS: Final = 10
+"""How long a reader's statement may take, and on SQLite all of one question."""
+
+READERS: Final = 4
+"""Connections for reading: what is slow to find keeps other readers waiting, and no writer."""
 
 _LOOK_SECONDS: Final = 0.001
 
@@ -71,16 +82,18 @@ def open_store(url: str, *, existing: bool = False, wait: bool = False) -> Decis
     except BaseException:
         engine.dispose()
         raise
-    return DecisionStore(engine)
+    return DecisionStore(engine, open_engine(url, reading=True))
 
 
-def open_engine(url: str) -> Engine:
-    """An engine whose COMMIT means that the data is on disk.
+def open_engine(url: str, *, reading: bool = False) -> Engine:
+    """An engine whose COMMIT means that the data is on disk, and that gives up on a database that hangs.
 
     Parameters
     ----------
     url : str
         ``sqlite:///path`` (the file is made where it is missing) or ``postgresql://user:password@host/name``.
+    reading : bool
+        For readers: few connections, each with a limit on the time that a question takes.
 
     Raises
     ------
@@ -94,9 +107,9 @@ def open_engine(url: str) -> Engine:
     except (ArgumentError, ValueError):  # the message would hold the URL, and with it the password
         raise InvalidInput("FRAUD_DATABASE_URL is not a URL.", "Write sqlite:///path or postgresql://...") from None
     if is_postgres(parsed):
-        return _postgres(parsed)
+        return _postgres(parsed, reading)
     if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:"):
-        return _sqlite(Path(str(parsed.database)))
+        return _sqlite(Path(str(parsed.database)), reading)
     raise InvalidInput(
         f"FRAUD_DATABASE_URL cannot be {shown(parsed)}.", "Write sqlite:///path (a file) or postgresql://..."
     )
@@ -113,7 +126,10 @@ def _require_file(url: str) -> None:
         )
 
 
-def _postgres(url: URL) -> Engine:
+_READING: Final[dict[str, Any]] = {"pool_size": READERS, "max_overflow": 0, "pool_timeout": _READ_SECONDS}
+
+
+def _postgres(url: URL, reading: bool) -> Engine:
     from psycopg import ProgrammingError
     from psycopg.conninfo import make_conninfo
 
@@ -122,10 +138,10 @@ def _postgres(url: URL) -> Engine:
     except ProgrammingError as error:
         cause = f"FRAUD_DATABASE_URL {shown(url)} has an {reason(error)}"
         raise InvalidInput(f"{cause}.", "Write postgresql://user:password@host/name.") from None
-    return create_engine(with_driver(url), **ENGINE_OPTIONS)
+    return postgres_engine(url, _READ_SECONDS, **_READING) if reading else postgres_engine(url, _WRITE_SECONDS)
 
 
-def _sqlite(path: Path) -> Engine:
+def _sqlite(path: Path, reading: bool) -> Engine:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
@@ -138,18 +154,22 @@ def _sqlite(path: Path) -> Engine:
     if begins not in (b"", _SQLITE):
         raise InvalidInput(f"FRAUD_DATABASE_URL names {path}, which is not a SQLite database.", "Name another file.")
 
+    place = _place(path)
+
     def connect() -> sqlite3.Connection:
+        place.refuse_mixture()
         # Mode rw: a file that vanished must not be replaced by an empty one.
         uri = f"file:{quote(str(path))}?mode=rw"
         return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
-    engine = create_engine(URL.create("sqlite", database=str(path)), creator=connect, pool_timeout=3)
+    options = _READING if reading else {"pool_timeout": 3}
+    engine = create_engine(URL.create("sqlite", database=str(path)), creator=connect, **options)
 
     @event.listens_for(engine, "connect")
     def _durable(connection: Any, record: Any) -> None:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
-        record.info["inode"] = path.stat().st_ino
+        record.info["inode"] = place.note()
 
     @event.listens_for(engine, "checkout")
     def _same_file(_connection: Any, record: Any, _proxy: Any) -> None:
@@ -160,40 +180,103 @@ def _sqlite(path: Path) -> Engine:
             raise DisconnectionError(f"{path}: {error.strerror}") from error
         if inode != record.info["inode"]:
             raise DisconnectionError(f"{path} was replaced")
+        if place.log is None:  # it comes with the first transaction
+            place.note()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # A transaction that will write says so at once: a reader cannot become the writer once another has written.
-        immediate = connection.get_execution_options().get("immediate", False)
-        if not immediate or not _begun_at_once(connection.connection.driver_connection):
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        options = connection.get_execution_options()
+        if options.get("immediate", False):
+            _begin_to_write(connection, options.get("patience", _BUSY_SECONDS))
+            return
+        if reading:
+            driver: Any = connection.connection.driver_connection
+            end = math.inf if options.get("unhurried", False) else time.monotonic() + _READ_SECONDS
+            driver.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+        connection.exec_driver_sql("BEGIN")
 
     return engine
 
 
-def _begun_at_once(connection: Any) -> bool:
-    """Begin to write as soon as no other process does, if that is within `_BUSY_SECONDS`.
+class _Place:
+    """Where SQLite's file lies, and which file and write-ahead log this process found there last.
+
+    Attributes
+    ----------
+    log : int or None
+        Inode of the log.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._log_path = path, path.with_name(f"{path.name}-wal")
+        self._file: int | None = None
+        self.log: int | None = None
+
+    def note(self) -> int:
+        """Remember what is there now; the file's inode."""
+        self._file, self.log = self._path.stat().st_ino, _inode(self._log_path)
+        return self._file
+
+    def refuse_mixture(self) -> None:
+        """Check that a file that took the other's place, such as a backup, did not come to lie beside the other's log.
+
+        SQLite would read the two as one database, and ruin it.
+
+        Raises
+        ------
+        sqlite3.OperationalError
+        """
+        replaced = _inode(self._path) not in (None, self._file)
+        if replaced and self.log is not None and self.log == _inode(self._log_path):
+            raise sqlite3.OperationalError(
+                f"it was replaced, and {self._log_path.name} is the former one's: stop gateways, delete it and *-shm"
+            )
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+@cache
+def _place(path: Path) -> _Place:
+    """One for all engines of this process: readers may be the first to notice."""
+    return _Place(path)
+
+
+_STEPS: Final = 20_000
+"""Steps of SQLite's machine, a fraction of a millisecond, between two looks at the clock."""
+
+
+def _begin_to_write(connection: Connection, patience: float) -> None:
+    """Begin as soon as no other process writes, if that is within so many seconds.
 
     SQLite itself soon looks every 100 ms only, so one that commits all the time would lock the others out.
     """
-    deadline = time.monotonic() + _BUSY_SECONDS
-    connection.execute("PRAGMA busy_timeout=0")
+    driver: Any = connection.connection.driver_connection
+    deadline = time.monotonic() + patience
+    driver.execute("PRAGMA busy_timeout=0")
     try:
         while True:
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                driver.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    return False  # tried once more by SQLAlchemy, which makes the error its own
+                    break
                 time.sleep(_LOOK_SECONDS)
             else:
-                return True
+                return
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more by SQLAlchemy, which makes the error its own
     finally:
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+        driver.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
 
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK: Final = 0x66726175  # "frau"; any number that is used for nothing else will do
+_MIGRATION_SECONDS: Final = 300.0
 _ALEMBIC: Final = threading.Lock()
 """Its operations are globals: two threads' migrations would run in one database."""
 
@@ -216,13 +299,15 @@ def migrate(engine: Engine) -> None:
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     scripts = ScriptDirectory.from_config(config)
     with translated(engine.url), engine.execution_options(immediate=True).begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET LOCAL statement_timeout = '5min'")
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-        if not _up_to_date(connection, scripts):
-            config.attributes["connection"] = connection
-            with _ALEMBIC, _blamed_on_schema(engine):
-                command.upgrade(config, "head")
+        if _up_to_date(connection, scripts):
+            return
+        with time_allowed(connection, _MIGRATION_SECONDS):
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+            if not _up_to_date(connection, scripts):
+                config.attributes["connection"] = connection
+                with _ALEMBIC, _blamed_on_schema(engine):
+                    command.upgrade(config, "head")
 
 
 @contextmanager

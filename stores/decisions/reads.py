@@ -16,13 +16,12 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    exists,
     select,
     tuple_,
 )
 
 from ml_project.errors import InvalidInput
-from stores.decisions.records import DecisionRecord, Found, Label, to_found, to_label, to_record
+from stores.decisions.records import DecisionRecord, Found, Label, storable, to_found, to_label, to_record
 from stores.decisions.schema import labels, predictions, segments
 from stores.decisions.segments import SHARED, locate, read_content, record_at
 from stores.sql import one_of
@@ -138,8 +137,13 @@ def page(connection: Connection, wanted: PageFilter, after: str | None = None, l
 
 def _conditions(wanted: PageFilter) -> Iterator[ColumnElement[bool]]:
     columns = predictions.c
+    # SQLite has no statistics: it would take the indexes by decision and by version, which hold most rows, for better
+    # than the one of the few that are labelled. An expression has no index.
+    decision, version = (
+        column.concat("") if wanted.labelled else column for column in (columns.decision, columns.model_version)
+    )
     if wanted.decision is not None:
-        yield columns.decision == wanted.decision
+        yield decision == wanted.decision
     if wanted.since is not None:
         yield columns.received_at >= wanted.since
     if wanted.until is not None:
@@ -149,12 +153,11 @@ def _conditions(wanted: PageFilter) -> Iterator[ColumnElement[bool]]:
     if wanted.score_below is not None:
         yield columns.hybrid_score < wanted.score_below
     if wanted.model_version is not None:
-        yield columns.model_version == wanted.model_version
+        yield version == wanted.model_version
     if wanted.for_review is not None:
         yield columns.review_rate.is_not(None) if wanted.for_review else columns.review_rate.is_(None)
     if wanted.labelled is not None:
-        labelled = exists().where(labels.c.prediction_id == columns.prediction_id)
-        yield labelled if wanted.labelled else ~labelled
+        yield columns.labelled if wanted.labelled else ~columns.labelled
 
 
 def _encode(last: Found, order: str) -> str:
@@ -166,8 +169,9 @@ def _encode(last: Found, order: str) -> str:
 def _decode(after: str, order: str) -> tuple[datetime | float, str]:
     try:
         name, value, prediction_id = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-        if name != order or not isinstance(prediction_id, str) or "\0" in prediction_id:
+        if name != order or not isinstance(prediction_id, str) or not storable(prediction_id):
             raise ValueError(name)
+        prediction_id.encode()  # JSON can spell halves of characters, which no database takes
         return datetime.fromisoformat(value).astimezone(UTC) if order == "newest" else float(value), prediction_id
     except (ValueError, TypeError, binascii.Error, OverflowError):
         raise InvalidInput("The cursor is not one of this order's.", "Start again without it.") from None

@@ -32,6 +32,11 @@ def payload_digest(packed: bytes, event_time: datetime | None) -> bytes:
     return hashlib.blake2b(packed + when, digest_size=_DIGEST_BYTES).digest()
 
 
+def storable(text: str) -> bool:
+    """Whether every database can hold a text, or be asked for it: no NUL characters, no lone surrogates."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def check_transaction_id(transaction_id: str) -> None:
     """Refuse what PostgreSQL or UTF-8 cannot hold, before it can spoil a whole group.
 
@@ -40,7 +45,7 @@ def check_transaction_id(transaction_id: str) -> None:
     InvalidInput
         For NUL characters and lone surrogates.
     """
-    if "\0" in transaction_id or any("\ud800" <= character <= "\udfff" for character in transaction_id):
+    if not storable(transaction_id):
         raise InvalidInput("The transaction_id holds a NUL or a lone surrogate.", "Send printable characters.")
 
 
@@ -137,13 +142,14 @@ class Found:
 
 _FIELDS: Final = tuple(field.name for field in fields(DecisionRecord))
 _MARKS: Final[dict[str, Any]] = {"spooled": False, "segment_id": None, "duplicate_of": None, "conflicts_with": None}
+_UNLABELLED: Final[dict[str, Any]] = {"labelled": False}
 
 
 def to_row(record: DecisionRecord, **marks: Any) -> dict[str, Any]:
     """A row of the table predictions."""
     row = {name: getattr(record, name) for name in _FIELDS}
     row["inputs"] = pack_inputs(record.inputs)
-    return row | _MARKS | marks
+    return row | _MARKS | _UNLABELLED | marks
 
 
 def to_record(row: Mapping[Any, Any]) -> DecisionRecord:
@@ -169,10 +175,6 @@ class Conflict(FraudError):
 
 class SpoolFull(Unavailable):
     """Neither the database nor the local disk can take a decision; it must not be acknowledged."""
-
-
-class Busy(Unavailable):
-    """More decisions wait to be kept than the queue holds, or the writer is closing."""
 
 
 class DamagedSegment(FraudError):

@@ -1,7 +1,7 @@
 """The tables. Alembic's migrations make them; a test holds the two equal."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    false,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -55,6 +56,10 @@ def _where(condition: str) -> dict[str, Any]:
     return {f"{dialect}_where": text(condition) for dialect in ("sqlite", "postgresql")}
 
 
+_LABELLED: Final[dict[str, Any]] = {"sqlite_where": text("labelled = 1"), "postgresql_where": text("labelled")}
+"""As SQLAlchemy writes the condition: SQLite takes an index only for the same words."""
+
+
 def _shared() -> list[Column[Any]]:
     """What every prediction has and a segment has once for all its rows."""
     return [
@@ -89,6 +94,7 @@ predictions = Table(
     Column("duplicate_of", _ID),
     Column("conflicts_with", _ID),
     Column("review_rate", Double),
+    Column("labelled", Boolean, nullable=False, server_default=false()),
     Index("predictions_newest", "received_at", "prediction_id"),
     Index("predictions_riskiest", "hybrid_score", "prediction_id"),
     Index("predictions_by_decision", "decision", "received_at", "prediction_id"),
@@ -96,11 +102,14 @@ predictions = Table(
     Index("predictions_by_event_time", "event_time", "prediction_id", **_where("event_time IS NOT NULL")),
     Index("predictions_review_newest", "received_at", "prediction_id", **_where("review_rate IS NOT NULL")),
     Index("predictions_review_riskiest", "hybrid_score", "prediction_id", **_where("review_rate IS NOT NULL")),
+    Index("predictions_labelled_newest", "received_at", "prediction_id", **_LABELLED),
+    Index("predictions_labelled_riskiest", "hybrid_score", "prediction_id", **_LABELLED),
 )
 """Single predictions, and of bulk segments the rows that people look through: alerts and the review sample.
 
 ``review_rate`` is the probability with which a prediction like this goes to review: 1 for an alert, the sample's rate
-for an approval that was drawn, null for all that is not reviewed. One over it is what a label weighs."""
+for an approval that was drawn, null for all that is not reviewed. One over it is what a label weighs. ``labelled`` is
+whether the table labels has any for it: the few that have are found without reading the others."""
 
 transactions = Table(
     "transactions",
@@ -177,5 +186,8 @@ leases = Table(
     Column("holder", String(256), nullable=False),
     Column("since", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+    Column("seconds", Double),
 )
-"""Work that only one process may do at a time, and who does it until when unless it says that it still does."""
+"""Work that only one process may do at a time, and who does it until when unless it says that it still does.
+
+``seconds`` is how long it was taken for, null in what older software took."""

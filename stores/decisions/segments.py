@@ -11,6 +11,7 @@ tell apart segments of the same millisecond.
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from stores.decisions.records import DamagedSegment, DecisionRecord, Reasons, ch
 MAX_ROWS: Final = 1 << 24
 _ROW_DIGITS: Final = 6
 _EMPTY: Final = "0" * _ROW_DIGITS
+_PREDICTION_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def new_segment_id() -> str:
@@ -53,12 +55,13 @@ def prediction_id_at(segment_id: str, row: int) -> str:
 
 
 def locate(prediction_id: str) -> tuple[str, int] | None:
-    """The segment and row that an id would belong to; None for what is no such id."""
-    try:
-        row = int(prediction_id[-_ROW_DIGITS:], 16)
-    except ValueError:
+    """The segment and row that an id would belong to; None for what is no such id.
+
+    An id has one spelling, lower-case digits: `int` would take capitals, signs, spaces and underscores for others.
+    """
+    if not _PREDICTION_ID.fullmatch(prediction_id):
         return None
-    return prediction_id[:-_ROW_DIGITS] + _EMPTY, row
+    return prediction_id[:-_ROW_DIGITS] + _EMPTY, int(prediction_id[-_ROW_DIGITS:], 16)
 
 
 SHARED: Final = (

@@ -1,114 +1,57 @@
 """Where decisions go while the database is away: local append-only files that survive kill -9 and loss of power.
 
-A file is a sequence of records: length, CRC-32, then a decision as JSON or a chunk as JSON and an Arrow stream. It is
-locked by the process that writes it; the kernel drops the lock when that process dies.
+A file is locked by the process that writes it; the kernel drops the lock when that process dies. What cannot be
+replayed is set aside and stands in nobody's way: damaged files as ``*.damaged``, and as ``*.unreadable`` the records
+that are whole but mean nothing to this release, or that the database refuses. These are tried again when a gateway
+starts.
 """
 
 import fcntl
-import json
 import logging
+import mmap
 import os
-import struct
 import threading
-import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
-from datetime import datetime
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
-import numpy as np
-
-from ml_project.schema import OUTPUTS, RAW_FEATURES
+from ml_project.errors import Unavailable
 from stores.decisions.records import DecisionRecord, SpoolFull
-from stores.decisions.segments import Chunk, read_stream
+from stores.decisions.segments import Chunk
+from stores.decisions.spool_format import (
+    OLD_SUFFIX,
+    SUFFIX,
+    Damage,
+    decode,
+    encode,
+    framed,
+    mark_of,
+    new_name,
+    read_records,
+)
 from stores.decisions.store import DecisionStore
 from stores.decisions.writes import Replayed
 from stores.files import sync_folder
 
-_FRAME: Final = struct.Struct("<II")
-_HEADER: Final = struct.Struct("<I")
-_DECISION, _CHUNK = b"D", b"C"
-_TIMES: Final = ("received_at", "event_time")
+_DAMAGED: Final = ".damaged"
+_UNREADABLE: Final = ".unreadable"
 
 
-class BadRecord(Exception):
-    """A whole record whose bytes are not what was written."""
+def begin_file(folder: Path, ending: str = "") -> BinaryIO:
+    """A new file, locked before it appears under its name: no process can take it for an abandoned one.
 
-
-def encode(item: DecisionRecord | Chunk) -> bytes:
-    """One framed record."""
-    if isinstance(item, DecisionRecord):
-        values = {field.name: getattr(item, field.name) for field in fields(item)}
-        payload = _DECISION + json.dumps(values, default=datetime.isoformat).encode()
-    else:
-        review = {"sample": sorted(item.sample), "sample_rate": item.sample_rate}
-        header = {**item.shared, "segment_id": item.segment_id, **review}
-        text = json.dumps(header, default=datetime.isoformat).encode()
-        payload = _CHUNK + _HEADER.pack(len(text)) + text + item.content
-    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
-
-
-def read_payloads(file: BinaryIO) -> Iterator[bytes | BadRecord]:
-    """Payloads in order; ends quietly where the last record is torn.
-
-    A record of no bytes is a torn one too: power loss can leave zeros behind, whose CRC-32 is zero as well.
+    Only its owner may read it: it holds customers' data.
     """
-    while len(frame := file.read(_FRAME.size)) == _FRAME.size:
-        length, crc = _FRAME.unpack(frame)
-        payload = file.read(length)
-        if not length or len(payload) < length:
-            return
-        yield payload if zlib.crc32(payload) == crc else BadRecord(f"a record of {length} bytes")
-
-
-def decode(payload: bytes) -> DecisionRecord | Chunk:
-    """Inverse of `encode`, without the frame."""
-    if payload[:1] == _DECISION:
-        values = json.loads(payload[1:])
-        return DecisionRecord(**_with_times(values) | {"inputs": tuple(values["inputs"])})
-    (length,) = _HEADER.unpack_from(payload, 1)
-    start = 1 + _HEADER.size
-    header = _with_times(json.loads(payload[start : start + length]))
-    table = read_stream(payload[start + length :])
-    optional = {name: table.column(name).to_pylist() for name in table.column_names if name in _OPTIONAL}
-    reasons = {row: json.loads(text) for row, text in enumerate(optional.get("reasons", ())) if text is not None}
-    header.pop("listed", None)  # always empty in what older software spooled
-    return Chunk(
-        **header | {"sample": frozenset(header.get("sample", ()))},
-        raw=np.column_stack([table.column(name).to_numpy() for name in RAW_FEATURES]),
-        scores=np.stack([table.column(name).to_numpy() for name in OUTPUTS]),
-        decisions=table.column("decision").to_pylist(),
-        transaction_ids=optional.get("transaction_id"),
-        event_times=optional.get("event_time"),
-        reasons=reasons,
-    )
-
-
-_OPTIONAL: Final = ("transaction_id", "event_time", "reasons")
-
-
-def _with_times(values: dict[str, Any]) -> dict[str, Any]:
-    times = {name: datetime.fromisoformat(values[name]) for name in _TIMES if values.get(name) is not None}
-    return values | times
-
-
-_SUFFIX: Final = ".spool"
-
-
-def begin_file(folder: Path) -> BinaryIO:
-    """A new file, locked before it appears under its name: no process can take it for an abandoned one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    # Names sort by time; the random end keeps processes apart.
-    path = folder / f"{time.time_ns():020d}-{os.urandom(4).hex()}{_SUFFIX}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / new_name()
     scratch = path.with_suffix(".new")
     file = cast(BinaryIO, scratch.open("xb", buffering=0))
     try:
+        os.fchmod(file.fileno(), 0o600)
         fcntl.flock(file, fcntl.LOCK_EX)
-        scratch.rename(path)
+        scratch.rename(path.with_name(path.name + ending))
         sync_folder(folder)
     except OSError:
         file.close()
@@ -131,9 +74,9 @@ def append_durably(file: BinaryIO, data: bytes) -> None:
 
 
 def spool_files(folder: Path) -> list[tuple[Path, int]]:
-    """Files and their sizes, the oldest first."""
+    """Files that wait for the database and their sizes, the oldest first."""
     found = []
-    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+    for path in sorted([*folder.glob(f"*{OLD_SUFFIX}"), *folder.glob(f"*{SUFFIX}")]):
         with suppress(FileNotFoundError):  # another process has just replayed it
             found.append((path, path.stat().st_size))
     return found
@@ -159,6 +102,13 @@ def abandoned(path: Path) -> Iterator[BinaryIO | None]:
 _GROUP: Final = 512
 
 _log = logging.getLogger(__name__)
+
+
+class SetAside(NamedTuple):
+    """How many files of a spool somebody has to look at."""
+
+    damaged: int = 0
+    unreadable: int = 0
 
 
 class Spool:
@@ -189,13 +139,13 @@ class Spool:
         SpoolFull
             When the disk or ``max_bytes`` is exhausted, or the folder cannot be written. Nothing of the group is kept.
         """
-        data = b"".join(map(encode, items))
+        contents = list(map(encode, items))
         with self._lock:
-            if self.size() + len(data) > self._max_bytes:
+            if self.size() + sum(map(len, contents)) > self._max_bytes:
                 raise self._full(f"it would grow beyond {self._max_bytes} bytes")
             try:
                 file = self._file = self._file or begin_file(self.folder)
-                append_durably(file, data)
+                _append_contents(file, contents)
             except OSError as error:
                 self._end()  # whatever state the file is in, nothing is written behind it
                 raise self._full(error.strerror) from error
@@ -206,11 +156,20 @@ class Spool:
         """Bytes that wait for the database."""
         return sum(size for _path, size in spool_files(self.folder))
 
+    def set_aside(self) -> SetAside:
+        """What could not be replayed, of this process and of earlier ones."""
+        return SetAside(*(len(list(self.folder.glob(f"*{ending}"))) for ending in (_DAMAGED, _UNREADABLE)))
+
+    def recall(self) -> None:
+        """Let what was unreadable be replayed again: this release may be a newer one."""
+        for path in self.folder.glob(f"*{_UNREADABLE}"):
+            with suppress(FileNotFoundError):  # another process was first
+                path.rename(path.with_suffix(""))
+
     def replay(self, store: DecisionStore, progress: Callable[[], None] = lambda: None) -> Replayed:
         """Move everything into the database, oldest file first; a file is deleted after the commit of its last record.
 
-        Files that another live process writes are left to it. One with damaged records is kept as ``*.damaged`` once
-        the others are in the database.
+        Files that another live process writes are left to it. What is damaged or cannot be read is set aside.
 
         Parameters
         ----------
@@ -257,24 +216,68 @@ class Spool:
         )
 
 
+def _append_contents(file: BinaryIO, contents: Sequence[bytes]) -> None:
+    mark = mark_of(Path(file.name))
+    append_durably(file, b"".join(framed(content, mark) for content in contents))
+
+
 def _replay_file(path: Path, file: BinaryIO, store: DecisionStore, progress: Callable[[], None]) -> Replayed:
-    total, damaged = Replayed(), 0
-    payloads = read_payloads(file)
-    while group := list(islice(payloads, _GROUP)):
-        damaged += sum(isinstance(payload, BadRecord) for payload in group)
-        items = [decode(payload) for payload in group if isinstance(payload, bytes)]
-        for _kind, same in groupby(items, type):
-            total += _keep(list(same), store)
-            progress()
-    if damaged:
-        _log.error("%s has %d damaged records; it is kept as %s.damaged", path, damaged, path.name)
-        path.rename(path.with_name(path.name + ".damaged"))
+    total = Replayed()
+    damage: list[Damage] = []
+    unreadable: list[bytes] = []
+    with _mapped(file) as data:
+        records = read_records(data, path)
+        while group := list(islice(records, _GROUP)):
+            damage += [record for record in group if isinstance(record, Damage)]
+            read = [_read(record, unreadable) for record in group if isinstance(record, bytes)]
+            for _kind, run in groupby(filter(None, read), lambda pair: type(pair[1])):
+                total += _keep(list(run), store, unreadable)
+                progress()
+    if unreadable:
+        with begin_file(path.parent, _UNREADABLE) as aside:
+            _append_contents(aside, unreadable)
+        _log.error("%d records of %s cannot be replayed; they are kept as *%s", len(unreadable), path, _UNREADABLE)
+    if damage:
+        lost = sum(each.end - each.start for each in damage)
+        name = path.name + _DAMAGED
+        _log.error("%s is damaged in %d places, %d bytes; it is kept as %s", path, len(damage), lost, name)
+        path.rename(path.with_name(name))
     else:
         path.unlink(missing_ok=True)
     return total
 
 
-def _keep(items: list[DecisionRecord | Chunk], store: DecisionStore) -> Replayed:
-    """One transaction for a run of single decisions, one for every chunk."""
-    total = store.replay([item for item in items if isinstance(item, DecisionRecord)])
-    return sum((store.replay_segment(item) for item in items if isinstance(item, Chunk)), total)
+@contextmanager
+def _mapped(file: BinaryIO) -> Iterator[Any]:
+    if not os.fstat(file.fileno()).st_size:  # which cannot be mapped
+        yield b""
+        return
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+_Read = tuple[bytes, DecisionRecord | Chunk]
+
+
+def _read(content: bytes, unreadable: list[bytes]) -> _Read | None:
+    try:
+        return content, decode(content)
+    except Exception:  # a newer release may write anything, and what stands behind it must not wait for it
+        _log.exception("a record of the spool cannot be read")
+        unreadable.append(content)
+        return None
+
+
+def _keep(run: list[_Read], store: DecisionStore, unreadable: list[bytes]) -> Replayed:
+    """One transaction for a run of single decisions, one for every chunk; what the database refuses is left out."""
+    try:
+        total = store.replay([item for _content, item in run if isinstance(item, DecisionRecord)])
+        return sum((store.replay_segment(item) for _content, item in run if isinstance(item, Chunk)), total)
+    except Unavailable:
+        raise
+    except Exception:
+        if len(run) > 1:
+            return sum((_keep([one], store, unreadable) for one in run), Replayed())
+        _log.exception("the database refuses a record of the spool")
+        unreadable.append(run[0][0])
+        return Replayed()

@@ -1,59 +1,135 @@
 """The decision store: what was decided, on which inputs, by which version, and what it turned out to be.
 
-It also holds leases: who may do a piece of work that only one process may do at a time, until when. A lock would stay
-forever once its holder is killed; a lease runs out unless its holder renews it. The time is the database's where it has
-a clock (PostgreSQL), so that machines need not agree on theirs; a SQLite file is used from one machine.
+Who writes waits for a turn, and predictions go before all else: see `Turns`.
 """
 
+import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from stores.decisions import archive, dashboard, reads, writes
+from ml_project.errors import Unavailable
+from stores.decisions import archive, dashboard, leases, reads, writes
 from stores.decisions.archive import ShadowDecision
 from stores.decisions.dashboard import Outcome, Shadowed, Slice
+from stores.decisions.leases import Lease
 from stores.decisions.reads import Page, PageFilter
 from stores.decisions.records import Conflict, DecisionRecord, Found, Label, Stored
-from stores.decisions.schema import leases
 from stores.decisions.segments import Chunk
 from stores.decisions.writes import LabelItem, Labelled, Replayed, SegmentStored
-from stores.sql import translated
+from stores.sql import Busy, Contended, Locked, lost_race, translated
 
-_RACES: Final = 3
-"""How often a write is tried again that lost a race for a transaction_id to another process."""
+_RACES: Final = 8
+"""How often a write is tried that loses races for a transaction_id to other processes, or is undone by the database."""
+
+_PAUSE_SECONDS: Final = 0.01
+_PATIENCE_SECONDS: Final = 4.0
+"""How long what is no prediction waits for another process's write to SQLite."""
+
+_BEHIND_SECONDS: Final = 2.0
+_TURN_SECONDS: Final = 30.0
+"""How long to wait for a turn; whoever has one is done within the limits of `open_engine`."""
+
+_LABELS: Final = 500
+"""Most labels in one transaction."""
+
+_PLACES: Final = {"sqlite": (1, 1), "postgresql": (6, 2)}
+"""How many may write at once, and how many of them what is no prediction; within the engine's connections."""
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Who holds what, since when and for how many more seconds."""
+class Turns:
+    """Who may write now: predictions first, then labels and the rest, each in the order in which they came.
 
-    name: str
-    holder: str
-    since: datetime
-    seconds: float
+    SQLite has one writer at a time; waiting for it here is fair and quick, in the database it is a sleep and a retry.
+    On PostgreSQL it keeps what is no prediction from taking every connection.
+
+    Parameters
+    ----------
+    places : int
+        How many may write at once.
+    others : int
+        How many of them what is no prediction.
+    """
+
+    def __init__(self, places: int, others: int) -> None:
+        self._free, self._free_for_others = places, others
+        self._condition = threading.Condition()
+        self._numbers = itertools.count()
+        self._waiting: list[tuple[float, int, bool]] = []
+
+    @contextmanager
+    def take(self, *, prediction: bool) -> Iterator[None]:
+        """Wait for a turn and have it for the block.
+
+        Raises
+        ------
+        Busy
+            When none came in half a minute.
+        """
+        # What is no prediction counts as having come later than it did: it goes behind, and is never kept out for good.
+        came = time.monotonic() + (0.0 if prediction else _BEHIND_SECONDS)
+        ticket = came, next(self._numbers), prediction
+        with self._condition:
+            self._waiting.append(ticket)
+            try:
+                if not self._condition.wait_for(lambda: self._next() == ticket, _TURN_SECONDS):
+                    raise Busy("Too many write to the decision database at once.", "Try again later.")
+            finally:
+                self._waiting.remove(ticket)
+                self._condition.notify_all()
+            self._free -= 1
+            self._free_for_others -= not prediction
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._free += 1
+                self._free_for_others += not prediction
+                self._condition.notify_all()
+
+    def _next(self) -> tuple[float, int, bool] | None:
+        if not self._free:
+            return None
+        return min((ticket for ticket in self._waiting if ticket[2] or self._free_for_others), default=None)
 
 
 class DecisionStore:
     """Decisions in the migrated database behind an engine; safe to share between threads.
 
-    Every method raises `Unavailable` when the database cannot be reached.
+    Every method raises `Unavailable` when the database cannot be reached, and `Busy`, a kind of it, when too many
+    others are in the way.
+
+    Parameters
+    ----------
+    engine : Engine
+        For writing.
+    readers : Engine, optional
+        For reading, so that readers take no connection from writers.
+
+    Attributes
+    ----------
+    outage : threading.Event
+        Set by whoever keeps decisions in a spool meanwhile: all writes but `ping` and replays are refused at once.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, readers: Engine | None = None) -> None:
         self.engine = engine
-        self._immediate = engine.execution_options(immediate=True)
-        # SQLite has one writer; waiting for it here is fair and quick, in the database it is a sleep and a retry.
-        single = engine.dialect.name == "sqlite"
-        self._writer: AbstractContextManager[Any] = threading.Lock() if single else nullcontext()
+        self.outage = threading.Event()
+        self._readers = readers or engine
+        self._unhurried = self._readers.execution_options(unhurried=True)
+        self._patient = engine.execution_options(immediate=True)
+        self._impatient = engine.execution_options(immediate=True, patience=0.0)
+        self._turns = Turns(*_PLACES[engine.dialect.name])
 
     def add(self, records: Sequence[DecisionRecord]) -> list[Stored | Conflict]:
         """Keep a group in one transaction; when this returns, it is on disk.
@@ -61,24 +137,29 @@ class DecisionStore:
         A transaction_id seen before with the same payload gives the first record and keeps nothing new; with another
         payload, that record alone gets a `Conflict` (returned, not raised).
         """
-        return self._write(lambda connection: writes.add(connection, records))
+        return self._write(lambda connection: writes.add(connection, records), prediction=True)
 
     def add_segment(self, chunk: Chunk) -> SegmentStored:
         """Keep a bulk chunk in one transaction."""
         _ = chunk.content, chunk.digests  # made before the lock is taken
-        return self._write(lambda connection: writes.add_segment(connection, chunk))
+        return self._write(lambda connection: writes.add_segment(connection, chunk), prediction=True)
 
     def replay(self, records: Sequence[DecisionRecord]) -> Replayed:
         """Keep records that a spool held; see `writes.replay`."""
-        return self._write(lambda connection: writes.replay(connection, records))
+        return self._write(lambda connection: writes.replay(connection, records), always=True)
 
     def replay_segment(self, chunk: Chunk) -> Replayed:
         """Keep a chunk that a spool held."""
-        return self._write(lambda connection: writes.replay_segment(connection, chunk))
+        return self._write(lambda connection: writes.replay_segment(connection, chunk), always=True)
 
     def add_shadow(self, decisions: Sequence[ShadowDecision]) -> None:
         """Keep what a challenger would have decided, in one transaction."""
         self._write(lambda connection: archive.add_shadow(connection, decisions))
+
+    def first_records(self, prediction_ids: Sequence[str]) -> dict[str, DecisionRecord]:
+        """The records that answer repeated transactions; does not wait for readers."""
+        with translated(self.engine.url), self.engine.connect() as connection:
+            return reads.find_records(connection, prediction_ids)
 
     def find(self, prediction_id: str) -> Found | None:
         """A prediction, single or bulk."""
@@ -104,9 +185,18 @@ class DecisionStore:
     def label(
         self, items: Sequence[LabelItem], reviewer: str, source: str = "feedback", labelled_at: datetime | None = None
     ) -> list[Labelled]:
-        """Add labels in one transaction, idempotently; one outcome per item."""
+        """Add labels, idempotently: what failed midway can be repeated. One outcome per item.
+
+        In transactions of a few hundred, so that predictions wait for none of them for long.
+        """
         when = labelled_at or datetime.now(UTC)
-        return self._write(lambda connection: writes.add_labels(connection, items, reviewer, source, when))
+        outcomes: list[Labelled] = []
+        for start in range(0, len(items), _LABELS):
+            part = items[start : start + _LABELS]
+            outcomes += self._write(
+                partial(writes.add_labels, items=part, reviewer=reviewer, source=source, labelled_at=when)
+            )
+        return outcomes
 
     def labels(self, prediction_id: str) -> list[Label]:
         """A prediction's labels, the oldest first; the last one counts."""
@@ -115,12 +205,12 @@ class DecisionStore:
 
     def tables(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Any]:
         """Decisions received in [since, until) as ``pyarrow.Table`` objects of bounded size; see `archive.SCHEMA`."""
-        with self._reading() as connection:
+        with self._reading(unhurried=True) as connection:
             yield from archive.tables(connection, since, until)
 
     def tables_by_event_time(self, since: datetime, until: datetime) -> Iterator[Any]:
         """Decisions on transactions of [since, until), by receipt where they have no event time."""
-        with self._reading() as connection:
+        with self._reading(unhurried=True) as connection:
             yield from archive.tables_by_event_time(connection, since, until)
 
     def shadow_tables(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Any]:
@@ -128,7 +218,7 @@ class DecisionStore:
 
         Join it with `tables` of the same window by ``prediction_id``: both bear the champion's ``received_at``.
         """
-        with self._reading() as connection:
+        with self._reading(unhurried=True) as connection:
             yield from archive.shadow_tables(connection, since, until)
 
     def slices(self, edges: Sequence[datetime], rows: int) -> list[Slice]:
@@ -153,19 +243,19 @@ class DecisionStore:
 
     def take_lease(self, name: str, holder: str, seconds: float) -> Lease:
         """Take a lease that is free, run out or already this holder's; the lease that stands then, maybe another's."""
-        return self._write(lambda connection: _take_lease(connection, name, holder, seconds))
+        return self._write(lambda connection: leases.take(connection, name, holder, seconds))
 
     def keep_lease(self, name: str, holder: str, seconds: float) -> bool:
         """Hold a lease for so long from now; False when it is another's by now."""
-        return self._write(lambda connection: _keep_lease(connection, name, holder, seconds))
+        return self._write(lambda connection: leases.keep(connection, name, holder, seconds))
 
     def give_lease_back(self, name: str, holder: str) -> None:
         """Free a lease at once; another's stays."""
-        self._write(lambda connection: _give_lease_back(connection, name, holder))
+        self._write(lambda connection: leases.give_back(connection, name, holder))
 
     def export(self, older_than: datetime, folder: Path) -> archive.Exported:
         """Write older decisions and their labels as Parquet; nothing is deleted."""
-        with self._reading() as connection:
+        with self._reading(unhurried=True) as connection:
             return archive.export(connection, older_than, folder)
 
     def purge(
@@ -192,6 +282,7 @@ class DecisionStore:
     def close(self) -> None:
         """Give the connections back; also what the end of a ``with`` block does."""
         self.engine.dispose()
+        self._readers.dispose()
 
     def __enter__(self) -> "DecisionStore":
         return self
@@ -201,55 +292,37 @@ class DecisionStore:
 
     def ping(self) -> None:
         """Return if the database takes writes."""
-        self._write(lambda connection: connection.execute(text("SELECT 1 FROM predictions LIMIT 1")))
+        self._write(lambda connection: connection.execute(text("SELECT 1 FROM predictions LIMIT 1")), always=True)
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with translated(self.engine.url), self.engine.connect() as connection:
+    def _reading(self, *, unhurried: bool = False) -> Iterator[Connection]:
+        readers = self._unhurried if unhurried else self._readers
+        with translated(self.engine.url), readers.connect() as connection:
             yield connection
 
-    def _write(self, work: Callable[[Connection], T]) -> T:
-        for attempt in range(_RACES):
+    def _write(self, work: Callable[[Connection], T], *, prediction: bool = False, always: bool = False) -> T:
+        """One transaction, tried again when others were in its way; ``always`` does not mind the outage."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        races = 0
+        while True:
             try:
-                with self._writer, translated(self.engine.url), self._immediate.begin() as connection:
-                    return work(connection)
-            except IntegrityError:
-                if attempt == _RACES - 1:
+                return self._transaction(work, prediction, always)
+            except Locked:
+                if prediction or time.monotonic() > deadline:
                     raise
-        raise AssertionError("unreachable")
+            except (IntegrityError, Contended) as error:
+                if isinstance(error, IntegrityError) and not lost_race(error):
+                    raise
+                races += 1
+                if races == _RACES:
+                    raise Busy("Too many write the same transactions at once.", "Try again.") from error
+            time.sleep(_PAUSE_SECONDS)
 
-
-def _take_lease(connection: Connection, name: str, holder: str, seconds: float) -> Lease:
-    """Take a lease that is free, run out or already this holder's; the lease as it stands then.
-
-    Of two who find none, the database lets one insert it; the other gets an IntegrityError and looks again.
-    """
-    ours = leases.c.name == name
-    standing = connection.execute(select(leases).where(ours).with_for_update()).one_or_none()
-    now = _now(connection)
-    if standing is not None and standing.holder != holder and standing.expires_at > now:
-        return Lease(name, standing.holder, standing.since, (standing.expires_at - now).total_seconds())
-    held = {"holder": holder, "since": now, "expires_at": now + timedelta(seconds=seconds)}
-    statement = insert(leases).values(name=name) if standing is None else update(leases).where(ours)
-    connection.execute(statement.values(**held))
-    return Lease(name, holder, now, seconds)
-
-
-def _keep_lease(connection: Connection, name: str, holder: str, seconds: float) -> bool:
-    """Hold it for so long from now; False when it is another's by now, or gone."""
-    ours = leases.c.name == name, leases.c.holder == holder
-    until = _now(connection) + timedelta(seconds=seconds)
-    return connection.execute(update(leases).where(*ours).values(expires_at=until)).rowcount == 1
-
-
-def _give_lease_back(connection: Connection, name: str, holder: str) -> None:
-    """Free it at once."""
-    connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
-
-
-def _now(connection: Connection) -> datetime:
-    if connection.dialect.name == "sqlite":
-        return datetime.now(UTC)
-    # the statement's time, not the transaction's: that one may have waited for the row
-    now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    return now.astimezone(UTC)
+    def _transaction(self, work: Callable[[Connection], T], prediction: bool, always: bool) -> T:
+        # A prediction waits for another process's write within its turn; the rest would keep predictions waiting there.
+        engine = self._patient if prediction else self._impatient
+        with self._turns.take(prediction=prediction):
+            if self.outage.is_set() and not always:
+                raise Unavailable("The decision database is away.", "Try again when it is back.")
+            with translated(self.engine.url), engine.begin() as connection:
+                return work(connection)

@@ -11,11 +11,13 @@ from concurrent.futures import Future
 from typing import Final
 
 from ml_project.errors import Unavailable
-from stores.decisions.records import Busy, Conflict, DecisionRecord, Stored
+from stores.decisions.database import migrate
+from stores.decisions.records import Conflict, DecisionRecord, Stored
 from stores.decisions.segments import Chunk
 from stores.decisions.spool import Spool
 from stores.decisions.store import DecisionStore
 from stores.decisions.writes import SegmentStored
+from stores.sql import Busy, Locked
 
 _REPLAYER_JOIN_SECONDS: Final = 5.0
 
@@ -33,11 +35,13 @@ class Recovery:
         self._store = store
         self._spool = spool
         self._retry_seconds = retry_seconds
-        self._away, self._closing = threading.Event(), threading.Event()
+        self._away, self._closing = store.outage, threading.Event()
+        self._told = ""
         self._thread = threading.Thread(target=self._run, name="spool-replayer", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
+        self._spool.recall()
         self._thread.start()
 
     @property
@@ -61,16 +65,22 @@ class Recovery:
         while True:
             try:
                 self._look()
+            except (Busy, Locked) as error:  # predictions may find a way in all the same
+                _log.info("the spool waits: %s", error)
             except Unavailable as error:
                 self.lost(error)
-            except Exception:  # the spool stays as it is, and the next round tries again
-                _log.exception("the spool cannot be replayed")
+            except Exception as error:  # the spool stays as it is, and the next round tries again
+                if repr(error) != self._told:
+                    _log.exception("the spool cannot be replayed")
+                self._told = repr(error)
             if self._closing.wait(self._retry_seconds):
                 return
 
     def _look(self) -> None:
         if not self._away.is_set() and not self._spool.size():
             return
+        if self._away.is_set():
+            migrate(self._store.engine)  # what came back may be an older backup
         self._store.ping()
         # A full disk answers a ping: only a commit proves that the database is back, where there is one to make.
         self._spool.replay(self._store, self._back)
@@ -154,12 +164,16 @@ class GroupWriter:
 
         Raises
         ------
+        Busy
+            When too many others write. In the spool, its transaction_ids would not be compared with theirs.
         SpoolFull
             When it could be kept nowhere.
         """
         if not self._recovery.away:
             try:
                 return self._store.add_segment(chunk)
+            except Busy:
+                raise
             except Unavailable as error:
                 self._recovery.lost(error)
         self._spool.append([chunk])
@@ -205,6 +219,8 @@ class GroupWriter:
         if not self._recovery.away:
             try:
                 return self._store.add(records)
+            except Busy:
+                raise
             except Unavailable as error:
                 self._recovery.lost(error)
         self._spool.append(records)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Dialect, Select, Table, insert, select
+from sqlalchemy import Connection, Dialect, Select, Table, insert, select, update
 
 from ml_project.errors import InvalidInput
 from stores.decisions.reads import find_records
-from stores.decisions.records import Conflict, DecisionRecord, Stored, to_row
+from stores.decisions.records import Conflict, DecisionRecord, Stored, storable, to_row
 from stores.decisions.schema import labels, predictions, segments, transactions
 from stores.decisions.segments import Chunk, checksum, locate
 from stores.sql import LISTED, among, listed, one_of
@@ -135,7 +136,7 @@ def add(connection: Connection, records: Sequence[DecisionRecord]) -> list[Store
             same = first[1] == record.payload_digest
             outcome[record.prediction_id] = first[0] if same else conflict(record, first[0])
     _add_predictions(connection, [to_row(record) for record in new.values()])
-    _add_transactions(connection, taken)
+    _take(connection, taken)
     repeated = sorted({first for first in outcome.values() if isinstance(first, str)})
     answers = find_records(connection, repeated) if repeated else {}
     return [_answer(record, outcome.get(record.prediction_id), answers) for record in records]
@@ -158,9 +159,14 @@ def replay(connection: Connection, records: Sequence[DecisionRecord]) -> Replaye
             else:
                 marks, conflicts = {"conflicts_with": first[0]}, conflicts + 1
         rows.append(to_row(record, spooled=True, **marks))
-    _add_predictions(connection, rows)
-    _add_transactions(connection, taken)
+    _add_predictions(connection, sorted(rows, key=itemgetter("prediction_id")))
+    _take(connection, taken)
     return Replayed(len(rows), len(records) - len(rows), duplicates, conflicts)
+
+
+def _take(connection: Connection, taken: list[dict[str, Any]]) -> None:
+    """Insert rows of transactions in one order, whoever sends them: two writers wait for one another, never both."""
+    _add_transactions(connection, sorted(taken, key=itemgetter("transaction_id")))
 
 
 def conflict(record: DecisionRecord, first: str) -> Conflict:
@@ -273,8 +279,7 @@ def _insert(
             "spooled": spooled,
         },
     )
-    if taken:
-        connection.execute(insert(transactions), taken)
+    _take(connection, taken)
     shown = sorted(chunk.review_rates.keys() - firsts.keys() - (set() if spooled else conflicts.keys()))
     if shown:
         rows = [
@@ -305,8 +310,8 @@ class LabelItem:
             raise InvalidInput(f"The label is {self.label}.", "Send 1 for fraud or 0 for legitimate.")
         if (self.prediction_id is None) == (self.transaction_id is None):
             raise InvalidInput("A label names either a prediction_id or a transaction_id.")
-        if "\0" in (self.prediction_id or self.transaction_id or ""):
-            raise InvalidInput("An id holds a NUL character.")
+        if not storable(self.prediction_id or self.transaction_id or ""):
+            raise InvalidInput("An id holds a NUL or a lone surrogate.", "Send the id that the gateway gave.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +332,8 @@ def add_labels(
     named = [i.prediction_id for i in items if i.prediction_id is not None]
     known = existing(connection, named) | {prediction_id for prediction_id, _digest in firsts.values()}
     said = _last_words(connection, sorted(known), reviewer)
-    rows, outcomes = [], []
+    rows: list[dict[str, Any]] = []
+    outcomes: list[Labelled] = []
     for item in items:
         prediction_id = item.prediction_id or firsts.get(item.transaction_id or "", (None,))[0]
         if prediction_id is None or prediction_id not in known:
@@ -348,6 +354,8 @@ def add_labels(
             outcomes.append(Labelled(prediction_id, "added"))
     if rows:
         connection.execute(insert(labels), rows)
+        chosen = one_of(connection, predictions.c.prediction_id, sorted({row["prediction_id"] for row in rows}))
+        connection.execute(update(predictions).where(chosen, ~predictions.c.labelled).values(labelled=True))
     return outcomes
 
 

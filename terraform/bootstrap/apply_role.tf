@@ -55,9 +55,19 @@ data "aws_iam_policy_document" "apply" {
   statement {
     sid = "Roles"
     actions = [
-      "iam:DeleteRole", "iam:PassRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole",
+      "iam:DeleteRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole",
     ]
     resources = [local.platform_roles[each.key]]
+  }
+  statement {
+    sid       = "HandOver"
+    actions   = ["iam:PassRole"]
+    resources = [local.platform_roles[each.key]]
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = concat(local.gateway_services, ["chatbot.amazonaws.com", "scheduler.amazonaws.com"])
+    }
   }
   statement {
     sid       = "ServiceLinkedRoles"
@@ -67,6 +77,7 @@ data "aws_iam_policy_document" "apply" {
 }
 
 locals {
+  secret = "${local.prefix}:secretsmanager:${var.region}:${local.account}:secret"
   platform_roles = {
     for environment, name in var.environments : environment => "${local.prefix}:iam::${local.account}:role/${name}-*"
   }
@@ -79,7 +90,8 @@ resource "aws_iam_role_policy" "apply" {
   policy   = data.aws_iam_policy_document.apply[each.key].json
 }
 
-# The most that any role of the platform can ever do, whatever its own policy says.
+# The most that any role of an environment can ever do, whatever its own policy says. It reads files anywhere, since
+# training data may be another's; it writes files, reads secrets and starts tasks of its own environment alone.
 data "aws_iam_policy_document" "boundary" {
   for_each = var.environments
   #checkov:skip=CKV_AWS_356:a boundary grants nothing, it only limits
@@ -91,22 +103,37 @@ data "aws_iam_policy_document" "boundary" {
     sid = "Most"
     actions = [
       "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:GetAuthorizationToken",
-      "ecr:GetDownloadUrlForLayer", "ecs:RunTask", "kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream",
-      "logs:PutLogEvents", "logs:PutRetentionPolicy", "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject",
-      "s3:ListBucket", "s3:PutObject", "secretsmanager:GetSecretValue", "sqs:SendMessage", "ssmmessages:*",
+      "ecr:GetDownloadUrlForLayer", "kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream", "logs:PutLogEvents",
+      "logs:PutRetentionPolicy", "s3:GetObject", "s3:ListBucket", "ssmmessages:*",
       "cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*",
     ]
     resources = ["*"]
   }
   statement {
-    sid       = "NewKeys"
-    actions   = ["secretsmanager:CreateSecret", "secretsmanager:PutSecretValue"]
-    resources = ["${local.prefix}:secretsmanager:${var.region}:${local.account}:secret:${each.value}/keys/*"]
+    sid       = "Files"
+    actions   = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject"]
+    resources = ["${local.prefix}:s3:::${each.value}-${local.account}-*"]
+  }
+  # and those that RDS makes for its master users
+  statement {
+    sid       = "Secrets"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = ["${local.secret}:${each.value}/*", "${local.secret}:rds!db-*"]
   }
   statement {
-    sid       = "TagsOfTasks"
-    actions   = ["ecs:TagResource"]
-    resources = ["${local.prefix}:ecs:${var.region}:${local.account}:task/${each.value}/*"]
+    sid       = "NewKeys"
+    actions   = ["secretsmanager:CreateSecret", "secretsmanager:PutSecretValue"]
+    resources = ["${local.secret}:${each.value}/keys/*"]
+  }
+  statement {
+    sid       = "Tasks"
+    actions   = ["ecs:RunTask", "ecs:TagResource"]
+    resources = ["${local.ecs}:task-definition/${each.value}-*", "${local.ecs}:task/${each.value}/*"]
+  }
+  statement {
+    sid       = "DeadLetters"
+    actions   = ["sqs:SendMessage"]
+    resources = ["${local.prefix}:sqs:${var.region}:${local.account}:${each.value}-*"]
   }
   statement {
     sid       = "HandOver"

@@ -1,6 +1,11 @@
 locals {
   names = values(var.environments)
   ecs   = "${local.prefix}:ecs:${var.region}:${local.account}"
+  # what the gateway's two roles may be handed to
+  gateway_services = [
+    "apprunner.amazonaws.com", "build.apprunner.amazonaws.com", "tasks.apprunner.amazonaws.com",
+    "ecs-tasks.amazonaws.com",
+  ]
 }
 
 # Push images, exchange the gateway's image in this account's environments, hand over the gateway's two roles.
@@ -60,10 +65,7 @@ data "aws_iam_policy_document" "deploy" {
     condition {
       test     = "StringEquals"
       variable = "iam:PassedToService"
-      values = [
-        "apprunner.amazonaws.com", "build.apprunner.amazonaws.com", "tasks.apprunner.amazonaws.com",
-        "ecs-tasks.amazonaws.com",
-      ]
+      values   = local.gateway_services
     }
   }
 }

@@ -52,7 +52,7 @@ data "aws_iam_policy_document" "plan" {
   statement {
     sid       = "SecretsToCompare"
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = ["${local.prefix}:secretsmanager:${var.region}:${local.account}:secret:${each.value}/*"]
+    resources = ["${local.secret}:${each.value}/*"]
   }
   statement {
     sid       = "KeyOfSecrets"

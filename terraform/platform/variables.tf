@@ -29,13 +29,12 @@ variable "image_digests" {
 }
 
 variable "registry" {
-  description = "Where the images lie: account and region (null: this one's) and prefix of the repositories' names."
-  type = object({
-    account_id = optional(string)
-    region     = optional(string)
-    prefix     = optional(string, "fraud-detection")
-  })
-  default = {}
+  description = <<-EOT
+    Where the images lie: account (null: this one) and prefix of the repositories' names. In this region: the network
+    has no way to another's registry.
+  EOT
+  type        = object({ account_id = optional(string), prefix = optional(string, "fraud-detection") })
+  default     = {}
 
   validation {
     condition     = var.registry.account_id == null || can(regex("^[0-9]{12}$", var.registry.account_id))
@@ -104,6 +103,13 @@ variable "gateway_tls" {
     condition     = var.compute != "ecs_fargate" || var.gateway_tls != null
     error_message = "compute = ecs_fargate needs gateway_tls: transactions do not travel in plain text."
   }
+  validation {
+    condition = var.gateway_tls == null || alltrue([
+      can(regex("^[a-z0-9.-]+\\.[a-z]+$", var.gateway_tls.hostname)),
+      can(regex("^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/", var.gateway_tls.certificate_arn)),
+    ])
+    error_message = "A full host name, and the certificate's ARN as ACM gives it, with region and account."
+  }
 }
 
 variable "mlflow_tls" {
@@ -113,9 +119,9 @@ variable "mlflow_tls" {
   validation {
     condition = alltrue([
       can(regex("^[a-z0-9.-]+\\.[a-z]+$", var.mlflow_tls.hostname)),
-      can(regex("^arn:aws[a-z-]*:acm:", var.mlflow_tls.certificate_arn)),
+      can(regex("^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/", var.mlflow_tls.certificate_arn)),
     ])
-    error_message = "certificate_arn of ACM and a full host name."
+    error_message = "A full host name, and the certificate's ARN as ACM gives it, with region and account."
   }
 }
 
@@ -125,8 +131,11 @@ variable "mlflow" {
   default     = {}
 
   validation {
-    condition     = var.mlflow.memory >= 2 * var.mlflow.cpu && var.mlflow.memory <= 8 * var.mlflow.cpu
-    error_message = "Fargate wants 2 to 8 MB for each 1/1024 vCPU."
+    condition = (
+      contains([512, 1024, 2048, 4096, 8192, 16384], var.mlflow.cpu) &&
+      var.mlflow.memory >= 2 * var.mlflow.cpu && var.mlflow.memory <= 8 * var.mlflow.cpu
+    )
+    error_message = "Fargate has 512, 1024, 2048, … 16384 of cpu, and 2 to 8 MB of memory for each."
   }
 }
 
@@ -143,6 +152,13 @@ variable "jobs" {
       keys(var.jobs.sizes), ["main", "retrain", "monitor", "rollback", "operate", "gateway-operate"],
     )) == 0
     error_message = "Jobs are main, retrain, monitor, rollback, operate and gateway-operate."
+  }
+  validation {
+    condition = alltrue([for size in values(var.jobs.sizes) : (
+      contains([256, 512, 1024, 2048, 4096, 8192, 16384], size.cpu) &&
+      size.memory >= 2 * size.cpu && size.memory <= 8 * size.cpu
+    )])
+    error_message = "Fargate has 256, 512, 1024, … 16384 of cpu, and 2 to 8 MB of memory for each."
   }
 }
 

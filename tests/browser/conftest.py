@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.released import Version, fit_versions
 from tests.browser.traffic import keep_a_day
@@ -16,6 +16,8 @@ from tests.browser.visits import Visit
 from tests.support.gateway import Gateway
 from tests.support.machine import missing
 from tests.support.processes import free_port
+
+expect.set_options(timeout=60_000)  # Playwright's five seconds are too few on a busy machine
 
 Visitor = Callable[..., Visit]
 MakeGateway = Callable[..., Gateway]

@@ -59,11 +59,85 @@ class Transactions:
         return Transactions(self.raw[apart > 100 * _ULPS], self.versions)
 
 
+class Repeats:
+    """A thread that sends every transaction until it was answered twice, as clients do that saw a connection break.
+
+    A context manager.
+
+    Parameters
+    ----------
+    ports : list of int
+        Of gateways over one database, asked in turns.
+    transactions : Transactions
+    """
+
+    def __init__(self, ports: list[int], transactions: Transactions) -> None:
+        self._ports = itertools.cycle(ports)
+        self._transactions = transactions
+        self._told: dict[str, list[str]] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def told_differently(self) -> dict[str, list[str]]:
+        """Transactions that were answered by more than one prediction."""
+        return {name: told for name, told in self._told.items() if len(set(told)) > 1}
+
+    def wait_for_one_more(self) -> None:
+        """Until a transaction that is sent from now on was answered twice."""
+        deadline, begun = time.monotonic() + 60, len(self._told)
+        while len(self._told) < begun + 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def _run(self) -> None:
+        for number in itertools.count():
+            name = f"repeated-{number}"
+            sent = json.dumps(self._transactions.json(number % len(self._transactions.raw)) | {"transaction_id": name})
+            told = self._told.setdefault(name, [])
+            while len(told) < 2:
+                if self._stopping.is_set():
+                    return
+                answer = self._ask(sent)
+                if answer is None:
+                    time.sleep(_PAUSE)
+                else:
+                    told.append(answer)
+
+    def _ask(self, body: str) -> str | None:
+        connection = http.client.HTTPConnection("127.0.0.1", next(self._ports), timeout=30)
+        try:
+            connection.request("POST", "/predict", body, {"X-API-Key": KEY, "Content-Type": "application/json"})
+            response = connection.getresponse()
+            content = json.loads(response.read())
+            return str(content["prediction_id"]) if response.status == 200 else None
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+
 class Clients:
     """16 threads, half of them with single rows, the others with batches in JSON and CSV; a context manager.
 
+    Parameters
+    ----------
+    pause : float
+        Seconds that each waits between two requests.
+
     Attributes
     ----------
+    seconds : list of float
+        How long each answer took.
     wrong : list of str
         Answers whose scores are not those of the version they name, or that mix versions.
     refused : Counter
@@ -72,7 +146,9 @@ class Clients:
         Requests whose connection broke or was refused.
     """
 
-    def __init__(self, port: int, transactions: Transactions) -> None:
+    def __init__(self, port: int, transactions: Transactions, pause: float = 0.0) -> None:
+        self.seconds: list[float] = []
+        self._pause = pause
         self.acknowledged: list[Acknowledged] = []
         self.first_rows: list[str] = []
         self.wrong: list[str] = []
@@ -106,12 +182,13 @@ class Clients:
             time.sleep(0.01)
 
     def _run(self, number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         rows = itertools.cycle(np.random.default_rng(number).permutation(len(self._transactions.raw)).tolist())
         while not self._stopping.is_set():
             asked = list(itertools.islice(rows, 1 if number % 2 == 0 else BATCH_ROWS))
             try:
                 self._ask(connection, number, asked)
+                self._stopping.wait(self._pause)
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 with self._lock:
@@ -127,9 +204,11 @@ class Clients:
         elif number % 4 == 3:
             body, kind = csv_of(sent), "text/csv"
         headers = {"X-API-Key": KEY, "Content-Type": kind, "Accept": "application/json"}
+        started = time.monotonic()
         connection.request("POST", path, body, headers)
         response = connection.getresponse()
         content = response.read()
+        self.seconds.append(time.monotonic() - started)
         answers = json.loads(content)
         with self._lock:
             self.requests += 1

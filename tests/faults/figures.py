@@ -6,7 +6,10 @@ import pytest
 
 from tests.faults.clients import Clients
 
-_COLUMNS = ("faults", "requests", "predictions", "wrong", "refused", "unanswered", "lost", "seconds")
+_COLUMNS = (
+    *("faults", "requests", "predictions", "wrong", "refused", "unanswered", "lost"),
+    *("p99_ms", "megabytes", "seconds"),
+)
 
 
 @dataclass
@@ -21,6 +24,10 @@ class Figures:
         Answers other than 200, and broken connections: of requests, none of which was acknowledged.
     lost : int
         Acknowledged predictions that the database does not hold.
+    p99_ms : float
+        Of the answers' latency, where it was measured.
+    megabytes : float
+        Most memory of the gateway, where it was measured.
     """
 
     name: str
@@ -31,6 +38,8 @@ class Figures:
     refused: int = 0
     unanswered: int = 0
     lost: int = 0
+    p99_ms: float = 0.0
+    megabytes: float = 0.0
     seconds: float = 0.0
 
     def take(self, clients: Clients, faults: int, lost: int = 0) -> None:

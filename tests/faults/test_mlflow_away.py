@@ -76,7 +76,7 @@ def test_a_restart_without_mlflow_says_what_it_goes_by(
         gateway.wait_for_version(1)
         model.publish(1, gateway.releases)
         with killed(mlflow_server):
-            assert gateway.end(25) == 0
+            assert gateway.end(60) == 0
             shutil.rmtree(
                 gateway.state / "gateway" / "bundles" if files == "of the release" else gateway.releases / "bundles"
             )

@@ -27,13 +27,13 @@ class SlowRequest(threading.Thread):
 
     def run(self) -> None:
         headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
-        self.answer = httpx.post(self._url, content=self._parts(), headers=headers, timeout=30)
+        self.answer = httpx.post(self._url, content=self._parts(), headers=headers, timeout=60)
 
     def _parts(self) -> Iterator[bytes]:
         middle = len(self._body) // 2
         yield self._body[:middle]
         self.half_sent.set()
-        self.go_on.wait(30)
+        self.go_on.wait(60)
         yield self._body[middle:]
 
 
@@ -58,11 +58,11 @@ def test_requests_in_progress_are_finished_and_kept(
                 clients.wait_for(200)
                 slow = SlowRequest(gateway, rows)
                 slow.start()
-                assert slow.half_sent.wait(30)
+                assert slow.half_sent.wait(60)
                 # Connections are accepted in order: when a younger one is answered, this one has begun.
                 assert httpx.get(f"{gateway.url}/health").status_code == 200
                 threading.Timer(1.0, slow.go_on.set).start()
-                assert gateway.end(25) == 0
+                assert gateway.end(60) == 0
                 slow.join()
             assert slow.answer is not None
             assert slow.answer.status_code == 200

@@ -1,14 +1,17 @@
 """A bundle is data: a gateway executes nothing that comes out of storage, whoever wrote it there."""
 
 import hashlib
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import cloudpickle
+import onnx
 import pytest
+from onnx import helper
 
-from ml_project.bundle import FILES, Bundle, combined_digest
+from ml_project.bundle import FILES, MANIFEST_FILE, ONNX_FILE, Bundle, combined_digest
 from stores.registry import BUNDLE_PATH, CHALLENGER
 from tests.faults.conftest import Model
 from tests.support.gateway import Gateway
@@ -113,3 +116,55 @@ def test_nothing_from_storage_is_executed(
         gateway.start()
         gateway.wait_for_version(harmless)
     assert not target.exists()
+
+
+def without_thresholds(bundle: Bundle) -> dict[str, bytes]:
+    manifest = json.loads(bundle.files[MANIFEST_FILE])
+    manifest["policies"]["f1"]["alert"] = float("nan")
+    return {MANIFEST_FILE: json.dumps(manifest).encode()}
+
+
+def without_end(bundle: Bundle) -> dict[str, bytes]:
+    """A loop of 10^12 rounds before the scores."""
+    model = onnx.load_from_string(bundle.onnx)
+    boolean, number = onnx.TensorProto.BOOL, onnx.TensorProto.INT64
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go on"], ["goes on"])],
+        "body",
+        [helper.make_tensor_value_info("round", number, []), helper.make_tensor_value_info("go on", boolean, [])],
+        [helper.make_tensor_value_info("goes on", boolean, [])],
+    )
+    model.graph.initializer.append(helper.make_tensor("rounds", number, [], [10**12]))
+    model.graph.node.append(helper.make_node("Loop", ["rounds", ""], [], body=body))
+    return {ONNX_FILE: model.SerializeToString()}
+
+
+def in_circles(bundle: Bundle) -> dict[str, bytes]:
+    """A tree whose root is its own child."""
+    model = onnx.load_from_string(bundle.onnx)
+    columns = {attribute.name: attribute for attribute in model.graph.node[0].attribute}
+    columns["nodes_truenodeids"].ints[0] = columns["nodes_falsenodeids"].ints[0] = 0
+    return {ONNX_FILE: model.SerializeToString()}
+
+
+@pytest.mark.slow
+def test_a_harmful_version_does_not_go_live_and_the_rollback_is_followed(
+    model: Model, bundles: list[Bundle], make_gateway: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    refused: dict[int, str] = {}
+    for harm, said in ((without_thresholds, "policy 'f1'"), (without_end, "graph"), (in_circles, "tree")):
+        folder = tmp_path / harm.__name__
+        bundles[1].write(folder / BUNDLE_PATH)
+        for name, content in harm(bundles[1]).items():
+            (folder / BUNDLE_PATH / name).write_bytes(content)
+        refused[model.add(folder, forged_digest(folder / BUNDLE_PATH))] = said
+    with make_gateway() as gateway:
+        gateway.wait_for_version(1)
+        for good, (version, said) in zip((3, 1, 3), refused.items(), strict=True):
+            model.promote(version)
+            gateway.wait_until(lambda version=version: f"Version {version} cannot" in str(gateway.ready()["trouble"]))
+            assert said in str(gateway.ready()["trouble"])
+            assert gateway.ready()["model_version"] in ("1", "3")
+            model.promote(good)
+            gateway.wait_for_version(good)
+            gateway.wait_until(lambda: gateway.ready()["trouble"] is None)

@@ -129,7 +129,7 @@ class Container:
         """In bytes, as the runtime was told."""
         return int(self._inspect()["HostConfig"]["Memory"])
 
-    def stop(self, seconds: int = 30) -> int:
+    def stop(self, seconds: int = 60) -> int:
         """SIGTERM, as an orchestrator sends it; the exit code."""
         execute("podman", "stop", "--time", str(seconds), self._id)
         return int(self._inspect()["State"]["ExitCode"])

@@ -9,12 +9,13 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from tests.support.machine import REAL_SAMPLE, missing
+from tests.support.pipelines import transactions
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
-def mlflow_run(state: Path, entry_point: str, *parameters: str) -> None:
+def mlflow_run(state: Path, entry_point: str, *parameters: str, server: bool = True) -> None:
     arguments = [argument for parameter in parameters for argument in ("-P", parameter)]
     command = [
         sys.executable,
@@ -32,10 +33,14 @@ def mlflow_run(state: Path, entry_point: str, *parameters: str) -> None:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "FRAUD_STATE_DIR": str(state),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{state / 'mlflow.db'}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{state / 'mlflow.db'}" if server else "",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    done = subprocess.run(command, cwd=state, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    elsewhere = state.with_name("elsewhere")
+    elsewhere.mkdir(exist_ok=True)
+    done = subprocess.run(
+        command, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, f"{entry_point}: {done.stdout[-2000:]} {done.stderr[-3000:]}"
 
 
@@ -64,3 +69,17 @@ def test_main_and_then_every_step_alone(tmp_path: Path) -> None:
 
     mlflow_run(tmp_path, "rollback", "reason=two alerts too many")
     assert str(client.get_model_version_by_alias("fraud-ensemble", "Production").version) == "1"
+
+
+def test_without_a_server_everything_lies_where_the_commands_look(tmp_path: Path) -> None:
+    transactions(2_000, seed=3).to_parquet(tmp_path / "bank.parquet")
+    state = tmp_path / "state"
+    state.mkdir()
+    mlflow_run(state, "ingest", f"data={tmp_path / 'bank.parquet'}", server=False)
+    mlflow_run(state, "validate", server=False)
+    here = MlflowClient(f"sqlite:///{state / 'mlflow.db'}")
+    experiment = here.get_experiment_by_name("fraud-detection")
+    assert experiment is not None
+    (validated,) = here.search_runs([experiment.experiment_id], "tags.`fraud.step` = 'validate'")
+    launcher = MlflowClient(f"sqlite:///{tmp_path / 'elsewhere' / 'mlflow.db'}")
+    assert launcher.search_runs(["0"])[0].data.tags["fraud.pipeline_run"] == validated.info.run_id

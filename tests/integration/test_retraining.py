@@ -33,8 +33,6 @@ from tests.support.commands import Command, Commands
 from tests.support.processes import clean_environment
 
 pytestmark = pytest.mark.slow
-NOW = datetime.now(UTC)
-START = NOW - timedelta(days=40)
 ROWS = 15_000
 
 
@@ -73,8 +71,13 @@ def wave(seed: int = 7) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return raw, fraud
 
 
-def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArray[np.bool_]) -> None:
-    """As the gateway would have kept it; alerts, the review sample and half of the other frauds are labelled."""
+def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArray[np.bool_]) -> datetime:
+    """As the gateway would have kept it; alerts, the review sample and half of the other frauds are labelled.
+
+    Its first moment, forty days ago.
+    """
+    now = datetime.now(UTC)
+    start = now - timedelta(days=40)
     engine = open_engine(url)
     migrate(engine)
     store = DecisionStore(engine)
@@ -83,7 +86,7 @@ def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArra
     for begin in range(0, len(raw), 1_000):
         part = slice(begin, begin + 1_000)
         chunk = Chunk(
-            received_at=NOW,
+            received_at=now,
             raw=raw[part],
             scores=np.array([scores.isolation, scores.boosted, scores.hybrid, scores.probability])[:, part],
             decisions=[str(decide(score, scorer.thresholds)) for score in scores.hybrid[part]],
@@ -94,7 +97,7 @@ def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArra
             latency_ms=1.0,
             request_id="bulk",
             transaction_ids=[f"card-{row}" for row in range(begin, begin + len(raw[part]))],
-            event_times=[START + timedelta(seconds=float(seconds)) for seconds in raw[part, 0]],
+            event_times=[start + timedelta(seconds=float(seconds)) for seconds in raw[part, 0]],
             sample=frozenset(np.flatnonzero(rng.random(len(raw[part])) < share).tolist()),
             sample_rate=share,
         )
@@ -110,8 +113,8 @@ def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArra
 
 
 @pytest.fixture
-def after_a_wave(settings: PipelineSettings, tmp_path: Path) -> None:
-    decided_by(champion(settings), settings.decisions_url, *wave())
+def after_a_wave(settings: PipelineSettings, tmp_path: Path) -> datetime:
+    return decided_by(champion(settings), settings.decisions_url, *wave())
 
 
 def retrainings(client: MlflowClient) -> list[MlflowRun]:
@@ -134,10 +137,10 @@ def study(settings: PipelineSettings, run: MlflowRun) -> optuna.Study:
 
 
 def test_after_a_fraud_wave_the_new_version_is_better_on_later_rows_and_live(
-    settings: PipelineSettings, client: MlflowClient, after_a_wave: None, tmp_path: Path
+    settings: PipelineSettings, client: MlflowClient, after_a_wave: datetime, tmp_path: Path
 ) -> None:
     before = champion(settings)
-    done = retrain(settings, "drift", NOW)
+    done = retrain(settings, "drift", datetime.now(UTC))
     assert done.promotion.outcome is Outcome.PROMOTED, done.promotion.sentence
     assert aliases(client) == {"Production": 2, "Previous": 1}
     assert done.sound
@@ -162,7 +165,7 @@ def test_after_a_fraud_wave_the_new_version_is_better_on_later_rows_and_live(
     assert (tags["retrain.reason"], tags["retrain.outcome"], tags["champion.version"]) == ("drift", "promoted", "1")
     assert "Retraining (drift) on 27,000 rows" in tags["mlflow.note.content"]
     assert tags["data.digest"][:16] in tags["mlflow.note.content"]
-    assert datetime.fromisoformat(tags["data.base_until"]) >= START
+    assert datetime.fromisoformat(tags["data.base_until"]) >= after_a_wave
     first = study(settings, run).trials[0]
     assert first.params == starting_point(EnsembleSettings.from_dict(before.bundle.manifest.settings))
 
@@ -179,7 +182,7 @@ def test_a_worse_one_becomes_challenger_and_traffic_sees_nothing(
     noise = np.random.default_rng(1).permutation(fraud)
     decided_by(champion(settings), settings.decisions_url, raw, noise)
     released = {path: path.read_bytes() for path in Path(settings.releases).rglob("*") if path.is_file()}
-    done = retrain(settings, "schedule", NOW)
+    done = retrain(settings, "schedule", datetime.now(UTC))
     assert (done.promotion.outcome, done.sound) == (Outcome.REFUSED, True)
     assert aliases(client) == {"Production": 1, "Challenger": 2}
     assert {path: path.read_bytes() for path in Path(settings.releases).rglob("*") if path.is_file()} == released
@@ -212,7 +215,7 @@ def lease(settings: PipelineSettings, statement: str) -> Any:
 
 
 def test_killed_at_every_step_it_goes_on_and_repeats_nothing(
-    settings: PipelineSettings, client: MlflowClient, after_a_wave: None, start: Callable[..., Command]
+    settings: PipelineSettings, client: MlflowClient, after_a_wave: datetime, start: Callable[..., Command]
 ) -> None:
     def tags() -> dict[str, str]:
         found = retrainings(client)
@@ -291,6 +294,6 @@ def test_without_decisions_the_next_one_begins_anew(settings: PipelineSettings, 
     engine.dispose()
     for _ in range(2):
         with pytest.raises(InvalidInput, match="No decision is older than the label delay"):
-            retrain(settings, "manual", NOW)
+            retrain(settings, "manual", datetime.now(UTC))
     assert len(retrainings(client)) == 2
     assert retrainings(client)[0].data.tags["retrain.outcome"].startswith("failed: No decision")

@@ -104,7 +104,7 @@ class Platform:
     def stop_mlflow(self) -> None:
         if self.mlflow is not None:
             os.killpg(self.mlflow.pid, signal.SIGTERM)
-            self.mlflow.wait(30)
+            self.mlflow.wait(60)
             self.mlflow = None
 
     def wipe(self) -> None:
@@ -128,7 +128,7 @@ class Platform:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.wait(30)
+    process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def row() -> dict[str, float]:
 
 
 def ask(url: str, row: dict[str, Any]) -> dict[str, Any]:
-    answer = httpx.post(f"{url}/predict", json=row, timeout=10)
+    answer = httpx.post(f"{url}/predict", json=row, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
 

@@ -1,10 +1,14 @@
 """`python -m pipelines up` as a newcomer meets it: real servers, real processes, the real sample."""
 
 import importlib.util
+import json
 import signal
 import socket
+import subprocess
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -122,6 +126,15 @@ def test_a_port_in_use_is_said_at_once(tmp_path: Path, option: str) -> None:
     assert "Traceback" not in output
 
 
+def _collect_commands(process: "subprocess.Popen[str]", shown: set[str]) -> None:
+    """What `ps` would show anybody of this machine's processes until one of them ends."""
+    while process.poll() is None:
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                shown.add(file.read_text(errors="replace").replace("\0", " "))
+        time.sleep(0.2)
+
+
 def test_smoke_on_postgresql_and_s3(tmp_path: Path) -> None:
     if find_pg_ctl() is None or find_program("rclone") is None or importlib.util.find_spec("flask_wtf") is None:
         missing("PostgreSQL, rclone or Flask-WTF")
@@ -131,11 +144,20 @@ def test_smoke_on_postgresql_and_s3(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="up") as name:
         Path(name).chmod(0o755)  # PostgreSQL's account must reach it where this runs as root
         process = start_up(Path(name), *arguments, "--port", str(ports[0]), "--mlflow-port", str(ports[1]))
+        secret = Path(name) / "servers" / "secrets.json"
+        shown: set[str] = set()
+        watch = threading.Thread(target=_collect_commands, args=(process, shown), daemon=True)
+        watch.start()
         try:
             output, _ = process.communicate(timeout=1200)
         finally:
             process.terminate()
+            watch.join()
         assert process.returncode == 0, output
+        everything = "\n".join(shown)
+        assert "rclone" in everything
+        assert "postgres" in everything
+        assert [key for key, value in json.loads(secret.read_text()).items() if value in everything] == []
         assert "Production is now version 1." in output
         assert "/predict-batch answered 3 transactions" in output
         assert all(closed(port) for port in ports)

@@ -43,7 +43,7 @@ def wait_for_port(port: int, process: "subprocess.Popen[Any]", seconds: float = 
 def wait_for(url: str, status: int, seconds: float = 90) -> httpx.Response:
     """Until an address answers with a status; that answer."""
     deadline = time.monotonic() + seconds
-    with httpx.Client(timeout=2) as client:  # one: making it costs more than what it waits for
+    with httpx.Client(timeout=60) as client:  # one: making it costs more than what it waits for
         while time.monotonic() < deadline:
             try:
                 answer = client.get(url)
@@ -85,7 +85,7 @@ class Server:
         self._command, self._environment = command, clean_environment(**environment)
         self.log, self.port = log, port
         self.url = f"http://127.0.0.1:{port}"
-        self.client = httpx.Client(base_url=self.url, timeout=10, headers=headers)
+        self.client = httpx.Client(base_url=self.url, timeout=60, headers=headers)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

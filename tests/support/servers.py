@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import boto3
+import psutil
+from sqlalchemy import create_engine
 
 from tests.support.machine import find_pg_ctl, missing
 from tests.support.processes import free_port, wait_for_port
@@ -38,6 +41,22 @@ class PostgresServer:
 
     def stop(self, mode: str = "fast") -> None:
         self._run(self._pg_ctl, "-D", str(self._data), "-m", mode, "-w", "stop")
+
+    def signal(self, number: signal.Signals) -> None:
+        """To all its processes, such as SIGSTOP: then it neither answers nor ends anything until SIGCONT."""
+        server = psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0]))
+        for process in (server, *server.children()):
+            with suppress(psutil.NoSuchProcess):  # a client that left took its process along
+                process.send_signal(number)
+
+    def configure(self, statement: str) -> None:
+        """Run an ALTER SYSTEM, and let the server read its settings again."""
+        url = self.url.replace("postgresql://", "postgresql+psycopg://")
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+            connection.exec_driver_sql("SELECT pg_reload_conf()")
+        engine.dispose()
 
     def program(self, name: str) -> str:
         """One of the programs beside the server."""

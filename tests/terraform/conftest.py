@@ -1,6 +1,7 @@
 """The platform as mocked plans, and applied once to moto's AWS and a stub of App Runner."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,12 +16,23 @@ from botocore.config import Config
 
 from tests.support.processes import free_port, wait_for_port
 from tests.terraform.apprunner_stub import ControlPlane, serve
-from tests.terraform.terraform_cli import Terraform
+from tests.terraform.terraform_cli import ENVIRONMENTS, Terraform
 
 REGION = "eu-west-3"
 ACCOUNT = "123456789012"
 NAME = "fraud-detection"
 FIRST_DIGEST, SECOND_DIGEST = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+TLS = """
+  mlflow_tls = {{
+    certificate_arn = "{certificate}"
+    hostname        = "mlflow.example.com"
+  }}
+  gateway_tls = {{
+    certificate_arn = "{certificate}"
+    hostname        = "fraud.example.com"
+  }}
+"""
+"""Settings that everybody makes first: no plan accepts those that lie there."""
 
 Plan = dict[str, dict[str, Any]]
 """Planned values by address."""
@@ -40,24 +52,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
-    """A copy of the whole tree, for commands that need no AWS."""
-    return Terraform.copy(tmp_path_factory.mktemp("tree"))
-
-
-@pytest.fixture(scope="session")
-def production(tree: Terraform) -> Terraform:
-    """Production's folder, with its state on this machine."""
-    root = tree.root("environments/production")
-    (root.folder / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
+    """A root made of all roots, for commands that need no AWS: so Terraform reads the provider's schema once."""
+    folder = tmp_path_factory.mktemp("everything")
+    tree = Terraform.copy(folder)
+    certificate = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1"
+    for name in ENVIRONMENTS:
+        settings = f'module "platform" {{{TLS.format(certificate=certificate)}}}'
+        (tree.folder / "environments" / name / "settings_override.tf").write_text(settings)
+    arguments = {"bootstrap": 'github_repository = "acme/fraud"'}
+    arguments |= {f"environments/{name}": f"image_digests = {digests(FIRST_DIGEST)}" for name in ENVIRONMENTS}
+    (folder / "main.tf").write_text(
+        "".join(
+            f'module "{Path(path).name}" {{\n  source = "./terraform/{path}"\n  {argument}\n}}\n'
+            for path, argument in arguments.items()
+        )
+    )
+    shutil.copy(tree.folder / "bootstrap" / ".terraform.lock.hcl", folder)
+    root = tree.root("..")
     root.init("-lockfile=readonly")
-    return root
+    with root.provider_attached():
+        yield root
 
 
 @pytest.fixture(scope="session")
-def mocked(tree: Terraform) -> dict[str, Plan]:
+def mocked(everything: Terraform) -> dict[str, Plan]:
     """The runs of platform/tests, by their names."""
-    root = tree.root("platform")
+    root = everything.root("terraform/platform")
     root.init("-backend=false")
     messages = [json.loads(line) for line in root.run("test", "-json", "-verbose").splitlines()]
     (summary,) = [one["test_summary"] for one in messages if one["type"] == "test_summary"]
@@ -71,6 +92,11 @@ def mocked(tree: Terraform) -> dict[str, Plan]:
         for message in messages
         if message["type"] == "test_plan" and "resource_changes" in message["test_plan"]
     }
+
+
+def digests(digest: str) -> str:
+    """One digest for all images, as Terraform writes it."""
+    return "{ " + ", ".join(f'{image} = "{digest}"' for image in ("gateway", "pipelines", "mlflow")) + " }"
 
 
 @dataclass(frozen=True)
@@ -88,9 +114,8 @@ class Platform:
         (self.main.folder / "settings_override.tf").write_text(
             f"""
             module "platform" {{
+              {TLS.format(certificate=self.certificate)}
               compute         = "{compute}"
-              gateway_tls     = {{ certificate_arn = "{self.certificate}", hostname = "fraud.example.com" }}
-              mlflow_tls      = {{ certificate_arn = "{self.certificate}", hostname = "mlflow.example.com" }}
               models_live     = true
               secrets_version = {secrets_version}
               protect_data    = false
@@ -100,8 +125,7 @@ class Platform:
 
     def variables(self, digest: str) -> list[str]:
         """One digest for all images."""
-        digests = ", ".join(f'{image} = "{digest}"' for image in ("gateway", "pipelines", "mlflow"))
-        return ["-input=false", f"-var=image_digests={{ {digests} }}"]
+        return ["-input=false", f"-var=image_digests={digests(digest)}"]
 
     def client(self, service: str, role: str | None = None, **options: Any) -> Any:
         """A client of the account itself, or with what a role may do."""
@@ -124,7 +148,7 @@ class Platform:
 
     def enforce(self, on: bool) -> None:
         """From now on moto asks every caller's policies, or nobody's."""
-        answer = requests.post(f"{self.endpoint}/moto-api/reset-auth", data="0" if on else "inf", timeout=10)
+        answer = requests.post(f"{self.endpoint}/moto-api/reset-auth", data="0" if on else "inf", timeout=60)
         assert answer.status_code == 200
 
 
@@ -143,7 +167,7 @@ def moto_endpoint() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(120)
 
 
 @pytest.fixture(scope="session")

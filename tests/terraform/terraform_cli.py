@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,10 +35,12 @@ class Terraform:
 
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
-        self._environment = {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **(environment or {})}
+        self.environment = {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **(environment or {})}
         # one that a developer points at a file that is not there only warns, but on every command
-        if not Path(self._environment.get("TF_CLI_CONFIG_FILE", "/")).exists():
-            del self._environment["TF_CLI_CONFIG_FILE"]
+        if not Path(self.environment.get("TF_CLI_CONFIG_FILE", "/")).exists():
+            del self.environment["TF_CLI_CONFIG_FILE"]
+        # nothing in the tests speaks TLS, and a process of the provider takes this once only
+        self.environment.pop("AWS_CA_BUNDLE", None)
 
     @classmethod
     def copy(cls, tmp_path: Path, environment: dict[str, str] | None = None) -> "Terraform":
@@ -51,7 +55,7 @@ class Terraform:
     def root(self, name: str) -> "Terraform":
         """The same for another root inside the folder."""
         other = Terraform(self.folder / name)
-        other._environment = self._environment
+        other.environment = self.environment
         return other
 
     def init(self, *arguments: str) -> None:
@@ -69,7 +73,7 @@ class Terraform:
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["terraform", arguments[0], "-no-color", *arguments[1:]]
-        return subprocess.run(command, cwd=self.folder, env=self._environment, capture_output=True, text=True)
+        return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
 
     def output(self) -> dict[str, Any]:
         """The root's outputs."""
@@ -89,6 +93,26 @@ class Terraform:
             modules += module.get("child_modules", [])
             found |= {one["address"]: one for one in module.get("resources", [])}
         return found
+
+    @contextmanager
+    def provider_attached(self) -> Iterator[None]:
+        """Let one process of the provider serve all commands meanwhile, where each would start it several times.
+
+        For commands that ask AWS nothing: the process has one configuration, that of the latest provider block.
+        """
+        (program,) = self.folder.glob(".terraform/providers/*/*/*/*/*/terraform-provider-aws_*")
+        process = subprocess.Popen(
+            [program, "-debug"], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert process.stdout is not None
+        try:
+            said = next(line for line in process.stdout if "TF_REATTACH_PROVIDERS=" in line)
+            self.environment["TF_REATTACH_PROVIDERS"] = said.partition("=")[2].strip().strip("'")
+            yield
+        finally:
+            self.environment.pop("TF_REATTACH_PROVIDERS", None)
+            process.terminate()
+            process.communicate()
 
     def graph(self) -> "Graph":
         """Which resource waits for which."""

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from moto.iam.access_control import IAMPolicy, PermissionResult
 
 from tests.terraform.conftest import ACCOUNT, FIRST_DIGEST, NAME, REGION, SECOND_DIGEST, Platform, without_tls
+from tests.terraform.pages import commands, paste
 from tests.terraform.terraform_cli import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -273,6 +274,47 @@ def test_githubs_other_roles_reach_their_environment_alone(
     assert permits(platform.policy(f"GitHubActions-{role}", policy), action, resource) is allowed
 
 
+@pytest.mark.parametrize(
+    ("action", "resource", "allowed"),
+    [
+        ("secretsmanager:GetSecretValue", f"{SECRET}:{NAME}/database/gateway-1", True),
+        ("secretsmanager:GetSecretValue", f"{SECRET}:rds!db-1", True),
+        ("secretsmanager:GetSecretValue", f"{SECRET}:fraud-staging/database/gateway-1", False),
+        ("secretsmanager:CreateSecret", f"{SECRET}:{NAME}/database/gateway-1", False),
+        ("s3:PutObject", f"s3:::{BUCKET}/releases/Production.json", True),
+        ("s3:PutObject", f"{STATE}/platform.tfstate", False),
+        ("s3:PutObject", f"s3:::fraud-staging-{ACCOUNT}-{REGION}/releases/Production.json", False),
+        ("ecs:RunTask", f"ecs:{HERE}:task-definition/{NAME}-retrain:3", True),
+        ("ecs:RunTask", f"ecs:{HERE}:task-definition/fraud-staging-retrain:3", False),
+        ("iam:PassRole", f"iam::{ACCOUNT}:role/fraud-staging-gateway", False),
+        ("iam:CreateRole", f"iam::{ACCOUNT}:role/{NAME}-mine", False),
+    ],
+)
+def test_no_role_of_an_environment_can_ever_reach_another(
+    platform: Platform, action: str, resource: str, allowed: bool
+) -> None:
+    iam = platform.client("iam")
+    arn = f"arn:aws:iam::{ACCOUNT}:policy/{NAME}-boundary"
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    assert permits(document["Statement"], action, resource) is allowed
+
+
+def test_the_apply_role_hands_roles_to_the_platforms_services_alone(platform: Platform) -> None:
+    (passing,) = [
+        one for one in platform.policy("GitHubActions-production-apply", "apply") if "iam:PassRole" in one["Action"]
+    ]
+    services = passing["Condition"]["StringEquals"]["iam:PassedToService"]
+    used = {
+        statement["Principal"]["Service"]
+        for role in platform.client("iam").list_roles()["Roles"]
+        if role["RoleName"].startswith(f"{NAME}-")
+        for statement in role["AssumeRolePolicyDocument"]["Statement"]
+    }
+    assert used <= set(services)
+    assert "ec2.amazonaws.com" not in services
+
+
 def test_what_the_apply_role_does_outside_the_region_has_no_condition_on_it(platform: Platform) -> None:
     statements = {one["Sid"]: one for one in platform.policy("GitHubActions-production-apply", "apply")}
     assert "Condition" not in statements["ServicesWithoutRegion"]
@@ -316,7 +358,7 @@ def test_the_keys_policy_names_log_groups_as_cloudwatch_documents_it(platform: P
 
 def test_an_operators_command_runs_and_shows_its_lines(platform: Platform) -> None:
     command = [sys.executable, str(REPOSITORY / "deploy" / "run_job.py"), "keys", "list"]
-    done = subprocess.run(command, env=platform.main._environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=platform.main.environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, f"{NAME}-gateway-operate ran\n"), done.stderr
 
 
@@ -338,6 +380,7 @@ def test_new_passwords_another_compute_and_another_digest_are_one_apply(platform
     jobs = [f"{NAME}-database", f"{NAME}-mlflow-setup"]
     ran = {job: ecs.list_tasks(cluster=NAME, family=job)["taskArns"] for job in jobs}
     platform.settle("ecs_fargate", secrets_version=2)
+    # with a look at AWS, as everybody applies: without one the provider trips over the schedules' tags
     platform.main.run("apply", "-auto-approve", *platform.variables(SECOND_DIGEST))
     assert all(secrets.get_secret_value(SecretId=name)["SecretString"] != value for name, value in before.items())
     for job in jobs:
@@ -357,9 +400,21 @@ def test_new_passwords_another_compute_and_another_digest_are_one_apply(platform
 
 
 def test_destroy_leaves_nothing(platform: Platform) -> None:
-    """The last test: conftest.py sees to that in any order."""
-    platform.main.run("destroy", "-auto-approve", *platform.variables(SECOND_DIGEST))
+    """The last test: conftest.py sees to that in any order. It is the page's tear-down, word by word."""
+    secrets, logs, ecs = (platform.client(service) for service in ("secretsmanager", "logs", "ecs"))
+    secrets.create_secret(Name=f"{NAME}/keys/till-1", SecretString="a key of an operator's")
+    for group in (f"/aws/apprunner/{NAME}-api/1/service", f"/aws/ecs/containerinsights/{NAME}/performance"):
+        logs.create_log_group(logGroupName=group)
+    environment = platform.main.environment | {
+        "TF_CLI_ARGS_destroy": "-auto-approve -refresh=false",
+        "name": NAME,
+        "root": str(platform.main.folder),
+    }
+    paste(commands("aws-restore.md", "2. Terraform, then", "3. After the last"), environment)
     assert "values" not in json.loads(platform.main.run("show", "-json"))
+    assert ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"] == []
+    assert secrets.list_secrets()["SecretList"] == []
+    assert logs.describe_log_groups()["logGroups"] == []
     assert platform.apprunner.alive == []
     for bucket in platform.client("s3").list_buckets()["Buckets"]:
         assert bucket["Name"] != BUCKET

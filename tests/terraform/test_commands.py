@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from deploy import run_job
-from tests.support.machine import missing
+from tests.terraform.pages import aws_client, commands, paste
 from tests.terraform.terraform_cli import REPOSITORY
 
 PAGES = ("aws.md", "aws-operate.md", "aws-restore.md")
@@ -36,22 +36,6 @@ with open(os.environ["ASKED"], "a") as file:
     file.write(json.dumps([os.path.basename(sys.argv[0]), *sys.argv[1:]]) + chr(10))
 print('{"gateway": "sha256:' + "1" * 64 + '"}' if "-json" in sys.argv else "answer")
 """
-
-
-def blocks(page: str) -> str:
-    return "\n".join(
-        re.findall(r"^```sh\n(.*?)^```", (REPOSITORY / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
-    )
-
-
-def aws_client() -> str:
-    """The AWS client (AWS_CLIENT names its program): it pins other packages than the project, so it lives apart."""
-    found = os.environ.get("AWS_CLIENT") or shutil.which("aws") or missing("the AWS client")
-    # a shim of pyenv's would look for a version
-    version = subprocess.run([found, "--version"], capture_output=True, text=True)
-    if version.returncode != 0:
-        missing("the AWS client")
-    return found
 
 
 @pytest.fixture(params=PAGES)
@@ -80,7 +64,7 @@ def pasted(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         "AWS_EC2_METADATA_DISABLED": "true",
         **{name: str(tmp_path / name.lower()) for name in ("ASKED", "PARSED", "REFUSED")},
     }
-    script = "set -eu\n" + blocks(str(request.param))
+    script = "set -eu\n" + commands(str(request.param))
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return tmp_path
@@ -106,7 +90,7 @@ def test_every_command_is_understood(pasted: Path) -> None:
 def test_a_root_is_initialised_before_it_is_used() -> None:
     for page in PAGES:
         ready: set[str] = set()
-        for root, verb in re.findall(r"terraform -chdir=(\S+) (\w+)", blocks(page)):
+        for root, verb in re.findall(r"terraform -chdir=(\S+) (\w+)", commands(page)):
             if verb == "init":
                 ready.add(root)
             assert root in ready or "bootstrap" in root, f"{page}: {root} {verb}"
@@ -152,10 +136,6 @@ def test_a_restored_database_takes_the_old_ones_name(moto_endpoint: str) -> None
         AllocatedStorage=20,
     )
     kms.create_alias(AliasName="alias/drill", TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
-    page = (REPOSITORY / "docs" / "aws-restore.md").read_text()
-    steps = re.findall(
-        r"^```sh\n(.*?)^```", page[page.index("2. The moment") : page.index("4. Terraform")], re.M | re.S
-    )
     environment = {
         **os.environ,
         "AWS_ENDPOINT_URL": moto_endpoint,
@@ -164,9 +144,7 @@ def test_a_restored_database_takes_the_old_ones_name(moto_endpoint: str) -> None
         "AWS_DEFAULT_REGION": region,
         "name": "drill",
     }
-    script = f'set -eu\naws() {{ "{aws_client()}" "$@"; }}\n' + "\n".join(steps)
-    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stdout + done.stderr
+    paste(commands("aws-restore.md", "2. The moment", "4. Terraform"), environment)
     instances = {one["DBInstanceIdentifier"]: one for one in rds.describe_db_instances()["DBInstances"]}
     assert instances.keys() >= {"drill", "drill-old"}
     # the restored one stands in two zones, as the page has it; the one that was made above does not

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.terraform.conftest import Plan
 from tests.terraform.terraform_cli import REPOSITORY
@@ -50,7 +51,7 @@ def run(program: str, *arguments: str, variables: dict[str, str]) -> str:
     command = [sys.executable, "-W", "ignore", "-c", program, *arguments]
     done = subprocess.run(command, env={**bare, **keys, **variables}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
+    return (done.stdout.splitlines() or [""])[-1]
 
 
 @pytest.fixture
@@ -82,6 +83,59 @@ def test_a_browser_may_post_by_the_real_name_and_through_the_tunnel(variables: d
 
 def test_presigned_addresses_name_the_regions_own_host(variables: dict[str, str]) -> None:
     assert urlsplit(run(PRESIGNED, variables=variables)).hostname == "bank.s3.eu-west-3.amazonaws.com"
+
+
+FORMER = """
+import os
+from alembic import command
+from alembic.script import ScriptDirectory
+from mlflow.store.db import utils
+from mlflow.store.tracking.dbmodels.initial_models import Base
+address = os.environ["MLFLOW_BACKEND_STORE_URI"]
+engine = utils.create_sqlalchemy_engine(address)
+Base.metadata.create_all(engine)
+config = utils._get_alembic_config(address)
+scripts = ScriptDirectory.from_config(config)
+command.upgrade(config, scripts.get_revision(scripts.get_current_head()).down_revision)
+"""
+
+SCHEMA = """
+import os
+from mlflow.store.db import utils
+engine = utils.create_sqlalchemy_engine(os.environ["MLFLOW_BACKEND_STORE_URI"])
+print(utils._get_schema_version(engine) == utils._get_latest_schema_revision())
+"""
+
+
+@pytest.mark.parametrize("state", ["empty", "of a former MLflow"])
+def test_the_setup_brings_the_database_to_this_mlflows_schema(
+    mocked: dict[str, Plan], postgres_database: str, tmp_path: Path, state: str
+) -> None:
+    """By the command of its task definition, in the folder of the image's programs."""
+    address = make_url(postgres_database).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    variables = {"MLFLOW_BACKEND_STORE_URI": address, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    if state != "empty":
+        run(FORMER, variables=variables)
+        assert run(SCHEMA, variables=variables) == "False"
+    (definition,) = (
+        values
+        for address, values in mocked["ecs_fargate"].items()
+        if address.endswith("module.mlflow_task.aws_ecs_task_definition.job")
+    )
+    (container,) = json.loads(definition["container_definitions"])
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    users = {"AUTH_DATABASE_URI": f"sqlite:///{tmp_path}/users.db", "USER_ADMIN": "a-password-of-admin"}
+    done = subprocess.run(
+        container["command"],
+        cwd=USERS.parent,
+        env={**os.environ, **variables, **users, "PATH": programs},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "user admin made"
+    assert run(SCHEMA, variables=variables) == "True"
 
 
 LOGIN = """

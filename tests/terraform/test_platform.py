@@ -136,20 +136,53 @@ def test_silence_rings_once_a_model_is_live(mocked: dict[str, Plan]) -> None:
         # as far back as CloudWatch looks
         assert alarm["period"] * alarm["evaluation_periods"] <= 7 * 86400
     assert {job["state"] for job in of_type(live, "aws_scheduler_schedule")} == {"ENABLED"}
-    before = mocked["not_live"]
+    before = mocked["options"]
     assert not any("missed" in address for address in before)
     assert {job["state"] for job in of_type(before, "aws_scheduler_schedule")} == {"DISABLED"}
 
 
-def test_a_first_training_counts_as_a_retraining_and_a_first_monitoring_without_a_model_is_no_failure(
-    plan: Plan,
+def matches(pattern: str, job: str, exit_code: int | None) -> bool:
+    """Whether CloudWatch's filter counts a job that ended so, None: without an exit code, as when it was killed."""
+    code = "$.detail.containers[0].exitCode"
+    text = pattern.strip("{} ").replace(f"{code} NOT EXISTS", str(exit_code is None))
+    # a comparison with a field that is not there does not hold
+    text = re.sub(rf"{re.escape(code)} (=|!=|>) (\d+)", r"(code is not None and code \1 \2)", text)
+    text = text.replace("$.detail.group", "group").replace("&&", "and").replace("||", "or")
+    text = re.sub(r"(?<![!=])=(?!=)", "==", text)
+    return bool(eval(text, {"__builtins__": {}, "code": exit_code, "group": f"family:fraud-detection-{job}"}))
+
+
+@pytest.mark.parametrize(
+    ("job", "exit_code", "counted"),
+    [
+        # a first training counts as a retraining
+        ("main", 0, {"RetrainingDone"}),
+        ("retrain", 0, {"RetrainingDone"}),
+        ("retrain", 1, {"JobFailed"}),
+        ("retrain", 3, {"JobFailed"}),
+        ("rollback", 0, set()),
+        ("rollback", 2, {"JobFailed"}),
+        ("monitor", 0, {"MonitoringDone"}),
+        ("monitor", 4, {"MonitoringDone", "DriftBreached"}),
+        # nothing to judge, as before there is a model
+        ("monitor", 1, set()),
+        ("monitor", 2, {"JobFailed"}),
+        ("monitor", 137, {"JobFailed"}),
+        ("retrain", None, {"JobFailed"}),
+        ("monitor", None, {"JobFailed"}),
+    ],
+)
+def test_how_a_job_ended_is_counted_as_what_it_means(
+    plan: Plan, job: str, exit_code: int | None, counted: set[str]
 ) -> None:
     patterns = {
         one["metric_transformation"][0]["name"]: one["pattern"]
         for one in of_type(plan, "aws_cloudwatch_log_metric_filter")
     }
-    assert patterns.keys() == {"DriftBreached", "JobFailed", "MonitoringDone", "RetrainingDone"}
-    assert all(f'"family:fraud-detection-{job}"' in patterns["RetrainingDone"] for job in ("main", "retrain"))
+    assert {name for name, pattern in patterns.items() if matches(pattern, job, exit_code)} == counted
+
+
+def test_ends_of_the_jobs_that_nobody_watches_are_written_down(plan: Plan) -> None:
     rule = json.loads(one(plan, "aws_cloudwatch_event_rule.jobs_stopped")["event_pattern"])
     groups = {group.removeprefix("family:fraud-detection-") for group in rule["detail"]["group"]}
     # operators see how their own commands end
@@ -323,9 +356,10 @@ def test_options_reach_what_they_are_for(options: Plan) -> None:
     assert (record["zone_id"], record["name"]) == ("Z0123456789", "fraud.example.com")
     assert 'module.network.aws_vpc_endpoint.service["ssmmessages"]' in options
     images = {
-        container(definition)["image"].split(".")[0] for definition in of_type(options, "aws_ecs_task_definition")
+        container(definition)["image"].split("/")[0] for definition in of_type(options, "aws_ecs_task_definition")
     }
-    assert images == {"210987654321"}
+    # another account's, but of this region: the network has no way to any other
+    assert images == {"210987654321.dkr.ecr.eu-west-3.amazonaws.com"}
 
 
 def test_a_private_app_runner_is_reached_through_the_network(mocked: dict[str, Plan]) -> None:

@@ -1,14 +1,17 @@
 """What the tree promises about itself: names, pins, entry points and what the documents say of them."""
 
+import ast
 import importlib.util
 import json
 import re
 import subprocess
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import hypothesis
 import pytest
 import yaml
 
@@ -143,3 +146,96 @@ def test_paths_named_in_the_documents_exist() -> None:
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for path in set(re.findall(ours, document.read_text())) - made:
             assert (ROOT / path).exists(), f"{document.name} speaks of {path}"
+
+
+CLOCKS = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
+PATIENCE = 60
+"""Seconds that tests at least wait for what must happen: where nothing is wrong, no machine is too slow for them."""
+
+WAITING = {"wait", "result", "join", "communicate", "run", "Client", "HTTPConnection", "wait_procs", "end"}
+
+
+def is_clock(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in CLOCKS
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id in ("time", "datetime", "date")
+    )
+
+
+def reads_clock(node: ast.AST) -> bool:
+    return any(map(is_clock, ast.walk(node)))
+
+
+def seconds_of(node: ast.AST | None) -> float | None:
+    return node.value if isinstance(node, ast.Constant) and type(node.value) in (int, float) else None
+
+
+def at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """What is evaluated when a module is imported: all but the bodies of its functions."""
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for outside in (*getattr(each, "decorator_list", ()), *each.args.defaults, *each.args.kw_defaults):
+                yield from ast.walk(outside) if outside else ()
+        else:
+            yield each
+            yield from at_import(each)
+
+
+def bounds_of_speed(node: ast.AST) -> Iterator[str]:
+    """What in an expression is true on fast machines only."""
+    if isinstance(node, ast.Compare):
+        for left, operator, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):
+            smaller, larger = (left, right) if isinstance(operator, ast.Lt | ast.LtE) else (right, left)
+            # of two times, as in a ratio, one may well bound the other
+            elapsed = isinstance(smaller, ast.BinOp) and isinstance(smaller.op, ast.Sub) and reads_clock(smaller)
+            if elapsed and seconds_of(larger) is not None:
+                yield "an upper bound of a time that passed"
+    added = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and reads_clock(node.left)
+    if added and (seconds_of(node.right) or PATIENCE) < PATIENCE:
+        yield "an early deadline"
+    if isinstance(node, ast.arguments):
+        for argument, default in zip(reversed(node.args), reversed(node.defaults), strict=False):
+            if argument.arg == "seconds" and (seconds_of(default) or PATIENCE) < PATIENCE:
+                yield "an early deadline"
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WAITING:
+        given = [keyword.value for keyword in node.keywords if keyword.arg == "timeout"]
+        given += node.args if node.func.attr in ("wait", "result", "join") and len(node.args) == 1 else []
+        # below a second it is a pause
+        if any(1 < (seconds_of(each) or PATIENCE) < PATIENCE for each in given):
+            yield "an early timeout"
+
+
+def test_no_test_leans_on_the_clock() -> None:
+    """They pass at any speed, on any date and, as ruff forbids times without a zone, in any zone."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        faults = [(each, "the clock read at import") for each in at_import(tree) if is_clock(each)]
+        faults += [(each, fault) for each in ast.walk(tree) for fault in bounds_of_speed(each)]
+        found += [f"{path.relative_to(ROOT)}:{getattr(each, 'lineno', '')}: {fault}" for each, fault in faults]
+    assert found == []
+    assert hypothesis.settings.default.deadline is None
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "NOW = datetime.now(UTC)",
+        "class A:\n    at: float = time.time()",
+        "def f(at=time.monotonic()): ...",
+        "@pytest.mark.parametrize('x', [time.time()])\ndef test(x): ...",
+        "def test():\n    assert time.monotonic() - started < 15",
+        "def test():\n    assert 5 >= time.perf_counter() - began",
+        "def test():\n    deadline = time.monotonic() + 5",
+        "def wait_for(url, seconds=5.0): ...",
+        "def test():\n    process.communicate(timeout=20)",
+        "def test():\n    future.result(10)",
+    ],
+)
+def test_what_leans_on_the_clock_is_found(source: str) -> None:
+    tree = ast.parse(source)
+    imported = any(map(is_clock, at_import(tree)))
+    assert imported or any(fault for each in ast.walk(tree) for fault in bounds_of_speed(each))

@@ -15,15 +15,17 @@ from tests.support.machine import missing
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".github" / "workflows"
+BOOTSTRAP = ROOT / "terraform" / "bootstrap"
 NAMES = ("ci", "deploy", "drift", "environment", "plan", "retrain", "rollback")
 WHERE = r"\$\{\{ (?P<where>[^}]+) \}\}"
+ROLES = r"\$\{\{ env\.ROLES \}\}"
 # a role and the GitHub environment that its trust names; those without one are bound to main or to pull requests
 ENVIRONMENTS = {
-    "GitHubActionsRole": None,
-    f"GitHubActions-{WHERE}-plan": None,
-    f"GitHubActions-{WHERE}-review": None,
-    f"GitHubActions-{WHERE}-apply": "${{{{ {where} }}}}",
-    f"GitHubActions-{WHERE}-jobs": "${{{{ {where} }}}}-models",
+    f"{ROLES}Role": None,
+    f"{ROLES}-{WHERE}-plan": None,
+    f"{ROLES}-{WHERE}-review": None,
+    f"{ROLES}-{WHERE}-apply": "${{{{ {where} }}}}",
+    f"{ROLES}-{WHERE}-jobs": "${{{{ {where} }}}}-models",
 }
 
 
@@ -74,7 +76,7 @@ def role_of(body: dict[str, Any]) -> str | None:
         step["with"]["role-to-assume"] for step in body.get("steps", []) if "role-to-assume" in step.get("with", {})
     ]
     assert len(found) <= 1
-    return found[0].rpartition(":role/")[2] if found else None
+    return found[0] if found else None
 
 
 def test_only_jobs_that_log_in_to_aws_get_a_token_and_each_in_its_environment() -> None:
@@ -90,9 +92,26 @@ def test_only_jobs_that_log_in_to_aws_get_a_token_and_each_in_its_environment() 
             assert body.get("environment") == (wanted and wanted.format(**found.groupdict())), f"{name}.{job}"
 
 
+def test_roles_are_those_of_the_environments_account_under_the_bootstraps_prefix() -> None:
+    prefix = re.search(
+        r'"github_role_prefix".*?default     = "(\w+)"', (BOOTSTRAP / "variables.tf").read_text(), re.DOTALL
+    )
+    assert prefix is not None
+    for name, job, body in jobs():
+        if (role := role_of(body)) is not None:
+            account = "vars.AWS_ACCOUNT_ID"
+            where = re.search(r"-\$\{\{ ([^}]+) \}\}-", role)
+            # the image is built once, in the repository's own account
+            if (name, job) != ("deploy", "build"):
+                environment = where[1] if where else "inputs.environment"
+                account = f"vars[format('AWS_ACCOUNT_ID_{{0}}', {environment})] || {account}"
+            roles = f"arn:aws:iam::${{{{ {account} }}}}:role/${{{{ vars.ROLE_PREFIX || '{prefix[1]}' }}}}"
+            assert {**workflow(name).get("env", {}), **body.get("env", {})}["ROLES"] == roles, f"{name}.{job}"
+
+
 def test_credentials_last_as_long_as_the_job() -> None:
     """A job follows a training of hours; its role's longest session is in terraform/bootstrap/trust.tf."""
-    trust = (ROOT / "terraform" / "bootstrap" / "trust.tf").read_text()
+    trust = (BOOTSTRAP / "trust.tf").read_text()
     for name, job, body in jobs():
         for step in body.get("steps", []):
             if "role-to-assume" in step.get("with", {}):

@@ -10,7 +10,8 @@ import numpy as np
 
 from ml_project.dataset import span_in_days
 from ml_project.errors import InvalidInput
-from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from ml_project.schema import LABEL, RAW_FEATURES, WEIGHT
+from pipelines.data.on_spark import seconds_of
 
 MOMENT: Final = "moment"
 KEY: Final = "key"
@@ -91,15 +92,11 @@ def read_transactions(spark: Any, path: Path, seed: int) -> SparkPart:
     spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
     found = spark.read.parquet(str(path.absolute()))
     types = dict(found.dtypes)
-    moment = f.col("Time")
-    if EVENT_TIME in types:
-        nanoseconds = types[EVENT_TIME] == "bigint"
-        moment = f.col(EVENT_TIME) / 1e9 if nanoseconds else f.unix_micros(EVENT_TIME) / 1e6
     table = found.select(
         *(f.col(name).cast("double") for name in RAW_FEATURES),
         f.col(LABEL).cast("tinyint"),
         (f.col(WEIGHT).cast("double") if WEIGHT in types else f.lit(1.0)).alias(WEIGHT),
-        moment.cast("double").alias(MOMENT),
+        seconds_of(found).cast("double").alias(MOMENT),
     )
     table = table.withColumn(KEY, f.xxhash64(f.lit(seed), *RAW_FEATURES, LABEL, MOMENT))
     (summary,) = _summaries(table, [])

@@ -4,7 +4,3 @@ output "arn" {
   depends_on  = [aws_iam_role_policy.this]
 }
 
-output "name" {
-  description = "The role's name."
-  value       = aws_iam_role.this.name
-}

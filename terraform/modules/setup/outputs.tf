@@ -4,8 +4,3 @@ output "secrets_version" {
   value       = var.secrets_version
   depends_on  = [terraform_data.databases, terraform_data.mlflow]
 }
-
-output "families" {
-  description = "Task definition families of the two jobs."
-  value       = [module.database_task.family, module.mlflow_task.family]
-}

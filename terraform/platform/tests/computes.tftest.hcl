@@ -52,13 +52,14 @@ run "ecs_fargate" {
   }
 }
 
-# Every option at once, under another name.
+# Every option at once, under another name, before a first model.
 run "options" {
   command = plan
   variables {
-    name    = "bank-risk"
-    compute = "ecs_fargate"
-    tunnel  = true
+    name        = "bank-risk"
+    compute     = "ecs_fargate"
+    models_live = false
+    tunnel      = true
     gateway = {
       cpu          = 4096
       memory       = 8192
@@ -81,6 +82,7 @@ run "options" {
     training_data  = "s3://bank-data/transactions.parquet"
     monthly_budget = { amount = 900, by_tag = true }
   }
+  expect_failures = [check.models_live]
 }
 
 run "apprunner_private" {
@@ -91,16 +93,6 @@ run "apprunner_private" {
   }
 }
 
-# Before a first model.
-run "not_live" {
-  command = plan
-  variables {
-    compute     = "ecs_fargate"
-    models_live = false
-  }
-  expect_failures = [check.models_live]
-}
-
 run "refused" {
   command = plan
   variables {
@@ -109,8 +101,16 @@ run "refused" {
     image_digests       = { gateway = "latest", pipelines = "latest", mlflow = "latest" }
     mlflow_client_cidrs = ["0.0.0.0/0"]
     gateway             = { rate_limit = "" }
+    jobs                = { sizes = { retrain = { cpu = 1000, memory = 1000 } } }
+    mlflow_tls = {
+      # as the folders of environments have it before anybody edits them
+      certificate_arn = "arn:aws:acm:eu-west-3:ACCOUNT:certificate/ID"
+      hostname        = "mlflow.fraud.example.com"
+    }
   }
-  expect_failures = [var.gateway_tls, var.image_digests, var.mlflow_client_cidrs, var.gateway]
+  expect_failures = [
+    var.gateway_tls, var.image_digests, var.mlflow_client_cidrs, var.gateway, var.jobs, var.mlflow_tls,
+  ]
 }
 
 run "no_compute_by_itself" {

@@ -53,9 +53,10 @@ def test_what_runs_already_is_left_alone(service: ControlPlane) -> None:
     assert "UpdateService" not in service.calls
 
 
-def test_a_tag_is_no_digest(service: ControlPlane) -> None:
+@pytest.mark.parametrize("words", [["put", "latest"], ["wait"], ["show", "latest"], ["show", OLD]])
+def test_put_and_wait_want_a_digest_and_show_wants_nothing(service: ControlPlane, words: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        live_image.main(["put", "latest"])
+        live_image.main(words)
     assert ended.value.code == 2
     assert service.calls == ["CreateService"]
 

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 
 from ml_project.cleaning import CLEAN_COLUMNS, clean
 from ml_project.errors import InvalidInput
+from ml_project.event_times import EventTimeBounds
 from ml_project.schema import ENGINEERED_FEATURES, RAW_FEATURES
 
 
@@ -117,7 +120,10 @@ def test_bad_values_are_refused_with_column_and_row(column, value, message):
     table.loc[3, column] = value
     assert refused(table) == f"book.csv: column {column}, row 4: {message}."
     table.loc[5, column] = value
-    assert refused(table, header_lines=1) == f"book.csv: column {column}, row 4 (line 5): {message}, as in 1 more row."
+    assert (
+        refused(table, place_of=lambda row: f"line {row + 1}")
+        == f"book.csv: column {column}, row 4 (line 5): {message}, as in 1 more row."
+    )
 
 
 @pytest.mark.parametrize("column", ["Class", "Weight"])
@@ -153,3 +159,24 @@ def test_order_and_repetition_of_rows_do_not_matter(order, repeated):
     cleaned, report = clean(table.iloc[[*order, *repeated]])
     assert report.duplicates_dropped == len(repeated)
     pd.testing.assert_frame_equal(cleaned, clean(table)[0])
+
+
+BOUNDS = EventTimeBounds(datetime(2000, 1, 1, tzinfo=UTC), datetime(2026, 7, 2, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("when", ["1970-01-01", "2026-07-03", "2261-01-01", "9999-12-31"])
+def test_times_that_cannot_be_right_are_refused_by_their_row(when):
+    times = np.array(["2026-07-01T00:00:00"] * 5 + [when], "datetime64[us]")
+    said = refused(frame().assign(event_time=times), bounds=BOUNDS)
+    assert said.startswith(f"book.csv: column event_time, row 6: the time {when} 00:00:00 does not lie between 2000-")
+    assert clean(frame().assign(event_time=times[0]), bounds=BOUNDS)[1].rows_out == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("v7", "Write it V7."), ("", "It may be the row index of pandas"), ("merchant", "Remove it.")],
+)
+def test_unknown_columns_are_told_what_they_are(name, advice):
+    with pytest.raises(InvalidInput) as caught:
+        clean(frame().assign(**{name: 1}))
+    assert advice in caught.value.remedy

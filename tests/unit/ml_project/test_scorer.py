@@ -145,7 +145,7 @@ def test_many_decisions_are_those_of_each(thresholds: tuple[float, float]):
 
 @pytest.mark.parametrize("graph", [b"", b"not a graph", b"\x00" * 1000])
 def test_a_corrupt_graph_is_refused(bundle: Bundle, graph: bytes):
-    with pytest.raises(InvalidBundle, match="cannot load the graph"):
+    with pytest.raises(InvalidBundle, match="The graph cannot be used"):
         Scorer(Bundle(bundle.manifest, graph, bundle.booster))
 
 
@@ -154,11 +154,11 @@ def test_a_truncated_graph_is_refused(bundle: Bundle):
         Scorer(Bundle(bundle.manifest, bundle.onnx[: len(bundle.onnx) // 2], b""))
 
 
-def identity_graph(columns: int, outputs: tuple[str, ...], name: str = "features") -> bytes:
+def sigmoid_graph(columns: int, outputs: tuple[str, ...], name: str = "features") -> bytes:
     def tensor(name: str, width: int) -> onnx.ValueInfoProto:
         return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, width])
 
-    nodes = [onnx.helper.make_node("Identity", [name], [output]) for output in outputs]
+    nodes = [onnx.helper.make_node("Sigmoid", [name], [output]) for output in outputs]
     graph = onnx.helper.make_graph(nodes, "g", [tensor(name, columns)], [tensor(o, columns) for o in outputs])
     opsets = [onnx.helper.make_opsetid("", 17)]
     return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
@@ -167,9 +167,9 @@ def identity_graph(columns: int, outputs: tuple[str, ...], name: str = "features
 @pytest.mark.parametrize(
     ("graph", "message"),
     [
-        (identity_graph(30, OUTPUTS), "not 37 features"),
-        (identity_graph(37, OUTPUTS[:2]), "The graph gives isolation_score, boosted_score, not"),
-        (identity_graph(37, OUTPUTS, "inputs"), "takes inputs"),
+        (sigmoid_graph(30, OUTPUTS), "not 37 features"),
+        (sigmoid_graph(37, OUTPUTS[:2]), "The graph gives isolation_score, boosted_score, not"),
+        (sigmoid_graph(37, OUTPUTS, "inputs"), "takes inputs"),
     ],
 )
 def test_a_graph_of_another_shape_is_refused(bundle: Bundle, graph: bytes, message: str):

@@ -28,6 +28,7 @@ from serving.app import create_app
 from serving.live_model import ModelSlot
 from serving.process import listen
 from serving.routes.examples import MODEL
+from serving.server import configured
 from serving.settings import GatewaySettings
 from stores.decisions import DecisionStore
 from stores.production import LiveVersion
@@ -82,7 +83,7 @@ class RunningGateway:
     source: FakeProduction
     app: FastAPI
 
-    def wait_for(self, version: int, seconds: float = 5.0) -> None:
+    def wait_for(self, version: int, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while self.slot.current is None or self.slot.current.live.version != version:
             assert time.monotonic() < deadline, f"version {version} did not go live: {self.slot.trouble}"
@@ -163,13 +164,13 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., contextlib.
     ) -> Iterator[RunningGateway]:
         given = {"poll_seconds": 0.01, "state_dir": tmp_path_factory.mktemp("state"), **settings}
         app = create_app(GatewaySettings(**given), source, store, challenger=challenger)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
+        server = uvicorn.Server(configured(app, app.state.gateway.settings))
         listener = listen("127.0.0.1", 0)
         port = listener.getsockname()[1]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 yield RunningGateway(client, app.state.gateway.slot, source, app)
         finally:
             server.should_exit = True

@@ -3,13 +3,16 @@
 import contextlib
 import io
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import numpy as np
 import pyarrow as pa
@@ -20,10 +23,12 @@ from pyarrow import parquet
 
 from ml_project.errors import Unavailable
 from ml_project.schema import RAW_FEATURES
+from serving import decisions
 from serving.app import create_app
 from serving.process import listen
+from serving.server import configured
 from serving.settings import GatewaySettings
-from stores.decisions import DecisionStore, migrate, open_engine
+from stores.decisions import Busy, DecisionStore, database, migrate, open_engine
 from stores.releases import open_releases
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
@@ -56,12 +61,12 @@ class MoodyStore(DecisionStore):
 @contextlib.contextmanager
 def keeping(source: Any, folder: Path, store: DecisionStore, **settings: Any) -> Iterator[httpx.Client]:
     app = create_app(GatewaySettings(poll_seconds=0.01, state_dir=folder, **settings), source, store)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
+    server = uvicorn.Server(configured(app, app.state.gateway.settings))
     listener = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=10) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60) as client:
             while client.get("/health/ready").status_code != 200:
                 time.sleep(0.01)
             yield client
@@ -88,7 +93,7 @@ def client(source, scorer, tmp_path, store) -> Iterator[httpx.Client]:
 
 def test_the_answer_waits_until_the_prediction_is_kept(client, store, legitimate, scorer, raw_rows) -> None:
     store.delay = 0.3
-    started = time.monotonic()
+    started, before = time.monotonic(), datetime.now(UTC)
     answer = client.post("/predict", json=legitimate, headers={"X-Request-ID": "r-1"}).json()
     assert time.monotonic() - started > 0.3
     kept = store.find(answer["prediction_id"]).record
@@ -99,7 +104,7 @@ def test_the_answer_waits_until_the_prediction_is_kept(client, store, legitimate
     assert (kept.model_version, kept.bundle_digest, kept.request_id) == ("3", "digest-of-3", "r-1")
     assert (kept.decision, kept.alert_threshold, kept.decline_threshold) == ("APPROVE", 0.5, 0.8)
     assert 0 < kept.latency_ms < 300
-    assert abs((datetime.now(UTC) - kept.received_at).total_seconds()) < 60
+    assert before <= kept.received_at <= datetime.now(UTC)
 
 
 def test_reasons_are_kept(client, store, fraudulent) -> None:
@@ -137,7 +142,7 @@ def test_the_database_away_is_marked_and_made_good(client, store, legitimate) ->
     assert answers[0]["prediction_id"] != answers[1]["prediction_id"]
     assert store.find(answers[0]["prediction_id"]) is None
     store.away = False
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while store.find(batch[0]["prediction_id"]) is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -157,6 +162,52 @@ def test_kept_nowhere_is_503_and_not_a_lie(client, store, tmp_path, legitimate) 
     assert "takes no more" in refused.json()["detail"]
 
 
+def test_labels_keep_no_prediction_waiting(client, store, legitimate, tmp_path, monkeypatch) -> None:
+    """Another process holds SQLite's write lock, and many label meanwhile: the spool takes over as if nobody did."""
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.3)
+    known = client.post("/predict", json=legitimate).json()["prediction_id"]
+    holder = sqlite3.connect(tmp_path / "decisions.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    label = {"prediction_id": known, "label": 1}
+    with ThreadPoolExecutor(50) as pool:
+        labels = [pool.submit(httpx.post, client.base_url.join("/feedback"), json=label, timeout=60) for _ in range(50)]
+        kept = [client.post("/predict", json=legitimate).json()["kept"] for _ in range(3)]
+        assert kept == ["spool"] * 3
+        assert {sent.result().status_code for sent in labels} == {503}
+    ready = client.get("/health/ready").json()["store"]
+    assert (ready["away"], ready["spool_bytes"] > 0, ready["spool_damaged_files"]) == (True, True, 0)
+    holder.execute("ROLLBACK")
+    holder.close()
+    while client.get("/health/ready").json()["store"]["away"]:
+        time.sleep(0.05)
+    assert client.post("/feedback", json=label).json()["outcome"] == "added"
+
+
+def test_a_share_of_threads_that_is_used_up(monkeypatch) -> None:
+    monkeypatch.setattr(decisions, "_THREAD_SECONDS", 0.05)
+    done = threading.Event()
+
+    async def ask() -> None:
+        share = anyio.CapacityLimiter(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(decisions._within_share, share, done.wait)
+            while not share.borrowed_tokens:
+                await anyio.sleep(0.001)
+            with pytest.raises(Busy, match="Too many ask"):
+                await decisions._within_share(share, int)
+            done.set()
+
+    anyio.run(ask)
+
+
+@pytest.mark.parametrize("alias", ["-00001", "00000A", "+0000a", "0_000a"])
+def test_an_id_under_another_spelling_names_nothing(client, legitimate, alias) -> None:
+    ids = [each["prediction_id"] for each in client.post("/predict-batch", json=[legitimate] * 12).json()]
+    name = ids[0][:-6] + alias
+    assert client.get(f"/predictions/{name}").status_code == 404
+    assert client.post("/feedback", json={"prediction_id": name, "label": 1}).json()["outcome"] == "unknown"
+
+
 def test_an_unprepared_database_is_prepared_when_it_is_back(source, scorer, tmp_path, legitimate) -> None:
     source.promote(3, scorer)
     path = tmp_path / "later.db"
@@ -171,7 +222,7 @@ def test_an_unprepared_database_is_prepared_when_it_is_back(source, scorer, tmp_
         answer = client.post("/predict", json=legitimate).json()
         assert answer["kept"] == "spool"
         (tmp_path / "elsewhere.db").rename(path)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while client.post("/predict", json=legitimate).json()["kept"] != "database":
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -260,7 +311,7 @@ def test_no_acknowledged_prediction_dies_with_the_process(tmp_path, scorer, legi
                 if len(acknowledged) == 6:
                     killer.start()
         killer.join()
-        assert running.process.wait(10) == -signal.SIGKILL
+        assert running.process.wait(60) == -signal.SIGKILL
     finally:
         running.client.close()
         running.process.kill()

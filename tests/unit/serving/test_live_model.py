@@ -33,7 +33,7 @@ def test_a_swap_never_mixes_versions(serve, source, make_scorer, legitimate, fra
             assert response.status_code == 200
             return response.json()
 
-        with httpx.Client(base_url=gateway.client.base_url, timeout=10) as client, ThreadPoolExecutor(4) as clients:
+        with httpx.Client(base_url=gateway.client.base_url, timeout=60) as client, ThreadPoolExecutor(4) as clients:
             asked = clients.map(ask, range(60))
             between = []
             for version in [next(versions) for versions in [cycle((2, 1))] for _ in range(20)]:
@@ -88,7 +88,7 @@ def test_the_pointer_answers_until_the_registry_has_confirmed(slot, source, sett
 
     def connect():
         asked.set()
-        assert may_answer.wait(10)
+        assert may_answer.wait(60)
         return source
 
     source.promote(7, scorer)
@@ -96,7 +96,7 @@ def test_the_pointer_answers_until_the_registry_has_confirmed(slot, source, sett
     watcher = ModelFollower(connect, slot, 0.01, 1, lambda: released(settings))
     watcher.start()
     try:
-        assert asked.wait(10)
+        assert asked.wait(60)
         model = slot.current
         assert (model.version, model.live.digest, model.live.named_by) == ("7", release.digest, "release pointer")
         may_answer.set()

@@ -20,7 +20,7 @@ from stores.decisions import DecisionStore, ShadowDecision, open_engine
 
 
 def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)

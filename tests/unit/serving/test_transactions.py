@@ -105,7 +105,7 @@ def test_a_batch_is_its_rows(rows: list[dict], data: st.DataObject) -> None:
 
 
 def test_rows_are_counted_before_they_are_looked_at() -> None:
-    with pytest.raises(BodyTooLarge, match="3 transactions; at most 2"):
+    with pytest.raises(BodyTooLarge, match="3 transactions or more; at most 2"):
         parse_batch(b"[1, 2, 3]", max_rows=2)
 
 

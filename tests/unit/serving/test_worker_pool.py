@@ -67,7 +67,7 @@ def metrics(process: Process) -> dict[str, float]:
 
 def ask(process: Process, method: str, path: str, **options: Any) -> httpx.Response:
     """On a connection of its own, which any worker may accept."""
-    return httpx.request(method, f"http://127.0.0.1:{process.port}{path}", timeout=10, **options)
+    return httpx.request(method, f"http://127.0.0.1:{process.port}{path}", timeout=60, **options)
 
 
 def workers_of(process: Process) -> list[psutil.Process]:
@@ -140,7 +140,7 @@ def test_requests_in_progress_are_finished_on_sigterm(start, legitimate) -> None
         client.sendall(body[50:])
         answer = b"".join(iter(lambda: client.recv(65_536), b""))
     assert answer.startswith(b"HTTP/1.1 200")
-    assert process.process.wait(25) == 0
+    assert process.process.wait(60) == 0
     lines = [json.loads(line) for line in process.output.read_text().splitlines()]
     assert sum("FRAUD_RATE_LIMIT_STORE" in line["message"] for line in lines) == 1
     assert not list((process.output.parent / "state" / "gateway").glob("metrics-*"))
@@ -160,14 +160,14 @@ def test_a_killed_worker_is_replaced_and_stays_counted(start, legitimate) -> Non
     predict(process, legitimate, 5)
     process.wait_until(lambda: metrics(process)[REQUESTS] == 25)
     assert "ended with -9; it is started again" in process.output.read_text()
-    assert process.stop()[0] == 0
+    assert process.stop() == 0
 
 
 @pytest.mark.slow
 def test_ctrl_c_is_130_and_no_traceback(start) -> None:
     process = start()
     os.killpg(process.process.pid, signal.SIGINT)
-    assert process.process.wait(25) == 130
+    assert process.process.wait(60) == 130
     assert [line for line in process.output.read_text().splitlines() if "Traceback" in line] == []
 
 
@@ -177,7 +177,7 @@ def test_ctrl_c_while_workers_start(tmp_path) -> None:
     try:
         process.wait_until(lambda: bool(workers_of(process)))
         os.killpg(process.process.pid, signal.SIGINT)
-        assert process.process.wait(25) == 130
+        assert process.process.wait(60) == 130
         assert [line for line in process.output.read_text().splitlines() if "Traceback" in line] == []
     finally:
         process.end()
@@ -189,7 +189,7 @@ def test_workers_do_not_outlive_a_killed_parent(start, tmp_path) -> None:
     workers = workers_of(process)
     assert len(workers) == 2
     process.process.kill()
-    _gone, alive = psutil.wait_procs(workers, timeout=25)
+    _gone, alive = psutil.wait_procs(workers, timeout=60)
     assert alive == []
     [left] = (process.output.parent / "state" / "gateway").glob("metrics-*")
     with metrics_folder(left.parent):
@@ -212,4 +212,4 @@ def test_the_spool_of_killed_workers_is_brought_home(start, postgres_server, leg
         path = f"/predictions/{answer['prediction_id']}"
         process.wait_until(lambda: ask(process, "GET", path).status_code == 200, 60)  # noqa: B023
     process.wait_until(lambda: metrics(process)["fraud_store_spool_bytes"] == 0)
-    assert process.stop()[0] == 0
+    assert process.stop() == 0

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +125,30 @@ def test_a_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         path.write_bytes(b"")
     with pytest.raises(OSError, match="directory"):
         LocalObjects(tmp_path.parent, setting="--data").open(tmp_path.name).read(1)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, make) -> None:
+    make(tmp_path / "odd")
+    with pytest.raises(Unavailable, match="it is no file"):
+        LocalObjects(tmp_path, setting="FRAUD_X").read("odd")
+
+
+def test_a_link_in_a_ring_is_refused_and_one_to_a_file_is_read(tmp_path: Path) -> None:
+    objects = LocalObjects(tmp_path, setting="FRAUD_X")
+    (tmp_path / "ring").symlink_to(tmp_path / "ring")
+    with pytest.raises(Unavailable, match="Cannot read"):
+        objects.read("ring")
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert objects.read("link") == b"content"
+
+
+def test_more_than_was_asked_for_is_not_read(tmp_path: Path) -> None:
+    objects = LocalObjects(tmp_path, setting="FRAUD_X")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(Unavailable, match="more than 1000 bytes"):
+        objects.read("large", 1_000)
+    (tmp_path / "fits").write_bytes(b"x" * 1_000)
+    assert len(objects.read("fits", 1_000)) == 1_000

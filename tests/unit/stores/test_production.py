@@ -15,14 +15,20 @@ from stores.history import History
 from stores.objects import LocalObjects
 from stores.production import Challenger, LiveVersion, Production
 from stores.registry import PRODUCTION, Registry
-from stores.released import Promotions
+from stores.released import Promotions, ReleasedProduction
 from stores.releases import POINTER, Release, Releases
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
+def untried(_folder: Path, _digest: str) -> None:
+    """No first scoring, which costs a second: `test_bundle_trial` has its own tests."""
+
+
 class AwayRegistry:
     """A registry whose server does not answer, whatever it is asked."""
+
+    model_name = "fraud-ensemble"
 
     def __getattr__(self, _name: str) -> Never:
         raise Unavailable("The MLflow server at http://away does not answer.")
@@ -40,13 +46,13 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def production(registry: Registry, releases: Releases, cache: Path) -> Production:
-    return Production(registry, releases, cache, History(registry.tracking_uri, registry.model_name))
+    return Production(registry, releases, cache, History(registry.tracking_uri, registry.model_name), untried)
 
 
 @pytest.fixture
 def away(releases: Releases, cache: Path) -> Production:
     """The same gateway while MLflow is down."""
-    return Production(AwayRegistry(), releases, cache, AwayRegistry())
+    return Production(AwayRegistry(), releases, cache, AwayRegistry(), untried)
 
 
 @pytest.fixture
@@ -97,7 +103,7 @@ def test_promotions_while_mlflow_is_away_are_what_the_pointer_knows(away: Produc
 def test_the_challenger_is_found_without_regard_to_case(
     registry: Registry, mlflow_store, add_version, other_bundle: Bundle, promoted, cache: Path
 ):
-    challenger = Challenger(registry, cache)
+    challenger = Challenger(registry, cache, untried)
     assert challenger.current() is None
     number = add_version(other_bundle, other_bundle.digest)
     mlflow_store.set_registered_model_alias(registry.model_name, "challenger", str(number))
@@ -138,7 +144,7 @@ def test_without_registry_and_pointer_nothing_can_be_said(away: Production):
 
 def test_an_invalid_pointer_is_refused(away: Production, released: Release, tmp_path: Path):
     (tmp_path / "releases" / POINTER).write_text("{}")
-    with pytest.raises(InvalidBundle, match="release pointer"):
+    with pytest.raises(Unavailable, match=r"http://away.*release pointer"):
         away.current()
 
 
@@ -206,3 +212,44 @@ def test_a_move_in_mlflows_page_is_followed(
     number = add_version(other_bundle, other_bundle.digest)
     mlflow_store.set_registered_model_alias(registry.model_name, "production", str(number))
     assert production.current().version == number
+
+
+def test_a_bundle_is_tried_once_before_it_scores_here(releases: Releases, released: Release, cache: Path):
+    tried: list[str] = []
+
+    def trial(folder: Path, digest: str) -> None:
+        assert (folder / ONNX_FILE).exists()
+        tried.append(digest)
+
+    for _start in range(2):
+        source = ReleasedProduction(releases, cache, "fraud-ensemble", trial)
+        source.load(source.current(), threads=1)
+    assert tried == [released.digest]
+
+
+def test_what_does_not_stand_its_trial_is_forgotten(releases: Releases, released: Release, cache: Path):
+    def trial(_folder: Path, _digest: str) -> None:
+        raise InvalidBundle("Its first scoring takes more than 20 s.")
+
+    source = ReleasedProduction(releases, cache, "fraud-ensemble", trial)
+    with pytest.raises(InvalidBundle, match="takes more than 20 s"):
+        source.load(source.current())
+    assert list(cache.iterdir()) == []
+
+
+def test_a_pointer_of_another_model_names_nothing(away: Production, releases: Releases, bundle: Bundle):
+    releases.publish(bundle, "another", 5, {}, NOW)
+    with pytest.raises(Unavailable, match=r"http://away.*Nor can.*a version of 'another', not of 'fraud-ensemble'"):
+        away.current()
+
+
+@pytest.mark.parametrize("update", [{"version": -5}, {"version": 10**70}, {"version": 0}, {"files": {"a": "b"}}])
+def test_a_pointer_that_cannot_be_meant_is_refused(away: Production, released: Release, tmp_path: Path, update):
+    path = tmp_path / "releases" / POINTER
+    path.write_text(json.dumps(json.loads(path.read_text()) | update))
+    with pytest.raises(Unavailable, match=r"release pointer .* is not valid"):
+        away.current()
+
+
+def test_what_stands_in_says_for_what(away: Production, released: Release):
+    assert away.current().registry_fault == "The MLflow server at http://away does not answer."

@@ -19,6 +19,10 @@ TAGS = {
 }
 
 
+def untried(_folder: Path, _digest: str) -> None:
+    """No first scoring, which costs a second."""
+
+
 @pytest.mark.parametrize("said", TAGS)
 def test_a_verdict_in_a_word(said: str):
     assert verdict(gate_result(TAGS[said])) == said
@@ -35,6 +39,7 @@ def test_by_the_registry(registry: Registry, add_version, bundle: Bundle, tmp_pa
         open_releases(str(tmp_path / "releases")),
         tmp_path / "cache",
         History(registry.tracking_uri, registry.model_name),
+        untried,
     )
     gated = Gated(production, production.gate_of)
     live = gated.current()
@@ -51,7 +56,7 @@ def test_by_the_registry(registry: Registry, add_version, bundle: Bundle, tmp_pa
 def test_by_the_release_pointer(bundle: Bundle, tmp_path: Path, said: str):
     releases = open_releases(str(tmp_path / "releases"))
     releases.publish(bundle, "fraud-ensemble", 5, gate_result(TAGS[said]), datetime(2026, 1, 2, tzinfo=UTC))
-    gated = Gated(ReleasedProduction(releases, tmp_path / "cache"), released_gate)
+    gated = Gated(ReleasedProduction(releases, tmp_path / "cache", "fraud-ensemble", untried), released_gate)
     if said in ("passed", "forced"):
         assert gated.load(gated.current(), threads=1).bundle.digest == bundle.digest
     else:
@@ -60,7 +65,7 @@ def test_by_the_release_pointer(bundle: Bundle, tmp_path: Path, said: str):
 
 
 def test_an_outage_of_the_registry_is_told_as_one(bundle: Bundle, tmp_path: Path):
-    gated = Gated(ReleasedProduction(open_releases(str(tmp_path)), tmp_path / "cache"), released_gate)
+    gated = Gated(ReleasedProduction(open_releases(str(tmp_path)), tmp_path / "cache", "m"), released_gate)
     assert gated.current() is None
     (tmp_path / "Production.json").mkdir()
     with pytest.raises(Unavailable):

@@ -7,7 +7,6 @@ import datetime
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,11 +41,9 @@ def at(url: str, bucket: str) -> S3Objects:
 
 
 def refusal(work, kind: type[FraudError] = Unavailable) -> str:
-    """The one line that people see; it comes in time and holds no secret."""
-    started = time.monotonic()
+    """The one line that people see; it holds no secret."""
     with pytest.raises(kind) as caught:
         work()
-    assert time.monotonic() - started < 15
     assert caught.value.remedy
     message = str(caught.value)
     assert "\n" not in message

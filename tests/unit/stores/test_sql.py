@@ -1,5 +1,7 @@
 """The driver that every URL gets, a server that asks for passwords, and statements that run too long."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from sqlalchemy import create_engine, make_url, text
 from ml_project.errors import Unavailable
 from pipelines.training.study import require_storage
 from stores.decisions import DecisionStore, migrate, open_engine
-from stores.sql import translated
+from stores.sql import Busy, time_allowed, translated
 
 PASSWORD = "s3sa/me@home"
 
@@ -54,16 +56,14 @@ def ask_decisions(url: str) -> None:
 )
 def test_a_wrong_password_is_one_clear_line(guarded: Callable[[str], str], ask, setting: str) -> None:
     # a reloaded server may take a moment to go by its new rules
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
-        started = time.monotonic()
         try:
             ask(guarded("wr0ng/and@secret"))
         except Unavailable as error:
             said = str(error)
             break
         assert time.monotonic() < deadline
-    assert time.monotonic() - started < 15
     assert 'password authentication failed for user "guarded"' in said
     assert f"Check {setting}" in said
     assert "\n" not in said
@@ -75,7 +75,7 @@ def test_a_wrong_password_is_one_clear_line(guarded: Callable[[str], str], ask, 
 def test_a_statement_that_takes_too_long_is_ended(postgres_database: str) -> None:
     engine = open_engine(postgres_database)
     with translated(engine.url), engine.connect() as connection:
-        assert connection.scalar(text("SHOW statement_timeout")) == "10s"
+        assert connection.scalar(text("SHOW statement_timeout")) == "5s"
         connection.execute(text("SET statement_timeout = 50"))
 
         def sleep() -> None:
@@ -84,4 +84,47 @@ def test_a_statement_that_takes_too_long_is_ended(postgres_database: str) -> Non
 
         with pytest.raises(Unavailable, match="statement timeout"):
             sleep()
+    engine.dispose()
+
+
+def test_a_server_that_hangs_is_given_up(postgres_database: str) -> None:
+    """Its process is frozen, so that no limit of its own applies."""
+    engine = open_engine(postgres_database)
+    with engine.connect() as connection:
+        backend = connection.scalar(text("SELECT pg_backend_pid()"))
+        assert isinstance(backend, int)
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        assert driver.answer_seconds == 7
+        driver.answer_seconds = 0.3
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            with pytest.raises(Unavailable, match="no answer in time"), translated(engine.url):
+                connection.scalar(text("SELECT 1"))
+            assert driver.closed
+        finally:
+            os.kill(backend, signal.SIGCONT)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+    engine.dispose()
+
+
+def test_more_time_is_for_one_transaction(postgres_database: str) -> None:
+    engine = open_engine(postgres_database)
+    with engine.begin() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        with time_allowed(connection, 300):
+            assert connection.scalar(text("SHOW statement_timeout")) == "5min"
+            assert driver.answer_seconds == 302
+        assert driver.answer_seconds == 7
+    with engine.begin() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "5s"
+    engine.dispose()
+
+
+def test_no_free_connection_is_no_outage(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/x.db", pool_size=1, max_overflow=0, pool_timeout=0.01)
+    with engine.connect(), pytest.raises(Busy, match="Too many ask"), translated(engine.url):
+        engine.connect()
     engine.dispose()

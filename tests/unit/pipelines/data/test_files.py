@@ -3,10 +3,13 @@ import zipfile
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ml_project.errors import InvalidInput
-from pipelines.data.files import parse_csv_lines, read_table
+from ml_project.tables import read_head
+from pipelines.data.csv_text import parse_csv_lines
+from pipelines.data.files import read_table
 
 
 def refused(location):
@@ -23,6 +26,7 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path, csv, simulated_frame)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("in/book.csv", content)
         archive.writestr("__MACOSX/in/._book.csv", b"shadow")
+        archive.writestr("in/._book.csv", b"a shadow without the folder")
         archive.writestr("README.txt", b"about")
     expected = simulated_frame.head(50)
     expected.to_parquet(tmp_path / "a.parquet")
@@ -40,7 +44,7 @@ def test_original_file_is_read_to_the_last_bit(real_head_path):
     table = read_table(str(real_head_path))
     exact = pd.read_csv(real_head_path, float_precision="round_trip")
     assert len(table.frame) == 7_972
-    assert table.header_lines == 1
+    assert [table.place_of(row) for row in (1, 7_972)] == ["line 2", "line 7973"]
     pd.testing.assert_frame_equal(table.frame, exact, check_dtype=False, check_exact=True)
 
 
@@ -50,9 +54,9 @@ def test_missing_and_empty_files(tmp_path):
         (tmp_path / name).touch()
         assert "the file is empty" in refused(tmp_path / name)
     (tmp_path / "blank.csv").write_text("\n\n")
-    assert "the file is empty" in refused(tmp_path / "blank.csv")
+    assert "blank.csv is empty" in refused(tmp_path / "blank.csv")
     (tmp_path / "folder").mkdir()
-    assert "without Parquet files" in refused(tmp_path / "folder")
+    assert "without CSV or Parquet files" in refused(tmp_path / "folder")
 
 
 def test_truncated_files(tmp_path, csv, simulated_frame):
@@ -76,10 +80,10 @@ def test_truncated_files(tmp_path, csv, simulated_frame):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("Time,Größe\n1,2\n".encode("latin-1"), "not UTF-8 text (at byte 7)"),
-        ("Time,V1\n1,2\n".encode("utf-16"), "not UTF-8 text (at byte 0)"),
-        (b"\x89PNG\r\n\x1a\n\x00\x00", "not UTF-8 text (at byte 0)"),
-        (b"Time,V1\n1,2\n1,2,3\n", "not a table (Error tokenizing data. C error: Expected 2 fields in line 3, saw 3)"),
+        ("Time,Größe\n1,2\n".encode("latin-1"), "not UTF-8 text"),
+        ("Time,V1\n1,2\n".encode("utf-16"), "is UTF-16, not UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "not UTF-8 text"),
+        (b"Time,V1\n1,2\n1,2,3\n", "line 3 has 3 fields, the header 2"),
     ],
 )
 def test_text_that_is_no_table(tmp_path, content, message):
@@ -118,9 +122,134 @@ def test_lines_of_a_csv_are_rows_whatever_they_hold():
         return "skip"
 
     types = {"Time": pa.float64(), "name": pa.string()}
+    head = read_head(b"Time,other,name\n")
     lines = b'0.1,a,NA\n,b,\n1,2\n3,c,"x,y"\n'
-    table = parse_csv_lines(lines, ("Time", "other", "name"), types, refuse)
+    table = parse_csv_lines(lines, head, types, refuse)
     assert table.to_pydict() == {"Time": [0.1, None, 3.0], "name": ["NA", None, "x,y"]}
     assert broken == [(3, 3, 2)]
     with pytest.raises(pa.ArrowInvalid):
-        parse_csv_lines(b"one,b,c\n", ("Time", "other", "name"), types)
+        parse_csv_lines(b"one,b,c\n", head, types)
+
+
+def as_written(frame, **options):
+    return frame.to_csv(index=False, **options)
+
+
+DIALECTS = {
+    "semicolons": lambda frame: as_written(frame, sep=";"),
+    "a German Excel": lambda frame: as_written(frame, sep=";", decimal=","),
+    "with its separator": lambda frame: "sep=;\r\n" + as_written(frame, sep=";", decimal=",", lineterminator="\r\n"),
+    "tabs": lambda frame: as_written(frame, sep="\t"),
+    "blanks after commas": lambda frame: as_written(frame).replace(",", ", "),
+    "a byte order mark": lambda frame: "\ufeff" + as_written(frame),
+    "blank lines": lambda frame: "\n\n" + as_written(frame).replace("\n", "\n\n", 3),
+    "quotes": lambda frame: as_written(frame, quoting=1),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_dialects_are_read_and_their_faults_have_lines(tmp_path, simulated_frame, dialect):
+    expected = simulated_frame.head(20)
+    path = tmp_path / "book.csv"
+    content = DIALECTS[dialect](expected)
+    path.write_bytes(content.encode())
+    pd.testing.assert_frame_equal(read_table(str(path)).frame, expected, check_dtype=False, check_exact=True)
+    lines = content.splitlines(keepends=True)
+    lines[12] = lines[12].replace("1", "one", 1)
+    path.write_text("".join(lines), encoding="utf-8", newline="")
+    table = read_table(str(path))
+    (spoilt,) = [row for row, values in enumerate(table.frame.astype(str).to_numpy(), 1) if "one" in "".join(values)]
+    assert table.place_of(spoilt) == "line 13"
+
+
+def test_lines_that_are_no_rows_are_named(tmp_path, simulated_frame):
+    path = tmp_path / "book.csv"
+    lines = simulated_frame.head(5).to_csv(index=False).encode().splitlines()
+    for spoilt, said in (
+        (lines[3] + b",1", "line 5 has 32 fields"),
+        (b"\xe9", "line 5 is not UTF-8"),
+        (b'"1', "line 5"),
+    ):
+        path.write_bytes(b"\n".join([*lines[:3], b"", spoilt, *lines[4:]]))
+        assert said in refused(path)
+
+
+def test_a_column_that_is_there_twice_is_refused_before_anything_is_read(tmp_path, simulated_frame):
+    twice = pd.concat([simulated_frame, simulated_frame[["Amount"]]], axis=1)
+    twice.to_csv(tmp_path / "a.csv", index=False)
+    pq.write_table(
+        pa.table(list(pa.table(simulated_frame).columns) * 2, names=[*simulated_frame] * 2), tmp_path / "a.pq"
+    )
+    assert "column Amount is there twice" in refused(tmp_path / "a.csv")
+    assert "column Time is there twice" in refused(tmp_path / "a.pq")
+
+
+def test_a_folder_is_all_that_lies_below_it(tmp_path, simulated_frame):
+    parts = {
+        "Class=0/day=2026-01-02/a.PARQUET": simulated_frame[simulated_frame.Class == 0],
+        "Class=1/b.pq": simulated_frame[simulated_frame.Class == 1].head(10),
+        "Class=1/c.CSV": simulated_frame[simulated_frame.Class == 1].tail(-10),
+    }
+    for name, frame in parts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        without = frame.drop(columns="Class")
+        without.to_csv(tmp_path / name, index=False) if name.endswith("CSV") else without.to_parquet(tmp_path / name)
+    for shadow in ("Class=1/._b.pq", "_temporary/d.parquet", ".staging/e.parquet", "notes.txt"):
+        (tmp_path / shadow).parent.mkdir(exist_ok=True)
+        (tmp_path / shadow).write_bytes(b"none of the data")
+    table = read_table(str(tmp_path))
+    expected = pd.concat(parts.values(), ignore_index=True)
+    pd.testing.assert_frame_equal(table.frame.astype({"Class": int}), expected, check_dtype=False)
+    legitimate = len(parts["Class=0/day=2026-01-02/a.PARQUET"])
+    assert table.place_of(legitimate + 1) == "Class=1/b.pq, row 1"
+    assert table.place_of(legitimate + 12) == "Class=1/c.CSV, line 3"
+
+
+def test_a_file_that_lacks_a_column_of_the_others_is_named(tmp_path, simulated_frame):
+    simulated_frame.head(20).to_parquet(tmp_path / "a.parquet")
+    simulated_frame.tail(20).drop(columns="V7").to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(InvalidInput, match=r"b\.parquet: missing column V7, which a\.parquet has"):
+        read_table(str(tmp_path))
+
+
+def test_parquet_of_any_writer_is_the_same_table(tmp_path, simulated_frame):
+    """Categories of pandas, views of Polars, and the index that pandas adds."""
+    coded = simulated_frame.astype({"Class": "category"}).sample(frac=1.0, random_state=1).sort_index()
+    coded.index = coded.index + 5
+    coded.to_parquet(tmp_path / "pandas.parquet")
+    bare = pq.read_table(tmp_path / "pandas.parquet").replace_schema_metadata(None)
+    assert "__index_level_0__" in bare.column_names
+    pq.write_table(bare, tmp_path / "bare.parquet")
+    times = pa.array(["2026-01-02T03:04:05Z"] * 500, pa.string_view())
+    pq.write_table(pa.table(simulated_frame).append_column("event_time", times), tmp_path / "views.parquet")
+    for name in ("pandas", "bare", "views"):
+        frame = read_table(str(tmp_path / f"{name}.parquet")).frame
+        pd.testing.assert_frame_equal(frame[[*simulated_frame]], simulated_frame, check_dtype=False)
+    assert frame["event_time"].tolist() == ["2026-01-02T03:04:05Z"] * 500
+
+
+@pytest.mark.parametrize("kind", ["zip", "csv.gz"])
+def test_a_small_archive_cannot_fill_the_memory(tmp_path, kind):
+    """A megabyte of a thousand megabytes: refused when a hundred are unpacked, or before."""
+    path = tmp_path / f"bomb.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.csv", "w") as member:
+            member.write(b"Time\n")
+            for _ in range(64):
+                member.write(b"1\n" * 2**19)
+    else:
+        with gzip.open(path, "wb", compresslevel=1) as file:
+            file.write(b"Time\n")
+            for _ in range(64):
+                file.write(b"1\n" * 2**19)
+    assert path.stat().st_size < 2**19
+    assert "it has more than" in refused(path)
+
+
+def test_a_table_larger_than_is_allowed_is_refused(tmp_path, simulated_frame):
+    simulated_frame.to_parquet(tmp_path / "a.parquet")
+    simulated_frame.to_csv(tmp_path / "a.csv", index=False)
+    for name in ("a.parquet", "a.csv"):
+        with pytest.raises(InvalidInput, match="it has more than 0 MB, unpacked"):
+            read_table(str(tmp_path / name), most_bytes=100_000)
+        assert len(read_table(str(tmp_path / name), most_bytes=10**6).frame) == 500

@@ -113,7 +113,7 @@ def test_ctrl_c_while_writing_leaves_nothing(tmp_path):
         writer.stdout.readline()
         assert [name for name in names(tmp_path) if not name.endswith(".partial")] == []
         writer.send_signal(signal.SIGINT)
-        assert "KeyboardInterrupt" in writer.communicate(timeout=20)[1]
+        assert "KeyboardInterrupt" in writer.communicate(timeout=60)[1]
     assert names(tmp_path) == []
 
 

@@ -81,6 +81,11 @@ FAULTS = [
     (LABEL, "", "column Class is missing in 1 rows"),
     (WEIGHT, "0", "column Weight is not positive in 1 rows"),
     (EVENT_TIME, "yesterday", "column event_time is missing or not ISO 8601 in 1 rows"),
+    (
+        EVENT_TIME,
+        "9999-12-31T00:00:00Z",
+        "column event_time does not lie between 2000-01-01T00:00:00Z and .* in 1 rows",
+    ),
 ]
 
 
@@ -101,7 +106,7 @@ def _csv(frame: pd.DataFrame, path: Path) -> str:
 
 
 def test_what_is_no_table_is_refused(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="no such file or folder"):
+    with pytest.raises(InvalidInput, match="no Parquet or CSV file there"):
         on_spark(tmp_path, str(tmp_path / "none.parquet"))
     (tmp_path / "bank.zip").touch()
     with pytest.raises(InvalidInput, match=r"Spark reads no \.zip"):
@@ -122,3 +127,46 @@ def test_each_engine_takes_the_place_of_the_other(spark: Any, tmp_path: Path) ->
     assert meta.cleaning == done.meta.cleaning
     assert on_spark(tmp_path, "simulated", simulated_rows=5_000, seed=3).meta == done.meta
     assert len(pd.read_parquet(done.path)) == len(frame)
+
+
+def test_dialects_and_folders_are_read_as_without_spark(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+    numbers = frame.drop(columns=EVENT_TIME)
+    german = tmp_path / "german.CSV"
+    german.write_text("\ufeff\n" + numbers.to_csv(index=False, sep=";", decimal=","))
+    folder = tmp_path / "bank"
+    for label in (0, 1):
+        part = folder / f"Class={label}" / "day=2026-01-02"
+        part.mkdir(parents=True)
+        rows = numbers[numbers[LABEL] == label].drop(columns=LABEL)
+        rows.to_parquet(part / ("a.PARQUET" if label else "a.pq"))
+    (folder / "Class=0" / "._a.pq").write_bytes(b"none of the data")
+    for data in (german, folder):
+        done = on_spark(tmp_path, str(data))
+        expected = ingest(str(data), tmp_path / "here.parquet", cache=tmp_path, on_notice=print)
+        assert done.meta.cleaning == expected.meta.cleaning
+
+
+def test_what_is_refused_without_spark_is_refused_here(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+    numbers = frame.drop(columns=EVENT_TIME)
+    two = tmp_path / "two"
+    two.mkdir()
+    numbers.head(20).to_parquet(two / "a.parquet")
+    numbers.tail(20).drop(columns="V7").to_parquet(two / "b.parquet")
+    lines = numbers.head(20).to_csv(index=False).splitlines()
+    (tmp_path / "long.csv").write_text("\n".join([*lines[:5], lines[5] + ",1", *lines[6:]]))
+    (tmp_path / "lower.csv").write_text("\n".join([lines[0].lower(), *lines[1:]]))
+    (tmp_path / "utf16.csv").write_text("\n".join(lines), encoding="utf-16")
+    twice = pd.concat([numbers, numbers[["V1"]]], axis=1).head(5)
+    twice.to_csv(tmp_path / "twice.csv", index=False)
+    far = np.array(["2026-01-02", "9999-12-31"] * 10, "datetime64[us]")
+    numbers.head(20).assign(event_time=far).to_parquet(tmp_path / "far.parquet")
+    for data, said in {
+        "two": r"b\.parquet: missing column V7, which a\.parquet has",
+        "long.csv": "a line has another number of fields than the header in 1 rows",
+        "lower.csv": "unknown column 'time'. Write it Time",
+        "utf16.csv": "is UTF-16, not UTF-8",
+        "twice.csv": "column V1 is there twice",
+        "far.parquet": "column event_time does not lie between .* in 10 rows",
+    }.items():
+        with pytest.raises(InvalidInput, match=said):
+            on_spark(tmp_path, str(tmp_path / data))

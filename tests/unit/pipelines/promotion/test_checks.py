@@ -191,3 +191,13 @@ def test_where_frauds_outnumber_the_budget_the_limit_is_what_is_in_reach(
 def test_the_same_evidence_gives_the_same_report(limits: GateLimits, evidence: Evidence, useless: Bundle) -> None:
     compared = against(evidence, useless)
     assert judge(limits, compared).to_dict() == judge(limits, compared).to_dict()
+
+
+def test_a_budget_for_more_alerts_than_rows_tests_nothing(limits: GateLimits, evidence: Evidence) -> None:
+    """As with times in milliseconds, or one row in another century: every day has less than one row."""
+    test = evidence.test
+    late = np.append(test.moment[:-1], test.moment[-1] + 250 * 365 * 86_400.0)
+    report = judge(limits, replace(evidence, test=Dataset(test.raw, test.label, test.weight, late)))
+    check = row(report, "recall at the alert budget")
+    assert not check.passed
+    assert check.value.endswith(f"alerts for {test.weight.sum():,.0f} rows")

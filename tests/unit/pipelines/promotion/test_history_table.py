@@ -5,6 +5,7 @@ from rich.console import Console
 from pipelines.promotion.history_table import history_dict, history_table
 from stores.moves import Ending, Entry, Kind, Move, Record
 
+WHERE = "http://me:sesame@mlflow:5000"
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 PROMOTION = Move(
     kind=Kind.PROMOTE,
@@ -28,7 +29,7 @@ def shown(record: Record, aliases: dict[str, int]) -> list[str]:
     console = Console(width=200, record=True, file=None, quiet=True)
     with console.capture() as capture:
         console.quiet = False
-        console.print(history_table(record, aliases))
+        console.print(history_table(record, aliases, WHERE))
     return capture.get().splitlines()
 
 
@@ -49,12 +50,17 @@ def test_a_row_says_everything() -> None:
 
 
 def test_a_move_outside_the_tool_shows_before_it_is_recorded() -> None:
-    assert "not recorded yet" in shown(DONE, {"Production": 5})[-2]
-    assert history_dict(DONE, {"Production": 5})["unrecorded"] == {"alias": "Production", "from": 4, "to": 5}
-    assert history_dict(DONE, {"Production": 4})["unrecorded"] is None
+    assert "not recorded yet" in shown(DONE, {"Production": 5})[-3]
+    assert history_dict(DONE, {"Production": 5}, WHERE)["unrecorded"] == {"alias": "Production", "from": 4, "to": 5}
+    assert history_dict(DONE, {"Production": 4}, WHERE)["unrecorded"] is None
 
 
 def test_while_a_move_is_under_way_nobody_is_suspected() -> None:
     under_way = Record((Entry(1, PROMOTION, None),), (), 1)
-    assert history_dict(under_way, {})["unrecorded"] is None
+    assert history_dict(under_way, {}, WHERE)["unrecorded"] is None
     assert any("unfinished" in line for line in shown(under_way, {}))
+
+
+def test_it_says_where_it_looked_without_the_password() -> None:
+    assert shown(DONE, {"Production": 4})[-1].strip() == "in http://***@mlflow:5000"
+    assert history_dict(DONE, {"Production": 4}, WHERE)["registry"] == "http://***@mlflow:5000"

@@ -79,7 +79,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         process.wait()
 
 
-def until(condition: Callable[[], bool], what: Callable[[], object], seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], what: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, what()
@@ -88,7 +88,7 @@ def until(condition: Callable[[], bool], what: Callable[[], object], seconds: fl
 
 def stopped(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> int:
     process.send_signal(number)
-    return process.wait(20)
+    return process.wait(60)
 
 
 def test_what_was_missed_is_done_once_and_a_crash_is_a_line(site: Site) -> None:
@@ -189,7 +189,7 @@ def test_there_is_one_scheduler_and_a_database_that_restarts_is_waited_for(
     try:
         until(lambda: len(site.notes) == 1, lambda: site.log)
         second = site.start(NIGHTLY, FRAUD_STATE_DIR=str(tmp_path / "elsewhere"))
-        assert second.wait(20) == 3
+        assert second.wait(60) == 3
         assert "Another scheduler runs" in site.log
         postgres_server.stop("fast")
         os.kill(int((tmp_path / "var" / "schedule-retrain.pid").read_text()), signal.SIGTERM)

@@ -113,7 +113,7 @@ def test_an_executor_is_killed_in_the_middle(
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     scored = score(cluster, str(data), str(out), "spark")
-    killer.join(5)
+    killer.join(60)
     assert killed, "nothing was killed"
     assert killed[0] < scored.job["parts"], "it was killed too late"
     assert scored.job["rows"] == ROWS * copies

@@ -12,10 +12,11 @@ import pytest
 from ml_project.bundle import Bundle
 from ml_project.errors import InvalidInput
 from ml_project.scorer import Scorer
+from pipelines.data.places import open_place
 from pipelines.scoring.engines import run_local
 from pipelines.scoring.output import LocalOutput
 from pipelines.scoring.parts import receipt_name, score_part
-from pipelines.scoring.plan import ScoringPlan, make_plan, open_place
+from pipelines.scoring.plan import ScoringPlan, make_plan
 from pipelines.scoring.rows import RowScorer
 from tests.unit.pipelines.scoring.conftest import ROWS, assert_equal_scores, read_output
 
@@ -28,7 +29,8 @@ sys.path.insert(0, {root!r})
 from ml_project.scorer import load_scorer
 from pipelines.scoring.engines import run_local
 from pipelines.scoring.output import LocalOutput
-from pipelines.scoring.plan import make_plan, open_place
+from pipelines.data.places import open_place
+from pipelines.scoring.plan import make_plan
 from pipelines.scoring.rows import RowScorer
 
 data, out, bundle = map(Path, sys.argv[1:])

@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml_project.errors import InvalidInput
+from pipelines.data.places import open_place
 from pipelines.scoring.parts import read_part
-from pipelines.scoring.plan import ScoringPlan, make_plan, open_place
+from pipelines.scoring.plan import ScoringPlan, make_plan
 
 
 def plan_of(data: Path, part_rows: int = 0) -> ScoringPlan:
@@ -80,3 +81,50 @@ def test_what_cannot_be_scored_is_named(parquet: Path, spoil: object, words: str
     spoil(parquet)  # type: ignore[operator]
     with pytest.raises(InvalidInput, match=words):
         plan_of(parquet)
+
+
+def test_a_column_that_is_there_twice_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
+    twice = pd.concat([frame[["Amount"]] + 1, frame], axis=1)
+    twice.to_csv(tmp_path / "a.csv", index=False)
+    columns = [*frame, "Class"]
+    pq.write_table(pa.table([frame[name] for name in columns], names=columns), tmp_path / "a.parquet")
+    for name, column in (("a.csv", "Amount"), ("a.parquet", "Class")):
+        with pytest.raises(InvalidInput, match=f"{name}: column {column} is there twice"):
+            plan_of(tmp_path / name)
+
+
+def test_csv_that_is_not_utf8_is_refused_by_its_line(frame: pd.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    text = frame.assign(merchant="Bäcker").head(5).to_csv(index=False)
+    path.write_bytes(text.encode("utf-16"))
+    with pytest.raises(InvalidInput, match=r"a\.csv is UTF-16, not UTF-8"):
+        plan_of(path)
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InvalidInput, match=r"a\.csv: line 2 is not UTF-8 text"):
+        plan_of(path)
+    path.write_bytes(text.encode()[:-1] + "ä".encode()[:1])
+    with pytest.raises(InvalidInput, match=r"a\.csv: line 6 is not UTF-8 text"):
+        plan_of(path)
+
+
+def test_names_that_are_nearly_right_are_told(frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame.rename(columns=str.lower).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(InvalidInput, match=r"missing column Time, V1, .* It has 'time': Write it Time"):
+        plan_of(tmp_path / "a.csv")
+
+
+def test_an_archive_is_not_read_in_parts(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(b"x")
+    with pytest.raises(InvalidInput, match=r"which an archive does not have\. Unpack it"):
+        plan_of(tmp_path / "a.csv.gz")
+
+
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.dictionary(pa.int32(), pa.string()), pa.large_string()])
+def test_text_of_every_kind_is_carried(frame: pd.DataFrame, tmp_path: Path, kind: pa.DataType) -> None:
+    table = pa.Table.from_pandas(frame.head(50).set_index(pd.RangeIndex(5, 105, 2)))
+    place = table.column_names.index("transaction_id")
+    column = pa.chunked_array([chunk.cast(kind) for chunk in table["transaction_id"].chunks])
+    pq.write_table(table.set_column(place, "transaction_id", column), tmp_path / "a.PARQUET")
+    plan = plan_of(tmp_path / "a.PARQUET")
+    assert plan.carried == ("Time", "Amount", "transaction_id", "Class")
+    assert rows_read(plan, tmp_path) == frame["transaction_id"].head(50).tolist()

@@ -176,3 +176,19 @@ def test_s3_that_does_not_answer_is_named(settings: PipelineSettings, s3_credent
     away = settings.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9|connect"):
         score(away, "s3://bucket/in", str(tmp_path / "out"), "local")
+
+
+def test_dialects_of_csv_score_like_parquet(
+    settings: PipelineSettings, frame: pd.DataFrame, expected: pd.DataFrame, tmp_path: Path
+) -> None:
+    german = frame.to_csv(index=False, sep=";", decimal=",").splitlines()
+    german[5] = german[5].replace(",", ",x", 1)
+    (tmp_path / "german.csv").write_text("\ufeffsep=;\n\n" + "\n".join(german))
+    spaced = frame.to_csv(index=False).replace(",", ", ")
+    (tmp_path / "spaced.CSV").write_text("\n" + spaced)
+    for name, without in (("german.csv", [4]), ("spaced.CSV", [])):
+        out = tmp_path / f"{name} scored"
+        score(settings, str(tmp_path / name), str(out), "local")
+        found = read_output(out)
+        np.testing.assert_array_equal(found["hybrid_score"], expected["hybrid_score"].drop(without))
+        assert found["transaction_id"].str.strip().tolist() == frame["transaction_id"].drop(without).tolist()

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -11,16 +13,11 @@ import optuna
 import pytest
 
 from ml_project.ensemble import EnsembleSettings
-from pipelines.training.study import (
-    STARTUP_TRIALS,
-    finished_trials,
-    objective_of,
-    open_study,
-    starting_point,
-    suggest,
-    tune,
-)
-from pipelines.training.tuning import WORKER, SharedStudy, put_back, tune_together, worker_name
+from pipelines.training.sampler import STARTUP_TRIALS
+from pipelines.training.study import finished_trials, open_study, starting_point, suggest
+from pipelines.training.trials import WORKER, objective_of, put_back, tune, worker_name
+from pipelines.training.tuning import SharedStudy, tune_together
+from tests.support.machine import ROOT
 
 TRIALS = 8
 STATES = optuna.trial.TrialState
@@ -111,7 +108,61 @@ def test_one_workers_pruner_sees_what_another_reported(tmp_path: Path) -> None:
             return super().average_precision(settings) / 100
 
     storage = f"sqlite:///{tmp_path / 'study.db'}"
-    first, second = (open_study("s", storage, 0, worker=worker, workers=2) for worker in (0, 1))
+    first, second = (open_study("s", storage, 0) for _ in range(2))
     tune(first, folds(0), STARTUP_TRIALS, None, lambda _: None)  # type: ignore[arg-type]
-    second.optimize(objective_of([Poor(0), Poor(0)]), n_trials=1)  # type: ignore[list-item]
+    second.optimize(objective_of([Poor(0), Poor(0)], STARTUP_TRIALS + 1), n_trials=1)  # type: ignore[list-item]
     assert [trial.state for trial in first.get_trials()] == [STATES.COMPLETE] * STARTUP_TRIALS + [STATES.PRUNED]
+
+
+_MACHINE = """
+import sys, threading
+sys.path.insert(0, {root!r})
+from pipelines.training.study import open_study
+from pipelines.training.trials import tune
+
+class Fold:
+    def average_precision(self, settings):
+        return settings.booster.max_depth / 10
+
+study = open_study("s", {storage!r}, 0)
+print("ready", flush=True)
+sys.stdin.readline()
+tune(study, [Fold(), Fold()], {trials}, None, lambda _trial: None)
+"""
+
+
+def test_machines_that_share_a_study_keep_its_budget_and_repeat_no_point(storage: str) -> None:
+    """Each is a process that knows nothing of the other, and both begin at the same moment."""
+    open_study("s", storage, 0, ())
+    script = _MACHINE.format(root=str(ROOT), storage=storage, trials=6)
+    command = [sys.executable, "-c", script]
+    machines = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for machine in machines:
+        assert machine.stdout is not None
+        assert machine.stdout.readline() == "ready\n"
+    for machine in machines:
+        machine.communicate("go\n", timeout=120)
+        assert machine.returncode == 0
+    study = open_study("s", storage, 0, ())
+    finished = points(study, STATES.COMPLETE, STATES.PRUNED)
+    assert len(finished) == len(set(finished)) == 6
+
+
+def test_a_trial_beyond_the_budget_or_of_a_known_point_gives_up_its_place(tmp_path: Path) -> None:
+    study = open_study("s", f"sqlite:///{tmp_path / 'study.db'}", 0, ())
+    tune(study, folds(0), 3, None, lambda _: None)  # type: ignore[arg-type]
+    study.enqueue_trial(study.trials[0].params)
+    for budget in (10, 3):
+        study.optimize(objective_of(folds(0), budget), n_trials=1, catch=(Exception,))  # type: ignore[arg-type]
+    assert [trial.state for trial in study.trials] == [STATES.COMPLETE] * 3 + [STATES.FAIL] * 2
+
+
+def test_machines_draw_different_points_and_a_study_that_goes_on_draws_the_same(tmp_path: Path) -> None:
+    drawn = []
+    for name in ("one", "two"):
+        storage = f"sqlite:///{tmp_path / name}.db"
+        for budget in (5,) if name == "one" else (2, 5):
+            tune(open_study("s", storage, 0), folds(0), budget, None, lambda _: None)  # type: ignore[arg-type]
+        drawn.append(points(open_study("s", storage, 0), STATES.COMPLETE))
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 5

@@ -4,6 +4,8 @@ import csv
 import io
 import math
 import random
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_project.schema import RAW_FEATURES
+from serving.batch import CHUNK_ROWS
 from serving.batch import csv as csv_records
 from serving.batch.csv import blocks, read_csv
 from serving.errors import InvalidFields, MalformedFile
@@ -143,7 +146,7 @@ def test_a_header_names_what_is_wrong_with_it() -> None:
         read(HEADER.replace("V7", "v7") + ",Amount\n")
     assert refused.value.errors == [
         {"field": "V7", "message": "Column required"},
-        {"field": "v7", "message": "Unknown column"},
+        {"field": "v7", "message": "Unknown column. Write it V7."},
         {"field": "Amount", "message": "Column given more than once"},
     ]
 
@@ -164,27 +167,96 @@ def test_a_header_alone_has_no_rows() -> None:
     assert read(HEADER) == read(HEADER + "\n") == ([], [], [], [])
 
 
-@given(st.text('ab,"\n\r', max_size=60), st.integers(8, 20))
-def test_blocks_are_the_file_and_lines_add_up(text, size) -> None:
+@given(st.text('ab,"\n\r', max_size=60), st.integers(1, 6), st.integers(8, 20))
+def test_blocks_are_the_file_and_lines_add_up(text, rows, size) -> None:
     content = text.encode()
-    try:
-        found = list(blocks(io.BytesIO(content), 5, size))
-    except MalformedFile:
-        assert any(len(line) >= size for line in content.split(b"\n"))
-        return
-    assert b"".join(block.content for block in found) == content
+    found = list(blocks(io.BytesIO(content), 5, rows, size))
+    assert b"".join(line for block in found for line in block.lines) == content
     for place, block in enumerate(found):
-        assert block.line == 5 + b"".join(before.content for before in found[:place]).count(b"\n")
-        assert 0 < len(block.content) <= size
+        assert block.line == 5 + sum(len(before.lines) for before in found[:place])
+        assert 0 < len(block.lines) <= rows
+        assert sum(map(len, block.lines[:-1])) < size
+
+
+def test_a_line_has_an_end() -> None:
+    with pytest.raises(MalformedFile, match="Line 3 is longer than 65536 bytes"):
+        read(f"{HEADER}\n{GOOD}\n{'x' * 70_000},{GOOD}")
 
 
 def test_small_blocks_give_the_same_rows(monkeypatch) -> None:
     rows = np.random.default_rng(0).uniform(0, 9, (300, 30)).round(3)
     text = "\n".join([f"transaction_id,{HEADER}", *(f'"t\n{i}",' + ",".join(map(str, r)) for i, r in enumerate(rows))])
     whole = read(text)
-    defaults = csv_records.blocks.__defaults__
-    assert defaults is not None
-    monkeypatch.setattr(csv_records.blocks, "__defaults__", (1_000,))
+    monkeypatch.setattr(csv_records.blocks, "__defaults__", (CHUNK_ROWS, 1_000))
+    assert read(text) == whole
+    monkeypatch.setattr(csv_records.blocks, "__defaults__", (3, 1_000_000))
     assert read(text) == whole
     assert whole[0] == rows.tolist()
     assert whole[2] == list(range(2, 602, 2))
+
+
+READER = csv.reader
+
+
+class CountedReader:
+    """Stands in for csv.reader and counts the lines that it is given."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+
+    def __call__(self, lines: Sequence[str], **options: Any) -> Any:
+        self.lines += len(lines)
+        return READER(lines, **options)
+
+
+@pytest.mark.parametrize("line", ['x","', '"', 'x,"y', '"a""', '""","', '"x\ny', '"a\nb\nc"d', ',"'])
+def test_no_quotes_make_it_read_a_line_again_and_again(monkeypatch, line) -> None:
+    counted = CountedReader()
+    monkeypatch.setattr(csv_records.csv, "reader", counted)
+    text = f"{HEADER}\n" + f"{line}\n" * 20_000
+    chunks = list(read_csv(io.BytesIO(text.encode())))
+    assert not any(len(chunk.rows) for chunk in chunks)
+    assert counted.lines <= 3 * text.count("\n")
+
+
+def test_faults_are_counted_before_they_are_told() -> None:
+    text = f"{HEADER}\n" + ("," * 29 + "\n") * 20_000
+    chunks = list(read_csv(io.BytesIO(text.encode())))
+    assert all(len(chunk.errors) <= 11 * CHUNK_ROWS for chunk in chunks)
+    told = [error for error in chunks[0].errors if error["row"] == 2]
+    assert [error.get("field") for error in told] == [*RAW_FEATURES[:10], None]
+    assert told[-1] == {"row": 2, "message": "20 more fields are missing or invalid"}
+
+
+def rewritten(text: str, separator: str, decimal: str) -> str:
+    return "\n".join(
+        separator.join(cell.replace(".", decimal) for cell in line.split(",")) for line in text.split("\n")
+    )
+
+
+@pytest.mark.parametrize(("separator", "decimal"), [(";", "."), (";", ","), ("\t", ","), ("|", ".")])
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n \r\n"])
+def test_other_separators_and_decimal_commas(separator, decimal, start) -> None:
+    text = "\n".join([HEADER, with_v1("1.25"), "", with_v1("x"), with_v1("-15e-1"), with_v1("1" + decimal + "5")])
+    plain = read(start + text.replace("1,5", "1.5"))
+    assert [row[1] for row in plain[0]] == [1.25, -1.5, 1.5]
+    assert read(start + rewritten(text.replace("1,5", "1.5"), separator, decimal)) == plain
+
+
+def test_excels_line_that_names_the_separator() -> None:
+    assert read("sep=;\n" + rewritten(f"{HEADER}\n{GOOD}", ";", "."))[2] == [3]
+
+
+def test_points_and_commas_are_not_mixed() -> None:
+    german = rewritten("\n".join([HEADER, with_v1("1.25"), with_v1("2.5")]), ";", ",").replace("2,5", "2.5")
+    _, _, rows, errors = read(german)
+    assert (rows, errors) == ([2], [(3, "V1", "Input should be a finite number")])
+
+
+@given(st.text("0123456789,.eE+-x ", max_size=8))
+def test_no_cells_fate_depends_on_its_neighbours_with_decimal_commas_either(value) -> None:
+    first = rewritten(f"{HEADER}\n{with_v1('1.25')}", ";", ",")
+    row, bad = (rewritten(with_v1("?"), ";", ",").replace("?", cell) for cell in (value, "x"))
+    alone, beside = read(f"{first}\n{row}\n"), read(f"{first}\n{row}\n{bad}\n")
+    assert beside[0] == alone[0]
+    assert [error for error in beside[3] if error[0] == 3] == alone[3]

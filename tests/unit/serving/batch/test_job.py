@@ -4,6 +4,7 @@ import io
 import json
 import resource
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -185,7 +186,7 @@ def test_columns_are_checked_first(gateway, table, sent) -> None:
     assert response.status_code == 422
     assert response.json()["errors"] == [
         {"field": "V3", "message": "Column required"},
-        {"field": "Card", "message": "Unknown column"},
+        {"field": "Card", "message": "Unknown column."},
     ]
 
 
@@ -222,11 +223,95 @@ def test_on_error_has_two_values(gateway, table) -> None:
     assert [error["field"] for error in response.json()["errors"]] == ["on_error"]
 
 
-def test_uploads_have_a_limit(serve, source, scorer, table) -> None:
+@pytest.mark.parametrize(
+    ("limit", "sent", "said"),
+    [
+        ({"max_upload_bytes": 100_000}, CSV, "larger than 100000 bytes"),
+        *(({"max_upload_rows": 599}, sent, "more than 599 rows") for sent in TABLES),
+        *(({"max_upload_seconds": 1e-6}, sent, "takes more than") for sent in ENCODE),
+    ],
+)
+def test_uploads_have_limits(serve, source, scorer, table, limit, sent, said) -> None:
     source.promote(1, scorer)
-    with serve(source, max_upload_bytes=100_000) as small:
+    with serve(source, **limit) as small:
         small.wait_for(1)
-        assert post(small, csv_bytes(table), CSV).status_code == 413
+        refused = post(small, ENCODE[sent](table), sent)
+        assert refused.status_code == 413
+        assert said in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("sent", [PARQUET, ARROW])
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view(), pa.large_binary(), pa.string()], ids=str)
+def test_text_of_any_kind(gateway, table, expected, sent, kind) -> None:
+    values = table["transaction_id"].to_pylist()
+    text = pa.array([value if "string" in str(kind) else value.encode() for value in values], kind)
+    if kind == pa.string():
+        text = text.dictionary_encode()
+    place = table.schema.names.index("transaction_id")
+    response = post(gateway, ENCODE[sent](table.set_column(place, "transaction_id", text)), sent)
+    assert response.status_code == 200
+    assert scored(DECODE[sent](response.content)) == expected
+
+
+@pytest.mark.parametrize("sent", [PARQUET, ARROW])
+def test_the_index_of_pandas_is_no_data(gateway, table, expected, sent) -> None:
+    indexed = table.append_column("__index_level_0__", pa.array(range(600)))
+    assert scored(DECODE[sent](post(gateway, ENCODE[sent](indexed), sent).content)) == expected
+
+
+def test_columns_that_are_nearly_right_are_told_so(gateway, table) -> None:
+    named = ["" if name == "V2" else name.lower() if name == "V1" else name for name in table.schema.names]
+    errors = post(gateway, parquet_bytes(table.rename_columns(named)), PARQUET).json()["errors"]
+    assert [error["message"] for error in errors] == [
+        "Column required",
+        "Column required",
+        "Unknown column. Write it V1.",
+        "Unknown column. It may be the row index of pandas: write the file with index=False.",
+    ]
+
+
+def test_no_cell_of_a_csv_is_a_formula(gateway, table) -> None:
+    names = ['=HYPERLINK("http://x")', "+1", "-1", "@x", "\t=1", "plain", "a=b", "'quoted"]
+    place = table.schema.names.index("transaction_id")
+    named = table.slice(0, len(names)).set_column(place, "transaction_id", pa.array(names))
+    answers = DECODE[CSV](post(gateway, json_bytes(named), JSON, CSV).content)
+    assert [answer["transaction_id"] for answer in answers] == [*("'" + name for name in names[:5]), *names[5:]]
+    exact = DECODE[PARQUET](post(gateway, json_bytes(named), JSON, PARQUET).content)
+    assert [answer["transaction_id"] for answer in exact] == names
+
+
+def test_a_rows_faults_are_counted_rather_than_told(gateway, table) -> None:
+    empty = pa.table({name: pa.nulls(50, pa.float64()) for name in RAW_FEATURES})
+    errors = post(gateway, parquet_bytes(empty), PARQUET).json()["errors"]
+    assert len(errors) == 100
+    assert errors[10] == {"row": 0, "message": "20 more fields are missing or invalid"}
+    skipped = post(gateway, parquet_bytes(empty), PARQUET, JSON, "?on_error=skip").json()
+    assert len(skipped) == 50
+    assert skipped[49]["error"].count("; ") == 10
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("sent", TABLES)
+def test_the_work_ends_with_its_client(serve, source, scorer, table, caplog, sent) -> None:
+    source.promote(1, scorer)
+    unnamed = table.drop_columns(["transaction_id"])
+    many = pa.concat_tables([unnamed] * 200).combine_chunks()
+    with serve(source) as running:
+        running.wait_for(1)
+        headers = {"Content-Type": sent}
+        query = "/predict-batch?explain=true&on_error=skip"
+        with running.client.stream("POST", query, content=ENCODE[sent](many), headers=headers) as response:
+            next(response.iter_raw())
+        wait_for(lambda: 499 in [getattr(record, "fields", {}).get("status") for record in caplog.records])
+        kept = running.client.get("/watch", params={"hours": 1}).json()["rows"]
+        assert 0 < kept < len(many)
+        assert running.app.state.gateway.batches.borrowed_tokens == 0
 
 
 def test_a_full_disk_is_507(gateway, table) -> None:
@@ -287,7 +372,7 @@ def test_the_next_item_is_made_while_the_last_one_is_used() -> None:
 
     taken = prefetched(items())
     assert next(taken) == 0
-    assert made[1].wait(5)
+    assert made[1].wait(60)
     assert not made[2].is_set()
     assert list(taken) == [1, 2]
 

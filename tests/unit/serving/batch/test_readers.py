@@ -5,6 +5,8 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +18,10 @@ from pyarrow import parquet
 from ml_project.errors import FraudError
 from ml_project.reasons import Explainer
 from ml_project.schema import MAX_MAGNITUDE, RAW_FEATURES
+from serving.batch import ARROW, PARQUET
 from serving.batch.csv import read_csv
-from serving.batch.readers import read_arrow, read_json, read_parquet
+from serving.batch.readers import read_json, read_unpacked
+from serving.batch.unpacking import NotUnpacked, unpack
 from serving.batch.upload import FormFile
 from serving.errors import FieldError
 from serving.routes.review import parse_feedback
@@ -46,6 +50,15 @@ def as_arrow() -> bytes:
     return sink.getvalue()
 
 
+def read_here(media_type: str, file: BinaryIO) -> Iterator[Chunk]:
+    """Unpacked by this process, which is quicker than a child for each example."""
+    with tempfile.TemporaryFile() as target:
+        unpack(file, target, media_type, 10_000)
+        yield from read_unpacked(target)
+
+
+read_parquet, read_arrow = partial(read_here, PARQUET), partial(read_here, ARROW)
+
 READERS: dict[str, tuple[Callable[..., Iterator[Chunk]], bytes]] = {
     "csv": (read_csv, as_csv()),
     "parquet": (read_parquet, as_parquet()),
@@ -62,6 +75,8 @@ def refusals_allowed() -> Iterator[None]:
     """Swallows what the client is told; what would be a 5xx passes through."""
     try:
         yield
+    except NotUnpacked:
+        pass
     except FraudError as error:
         if error.status >= 500:
             raise

@@ -1,13 +1,20 @@
 """What the page's charts of live traffic are drawn from."""
 
+import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from anyio import to_thread
 
 from ml_project.drift import DriftLimits
+from ml_project.errors import Unavailable
 from ml_project.schema import RAW_FEATURES
-from serving.routes.dashboard import watched
+from serving.errors import TooManyRequests
+from serving.live_model import ModelSlot
+from serving.routes.dashboard import Dashboard, watched
 
 LIMITS = DriftLimits(minimum_rows=20, false_alarms=0.005, psi=0.1, ks=0.1, missing=0.01, out_of_range=0.005)
 
@@ -145,3 +152,35 @@ def test_answers_are_given_again_for_some_seconds(busy, legitimate) -> None:
     first = busy.client.get("/watch").json()
     busy.client.post("/predict", json=legitimate)
     assert busy.client.get("/watch").json() == first
+
+
+class HungStore:
+    """A database that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.answers = threading.Event(), threading.Event()
+
+    def slices(self, *_window: Any) -> Any:
+        self.asked.set()
+        self.answers.wait()
+        raise Unavailable("The database is away.")
+
+
+def test_many_windows_take_one_thread_and_have_an_end() -> None:
+    """Forty of them would take every thread that labels, pages and reviews are answered on."""
+
+    async def ask_for_many() -> None:
+        store, dashboard = HungStore(), Dashboard(ModelSlot())
+        threads = to_thread.current_default_thread_limiter()
+        first = asyncio.create_task(dashboard.read(cast(Any, store), 1.0, 1))
+        await to_thread.run_sync(store.asked.wait)
+        waiting = [asyncio.create_task(dashboard.read(cast(Any, store), 2.0 + place, 1)) for place in range(8)]
+        await asyncio.sleep(0)  # each takes its place
+        with pytest.raises(TooManyRequests):
+            await dashboard.read(cast(Any, store), 24.0, 1)
+        assert threads.borrowed_tokens == 0
+        store.answers.set()
+        for outcome in await asyncio.gather(first, *waiting, return_exceptions=True):
+            assert isinstance(outcome, Unavailable)
+
+    asyncio.run(ask_for_many())

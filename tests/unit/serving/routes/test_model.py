@@ -10,7 +10,7 @@ from stores.released import Promoted, Promotions
 
 
 def wait_for_card(gateway) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while gateway.slot.current.card is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -48,6 +48,7 @@ def test_with_a_model(gateway) -> None:
         "named_by": "registry",
         "trouble": None,
         "shadow": None,
+        "store": {"away": False, "spool_bytes": 0, "spool_damaged_files": 0, "spool_unreadable_files": 0},
     }
 
 

@@ -33,6 +33,32 @@ def test_the_other_spelling_leads_to_the_page(gateway) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/docs/", "../docs"),
+        ("/health/ready/", "../ready"),
+        ("/predict/?explain=true", "../predict?explain=true"),
+        ("//other.example/", "../other.example"),
+        ("/a%2Fb%3F/", "../a%2Fb%3F"),
+    ],
+)
+def test_no_address_leads_to_another_host_or_out_of_a_prefix(gateway, path, location) -> None:
+    headers = {"Host": "localhost", "X-Forwarded-Host": "other.example", "X-Forwarded-Prefix": "/fraud"}
+    answer = gateway.client.get(gateway.client.base_url.join("/").copy_with(raw_path=path.encode()), headers=headers)
+    assert (answer.status_code, answer.headers["location"]) == (308, location)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/ui", "/ui/app.js", "/docs", "/health", "/health/live", "/metrics", "/features"]
+)
+def test_heads_are_those_of_get(gateway, path) -> None:
+    head, whole = gateway.client.head(path), gateway.client.get(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    assert gateway.client.head("/predict").status_code == 405
+
+
+@pytest.mark.parametrize(
     ("path", "media_type"),
     [("app.js", "text/javascript"), ("style/tokens.css", "text/css"), ("icon.svg", "image/svg+xml")],
 )

@@ -1,12 +1,14 @@
 """/predict: what is answered, explained and refused."""
 
+import gzip
+import json
 import math
 import uuid
 
 import pytest
 
 from ml_project.schema import ENGINEERED_FEATURES, FEATURES, RAW_FEATURES
-from serving.routes.predict import MAX_TRANSACTION_BYTES
+from serving.large_bodies import SMALL_BYTES
 
 JSON = {"Content-Type": "application/json"}
 
@@ -154,10 +156,10 @@ def test_faults_are_cut_at_a_hundred(gateway, legitimate) -> None:
 def test_too_many_rows_are_413(gateway, legitimate) -> None:
     response = gateway.client.post("/predict-batch", json=[{}] * 1_001)
     assert response.status_code == 413
-    assert "1001 transactions; at most 1000" in response.json()["detail"]
+    assert "1001 transactions or more; at most 1000" in response.json()["detail"]
 
 
-@pytest.mark.parametrize(("path", "limit"), [("/predict", MAX_TRANSACTION_BYTES), ("/predict-batch", 1_000_000)])
+@pytest.mark.parametrize(("path", "limit"), [("/predict", SMALL_BYTES), ("/predict-batch", 1_000_000)])
 @pytest.mark.parametrize("announced", [True, False])
 def test_too_large_bodies_are_413(gateway, path, limit, announced) -> None:
     body = b" " * (limit + 1)
@@ -244,3 +246,45 @@ def test_a_query_that_means_nothing_is_422(gateway, path, legitimate) -> None:
     problem = response.json()
     assert problem["request_id"] == response.headers["x-request-id"]
     assert [error["field"] for error in problem["errors"]] == ["explain"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict-batch", "/feedback"])
+def test_compressed_bodies_are_415(gateway, path, legitimate) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = gateway.client.post(path, content=gzip.compress(json.dumps(legitimate).encode()), headers=headers)
+    assert answer.status_code == 415
+    assert answer.json()["detail"].startswith("Compressed bodies are not supported. Send it plain")
+
+
+def test_a_byte_order_mark_does_no_harm(gateway, legitimate) -> None:
+    for path, sent in (("/predict", legitimate), ("/predict-batch", [legitimate])):
+        body = b"\xef\xbb\xbf" + json.dumps(sent).encode()
+        assert gateway.client.post(path, content=body, headers=JSON).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "form"), [("/predict", "%s"), ("/predict-batch", "[%s]"), ("/feedback", "%s")])
+def test_a_key_twice_is_400(gateway, legitimate, path, form) -> None:
+    body = form % json.dumps(legitimate).replace("{", '{"Amount": 1e6, ', 1)
+    answer = gateway.client.post(path, content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "The body names 'Amount' 2 times in one object. Send it once."
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict-batch"])
+def test_zero_has_no_sign(gateway, legitimate, path) -> None:
+    answers = []
+    for zero in ("0.0", "-0.0"):
+        body = json.dumps(legitimate | {"V3": "here", "transaction_id": f"zero of {path}"}).replace('"here"', zero)
+        body = body if path == "/predict" else f"[{body}]"
+        answers.append(gateway.client.post(path, content=body, headers=JSON))
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+
+
+def test_rows_with_many_faults_are_named_shortly(gateway, legitimate) -> None:
+    """A hundred faults are told apart; of each row after them, how many there are."""
+    rows = [{f"strange{number}": 1 for number in range(60)}] * 900 + [legitimate]
+    answers = gateway.client.post("/predict-batch?on_error=skip", json=rows).json()
+    assert answers[0]["error"].count("Unknown field") == 60
+    assert answers[899] == {"row": 899, "error": "90 fields are missing, unknown or invalid."}
+    assert answers[900]["decision"] == "APPROVE"

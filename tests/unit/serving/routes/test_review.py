@@ -1,5 +1,6 @@
 """Labels, the review queue in pages, and single predictions."""
 
+import base64
 import json
 
 import pytest
@@ -83,6 +84,15 @@ def test_other_bodies(gateway) -> None:
     assert gateway.client.post("/feedback", content=b"x").status_code == 415
     many = json.dumps([{"prediction_id": "x", "label": 1}] * 1_001)
     assert gateway.client.post("/feedback", content=many, headers=headers).status_code == 413
+    one = b'{"label": 1, "transaction_id": "a", "unknown": [%s0]}' % (b"0," * 40_000)
+    assert gateway.client.post("/feedback", content=one, headers=headers).status_code == 413
+
+
+def test_faults_of_labels_are_cut_at_a_hundred(gateway) -> None:
+    sent = [{f"strange{number}": 1 for number in range(60)}] * 1_000
+    response = gateway.client.post("/feedback", json=sent)
+    assert response.status_code == 422
+    assert len(response.json()["errors"]) == 100
 
 
 @pytest.fixture
@@ -169,6 +179,7 @@ def test_what_is_for_review(serve, source, make_scorer, raw_rows) -> None:
         {"limit": 501},
         {"limit": 0},
         {"after": "nonsense"},
+        {"after": base64.urlsafe_b64encode(b'["newest", "2026-01-01T00:00:00+00:00", "\\ud800"]').decode()},
         {"order": "oldest"},
         {"since": "2026-01-01T00:00:00"},
         {"until": "0.5"},

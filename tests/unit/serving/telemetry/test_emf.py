@@ -29,7 +29,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 def written(lines: pytest.LogCaptureFixture, count: int) -> list[dict]:
     """The lines about requests, as CloudWatch gets them."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while True:
         records = [json.loads(JsonLines().format(record)) for record in lines.records if record.name == LOGGER]
         found = [line for line in records if "Requests" in line]
@@ -91,7 +91,7 @@ def test_the_present_is_written_every_minute(serve, source, scorer, lines, monke
         return [line for line in found if "ModelLoaded" in line]
 
     def wait_until_loaded(loaded: int) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while loaded not in {line["ModelLoaded"] for line in present()}:
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -85,7 +85,8 @@ def test_a_database_from_before_is_brought_up_to_date_with_what_it_holds(
         command.upgrade(config, "0001")
         alert = make_record(received_at=DAY, decision="REVIEW", review_rate=1.0)
         approval = make_record(received_at=DAY + HOUR / 2)
-        old = [{name: value for name, value in to_row(r).items() if name != "review_rate"} for r in (alert, approval)]
+        newer = ("review_rate", "labelled")
+        old = [{name: value for name, value in to_row(r).items() if name not in newer} for r in (alert, approval)]
         connection.execute(insert(predictions), old)
     migrate(engine)
     store = DecisionStore(engine)

@@ -1,16 +1,22 @@
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from ml_project.errors import InvalidInput, Unavailable
-from stores.decisions import DecisionRecord, DecisionStore, migrate, open_engine, open_store
-from stores.decisions.schema import metadata
+from stores.decisions import DecisionRecord, DecisionStore, PageFilter, migrate, open_engine, open_store
+from stores.decisions.database import _SCRIPTS
+from stores.decisions.records import to_row
+from stores.decisions.schema import labels, metadata, predictions
 from tests.support.processes import free_port
 
 
@@ -20,7 +26,7 @@ def test_sqlite_is_durable(sqlite_store: DecisionStore) -> None:
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
-    assert values == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 2000}
+    assert values == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 4000}
 
 
 def test_the_file_is_private(sqlite_store: DecisionStore) -> None:
@@ -56,6 +62,29 @@ def test_migrations_make_the_tables_of_the_schema(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_what_was_labelled_before_is_found_by_its_index(
+    database_url: str, make_record: Callable[..., DecisionRecord]
+) -> None:
+    """Decisions of a release without that column, and a label under an id in capitals."""
+    engine = open_engine(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    records = [make_record(prediction_id=f"0000000a-0000-7000-8000-{number:012x}") for number in range(2)]
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        for row in map(to_row, records):
+            del row["labelled"]
+            connection.execute(predictions.insert().values(**row))
+        said = {"label": 1, "labelled_at": records[0].received_at, "reviewer": "ann", "source": "feedback"}
+        connection.execute(labels.insert(), {"prediction_id": records[1].prediction_id.upper(), **said})
+    migrate(engine)
+    found = DecisionStore(engine).page(PageFilter(labelled=True)).items
+    assert [each.record for each in found] == records[1:]
+    assert found[0].label is not None
+    engine.dispose()
 
 
 def test_a_newer_schema_is_refused(engine: Engine) -> None:
@@ -104,3 +133,27 @@ def test_an_absent_database_is_an_error_or_waited_for(caplog: pytest.LogCaptureF
         store.ping()
     assert "the decision database is away" in caplog.text
     assert "sesame" not in caplog.text
+
+
+def test_a_backup_beside_the_former_log_is_not_opened(
+    tmp_path: Path, make_record: Callable[..., DecisionRecord]
+) -> None:
+    """SQLite would take both for one database, and ruin it."""
+    database, backup = tmp_path / "decisions.db", tmp_path / "backup.db"
+    with open_store(f"sqlite:///{database}") as store:
+        old, lost, new = make_record(), make_record(), make_record()
+        store.add([old])
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("VACUUM INTO ?", [str(backup)])
+        store.add([lost])
+        backup.rename(database)
+        for ask in (lambda: store.add([new]), lambda: store.find(old.prediction_id)):
+            with pytest.raises(Unavailable, match=r"decisions\.db-wal is the former one's"):
+                ask()
+        for ending in ("-wal", "-shm"):
+            database.with_name(f"{database.name}{ending}").unlink()
+        store.add([new])
+        found = store.find_all([each.prediction_id for each in (old, lost, new)])
+        assert [each.record for each in found.values()] == [old, new]
+        with store.engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"

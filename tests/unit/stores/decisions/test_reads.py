@@ -1,3 +1,5 @@
+import base64
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -5,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from sqlalchemy import delete, event
 
 from ml_project.errors import InvalidInput
 from stores.decisions import DecisionRecord, DecisionStore, Found, LabelItem, PageFilter
@@ -65,6 +67,10 @@ def expected(rows: list[tuple[DecisionRecord, bool]], wanted: PageFilter) -> lis
     return [record.prediction_id for record in sorted(kept, key=key, reverse=True)]
 
 
+def _cursor(content: list[str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
+
+
 def all_pages(store: DecisionStore, wanted: PageFilter, limit: int) -> list[list[Found]]:
     shown, after = [], None
     while True:
@@ -110,7 +116,44 @@ def test_rows_that_arrive_meanwhile_shift_nothing(
     assert [found.record for found in first.items + second.items] == old[::-1]
 
 
-@pytest.mark.parametrize("after", ["", "x", "W10", "bm90IGpzb24", "WyJyaXNraWVzdCIsIDAuNSwgImEiXQ"])
+def plan(store: DecisionStore, wanted: PageFilter) -> str:
+    """How the database finds a page."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    store.page(wanted)
+    event.remove(store.engine, "before_cursor_execute", note)
+    asked, parameters = next(each for each in statements if "FROM predictions" in each[0])
+    with store.engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # the table is small here
+            return str(connection.exec_driver_sql(f"EXPLAIN {asked}", parameters).fetchall())
+        return str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}", parameters).fetchall())
+
+
+@pytest.mark.parametrize("order", ["newest", "riskiest"])
+def test_the_few_labelled_are_found_among_the_many(
+    store: DecisionStore, make_record: Callable[..., DecisionRecord], order: Any
+) -> None:
+    """Whatever else is asked of them."""
+    records = [make_record() for _ in range(300)]
+    store.add(records)
+    store.label([LabelItem(label=1, prediction_id=records[0].prediction_id)], "ann")
+    if store.engine.dialect.name == "postgresql":
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("ANALYZE predictions")
+    wanted = PageFilter(order=order, labelled=True, decision="APPROVE", score_from=0.0)
+    assert "predictions_labelled_" in plan(store, wanted)
+    assert [found.record for found in store.page(wanted).items] == records[:1]
+
+
+@pytest.mark.parametrize(
+    "after",
+    ["", "x", "W10", "bm90IGpzb24", "WyJyaXNraWVzdCIsIDAuNSwgImEiXQ", _cursor(["newest", f"{START}", "\ud800"])],
+)
 def test_cursors_that_no_page_gave(sqlite_store: DecisionStore, after: str) -> None:
     with pytest.raises(InvalidInput, match="cursor"):
         sqlite_store.page(PageFilter(), after)

@@ -6,7 +6,17 @@ import pytest
 from sqlalchemy import Engine, update
 
 from ml_project.errors import InvalidInput
-from stores.decisions import Chunk, Conflict, DamagedSegment, DecisionRecord, DecisionStore, PageFilter, Stored
+from stores.decisions import (
+    Chunk,
+    Conflict,
+    DamagedSegment,
+    DecisionRecord,
+    DecisionStore,
+    LabelItem,
+    Labelled,
+    PageFilter,
+    Stored,
+)
 from stores.decisions.schema import segments
 from stores.decisions.segments import locate, new_segment_id, segment_prediction_ids
 
@@ -22,6 +32,20 @@ def test_ids_lead_to_their_segment() -> None:
     assert all(len(name) == 36 and name[14] == "7" and name[19] in "89ab" for name in ids)
     assert locate(ids[299]) == (segment_id, 299)
     assert locate("short") is None
+
+
+@pytest.mark.parametrize("row", ["00000A", "+0000a", "0_000a", " 0000a", "-00001", "-0000a", "0x000a", "00000\u0661"])
+def test_an_id_has_one_spelling(store: DecisionStore, make_chunk: MakeChunk, row: str) -> None:
+    chunk = make_chunk()
+    store.add_segment(chunk)
+    alias = chunk.segment_id[:-6] + row
+    assert locate(alias) is None
+    assert store.find(alias) is None
+    assert store.label([LabelItem(label=1, prediction_id=alias)], "ann") == [Labelled(None, "unknown")]
+    assert (
+        store.label([LabelItem(label=1, prediction_id=chunk.prediction_ids[10].upper())], "ann")[0].outcome == "unknown"
+    )
+    assert store.labels(chunk.prediction_ids[10]) == []
 
 
 def test_any_row_is_found_by_both_its_names(store: DecisionStore, make_chunk: MakeChunk) -> None:

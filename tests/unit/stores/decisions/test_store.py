@@ -1,14 +1,35 @@
+import random
+import sqlite3
 import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Connection, Engine, update
+from sqlalchemy.exc import OperationalError
 
-from ml_project.errors import InvalidInput
-from stores.decisions import Conflict, DecisionRecord, DecisionStore, Lease, Stored
+from ml_project.errors import InvalidInput, Unavailable
+from stores.decisions import (
+    Busy,
+    Conflict,
+    DecisionRecord,
+    DecisionStore,
+    LabelItem,
+    Lease,
+    Stored,
+    database,
+    open_store,
+)
+from stores.decisions import store as store_module
+from stores.decisions.database import READERS
 from stores.decisions.schema import leases
+from stores.decisions.store import Turns
+from stores.sql import QueryTimeout
 
 Make = Callable[..., DecisionRecord]
 
@@ -85,6 +106,50 @@ def test_two_stores_race_for_the_same_transactions(store: DecisionStore, make_re
         assert sum(not outcome.repeated for outcome in outcomes if isinstance(outcome, Stored)) == 1
 
 
+def test_the_same_transactions_in_other_orders_at_once(postgres_database: str, make_record: Make) -> None:
+    """As hedged requests come: inserted in the order of their rows, two of them would wait for one another."""
+    with open_store(postgres_database) as store:
+        names = [f"t{number:03d}" for number in range(300)]
+        answers: dict[str, set[str]] = {name: set() for name in names}
+        barrier, errors = threading.Barrier(4), []
+
+        def work(seed: int) -> None:
+            order = random.Random(seed).sample(names, len(names))
+            records = [make_record(1.0, transaction_id=name) for name in order]
+            barrier.wait()
+            try:
+                for outcome in store.add(records):
+                    assert isinstance(outcome, Stored)
+                    answers[str(outcome.record.transaction_id)].add(outcome.record.prediction_id)
+            except Exception as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert {len(given) for given in answers.values()} == {1}
+
+
+def test_a_deadlock_is_tried_again(postgres_database: str, make_record: Make) -> None:
+    with open_store(postgres_database) as store:
+        error = psycopg.errors.DeadlockDetected("deadlock detected")
+        tried: list[int] = []
+
+        def work(connection: Connection) -> str:
+            tried.append(1)
+            if len(tried) < 3:
+                raise OperationalError("INSERT", {}, error)
+            return "done"
+
+        assert store._write(work) == "done"
+        tried = [-10]
+        with pytest.raises(Busy):
+            store._write(lambda _connection: (_ for _ in ()).throw(OperationalError("INSERT", {}, error)))
+
+
 @pytest.mark.parametrize("name", ["a\0b", "\ud800"])
 def test_a_transaction_id_that_no_database_can_hold(make_record: Make, name: str) -> None:
     with pytest.raises(InvalidInput, match="NUL or a lone surrogate"):
@@ -109,6 +174,17 @@ def test_one_holds_it_and_the_other_hears_who(store: DecisionStore) -> None:
     assert (second.holder, second.since) == ("anna", first.since)
     assert 0 < second.seconds <= 60
     assert store.take_lease("something else", "bob", 60).holder == "bob"
+
+
+def test_a_clock_that_is_set_back_prolongs_no_lease(store: DecisionStore, engine: Engine) -> None:
+    store.take_lease("retrain", "anna", 60)
+    with engine.begin() as connection:  # what she wrote an hour later, by the clock of now
+        connection.execute(update(leases).values(expires_at=datetime.now(UTC) + timedelta(hours=1)))
+    assert store.take_lease("retrain", "bob", 3600).seconds == 60
+    standing = store.take_lease("retrain", "bob", 3600)
+    assert (standing.holder, 0 < standing.seconds <= 60) == ("anna", True)
+    run_out(engine)
+    assert store.take_lease("retrain", "bob", 3600).holder == "bob"
 
 
 def test_what_was_given_back_is_free_and_another_s_cannot_be(store: DecisionStore) -> None:
@@ -151,3 +227,104 @@ def test_of_many_at_once_one_gets_it(store: DecisionStore, engine: Engine) -> No
     assert len(race()) == 1
     run_out(engine)
     assert len(race()) == 1
+
+
+def in_turn(turns: Turns, prediction: bool, name: str, order: list[str]) -> threading.Thread:
+    """A thread that waits for its turn by now."""
+
+    def work() -> None:
+        with turns.take(prediction=prediction):
+            order.append(name)
+
+    before = len(turns._waiting)
+    thread = threading.Thread(target=work)
+    thread.start()
+    while len(turns._waiting) == before:
+        time.sleep(0.001)
+    return thread
+
+
+def test_predictions_go_first_and_each_kind_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_BEHIND_SECONDS", 1_000.0)
+    turns, order = Turns(1, 1), []
+    with turns.take(prediction=True):
+        waiting = [in_turn(turns, kind == "p", f"{kind}{number}", order) for number, kind in enumerate("lplp")]
+    for thread in waiting:
+        thread.join()
+    assert order == ["p1", "p3", "l0", "l2"]
+
+
+def test_what_is_no_prediction_is_not_kept_out_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_BEHIND_SECONDS", 0.0)
+    turns, order = Turns(1, 1), []
+    with turns.take(prediction=True):
+        waiting = [in_turn(turns, kind == "p", f"{kind}{number}", order) for number, kind in enumerate("plp")]
+    for thread in waiting:
+        thread.join()
+    assert order == ["p0", "l1", "p2"]
+
+
+def test_what_is_no_prediction_leaves_places_to_predictions() -> None:
+    turns, order = Turns(2, 1), []
+    with turns.take(prediction=False):
+        label = in_turn(turns, False, "label", order)
+        with turns.take(prediction=True):
+            assert order == []
+    label.join()
+    assert order == ["label"]
+
+
+def test_labels_that_wait_for_a_locked_file_keep_no_prediction_waiting(
+    sqlite_store: DecisionStore, make_record: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for another process's write without keeping their turn."""
+    monkeypatch.setattr(store_module, "_PATIENCE_SECONDS", 60.0)
+    known = make_record()
+    sqlite_store.add([known])
+    holder = sqlite3.connect(tmp_path / "decisions.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    outcomes: list[str] = []
+
+    def label() -> None:
+        outcomes.append(sqlite_store.label([LabelItem(label=1, prediction_id=known.prediction_id)], "ann")[0].outcome)
+
+    threads = [threading.Thread(target=label) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    with sqlite_store._turns.take(prediction=True):  # comes at once, though all of them ask all the time
+        pass
+    holder.execute("ROLLBACK")
+    holder.close()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["added"] + ["unchanged"] * 19
+
+
+def test_readers_take_no_connection_from_writers(database_url: str, make_record: Make) -> None:
+    with open_store(database_url) as store, ExitStack() as stack:
+        for _ in range(READERS):
+            stack.enter_context(store._reading()).exec_driver_sql("SELECT 1")
+        record = make_record()
+        assert store.add([record]) == [Stored(record)]
+        assert store.label([LabelItem(label=1, prediction_id="unknown")], "ann")[0].outcome == "unknown"
+
+
+def test_a_question_that_takes_too_long_is_ended(
+    sqlite_store: DecisionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_READ_SECONDS", 0.05)
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    with open_store(f"sqlite:///{tmp_path}/decisions.db") as store:
+        with pytest.raises(QueryTimeout, match="took too long"), store._reading() as connection:
+            connection.exec_driver_sql(endless)
+        monkeypatch.undo()
+        assert store.find("unknown") is None
+
+
+def test_while_the_spool_takes_over_nobody_else_waits(sqlite_store: DecisionStore, make_record: Make) -> None:
+    record = make_record()
+    sqlite_store.outage.set()
+    with pytest.raises(Unavailable, match="is away"):
+        sqlite_store.label([LabelItem(label=1, prediction_id=record.prediction_id)], "ann")
+    sqlite_store.ping()
+    assert sqlite_store.replay([record]).added == 1

@@ -1,0 +1,156 @@
+"""Tables of Spark from the files that `pipelines.data.files` reads, by the same rules.
+
+The driver looks at every file's header or footer, so that a refusal names the file; the rows are read by executors.
+"""
+
+import zlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from ml_project.cleaning import check_columns, require_distinct
+from ml_project.errors import InvalidInput
+from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from ml_project.tables import HEAD_BYTES, KNOWN_COLUMNS, CsvHead, read_head
+from pipelines.data.files import index_columns, require_same_columns
+from pipelines.data.kinds import kind_of, partition_values
+from pipelines.data.places import find_files
+from stores.objects import Objects
+
+BROKEN: Final = "_broken_line"
+"""The column that holds a CSV's line where it has another number of fields than the header."""
+
+_NUMBERS: Final = (*RAW_FEATURES, LABEL, WEIGHT)
+_LOOKS_AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True)
+class _Input:
+    """Files of one place, and what messages call it."""
+
+    place: Objects
+    files: list[str]
+    name: str
+
+    def called(self, file: str) -> str:
+        return self.name if len(self.files) == 1 else f"{self.name.rstrip('/')}/{file}"
+
+    def path(self, file: str = "") -> str:
+        root = self.place.location
+        root = "s3a://" + root.removeprefix("s3://") if root.startswith("s3://") else root
+        return f"{root.rstrip('/')}/{file}" if file else root
+
+
+def read_spark_table(spark: Any, location: str, name: str, endpoint_url: str) -> Any:
+    """The table at a location, values as they are; text where files differ in their types.
+
+    Raises
+    ------
+    InvalidInput
+        When there is nothing, or nothing that can be read as one table, naming the file.
+    """
+    place, files = find_files(location, endpoint_url)
+    found = _Input(place, files, name)
+    if any(file.lower().endswith(".zip") for file in files):
+        raise InvalidInput(f"{name}: Spark reads no .zip.", "Unpack it first, or ingest without --engine spark.")
+    parquet = [file for file in files if kind_of(file) == "parquet"]
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
+        schemas = dict(zip(parquet, pool.map(lambda file: _schema(found, file), parquet), strict=True))
+    heads = {file: _head(found, file) for file in files if file not in schemas}
+    columns = {
+        file: [each for each in schema.names if each not in index_columns(schema)] for file, schema in schemas.items()
+    }
+    columns |= {file: head.names for file, head in heads.items()}
+    require_same_columns(columns, name)
+    alike: dict[str, list[str]] = {}
+    for file, schema in schemas.items():
+        alike.setdefault(str(schema.remove_metadata()), []).append(file)
+    tables = [_parquet(spark, found, group, index_columns(schemas[group[0]])) for group in alike.values()]
+    tables += [_csv(spark, found, file, head) for file, head in heads.items()]
+    return tables[0] if len(tables) == 1 else _union(tables)
+
+
+def moment_of(table: Any) -> Any:
+    """The column of event times as timestamps; null where it holds none."""
+    from pyspark.sql import functions as f
+
+    if dict(table.dtypes)[EVENT_TIME] == "bigint":  # nanoseconds
+        return f.timestamp_micros(f.floor(f.col(EVENT_TIME) / 1000))
+    return f.col(EVENT_TIME).try_cast("timestamp")
+
+
+def _schema(found: _Input, file: str) -> pa.Schema:
+    try:
+        with found.place.open(file) as content:
+            schema = pa.parquet.ParquetFile(content).schema_arrow
+    except pa.ArrowException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidInput(
+            f"{found.called(file)}: not a complete Parquet file ({reason}).", "Copy or write it again."
+        ) from error
+    require_distinct(schema.names, found.called(file))
+    return schema
+
+
+def _parquet(spark: Any, found: _Input, files: list[str], index: Iterable[str]) -> Any:
+    folders = {key for file in files for key in partition_values(file)}
+    reader = spark.read.option("basePath", found.path()) if folders else spark.read
+    table = reader.parquet(*map(found.path, files))
+    return table.drop(*index, *(key for key in folders if key not in KNOWN_COLUMNS))
+
+
+def _head(found: _Input, file: str) -> CsvHead:
+    with found.place.open(file) as content:
+        start: bytes = content.read(HEAD_BYTES)
+    called = found.called(file)
+    if kind_of(file) == "packed csv":
+        try:
+            start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, HEAD_BYTES)
+        except zlib.error as error:
+            raise InvalidInput(f"{called}: damaged or incomplete archive ({error}).", "Copy it again.") from error
+    head = read_head(start, called)
+    first = next((line for line in start.splitlines() if line.strip(b"\xef\xbb\xbf \t")), b"")
+    if first.lower().strip(b'\xef\xbb\xbf"').startswith(b"sep="):
+        raise InvalidInput(
+            f"{called}: Spark takes the line sep= for the header.", "Remove it, or ingest without --engine spark."
+        )
+    check_columns(head.names, called)
+    return head
+
+
+def _csv(spark: Any, found: _Input, file: str, head: CsvHead) -> Any:
+    from pyspark.sql import functions as f
+    from pyspark.sql.types import StringType, StructType
+
+    schema = reduce(lambda made, column: made.add(column, StringType()), (*head.names, BROKEN), StructType())
+    table = spark.read.csv(
+        found.path(file),
+        schema=schema,
+        header=True,
+        sep=head.separator,
+        escape='"',
+        ignoreLeadingWhiteSpace=True,
+        ignoreTrailingWhiteSpace=True,
+        columnNameOfCorruptRecord=BROKEN,
+    )
+    if head.decimal == ".":
+        return table
+    pointed = {column: f.translate(column, ",", ".") for column in head.names if column in _NUMBERS}
+    return table.withColumns(pointed)
+
+
+def _union(tables: list[Any]) -> Any:
+    from pyspark.sql import functions as f
+
+    def as_text(table: Any) -> Any:
+        columns = {column: f.col(column).cast("string") for column in table.columns}
+        if EVENT_TIME in columns:
+            columns[EVENT_TIME] = moment_of(table)
+        return table.select(*(value.alias(column) for column, value in columns.items()))
+
+    return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), map(as_text, tables))

@@ -1,0 +1,63 @@
+"""PostgreSQL hangs instead of dying: the spool takes over within seconds, and what it kept arrives once."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.faults.clients import Clients, Transactions
+from tests.faults.conftest import Lost, Model, few_or_full
+from tests.faults.figures import Figures
+from tests.faults.test_database_away import in_database, in_spool
+from tests.support.gateway import Gateway
+from tests.support.servers import PostgresServer
+
+
+@contextmanager
+def frozen(server: PostgresServer) -> Iterator[None]:
+    """As a host that swaps or whose disk has stopped: it takes connections and answers none."""
+    server.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        server.signal(signal.SIGCONT)
+
+
+@contextmanager
+def without_standby(server: PostgresServer) -> Iterator[None]:
+    """Every COMMIT waits for a synchronous standby that is not there, which no statement_timeout ends."""
+    server.configure("ALTER SYSTEM SET synchronous_standby_names = 'gone'")
+    try:
+        yield
+    finally:
+        server.configure("ALTER SYSTEM RESET synchronous_standby_names")
+
+
+@pytest.mark.parametrize("hang", [frozen, without_standby])
+@pytest.mark.parametrize("hangs", few_or_full(1, 5))
+def test_the_spool_takes_over_from_a_database_that_hangs(
+    hang: Callable[[PostgresServer], "contextmanager[None]"],
+    hangs: int,
+    own_postgres_server: PostgresServer,
+    model: Model,
+    make_gateway: Callable[..., Gateway],
+    transactions: Transactions,
+    lost: Lost,
+    figures: Figures,
+) -> None:
+    with make_gateway(FRAUD_DATABASE_URL=own_postgres_server.url) as gateway:
+        gateway.wait_for_version(1)
+        with Clients(gateway.port, transactions) as clients:
+            for _hang in range(hangs):
+                clients.wait_for(100, in_database)
+                with hang(own_postgres_server):
+                    clients.wait_for(500, in_spool)
+                    assert gateway.ready()["store"]["away"]
+                clients.wait_for(100, in_database)
+            gateway.wait_until(lambda: gateway.metric("fraud_store_spool_bytes") == 0)
+        missing = lost(own_postgres_server.url, clients.acknowledged)
+        figures.take(clients, hangs, len(missing))
+        assert missing == []
+        # nobody waited for as long as it hung
+        assert (clients.wrong, clients.refused, clients.unanswered) == ([], {}, [])

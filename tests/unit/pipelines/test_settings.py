@@ -1,0 +1,54 @@
+"""One registry, whatever the door: `mlflow run` without a server names a file of its own."""
+
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipelines.settings import PipelineSettings
+from pipelines.tracking import LAUNCHED_TAG, REGISTRY_TAG, Tracker
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FRAUD_TRACKING_URI", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("default", ["sqlite:////work/mlflow.db", "file:///work/mlruns"])
+def test_the_default_of_mlflow_run_is_no_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, default: str) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "abc")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", default)
+    ours = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert PipelineSettings(state_dir=tmp_path).mlflow_uri == ours  # type: ignore[call-arg]
+    for name, value in (
+        ("MLFLOW_TRACKING_URI", "http://mlflow:5000"),
+        ("MLFLOW_TRACKING_URI", "sqlite:////work/team.db"),
+        ("FRAUD_TRACKING_URI", default),
+    ):
+        monkeypatch.setenv(name, value)
+        assert PipelineSettings(state_dir=tmp_path).mlflow_uri == value  # type: ignore[call-arg]
+
+
+def test_outside_of_mlflow_run_the_address_is_a_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////work/mlflow.db")
+    assert PipelineSettings(state_dir=tmp_path).mlflow_uri == "sqlite:////work/mlflow.db"  # type: ignore[call-arg]
+
+
+def test_the_launched_run_points_to_the_pipeline_run_in_the_registry(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_mlflow_database: Path
+) -> None:
+    for folder in (tmp_path, tmp_path / "elsewhere"):
+        folder.mkdir(exist_ok=True)
+        (folder / "mlflow.db").write_bytes(empty_mlflow_database.read_bytes())
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere' / 'mlflow.db'}"
+    launcher = MlflowClient(elsewhere, elsewhere)
+    launched = launcher.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", launched)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
+    settings = PipelineSettings(state_dir=tmp_path)  # type: ignore[call-arg]
+    with Tracker(settings).pipeline_run("main") as run:
+        pass
+    tags = launcher.get_run(launched).data.tags
+    assert (tags[LAUNCHED_TAG], tags[REGISTRY_TAG]) == (run.id, settings.mlflow_uri)
+    assert MlflowClient(settings.mlflow_uri).get_run(run.id).info.status == "FINISHED"
