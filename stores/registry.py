@@ -231,5 +231,7 @@ def _aliases(model: RegisteredModel) -> dict[str, int]:
 
 
 def _described(version: MlflowVersion) -> ModelVersion:
-    tags = dict(version.tags)
-    return ModelVersion(int(version.version), version.run_id or "", tags.get(DIGEST_TAG), tags, version.model_id or "")
+    tags, source = dict(version.tags), version.source or ""
+    # what was given as its model's id is not kept by the server, but in the address of its files
+    model_id = source.removeprefix("models:/") if source.startswith("models:/m-") else ""
+    return ModelVersion(int(version.version), version.run_id or "", tags.get(DIGEST_TAG), tags, model_id)

@@ -17,6 +17,7 @@ from ml_project.schema import LABEL, RAW_FEATURES
 from pipelines.promotion.promote import Outcome
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_ingest, run_main, run_promote, run_threshold, run_train, run_validate
+from stores.registry import Registry
 from tests.support.pipelines import Execution, transactions
 
 
@@ -83,8 +84,9 @@ def test_each_model_bears_the_figures_that_it_earned_and_no_others(executed: Exe
     known = {(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs}
     measured_on = {(m.dataset_name, m.dataset_digest) for name in set(figures) - {"ensemble"} for m in figures[name]}
     assert measured_on < known
-    version = client.get_model_version_by_alias("fraud-ensemble", "Production")
-    assert client.get_logged_model(version.model_id).name == "ensemble"
+    production = Registry(executed.settings.mlflow_uri).resolve("Production")
+    assert production is not None
+    assert client.get_logged_model(production.model_id).name == "ensemble"
 
 
 def test_every_figure_has_an_interval(executed: Execution) -> None:
