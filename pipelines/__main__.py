@@ -15,6 +15,7 @@ from pipelines.cli import promotion, steps
 from pipelines.cli.evaluation import compare, prequential
 from pipelines.cli.operations import monitor, schedule, score
 from pipelines.cli.traffic import simulate_traffic
+from pipelines.cli.webhook import webhook
 from stores.error_text import masked
 from stores.mlflow_client import quiet_mlflow
 
@@ -50,6 +51,7 @@ for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.add_typer(promotion.policy, name="policy", rich_help_panel="What is Production")
+app.add_typer(webhook, name="webhook", rich_help_panel="What is Production")
 
 
 def _exit(message: str, code: int) -> NoReturn:

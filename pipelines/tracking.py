@@ -3,17 +3,19 @@
 Also the SQLite file that stands in for an MLflow server (`create_database`).
 """
 
+import hashlib
 import json
 import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
-from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, RunStatus, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient, set_tracking_uri
@@ -33,6 +35,9 @@ DONE_TAG = "fraud.done."
 KEY_TAG = "fraud.key"
 """A digest of everything that a run's outcome depends on: the same key is the same run."""
 
+_DIGEST_LENGTH = 32
+"""MLflow's limit is 36 characters."""
+
 LAUNCHED_TAG = "fraud.pipeline_run"
 """On a run that ``mlflow run`` made elsewhere: the pipeline run that holds everything."""
 
@@ -45,6 +50,26 @@ TOUCHED_TAG = "fraud.touched"
 
 _launchers: dict[str, str] = {}
 """Where ``mlflow run`` keeps the run that it made, by the run's id, if that is not where this process writes."""
+
+
+Context = Literal["training", "validation", "test", "monitoring"]
+"""What a run did with a data set, as MLflow's page shows it."""
+
+
+@dataclass(frozen=True)
+class DataPart:
+    """Name and digest of data, as MLflow knows them."""
+
+    name: str
+    digest: str
+
+    @classmethod
+    def of(cls, name: str, digest: str, part: str = "") -> "DataPart":
+        """Data by the last part of their name and a digest; ``part`` says which rows of them."""
+        stem = Path(name).name
+        if not part:
+            return cls(stem, digest[:_DIGEST_LENGTH])
+        return cls(f"{stem} ({part})", hashlib.sha256(f"{digest} {part}".encode()).hexdigest()[:_DIGEST_LENGTH])
 
 
 class Run:
@@ -61,8 +86,19 @@ class Run:
         metrics: Mapping[str, float | Estimate] | None = None,
         tags: Mapping[str, object] | None = None,
         step: int = 0,
+        *,
+        model: str | None = None,
+        data: DataPart | None = None,
     ) -> None:
-        """Write parameters, metrics and tags; an estimate becomes three metrics: itself, ``_low`` and ``_high``."""
+        """Write parameters, metrics and tags; an estimate becomes three metrics: itself, ``_low`` and ``_high``.
+
+        Parameters
+        ----------
+        model : str, optional
+            Id of the logged model (see `add_model`) that earned the metrics: MLflow shows them with it.
+        data : DataPart, optional
+            What the metrics were measured on.
+        """
         now = int(time.time() * 1000)
         flat: dict[str, float] = {}
         for name, value in (metrics or {}).items():
@@ -70,7 +106,13 @@ class Run:
                 flat |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
             else:
                 flat[name] = value
-        entries = [Metric(name, float(value), now, step) for name, value in flat.items()]
+        origin = {
+            "model_id": model,
+            "dataset_name": data.name if data else None,
+            "dataset_digest": data.digest if data else None,
+            "run_id": self.id,
+        }
+        entries = [Metric(name, float(value), now, step, **origin) for name, value in flat.items()]
         self.client.log_batch(
             self.id,
             metrics=entries,
@@ -101,16 +143,50 @@ class Run:
         """Store a JSON artifact."""
         self.log_text(json.dumps(content, indent=1, sort_keys=True), path)
 
-    def log_dataset(self, frame: pd.DataFrame, name: str, digest: str, rows: int | None = None) -> None:
-        """Record which data the run was trained on, by name and digest; ``rows`` where the frame is a sample."""
+    def log_dataset(
+        self, frame: pd.DataFrame, part: DataPart, context: Context = "training", rows: int | None = None
+    ) -> None:
+        """Record data as an input of the run; ``rows`` where the frame is a sample of them."""
         from mlflow.data.pandas_dataset import from_pandas
         from mlflow.entities import DatasetInput, InputTag
+        from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-        dataset = from_pandas(frame, name=Path(name).name, digest=digest[:32])
+        dataset = from_pandas(frame, name=part.name, digest=part.digest)
         entity = dataset._to_mlflow_entity()
         if rows is not None:
             entity._profile = json.dumps({"num_rows": rows, "num_elements": rows * len(frame.columns)})
-        self.client.log_inputs(self.id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+        self.client.log_inputs(self.id, [DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, context)])])
+
+    def add_model(
+        self, name: str, kind: str, params: Mapping[str, object] | None = None, tags: Mapping[str, str] | None = None
+    ) -> str:
+        """Make a logged model of the run, to which metrics can be given (see `log`); its id.
+
+        Parameters
+        ----------
+        kind : str
+            MLflow's ``model_type``: what sort of model it is, in words to group by.
+        """
+        made = self.client.create_logged_model(
+            self.experiment_id,
+            name,
+            source_run_id=self.id,
+            tags=dict(tags or {}),
+            params={key: str(value) for key, value in (params or {}).items()},
+            model_type=kind,
+        )
+        self.client.log_outputs(self.id, [LoggedModelOutput(made.model_id, step=0)])
+        self.client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+        return str(made.model_id)
+
+    def models(self, name: str) -> list[str]:
+        """Ids of the run's logged models of a name, newest first."""
+        found = self.client.search_logged_models(
+            [self.experiment_id],
+            f"source_run_id = '{self.id}' AND name = '{name}'",
+            order_by=[{"field_name": "creation_time", "ascending": False}],
+        )
+        return [str(model.model_id) for model in found]
 
     def fetch(self, path: str, folder: Path) -> Path:
         """Download an artifact (file or folder).
@@ -149,8 +225,13 @@ class Run:
         return list(found)
 
     def discard(self, children: Iterable[MlflowRun]) -> None:
-        """Delete nested runs of a step that was cut short and is done again; MLflow keeps them among the deleted."""
+        """Delete nested runs, and their models, of a step that was cut short and is done again.
+
+        MLflow keeps the runs among the deleted.
+        """
         for child in children:
+            for output in child.outputs.model_outputs if child.outputs else ():
+                self.client.delete_logged_model(output.model_id)
             self.client.delete_run(child.info.run_id)
 
     @property

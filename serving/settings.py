@@ -13,9 +13,7 @@ from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_val
 from pydantic_settings import NoDecode
 
 from stores.error_text import masked
-from stores.settings import NO_SECRET, PlatformSettings, secret_names, variables
-
-SHORTEST_SECRET: Final = 32
+from stores.settings import NO_SECRET, SHORTEST_SECRET, PlatformSettings, secret_names, variables
 
 
 class GatewaySettings(PlatformSettings):
@@ -33,12 +31,6 @@ class GatewaySettings(PlatformSettings):
         min_length=SHORTEST_SECRET,
         description="Secret that becomes the first API key, with every scope; at least 32 random characters. Take it "
         "away once other keys exist.",
-    )
-    webhook_secret: SecretStr | None = Field(
-        None,
-        min_length=SHORTEST_SECRET,
-        description="Secret that MLflow signs its webhook to /hooks/registry with; at least 32 random characters; "
-        "empty: there is no such route.",
     )
     rate_limit: str = Field(
         "", description="Most requests of one key, or in open mode of one address, such as 600/minute; empty: no limit."
@@ -195,7 +187,7 @@ class GatewaySettings(PlatformSettings):
             parse(value)
         return value
 
-    @field_validator("bootstrap_key", "webhook_secret", mode="before")
+    @field_validator("bootstrap_key", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

@@ -7,6 +7,7 @@ The live version, in the order in which a gateway asks:
 - `production`: the live version and the challenger by the registry, or by the release pointer while MLflow is down.
 - `bundle_trial`: a bundle's first scoring, in a child process with little time and memory.
 - `registry`: the registered model: aliases, versions and their bundles.
+- `webhooks`: what lets MLflow tell gateways of a promotion.
 - `history`: every move of an alias, kept in one MLflow run; `moves` says what follows from them, without MLflow.
 
 What they stand on:

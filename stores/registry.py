@@ -43,6 +43,8 @@ class ModelVersion:
     run_id: str
     digest: str | None
     tags: dict[str, str]
+    model_id: str = ""
+    """Of its logged model, to which MLflow ties figures; empty for a version that was not made from one."""
 
     @property
     def source(self) -> str:
@@ -229,4 +231,7 @@ def _aliases(model: RegisteredModel) -> dict[str, int]:
 
 
 def _described(version: MlflowVersion) -> ModelVersion:
-    return ModelVersion(int(version.version), version.run_id or "", version.tags.get(DIGEST_TAG), dict(version.tags))
+    tags, source = dict(version.tags), version.source or ""
+    # what was given as its model's id is not kept by the server, but in the address of its files
+    model_id = source.removeprefix("models:/") if source.startswith("models:/m-") else ""
+    return ModelVersion(int(version.version), version.run_id or "", tags.get(DIGEST_TAG), tags, model_id)

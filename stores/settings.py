@@ -12,6 +12,8 @@ from stores.bundle_trial import TrialLimits
 from stores.objects import checked_endpoint, checked_location
 
 NO_SECRET: Final = SecretStr("")
+SHORTEST_SECRET: Final = 32
+"""Characters of a secret that stands for a person or a server."""
 
 
 class PlatformSettings(BaseSettings):
@@ -52,6 +54,12 @@ class PlatformSettings(BaseSettings):
         NO_SECRET,
         description="Decision database: sqlite:///path or postgresql://user:password@host/name; empty: "
         "`gateway/decisions.db` in the state folder.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        None,
+        min_length=SHORTEST_SECRET,
+        description="Secret that MLflow signs its webhook to the gateway's /hooks/registry with (see `webhook`); "
+        "at least 32 random characters; empty: there is no such route.",
     )
     trial_seconds: float = Field(
         20.0,

@@ -4,6 +4,7 @@ All three readers take the Arrow tables of ``DecisionStore.tables_by_event_time`
 of a kind: beyond that, unlabelled approvals are thinned and the remaining ones weigh more.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
@@ -66,6 +67,20 @@ class KeptDecisions:
     def alert(self) -> NDArray[np.bool_]:
         """Which rows are not approvals."""
         return self.decision > 0
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what was sent, decided and labelled, in hexadecimal."""
+        content = hashlib.sha256()
+        for column in (self.raw, self.moment, self.hybrid, self.label, self.weight):
+            content.update(np.ascontiguousarray(column).tobytes())
+        return content.hexdigest()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Raw fields, score, decision and label of each row."""
+        frame = pd.DataFrame(self.raw, columns=list(RAW_FEATURES))
+        decision = np.array(DECISIONS)[self.decision]
+        return frame.assign(hybrid_score=self.hybrid, decision=decision, label=self.label)
 
     def take(self, chosen: Any) -> "KeptDecisions":
         """Some of the rows, by mask, places or slice."""

@@ -14,7 +14,7 @@ from pipelines.monitoring.page import monitor_page
 from pipelines.monitoring.report import MonitorReport, OtherVersion, emf_line, notify, write_textfile
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, Run, Tracker
+from pipelines.tracking import DONE_TAG, DataPart, Run, Tracker
 from stores.decisions import open_store
 from stores.registry import PRODUCTION, ModelVersion, Registry
 
@@ -69,7 +69,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
             ],
             challengers=_challengers(pairs, name, watched_rows, window, now, settings, limits),
         )
-        _log(run, report, rows)
+        _log(run, report, rows, chosen.model_id)
         if settings.evidently and rows is not None:
             log_evidently(run, rows, bundle, tracker.run(chosen.run_id) if chosen.run_id else None, settings.seed)
         notified = notify(report, settings, run.id) if report.breaches else []
@@ -116,11 +116,11 @@ def _version(registry: Registry, decided: dict[str, KeptDecisions], version: int
     return champion
 
 
-def _log(run: Run, report: MonitorReport, rows: KeptDecisions | None) -> None:
+def _log(run: Run, report: MonitorReport, rows: KeptDecisions | None, model_id: str) -> None:
     metrics = {figure.metric: figure.value for figure in report.figures}
     run.log(
         params={"version": report.version, "window.since": report.window.since, "window.until": report.window.until},
-        metrics={**metrics, **report.estimates, "breaches": len(report.breaches)},
+        metrics={"breaches": len(report.breaches)},
         tags={
             "window": report.window.words,
             "fraud.version": report.version,
@@ -128,6 +128,12 @@ def _log(run: Run, report: MonitorReport, rows: KeptDecisions | None) -> None:
             "breaches": ", ".join(figure.metric for figure in report.breaches)[:_TAG_LENGTH] or "none",
         },
     )
+    watched = DataPart.of(
+        f"decisions of version {report.version}", rows.digest if rows else "none", report.window.words
+    )
+    if rows is not None:
+        run.log_dataset(rows.to_frame(), watched, "monitoring", round(rows.rows))
+    run.log(metrics={**metrics, **report.estimates}, model=model_id or None, data=watched)
     with TemporaryDirectory() as scratch:
         (Path(scratch) / "monitor.html").write_text(monitor_page(report, rows, run.id), encoding="utf-8")
         run.log_folder(Path(scratch), "")

@@ -17,10 +17,18 @@ from pipelines.console import step
 from pipelines.promotion.mover import open_stores
 from pipelines.promotion.promote import Order, Promotion, promote
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, Run, Tracker
-from pipelines.training.model_logging import MODEL_URI_TAG, TWIN, log_bundle, log_model, read_run_bundle
+from pipelines.tracking import DONE_TAG, DataPart, Run, Tracker
+from pipelines.training.model_logging import (
+    DATA_NAME_TAG,
+    MODEL_URI_TAG,
+    TWIN,
+    log_bundle,
+    log_model,
+    model_params,
+    read_run_bundle,
+)
 from pipelines.training.threshold import POLICY_TAG
-from pipelines.training.train import DRAFTS, SCORES
+from pipelines.training.train import DRAFTS, PARITY, SCORES
 from stores.moves import PRODUCTION, Kind
 from stores.registry import DIGEST_TAG, ModelVersion
 
@@ -78,17 +86,19 @@ def _log_version(tracker: Tracker, champion: ModelVersion, bundle: Bundle) -> Ru
     with step(f"policy {policy} for version {champion.version}"), tracker.pipeline_run("policy") as run:
         run.log(
             params=source.data.params | {"policy": policy},
-            metrics=source.data.metrics | _measure(tracker, trained, policy),
             tags={MODEL_RUN_TAG: trained.id, POLICY_TAG: policy, **_about_data(source)},
         )
+        _log_figures(run, source, bundle, _measure(tracker, trained, policy))
         if source.inputs is not None:
             tracker.client.log_inputs(run.id, source.inputs.dataset_inputs)
         with TemporaryDirectory() as scratch:
             for folder in (SCORES, DRAFTS):
                 run.log_folder(trained.fetch(folder, Path(scratch)), folder)
         log_bundle(run, under_policy(read_run_bundle(trained, TWIN), policy), TWIN)
-        uri = log_model(run, bundle)
-        run.log(tags={MODEL_URI_TAG: uri, DIGEST_TAG: bundle.digest, f"{DONE_TAG}threshold": "true"})
+        model = log_model(run, bundle)
+        earned = {name: value for name, value in source.data.metrics.items() if _of_refit(name)}
+        run.log(metrics=earned, model=model, data=_data(source))
+        run.log(tags={MODEL_URI_TAG: f"models:/{model}", DIGEST_TAG: bundle.digest, f"{DONE_TAG}threshold": "true"})
     return run
 
 
@@ -98,6 +108,23 @@ def _measure(tracker: Tracker, trained: Run, policy: str) -> dict[str, float]:
     found = tracker.client.search_runs([trained.experiment_id], children, max_results=1)
     figures = found[0].data.metrics if found else {}
     return {name: value for name, value in figures.items() if name.startswith("test_")}
+
+
+def _log_figures(run: Run, source: MlflowRun, bundle: Bundle, measured: dict[str, float]) -> None:
+    """The trained run's figures, those of the twin under the policy as a model's of its own."""
+    figures = source.data.metrics | measured
+    test = {name: value for name, value in figures.items() if name.startswith("test_")}
+    run.log(metrics={name: value for name, value in figures.items() if name not in test and not _of_refit(name)})
+    twin = run.add_model(TWIN, "evaluation twin", {**model_params(bundle), "policy": bundle.manifest.policy})
+    run.log(metrics=test, model=twin, data=_data(source, "test"))
+
+
+def _of_refit(metric: str) -> bool:
+    return metric.startswith("forward_") or metric == PARITY
+
+
+def _data(source: MlflowRun, part: str = "") -> DataPart:
+    return DataPart.of(source.data.tags[DATA_NAME_TAG], source.data.tags["data.digest"], part)
 
 
 def _about_data(source: MlflowRun) -> dict[str, str]:

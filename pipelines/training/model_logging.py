@@ -13,11 +13,12 @@ from ml_project.bundle import Bundle, read_bundle
 from ml_project.errors import InvalidInput
 from ml_project.schema import RAW_FEATURES
 from pipelines.tracking import Run
-from stores.registry import BUNDLE_PATH
+from stores.registry import BUNDLE_PATH, DIGEST_TAG
 
 MODEL_NAME = "ensemble"
 TWIN = "twin"
 MODEL_URI_TAG = "fraud.model_uri"
+DATA_NAME_TAG = "data.name"
 
 _ROOT = Path(__file__).parents[2]
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pydantic")
@@ -54,13 +55,28 @@ def model_parts(bundle: Bundle, folder: Path) -> dict[str, Any]:
     }
 
 
+def model_params(bundle: Bundle) -> dict[str, object]:
+    """What tuning chose for a bundle's model, one level deep: ``booster.rounds`` and so on."""
+    flat: dict[str, object] = {}
+    for name, value in bundle.manifest.settings.items():
+        flat |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
 def log_model(run: Run, bundle: Bundle) -> str:
-    """Log a bundle as a pyfunc in a run of the process's tracking server (see `Tracker`); the model's URI."""
+    """Log a bundle as a pyfunc of a run; the model's id.
+
+    No run is active meanwhile: MLflow would give the model all figures of the run, which another model earned.
+    """
     import mlflow
 
-    with TemporaryDirectory() as scratch, mlflow.start_run(run_id=run.id):
-        logged = mlflow.pyfunc.log_model(name=MODEL_NAME, **model_parts(bundle, Path(scratch) / "bundle"))
-    return str(logged.model_uri)
+    policy = bundle.manifest.policy
+    model = run.add_model(
+        MODEL_NAME, "ensemble", {**model_params(bundle), "policy": policy}, {DIGEST_TAG: bundle.digest}
+    )
+    with TemporaryDirectory() as scratch:
+        mlflow.pyfunc.log_model(name=MODEL_NAME, model_id=model, **model_parts(bundle, Path(scratch) / "bundle"))
+    return model
 
 
 def read_logged_model(client: MlflowClient, uri: str, digest: str | None = None) -> tuple[Bundle, str]:

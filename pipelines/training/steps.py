@@ -200,7 +200,6 @@ def _train(
         train_on_spark(run, settings, starts)
         return
     frame, meta = data
-    run.log_dataset(frame, meta.name, meta.digest)
     run.log(metrics=meta.cleaning.metrics)
     engine = LocalEngine(settings.seed, settings.threads, settings.folds)
     train(settings, run, Dataset.from_frame(frame), engine, meta, starts)

@@ -4,21 +4,29 @@ The twin's thresholds come from validation and are measured on test; the refit's
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ml_project.baseline import decision_shares, effective_rows
 from ml_project.bundle import Bundle
 from ml_project.calibration import Calibrator, fit_calibrator
-from ml_project.metrics import RankingCurve, calibration_error
+from ml_project.metrics import RankingCurve, calibration_error, estimate, ranking_metrics
 from ml_project.policies import POLICIES, Thresholds, choose_thresholds
 from ml_project.unseen_scores import ScoredRows
 from pipelines.console import progress, step
 from pipelines.pages.charts import Side, model_charts, save_png, threshold_charts
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, Run
-from pipelines.training.model_logging import MODEL_URI_TAG, TWIN, log_bundle, log_model, read_run_bundle
-from pipelines.training.train import DRAFTS, SCORES, Measurement, measure
+from pipelines.tracking import DONE_TAG, DataPart, Run
+from pipelines.training.model_logging import (
+    DATA_NAME_TAG,
+    MODEL_URI_TAG,
+    TWIN,
+    log_bundle,
+    log_model,
+    read_run_bundle,
+)
+from pipelines.training.train import DRAFTS, PARITY, SCORES, Measurement, measure
 from stores.registry import DIGEST_TAG
 
 POLICY_TAG = "fraud.policy"
@@ -43,17 +51,27 @@ def threshold(settings: PipelineSettings, run: Run) -> Measurement:
     in_use = measured[settings.policy]
     calibrator = fit_calibrator(validation.hybrid, validation.label, validation.weight)
     error = calibration_error(test, test.probability(calibrator))
-    run.log(metrics={**in_use.metrics, "test_calibration_error": error})
+    found = run.data.data
+    data = partial(DataPart.of, found.tags[DATA_NAME_TAG], found.tags["data.digest"])
+    changed = {name: value for name, value in in_use.metrics.items() if found.metrics.get(name) != value.value}
+    run.log(
+        metrics={**changed, "test_calibration_error": error},  # the others were measured in training
+        model=run.models(TWIN)[0],
+        data=data("test"),
+    )
     _log_charts(settings, run, test, in_use.thresholds, calibrator)
     with step("log the model"):
         shipped = _finish(refit, settings.policy, carried, forward)
         chosen = {name: each.thresholds for name, each in measured.items()}
         log_bundle(run, _finish(twin, settings.policy, chosen, validation), TWIN)
-        uri = log_model(run, shipped)
+        model = log_model(run, shipped)
+        wanted = {f"forward_{name}": metric for name, metric in ranking_metrics().items()}
+        earned = estimate(forward, forward.hybrid, wanted, settings.replicates, settings.seed)
+        run.log(metrics={**earned, PARITY: found.metrics[PARITY]}, model=model, data=data())
     run.log(
         tags={
             DIGEST_TAG: shipped.digest,
-            MODEL_URI_TAG: uri,
+            MODEL_URI_TAG: f"models:/{model}",
             POLICY_TAG: settings.policy,
             f"{DONE_TAG}threshold": "true",
         }

@@ -34,10 +34,14 @@ from ml_project.unseen_scores import ScoredRows
 from pipelines.console import console, progress, step
 from pipelines.data.ingest import IngestedMeta
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, Run
+from pipelines.tracking import DONE_TAG, Context, DataPart, Run
+from pipelines.training.model_logging import DATA_NAME_TAG, TWIN, model_params
 from pipelines.training.tuning import search
 
 Scores = NDArray[np.float64]
+PARITY = "parity_max_difference"
+"""Of both bundles' ONNX scores from scikit-learn's and XGBoost's: one figure of the run, and the refit's own."""
+
 DRAFTS = "drafts"
 SCORES = "scores"
 TEST_ROWS = "scores/test_rows.parquet"
@@ -86,7 +90,11 @@ def train(
         When the ONNX graph does not reproduce scikit-learn and XGBoost.
     """
     split = engine.split(data)
-    run.log(params=_parameters(settings, split), tags={"data.source": meta.source, "data.digest": meta.digest})
+    run.log(
+        params=_parameters(settings, split),
+        tags={"data.source": meta.source, "data.digest": meta.digest, DATA_NAME_TAG: meta.name},
+    )
+    _log_inputs(run, split, engine, meta)
     with step("tune"):
         chosen = search(settings, run, engine.sample(split.train), meta.digest, starts)
     with step("fit the evaluation twin, the refit and the baselines"):
@@ -105,7 +113,7 @@ def train(
             )
     with step("measure on test"):
         test = engine.score(split.test, twin.ensemble, twin.amount)
-        measured = _measure_all(settings, run, split, twin, test, engine)
+        measured = _measure_all(settings, run, split, twin, test, engine, meta)
     against = {
         f"test_average_precision_minus_{name}": paired_difference(test.rows, test.scores.hybrid, other.test_score)[
             "average_precision"
@@ -113,7 +121,14 @@ def train(
         for name, other in measured.items()
         if name != "twin"
     }
-    run.log(metrics={**measured["twin"].metrics, **against, "parity_max_difference": difference})
+    for earlier in run.models(TWIN):
+        run.client.delete_logged_model(earlier)  # of an attempt that was cut short
+    run.log(
+        metrics={**measured["twin"].metrics, **against},
+        model=run.add_model(TWIN, "evaluation twin", model_params(twin.bundle)),
+        data=DataPart.of(meta.name, meta.digest, "test"),
+    )
+    run.log(metrics={PARITY: difference})
     _store(run, twin, refit, test.scores)
     run.log_frame(test.rows.to_frame(), TEST_ROWS)
     run.log(tags={f"{DONE_TAG}train": "true"})
@@ -137,6 +152,7 @@ def _measure_all(
     twin: Fitted,
     test: Evaluated,
     engine: Engine[PartT],
+    meta: IngestedMeta,
 ) -> dict[str, Measurement]:
     """Twin and baselines on the same rows, each with its own threshold by the policy in use; a child run each."""
     run.discard(run.children("baseline"))
@@ -156,9 +172,25 @@ def _measure_all(
             measured[name] = measure(settings, known, test.rows, on_known, on_test)
             if name != "twin":
                 with run.child(name, {"kind": "baseline"}) as child:
-                    child.log(metrics=measured[name].metrics, params={"policy": settings.policy})
+                    child.log(
+                        metrics=measured[name].metrics,
+                        params={"policy": settings.policy},
+                        model=child.add_model(name, "baseline", {"policy": settings.policy}),
+                        data=DataPart.of(meta.name, meta.digest, "test"),
+                    )
             advance(f"{name}: average precision {measured[name].metrics['test_average_precision']}")
     return measured
+
+
+def _log_inputs(run: Run, split: TimeSplit[PartT], engine: Engine[PartT], meta: IngestedMeta) -> None:
+    parts: tuple[tuple[Context, PartT], ...] = (
+        ("training", split.train),
+        ("validation", split.validation),
+        ("test", split.test),
+    )
+    for context, part in parts:
+        frame = engine.sample(part).to_frame()
+        run.log_dataset(frame, DataPart.of(meta.name, meta.digest, context), context, len(part))
 
 
 def _store(run: Run, twin: Fitted, refit: Fitted, test: ScoredRows) -> None:

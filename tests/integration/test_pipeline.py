@@ -17,6 +17,7 @@ from ml_project.schema import LABEL, RAW_FEATURES
 from pipelines.promotion.promote import Outcome
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_ingest, run_main, run_promote, run_threshold, run_train, run_validate
+from stores.registry import Registry
 from tests.support.pipelines import Execution, transactions
 
 
@@ -57,10 +58,35 @@ def test_one_parent_and_a_child_for_every_part(executed: Execution, children: di
 def test_the_parent_says_which_data_and_code(executed: Execution, client: MlflowClient) -> None:
     run = client.get_run(executed.run.id)
     assert run.data.tags["data.source"] == "file"
-    (dataset,) = run.inputs.dataset_inputs
-    assert run.data.tags["data.digest"].startswith(dataset.dataset.digest)
+    contexts = {tag.value for dataset in run.inputs.dataset_inputs for tag in dataset.tags}
+    assert contexts == {"training", "validation", "test"}
+    names = {dataset.dataset.name for dataset in run.inputs.dataset_inputs}
+    assert names == {f"bank.csv ({part})" for part in contexts}
     assert run.data.metrics["rows"] == 12_000
     assert int(run.data.params["train_rows"]) == pytest.approx(7_200, abs=30)
+
+
+def test_each_model_bears_the_figures_that_it_earned_and_no_others(executed: Execution, client: MlflowClient) -> None:
+    found = client.search_logged_models([executed.run.experiment_id])
+    figures = {model.name: model.metrics for model in found}
+    assert set(figures) == {"twin", "ensemble", "xgboost_alone", "seed_recipe", "logistic_regression"}
+    for name, metrics in figures.items():
+        keys = [metric.key for metric in metrics]
+        assert len(keys) == len(set(keys)), f"{name} has a figure twice"
+        if name == "ensemble":
+            assert {key.partition("_")[0] for key in keys} == {"forward", "parity"}
+            assert {metric.dataset_name for metric in metrics} == {"bank.csv"}
+        else:
+            assert all(key.startswith("test_") for key in keys)
+            assert "test_average_precision_low" in keys
+            assert {metric.dataset_name for metric in metrics} == {"bank.csv (test)"}
+    run = client.get_run(executed.run.id)
+    known = {(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs}
+    measured_on = {(m.dataset_name, m.dataset_digest) for name in set(figures) - {"ensemble"} for m in figures[name]}
+    assert measured_on < known
+    production = Registry(executed.settings.mlflow_uri).resolve("Production")
+    assert production is not None
+    assert client.get_logged_model(production.model_id).name == "ensemble"
 
 
 def test_every_figure_has_an_interval(executed: Execution) -> None:

@@ -174,7 +174,6 @@ def train_on_spark(
         engine = SparkEngine(
             spark, settings.seed, settings.threads, settings.folds, settings.spark_workers, settings.spark_sample_rows
         )
-        run.log_dataset(engine.sample(data).to_frame(), meta.name, meta.digest, len(data))
         run.log(
             params={"engine": "spark", "spark_sample_rows": settings.spark_sample_rows},
             metrics=meta.cleaning.metrics,

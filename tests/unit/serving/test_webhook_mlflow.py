@@ -13,7 +13,9 @@ import httpx
 import pytest
 from mlflow.tracking import MlflowClient
 
+from ml_project.errors import InvalidInput
 from stores.registry import BUNDLE_PATH, DIGEST_TAG
+from stores.webhooks import Delivery, Webhooks
 from tests.unit.serving.processes import ROOT, Process, environment, free_port
 
 pytestmark = pytest.mark.slow
@@ -87,11 +89,18 @@ def test_a_promotion_in_mlflow_reaches_all_workers_at_once(mlflow_url, tmp_path,
 
     try:
         gateway.wait_until(lambda: answering(versions[0]), 90)
-        hook = f"http://127.0.0.1:{gateway.port}/hooks/registry"
-        client.create_webhook("gateway", hook, ["model_version_alias.created"], secret=SECRET)
+        webhooks = Webhooks(mlflow_url)
+        webhooks.add("gateway", f"http://127.0.0.1:{gateway.port}", SECRET)
+        with pytest.raises(InvalidInput, match="already"):
+            webhooks.add("gateway", "http://elsewhere", SECRET)
+        assert webhooks.test("gateway") == Delivery(True, 202, '{"outcome":"ignored"}')
         client.set_registered_model_alias(MODEL, "production", versions[1])
         gateway.wait_until(lambda: answering(versions[1]), 60)
         assert "Registry webhook received" in gateway.output.read_text()
+        webhooks.remove("gateway")
+        assert webhooks.list() == []
+        with pytest.raises(InvalidInput, match="There are: none"):
+            webhooks.test("gateway")
         assert gateway.stop() == 0
     finally:
         gateway.end()

@@ -145,8 +145,8 @@ def test_register_a_logged_model(
     mlflow.set_tracking_uri(mlflow_store.tracking_uri)
     tags = {DIGEST_TAG: bundle.digest, "data.source": "simulated"}
     try:
-        uri = log_model(run, bundle)
-        registered = [registry.register(uri, run.id, tags, "First.") for _ in range(2)]
+        model = log_model(run, bundle)
+        registered = [registry.register(f"models:/{model}", run.id, tags, "First.") for _ in range(2)]
     finally:
         mlflow.set_tracking_uri(None)
     assert [(found.version, found.run_id, found.digest) for found in registered] == [
