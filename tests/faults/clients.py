@@ -114,7 +114,7 @@ class Repeats:
                     told.append(answer)
 
     def _ask(self, body: str) -> str | None:
-        connection = http.client.HTTPConnection("127.0.0.1", next(self._ports), timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", next(self._ports), timeout=60)
         try:
             connection.request("POST", "/predict", body, {"X-API-Key": KEY, "Content-Type": "application/json"})
             response = connection.getresponse()

@@ -50,7 +50,7 @@ def test_columns_are_found_by_name(model: Model, transactions: pd.DataFrame) -> 
 def test_what_is_not_a_number_is_refused(model: Model, transactions: pd.DataFrame, column: str, value: float) -> None:
     spoiled = transactions.head(20).copy()
     spoiled.loc[7, column] = value
-    with pytest.raises(Exception, match=rf"Row 7 has {value} in {column}"):  # MLflow may wrap it
+    with pytest.raises(Exception, match=rf"Row 7: {column} is {value}"):  # MLflow may wrap it
         model.predict(spoiled)
 
 

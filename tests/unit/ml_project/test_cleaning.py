@@ -111,8 +111,8 @@ def test_missing_values_are_imputed_with_the_median_where_configured():
         ("Class", None, "the value is missing"),
         ("Weight", 0.0, "the weight is not positive"),
         ("Weight", np.nan, "the value is missing"),
-        ("event_time", "yesterday", "the time is missing or not ISO 8601"),
-        ("event_time", None, "the time is missing or not ISO 8601"),
+        ("event_time", "yesterday", "the time is missing, not ISO 8601 or centuries away"),
+        ("event_time", None, "the time is missing, not ISO 8601 or centuries away"),
     ],
 )
 def test_bad_values_are_refused_with_column_and_row(column, value, message):

@@ -134,7 +134,7 @@ def test_bodies_of_all_requests_share_a_room(serve, source) -> None:
                 meanwhile.append(running.client.post("/feedback", content=content, headers=KIND))
             yield b"]"
 
-        with httpx.Client(base_url=running.client.base_url, timeout=20) as other:
+        with httpx.Client(base_url=running.client.base_url, timeout=60) as other:
             assert len(other.post("/feedback", content=slowly(), headers=KIND).json()) == 9_000
         refused, taken = meanwhile
         assert refused.status_code == 503

@@ -68,7 +68,7 @@ def test_simulated_data_pass(check, tmp_path):
     raw = read_source("simulated", cache=tmp_path, on_notice=[].append)
     report = check(raw.frame)
     assert report.success, report.failures
-    assert len(report.figures) == 61
+    assert len(report.figures) == 63
 
 
 def spoiled(table):

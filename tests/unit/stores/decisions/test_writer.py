@@ -216,7 +216,7 @@ def test_busy_is_not_away(gate: Gate, writer: GroupWriter, make_record: Make, ma
 
     gate.add = gate.add_segment = busy  # type: ignore[method-assign, assignment]
     with pytest.raises(Busy):
-        writer.submit(make_record()).result(10)
+        writer.submit(make_record()).result(60)
     with pytest.raises(Busy):
         writer.keep_segment(make_chunk())
     assert not writer.database_away
@@ -228,11 +228,11 @@ def test_what_comes_back_is_brought_to_the_schema(
     """Such as a backup from before an upgrade."""
     writer = GroupWriter(sqlite_store, Spool(tmp_path / "spool"), retry_seconds=0.05)
     writer.start()
-    writer.submit(make_record()).result(10)
+    writer.submit(make_record()).result(60)
     database, older = tmp_path / "decisions.db", tmp_path / "older.db"
     for path in tmp_path.glob("decisions.db*"):
         path.unlink()
-    spooled = writer.submit(make_record()).result(10)
+    spooled = writer.submit(make_record()).result(60)
     assert spooled.kept == "spool"
     older.touch()
     older.rename(database)
