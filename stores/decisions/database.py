@@ -11,8 +11,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -43,9 +43,6 @@ READERS: Final = 4
 """Connections for reading: what is slow to find keeps other readers waiting, and no writer."""
 
 _LOOK_SECONDS: Final = 0.001
-
-_SQLITE: Final = b"SQLite format 3\0"
-"""The first bytes of every database that is not empty."""
 
 
 def open_store(url: str, *, existing: bool = False, wait: bool = False) -> DecisionStore:
@@ -145,14 +142,13 @@ def _sqlite(path: Path, reading: bool) -> Engine:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
-        with path.open("r+b") as file:
-            begins = file.read(len(_SQLITE))
-        if not os.access(path.parent, os.W_OK):  # SQLite keeps further files beside it
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        for each in (path, path.parent):  # SQLite keeps further files beside it
+            if not os.access(each, os.R_OK | os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     except OSError as error:
         raise Unavailable(f"Cannot write {path}: {error.strerror}.", _REMEDY) from error
-    if begins not in (b"", _SQLITE):
-        raise InvalidInput(f"FRAUD_DATABASE_URL names {path}, which is not a SQLite database.", "Name another file.")
 
     place = _place(path)
 
@@ -162,6 +158,7 @@ def _sqlite(path: Path, reading: bool) -> Engine:
         uri = f"file:{quote(str(path))}?mode=rw"
         return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
+    _require_database(path, connect)
     options = _READING if reading else {"pool_timeout": 3}
     engine = create_engine(URL.create("sqlite", database=str(path)), creator=connect, **options)
 
@@ -197,6 +194,23 @@ def _sqlite(path: Path, reading: bool) -> Engine:
         connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _require_database(path: Path, connect: Callable[[], sqlite3.Connection]) -> None:
+    """Refuse a file of another kind.
+
+    By SQLite, never by opening the file: closing it again would take away the locks that this process's connections
+    hold on it, and the next process to leave would delete the write-ahead log under them.
+    """
+    try:
+        with closing(connect()) as connection:
+            connection.execute("PRAGMA busy_timeout=0")
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            message = f"FRAUD_DATABASE_URL names {path}, which is not a SQLite database."
+            raise InvalidInput(message, "Name another file.") from error
+        # what else is wrong is said where the connection is used
 
 
 class _Place:

@@ -94,6 +94,21 @@ def test_a_newer_schema_is_refused(engine: Engine) -> None:
         migrate(engine)
 
 
+def test_opening_again_takes_no_lock_away(tmp_path: Path, make_record: Callable[..., DecisionRecord]) -> None:
+    """Else the next process that leaves believes to be the last, and deletes the log that this one writes to."""
+    path = tmp_path / "decisions.db"
+    with open_store(f"sqlite:///{path}") as store:
+        store.add([make_record()])
+        for reading in (False, True):
+            open_engine(f"sqlite:///{path}", reading=reading).dispose()
+        leave = f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('SELECT 1 FROM labels'); c.close()"
+        subprocess.run([sys.executable, "-c", leave], check=True)
+        assert path.with_name(f"{path.name}-wal").exists()
+        store.add([make_record()])
+    with open_store(f"sqlite:///{path}") as store:
+        assert len(store.page(PageFilter()).items) == 2
+
+
 def test_several_processes_migrate_at_once(database_url: str) -> None:
     code = "import sys; from stores.decisions import *; migrate(open_engine(sys.argv[1]))"
     command = [sys.executable, "-c", code, database_url]
