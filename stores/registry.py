@@ -174,7 +174,7 @@ class Registry:
             place = f"{model.rstrip('/')}/{BUNDLE_PATH}"
             listed = list_artifacts(artifact_uri=place, tracking_uri=self.tracking_uri)
             there = {PurePosixPath(file.path).name for file in listed if not file.is_dir}
-            if there.isdisjoint(FILES):
+            if not there:
                 raise Unavailable(f"There is no bundle at {place}.", "Check the artifact store, or promote again.")
             bundle = Path(scratch) / "bundle"
             bundle.mkdir()
