@@ -11,7 +11,7 @@ In the order in which a process and then a request pass them:
 - ``routes``: what clients can call
 - ``http``: connections, bodies and media types, within limits; `large_bodies`: the room for all, and JSON in pieces
 - ``errors``: what can be wrong with a request, and the problem documents that say it
-- ``transactions``: what is accepted; `event_times`: which times are believed
+- ``transactions``: what is accepted
 - ``predictions``: scores, decisions, reasons and the answer
 - ``batch``: files of transactions, from upload to answer
 - ``decisions``: keeps predictions in the decision store and finds them again

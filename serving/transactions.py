@@ -16,7 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from ml_project.schema import ENGINEERED_FEATURES, MAX_MAGNITUDE, PCA_COMPONENTS, RAW_FEATURES
+from ml_project.event_times import EventTimeBounds
+from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, MAX_MAGNITUDE, PCA_COMPONENTS, RAW_FEATURES
 from serving.errors import BodyTooLarge, FieldError, InvalidFields
 from serving.http import json_in
 from serving.large_bodies import SMALL_BYTES, is_array, json_array
@@ -210,6 +211,39 @@ def parse_batch(body: bytes, max_rows: int) -> Chunk:
             except ValidationError as error:
                 faults += _faults(error, place, brief=len(faults) >= MAX_ERRORS)
     return Chunk(_transactions(valid), np.array(places, dtype=np.int64), faults)
+
+
+def require_believable(transactions: Transactions, bounds: EventTimeBounds) -> None:
+    """Refuse transactions of which one cannot have happened when it says: each is a row of a later training.
+
+    Raises
+    ------
+    InvalidFields
+        Naming the bounds.
+    """
+    if _outside(transactions.event_times, bounds):
+        raise InvalidFields([{"field": EVENT_TIME, "message": _misdated(bounds)}])
+
+
+def believable(chunk: Chunk, bounds: EventTimeBounds) -> Chunk:
+    """The chunk, its rows of impossible times among its errors."""
+    places = _outside(chunk.transactions.event_times, bounds)
+    if not places:
+        return chunk
+    faults: list[FieldError] = [
+        {"row": int(chunk.rows[place]), "field": EVENT_TIME, "message": _misdated(bounds)} for place in places
+    ]
+    kept = np.setdiff1d(np.arange(len(chunk.rows)), places)
+    errors = sorted([*chunk.errors, *faults], key=lambda error: error["row"])
+    return Chunk(chunk.transactions.take(kept.tolist()), chunk.rows[kept], errors)
+
+
+def _outside(times: list[datetime | None], bounds: EventTimeBounds) -> list[int]:
+    return [place for place, moment in enumerate(times) if moment is not None and moment not in bounds]
+
+
+def _misdated(bounds: EventTimeBounds) -> str:
+    return f"Event time should lie {bounds}"
 
 
 def _transactions(rows: list[dict[str, Any]]) -> Transactions:

@@ -4,7 +4,7 @@ May import `ml_project`, `stores` and the modules at the top of `pipelines`. In 
 
 - `sources`: which data ``--data`` names, and reading them
 - `kaggle`: the public data set, downloaded by Kaggle's client in a subprocess
-- `kinds`: which files hold rows, by their names; `places`: files that are read in place
+- `places`: which files hold rows, and those that are read in place
 - `files`: CSV and Parquet files and folders, local or in S3, as tables; `csv_text`: CSV whose rows know their lines
 - `ingest`: the step ``ingest``: one clean Parquet file with a content digest
 - `on_spark`: the same step on Spark, for more rows than fit into memory; `spark_tables`: its tables from the same files

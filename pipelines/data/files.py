@@ -21,7 +21,7 @@ from ml_project.cleaning import require_distinct
 from ml_project.errors import InvalidInput
 from ml_project.tables import KNOWN_COLUMNS, as_text, is_text
 from pipelines.data.csv_text import read_csv
-from pipelines.data.kinds import is_hidden, is_part, kind_of, partition_values
+from pipelines.data.places import is_hidden, is_part, kind_of, partition_values
 from stores.objects import MissingObject, is_s3
 
 KINDS: Final = "a CSV file (.csv, .csv.gz, .zip with one CSV), a Parquet file (.parquet, .pq) or a folder of them"

@@ -18,8 +18,7 @@ from ml_project.errors import InvalidInput
 from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from ml_project.tables import HEAD_BYTES, KNOWN_COLUMNS, CsvHead, read_head
 from pipelines.data.files import index_columns, require_same_columns
-from pipelines.data.kinds import kind_of, partition_values
-from pipelines.data.places import find_files
+from pipelines.data.places import find_files, kind_of, partition_values
 from stores.objects import Objects
 
 BROKEN: Final = "_broken_line"

@@ -20,8 +20,7 @@ from ml_project.errors import InvalidInput
 from ml_project.schema import ENGINEERED_FEATURES, OUTPUTS, PCA_COMPONENTS, RAW_FEATURES
 from ml_project.tables import HEAD_BYTES, CsvHead, column_hint, is_index, read_head
 from pipelines.data.files import index_columns
-from pipelines.data.kinds import kind_of
-from pipelines.data.places import find_files
+from pipelines.data.places import find_files, kind_of
 
 PART_ROWS: Final = 524_288
 """Rows of a part of Parquet, as far as row groups allow: a few seconds of work, a file of about 40 MB."""

@@ -30,12 +30,11 @@ from serving.batch.readers import read_json, read_unpacked, unpacked
 from serving.batch.upload import Upload
 from serving.batch.work import Work
 from serving.errors import ConflictingRows, FieldError, InvalidFields
-from serving.event_times import believable
 from serving.live_model import LiveModel
 from serving.predictions import Explain, Predictions, predict_all
 from serving.settings import GatewaySettings
 from serving.telemetry.request import RequestRecord
-from serving.transactions import MAX_ERRORS, Chunk
+from serving.transactions import MAX_ERRORS, Chunk, believable
 
 if TYPE_CHECKING:
     from serving.decisions import Decisions
