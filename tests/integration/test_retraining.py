@@ -110,6 +110,7 @@ def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArra
         ]
         store.label(labels, "reviewers")
     engine.dispose()
+    return start
 
 
 @pytest.fixture

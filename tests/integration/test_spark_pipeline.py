@@ -37,8 +37,8 @@ def test_versions_of_both_engines_pass_one_gate(spark: Any, settings: PipelineSe
     assert promotion.outcome is Outcome.PROMOTED
     found = MlflowClient(settings.mlflow_uri).get_run(run.id)
     assert (found.data.params["engine"], found.data.metrics["rows"]) == ("spark", ROWS)
-    (dataset,) = found.inputs.dataset_inputs
-    assert json.loads(dataset.dataset.profile)["num_rows"] == ROWS
+    parts = [json.loads(each.dataset.profile)["num_rows"] for each in found.inputs.dataset_inputs]
+    assert (len(parts), sum(parts)) == (3, ROWS)
     assert sum(int(found.data.params[f"{part}_rows"]) for part in ("train", "validation", "test")) == ROWS
     assert found.data.metrics["parity_max_difference"] < 1e-5
     assert measured.metrics["test_average_precision"].value > 0.6

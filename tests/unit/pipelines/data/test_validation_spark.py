@@ -38,7 +38,9 @@ def test_the_verdicts_are_those_of_pandas(spark: Any, settings: PipelineSettings
     there, told = validate_on_spark(settings, tmp_path / "spark")
     assert told == meta
     assert there.success == here.success == (shift == 0.0)
-    assert there.figures == pytest.approx(here.figures)
+    pace = {name: here.figures[name] for name in ("days", "rows_per_day")}
+    assert {name: there.figures[name] for name in pace} == pytest.approx(pace, rel=0.01)  # by Spark's own quantiles
+    assert there.figures == pytest.approx(here.figures | {name: there.figures[name] for name in pace})
     verdicts = [(check.expectation, check.column, check.success) for check in here.checks]
     assert [(check.expectation, check.column, check.success) for check in there.checks] == verdicts
     assert (tmp_path / "spark" / "index.html").is_file()
