@@ -61,13 +61,13 @@ class PlatformSettings(BaseSettings):
         description="Secret that MLflow signs its webhook to the gateway's /hooks/registry with (see `webhook`); "
         "at least 32 random characters; empty: there is no such route.",
     )
-    trial_seconds: float = Field(
+    first_scoring_seconds: float = Field(
         20.0,
         gt=0,
         description="Most time of a processor that the first scoring of a new version may take, in a process of its "
         "own: a graph that never ends must not stop the one that answers.",
     )
-    trial_memory_bytes: int = Field(
+    first_scoring_memory_bytes: int = Field(
         512 * 1024**2,
         ge=256 * 1024**2,
         description="Most memory that it may take; a version of usual size needs 150 MB.",
@@ -116,7 +116,7 @@ class PlatformSettings(BaseSettings):
     @property
     def trial(self) -> TrialLimits:
         """The limits of a bundle's first scoring."""
-        return TrialLimits(self.trial_seconds, self.trial_memory_bytes)
+        return TrialLimits(self.first_scoring_seconds, self.first_scoring_memory_bytes)
 
     @property
     def gateway_dir(self) -> Path:
