@@ -37,7 +37,7 @@ def test_a_version_with_bad_files_waits_until_they_are_good(
     tmp_path: Path,
     figures: Figures,
 ) -> None:
-    troubles = {gone: "while downloading", incomplete: f"lacks {BOOSTER_FILE}", tampered: "the registry says"}
+    troubles = {gone: "There is no bundle", incomplete: f"lacks {BOOSTER_FILE}", tampered: "the registry says"}
     live = 1
     with make_gateway() as gateway:
         gateway.wait_for_version(live)
