@@ -1,15 +1,16 @@
 """MLflow's webhooks that tell gateways of a promotion at once; a gateway that hears of none looks every few seconds."""
 
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
 
 from ml_project.errors import InvalidInput
 from stores.mlflow_client import open_client, translated
 
-EVENT = "model_version_alias.created"
+EVENT: Final = "model_version_alias.created"
 """Production was set: what the gateway's route ``/hooks/registry`` acts on."""
 
-ROUTE = "/hooks/registry"
+ROUTE: Final = "/hooks/registry"
 
 
 @dataclass(frozen=True)

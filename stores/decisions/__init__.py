@@ -5,7 +5,8 @@ In the order in which a decision passes them:
 - `records`: one decision, also as a row of its table; what the store answers about it, and the errors.
 - `segments`: the rows of a bulk request as one columnar segment, and their ids.
 - `writer`: concurrent decisions as one commit, or into the spool; replays the spool once the database is back.
-- `spool`: local files that hold decisions while the database is away; `spool_format`: their records, which damage elsewhere cannot hide.
+- `spool`: local files that hold decisions while the database is away;
+  `spool_format`: their records, which damage elsewhere cannot hide.
 - `store`: everything that can be asked of the database, as one class; who may write now.
 - `writes`: adding decisions and labels, and what is known about a transaction_id. `reads`: finding and listing them.
 - `dashboard`: counts and samples of a window. `archive`: Arrow tables, exports and purges.
