@@ -131,7 +131,7 @@ def test_a_webhook_wakes_all_workers(running, publish) -> None:
 def test_requests_in_progress_are_finished_on_sigterm(start, legitimate) -> None:
     process = start(FRAUD_RATE_LIMIT="100000/minute")
     body = json.dumps([legitimate]).encode()
-    head = "POST /predict-batch HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    head = "POST /predict-batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", process.port)) as client:
         client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:50])
         process.wait_until(lambda: ask(process, "GET", "/health").status_code == 200)
