@@ -15,7 +15,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize("default", ["sqlite:////work/mlflow.db", "file:///work/mlruns"])
+@pytest.mark.parametrize("default", ["sqlite:////srv/mlflow.db", "file:///srv/mlruns"])
 def test_the_default_of_mlflow_run_is_no_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, default: str) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "abc")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", default)
@@ -23,7 +23,7 @@ def test_the_default_of_mlflow_run_is_no_choice(monkeypatch: pytest.MonkeyPatch,
     assert PipelineSettings(state_dir=tmp_path).mlflow_uri == ours  # type: ignore[call-arg]
     for name, value in (
         ("MLFLOW_TRACKING_URI", "http://mlflow:5000"),
-        ("MLFLOW_TRACKING_URI", "sqlite:////work/team.db"),
+        ("MLFLOW_TRACKING_URI", "sqlite:////srv/team.db"),
         ("FRAUD_TRACKING_URI", default),
     ):
         monkeypatch.setenv(name, value)
@@ -31,8 +31,8 @@ def test_the_default_of_mlflow_run_is_no_choice(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_outside_of_mlflow_run_the_address_is_a_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////work/mlflow.db")
-    assert PipelineSettings(state_dir=tmp_path).mlflow_uri == "sqlite:////work/mlflow.db"  # type: ignore[call-arg]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////srv/mlflow.db")
+    assert PipelineSettings(state_dir=tmp_path).mlflow_uri == "sqlite:////srv/mlflow.db"  # type: ignore[call-arg]
 
 
 def test_the_launched_run_points_to_the_pipeline_run_in_the_registry(
