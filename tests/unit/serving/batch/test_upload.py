@@ -123,6 +123,7 @@ def own_process(tmp_path: Path, scorer: Scorer) -> Iterator[Gateway]:
         "FRAUD_TRACKING_URI": "http://127.0.0.1:9",
         "FRAUD_PORT": str(port),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "FRAUD_MAX_UPLOAD_ROWS": "2000000",
     }
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
