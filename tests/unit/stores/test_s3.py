@@ -256,13 +256,15 @@ def test_a_changed_object_is_refused_and_an_earlier_version_is_still_there(moto,
     assert len(client.list_object_versions(Bucket=BUCKET, Prefix=f"b/{POINTER}")["Versions"]) == 1
 
 
-def test_an_object_or_those_right_below_are_fetched(objects: S3Objects, s3_server: S3Server, s3_bucket: str) -> None:
+def test_an_object_or_those_below_are_fetched(objects: S3Objects, s3_server: S3Server, s3_bucket: str) -> None:
     for name in ("data/1.parquet", "data/2.parquet", "data/_SUCCESS", "data/deeper/3.parquet"):
         objects.write(name, name.encode())
     folder = S3Objects(f"{objects.location}/data", s3_server.url, setting="--data")
     with folder.fetched(lambda name: name.endswith(".parquet")) as copy:
         assert copy.name == "data"
-        assert sorted(path.name for path in copy.iterdir()) == ["1.parquet", "2.parquet"]
+        found = sorted(str(path.relative_to(copy)) for path in copy.rglob("*.parquet"))
+        assert found == ["1.parquet", "2.parquet", "deeper/3.parquet"]
+        assert sorted(path.name for path in copy.iterdir()) == ["1.parquet", "2.parquet", "deeper"]
     assert not copy.exists()
     single = S3Objects(objects.address("data/1.parquet"), s3_server.url, setting="--data")
     with single.fetched(str.isdigit) as copy:
