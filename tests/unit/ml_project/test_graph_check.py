@@ -131,16 +131,16 @@ def deep(model: ModelProto) -> None:
 
 
 REFUSED: dict[str, tuple[Change, str]] = {
-    "loop": (loop, "attribute has fields"),
+    "loop": (loop, "ai.onnx.Loop is not allowed"),
     "loop without a body": (node("Loop"), "operator ai.onnx.Loop is not allowed"),
     "other operator": (node("ConstantOfShape"), "operator ai.onnx.ConstantOfShape is not allowed"),
     "operator's attribute": (node("Log", axis=1), "Log has attributes"),
     "other domain": (lambda model: model.graph.node.append(NodeProto(op_type="Log", domain="x")), "operator x.Log"),
     "large constant": (constant(np.zeros((1000, 1000), np.float32)), "constant|tensor"),
     "integer": (constant(np.array(3)), "constant|tensor"),
-    "external": (external, "tensor has fields"),
-    "function": (function, "model has fields"),
-    "sparse": (sparse, "graph has fields"),
+    "external": (external, "it has fields that ours never have"),
+    "function": (function, "it has fields that ours never have"),
+    "sparse": (sparse, "it has fields that ours never have"),
     "many nodes": (many, "nodes"),
     "many outputs": (attribute("n_targets", i=10**9), "other than one output"),
     "other attribute": (another_attribute, "attributes that ours never have"),
