@@ -150,7 +150,7 @@ def check_columns(names: Sequence[str], name: str) -> None:
 
 
 def require_distinct(names: Sequence[str], name: str) -> None:
-    """Refuse a table with two columns of one name: which of them counts, nobody can tell.
+    """Refuse a table with two columns of one name: there is no telling which of them counts.
 
     Raises
     ------

@@ -121,7 +121,9 @@ class GatewaySettings(PlatformSettings):
         "client may leave its answer unread.",
     )
     body_bytes_per_second: int = Field(
-        16_384, ge=1, description="Slowest body that is waited for: others must not wait for its memory for ever."
+        16_384,
+        ge=1,
+        description="Slowest rate at which a body may arrive; slower ones would hold memory that other requests need.",
     )
     idle_seconds: int = Field(
         75,
