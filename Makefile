@@ -1,6 +1,7 @@
 # `make run` the main job, `make test` the tests; `make help` lists the rest.
 PYTHON ?= python3
 DATA ?= auto
+CONTRACT ?= creditcard
 TRIALS ?= 30
 PORT ?= 8000
 MLFLOW_PORT ?= 5000
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # a module's tests stay in one worker, see tests/conftest.py
 CHECK := $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=30
-UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT) --backend $(BACKEND)
+UP := FRAUD_CONTRACT=$(CONTRACT) $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT) --backend $(BACKEND)
 
 .DEFAULT_GOAL := help
 .PHONY: help run smoke test test-slow soak bench demo-drift coverage terraform workflows docs audit sbom lint format lock clean
@@ -19,7 +20,7 @@ UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(P
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-run: $(VENV)/run.stamp ## train, promote and serve on this machine until Ctrl-C (DATA= TRIALS= PORT= MLFLOW_PORT= BACKEND=servers)
+run: $(VENV)/run.stamp ## train, promote and serve on this machine until Ctrl-C (DATA= CONTRACT= TRIALS= PORT= MLFLOW_PORT= BACKEND=servers)
 	@$(UP)
 
 smoke: $(VENV)/run.stamp ## the same, ended after one /predict and one /predict-batch were answered

@@ -167,8 +167,7 @@ def pipeline(walk: Walk, folder: Path) -> dict[str, dict[str, Any]]:
     """The training of a second model and its promotion over a first one, judged by the gate; on SQLite and folders."""
     import pandas as pd
 
-    from ml_project.schema import LABEL, RAW_FEATURES
-    from ml_project.simulator import simulate
+    from ml_project.simulator import FIELDS, LABEL, simulate
     from pipelines.settings import PipelineSettings
     from pipelines.training.steps import run_ingest, run_main, run_promote, run_threshold, run_train, run_validate
     from stores.mlflow_client import quiet_mlflow
@@ -176,7 +175,7 @@ def pipeline(walk: Walk, folder: Path) -> dict[str, dict[str, Any]]:
     quiet_mlflow()
     data = folder / "transactions.parquet"
     [rows] = simulate(ROWS, seed=0, fraud_rate=0.02, chunk_rows=ROWS)
-    pd.DataFrame(rows.raw, columns=list(RAW_FEATURES)).assign(**{LABEL: rows.label}).to_parquet(data)
+    pd.DataFrame(rows.raw, columns=list(FIELDS)).assign(**{LABEL: rows.label}).to_parquet(data)
     first = PipelineSettings(state_dir=folder / "var", tracking_uri="", data=str(data), trials=TRIALS, threads=2)
     run_main(first)
     second = first.model_copy(update={"seed": 1})

@@ -25,7 +25,7 @@ from benchmarks.gateway import load, models, servers
 from benchmarks.gateway.reference import Reference, reference
 from ml_project.bundle import Bundle
 from ml_project.policies import Thresholds
-from ml_project.schema import RAW_FEATURES
+from ml_project.simulator import FIELDS
 
 FILE_ROWS, REPEATS = 200_000, 3
 MANY = 16
@@ -114,8 +114,8 @@ def _other(bundle: Bundle, version: int) -> Bundle:
 
 
 def _files(running: servers.RunningGateway, model: Reference) -> dict[str, float]:
-    rows = np.resize(model.raw, (FILE_ROWS, len(RAW_FEATURES)))
-    frame = pd.DataFrame(rows, columns=list(RAW_FEATURES))
+    rows = np.resize(model.raw, (FILE_ROWS, len(FIELDS)))
+    frame = pd.DataFrame(rows, columns=list(FIELDS))
     parquet = io.BytesIO()
     frame.to_parquet(parquet)
     files = {"text/csv": frame.to_csv(index=False).encode(), "application/vnd.apache.parquet": parquet.getvalue()}

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from ml_project.cleaning import clean
+from ml_project.contract_file import contract_named
 from ml_project.dataset import Dataset
-from ml_project.ensemble import AGEING_FEATURES, EnsembleSettings
+from ml_project.ensemble import EnsembleSettings
 from ml_project.fitting import PreparedFold, thin
 from ml_project.reference_models import SEED_RECIPE
 from ml_project.split import Fold
@@ -24,7 +25,7 @@ from pipelines.data.files import read_table
 
 WINDOWS = ((0.3, 0.6), (0.4, 0.7), (0.5, 0.8), (0.6, 0.8), (0.6, 1.0), (0.8, 1.0))
 LEGITIMATE_ROWS = 40_000
-DEFAULT = EnsembleSettings()
+DEFAULT = EnsembleSettings().resolved(contract_named())
 
 
 def booster(**changes: object) -> EnsembleSettings:
@@ -57,12 +58,12 @@ def main() -> None:
     parser.add_argument("path", nargs="?", default="var/data/transactions.parquet")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    options = parser.parse_args()
-    data = Dataset.from_frame(clean(read_table(options.path).frame)[0])
+    options, contract = parser.parse_args(), contract_named()
+    data = Dataset.from_frame(clean(read_table(options.path, contract).frame, contract)[0], contract)
     folds = windows(thin(data, LEGITIMATE_ROWS, seed=0))
     figures = {name: np.zeros((options.seeds, len(folds))) for name in VARIANTS}
     for seed in range(options.seeds):
-        for excluded in ((), ("Time",), AGEING_FEATURES):
+        for excluded in ((), ("Time",), contract.left_out):
             prepared = [PreparedFold.prepare(fold, excluded, seed, threads=2) for fold in folds]
             for name, settings in VARIANTS.items():
                 if settings.excluded == excluded:

@@ -24,8 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import scale_jobs
-from ml_project.schema import LABEL, RAW_FEATURES
-from ml_project.simulator import simulate
+from ml_project.simulator import FIELDS, LABEL, simulate
 
 MILLION = 1_000_000
 BYTES_PER_MB = 1024**2
@@ -33,7 +32,7 @@ BYTES_PER_MB = 1024**2
 
 def write_input(path: Path, rows: int, *, labelled: bool) -> None:
     """Simulated transactions in row groups of 250,000."""
-    schema = pa.schema([(name, pa.float64()) for name in RAW_FEATURES] + [(LABEL, pa.int8())] * labelled)
+    schema = pa.schema([(name, pa.float64()) for name in FIELDS] + [(LABEL, pa.int8())] * labelled)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for chunk in simulate(rows, seed=1, days=30, chunk_rows=250_000):
             columns = [pa.array(column) for column in chunk.raw.T] + [pa.array(chunk.label)] * labelled

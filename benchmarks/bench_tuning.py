@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ml_project.contract_file import contract_named
 from ml_project.dataset import Dataset
 from ml_project.fitting import thin
 from ml_project.simulator import simulate
@@ -47,7 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     chunks = list(simulate(ROWS, seed=SEED))
     raw, label = (np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in ("raw", "label"))
-    rows = thin(Dataset(raw, label, np.ones(len(label)), raw[:, 0]), TUNING_ROWS, SEED)
+    rows = thin(Dataset(contract_named(), raw, label, np.ones(len(label)), raw[:, 0]), TUNING_ROWS, SEED)
     found = []
     with tempfile.TemporaryDirectory() as scratch:
         for workers in arguments.workers:

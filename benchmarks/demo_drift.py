@@ -21,8 +21,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
-from ml_project.schema import LABEL, RAW_FEATURES
-from ml_project.simulator import simulate
+from ml_project.simulator import FIELDS, LABEL, simulate
 from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import render
 from pipelines.processes import Service
@@ -79,7 +78,7 @@ class Bank:
         self.services["gateway"] = gateway_service(self.folder, self.settings, self.mlflow_url, ports[1])
         file = self.folder / "bank.csv"
         (chunk,) = simulate(12_000, seed=4, fraud_rate=FRAUD_RATE, days=6)
-        pd.DataFrame(chunk.raw, columns=list(RAW_FEATURES)).assign(**{LABEL: chunk.label}).to_csv(file, index=False)
+        pd.DataFrame(chunk.raw, columns=list(FIELDS)).assign(**{LABEL: chunk.label}).to_csv(file, index=False)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("FRAUD_", "MLFLOW_"))}
         self.environment = kept | {
             "FRAUD_STATE_DIR": str(self.folder),

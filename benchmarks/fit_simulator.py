@@ -26,11 +26,13 @@ from scipy.special import ndtr, ndtri
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import StratifiedKFold
 
-from ml_project.schema import LABEL, PCA_COMPONENTS, SECONDS_PER_DAY, WEIGHT
+from ml_project.features import SECONDS_PER_DAY
+from ml_project.simulator import LABEL
+from ml_project.simulator_model import COMPONENTS
 
 Floats = NDArray[np.float64]
 
-COLUMNS = (*PCA_COMPONENTS, "Amount")
+COLUMNS = (*COMPONENTS, "Amount")
 # The mixture's own tails are wider than a normal's, so its scores go beyond what SMALLEST_P alone would need.
 Z_LIMIT, Z_NODES = 7.0, 176
 HOURS = 24
@@ -187,7 +189,7 @@ def family(values: Floats, mixture: Mixture, least_count: int) -> dict[str, Any]
     """The tables that turn a family's scores into values."""
     z = np.linspace(-Z_LIMIT, Z_LIMIT, Z_NODES)
     tables = []
-    for column in range(len(PCA_COMPONENTS)):
+    for column in range(len(COMPONENTS)):
         probability = np.clip(mixture.marginal_cdf(column, z), SMALLEST_P, 1 - SMALLEST_P)
         tables.append(rounded(quantiles(values[:, column], probability), 4))
     score, value = amount_nodes(values[:, -1], mixture, least_count)
@@ -221,7 +223,7 @@ def fit(sample: pd.DataFrame) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     values = sample[list(COLUMNS)].to_numpy(dtype=np.float64)
     label = sample[LABEL].to_numpy(dtype=np.int64)
-    weight = sample[WEIGHT].to_numpy(dtype=np.float64)
+    weight = sample["Weight"].to_numpy(dtype=np.float64)
     time = sample["Time"].to_numpy(dtype=np.float64)
     hour = (time % SECONDS_PER_DAY // 3600).astype(np.int64)
     fraud, last_time = label == 1, float(time.max()) + 1

@@ -24,7 +24,7 @@ def score(engine: str, bundle: Path, data: Path, output: Path) -> int:
     scorer = load_scorer(bundle, threads=1)
     target = open_output(str(output), "")
     with target.alone():
-        plan = make_plan(str(data), str(output), 1, scorer.bundle.digest, "")
+        plan = make_plan(str(data), str(output), 1, scorer.bundle.digest, scorer.contract, "")
         target.begin(plan)
         receipts = list(run_parts(settings, engine, plan, plan.parts, scorer, target.staging, lambda _rows: None))
         target.commit({"fingerprint": plan.fingerprint})
@@ -36,6 +36,7 @@ def train(engine: str, _bundle: Path, data: Path, output: Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from ml_project.contract_file import contract_named
     from ml_project.dataset import Dataset
     from ml_project.engine import LocalEngine
     from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
@@ -52,12 +53,12 @@ def train(engine: str, _bundle: Path, data: Path, output: Path) -> int:
     own = PipelineSettings.model_validate({})
     if engine == "spark":
         with spark_session(own) as spark:
-            part = read_transactions(spark, data, 1)
+            part = read_transactions(spark, data, contract_named(), 1)
             there = SparkEngine(spark, 1, own.threads, 3, own.spark_workers, own.spark_sample_rows)
             fit_twin(there.split(part), settings, there, origin).bundle.write(output)
             return len(part)
     here = LocalEngine(1, own.threads)
-    rows = Dataset.from_frame(pq.read_table(data).to_pandas(split_blocks=True, self_destruct=True))
+    rows = Dataset.from_frame(pq.read_table(data).to_pandas(split_blocks=True, self_destruct=True), contract_named())
     pa.default_memory_pool().release_unused()
     fit_twin(here.split(rows), settings, here, origin).bundle.write(output)
     return len(rows)
@@ -68,6 +69,7 @@ def reference_bundle(folder: Path) -> None:
     import numpy as np
 
     from ml_project.bundle import Bundle
+    from ml_project.contract_file import contract_named
     from ml_project.dataset import Dataset
     from ml_project.engine import LocalEngine
     from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
@@ -79,7 +81,7 @@ def reference_bundle(folder: Path) -> None:
     chunks = list(simulate(60_000, seed=3, fraud_rate=0.005))
     raw = np.concatenate([chunk.raw for chunk in chunks])
     label = np.concatenate([chunk.label for chunk in chunks])
-    data = Dataset(raw, label, np.ones(len(label)), raw[:, 0])
+    data = Dataset(contract_named(), raw, label, np.ones(len(label)), raw[:, 0])
     settings = EnsembleSettings(
         0.02, ForestSettings(TREES, 256), BoosterSettings(rounds=TREES // 4, num_parallel_tree=4)
     )

@@ -9,6 +9,7 @@ RUN python -m venv --without-pip /opt/venv \
  && python -m pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: --require-hashes -r requirements.txt
 COPY docker/health.py docker/rds-ca.pem ./
 COPY ml_project ml_project
+COPY contracts contracts
 COPY stores stores
 COPY serving serving
 COPY ui ui

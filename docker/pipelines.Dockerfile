@@ -9,6 +9,7 @@ RUN python -m venv --without-pip /opt/venv \
  && python -m pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: --require-hashes -r requirements.txt
 COPY docker/rds-ca.pem rds-ca.pem
 COPY ml_project ml_project
+COPY contracts contracts
 COPY stores stores
 COPY pipelines pipelines
 # nothing can be compiled where the file system is read-only

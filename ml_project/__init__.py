@@ -2,11 +2,12 @@
 
 In the order in which data passes them:
 
-- `schema`: a transaction's fields. `tables`: files as people bring them, their text and dialects.
+- `contract`: what a transaction's fields are, and its features. `contract_file`: the same as people write it.
+- `tables`: files as people bring them, their text and dialects.
 - `event_times`: when a transaction can have happened. `cleaning`: raw tables to clean ones.
 - `dataset`: those as arrays in time order.
 - `simulator`, `simulator_model`: transactions from a seed.
-- `split`: parts by time. `features`: the 37 inputs. `statistics`: what training rows looked like.
+- `split`: parts by time. `features`: the ensemble's inputs. `statistics`: what training rows looked like.
 - `ensemble`: both forests. `engine`: where rows lie while they are fitted. `fitting`: twin, refit and folds.
 - `reference_models`: the models that every candidate is compared with.
 - `unseen_scores`: rows with scores of models that had not seen them. `calibration`: scores to probabilities.
@@ -20,9 +21,9 @@ In the order in which data passes them:
 - `card`: a version in figures, as data.
 - `errors`: the base of every expected error.
 
-Imports no other package here. The gateway imports `schema`, `tables`, `event_times`, `features`, `statistics`,
-`baseline`, `drift`, `metrics`, `policies`, `calibration`, `bundle`, `graph_check`, `manifest_check`, `scorer`,
-`reasons`, `tree_shap`, `review`, `card` and `errors`: no pandas, scikit-learn, XGBoost or ONNX in these.
+Imports no other package here. The gateway imports `contract`, `contract_file`, `tables`, `event_times`, `features`,
+`statistics`, `baseline`, `drift`, `metrics`, `policies`, `calibration`, `bundle`, `graph_check`, `manifest_check`,
+`scorer`, `reasons`, `tree_shap`, `review`, `card` and `errors`: no pandas, scikit-learn, XGBoost or ONNX in these.
 """
 
 __version__ = "0.1.0"

@@ -10,17 +10,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_project.contract import Contract
 from ml_project.policies import DECISIONS, Decision, Thresholds, decide_all
-from ml_project.schema import FEATURES
-from ml_project.statistics import FeatureStatistics, Histogram, weighted_quantile
+from ml_project.statistics import weighted_quantile
 
 HOURS: Final = 24
 BINS: Final = 10
 """Deciles, as is usual for PSI: fewer figures to keep, and less noise in small windows, than finer ones have."""
 
 SCORE: Final = "hybrid_score"
-WATCHED: Final = (*(name for name in FEATURES if name != "Time"), SCORE)
-"""The figures of drift. Time itself grows without end, and its hour of day is what the others are compared within."""
 
 _DIGITS: Final = 6
 
@@ -35,9 +33,9 @@ class Baseline:
         Effective training rows of each hour (Kish: squared sum of weights over sum of squares); of all hours together
         where there is one entry only.
     edges : dict
-        Of each of ``WATCHED``, the inner edges of its bins; the outermost bins are open.
+        Of each of `watched_names`, the inner edges of its bins; the outermost bins are open.
     shares : dict
-        Of each of ``WATCHED``, a tuple per hour with a share per bin.
+        Of each of `watched_names`, a tuple per hour with a share per bin.
     decisions : dict
         Of each threshold policy, the shares of APPROVE, REVIEW and DECLINE.
     decision_rows : float
@@ -56,50 +54,50 @@ class Baseline:
         return len(self.rows) > 1
 
     @classmethod
-    def fit(cls, features: NDArray[np.float32], hybrid: NDArray[np.float64], weight: NDArray[np.float64]) -> "Baseline":
-        """The baseline of features (n, 37) and the shipped model's own scores (n,) of them, under weights (n,).
+    def fit(
+        cls,
+        contract: Contract,
+        features: NDArray[np.float32],
+        hybrid: NDArray[np.float64],
+        weight: NDArray[np.float64],
+    ) -> "Baseline":
+        """The baseline of features (n, f) and the shipped model's own scores (n,) of them, under weights (n,).
 
         Its own scores of rows that it has seen: nearly all are legitimate and score like new ones, while the forward
         scores behind the thresholds are those of other, younger models (PSI 0.05 against 0.001).
         """
-        hours = hours_of(features)
+        hours, count = hours_of(contract, features), HOURS if contract.clock else 1
         inner = [k / BINS for k in range(1, BINS)]
         edges, shares = {}, {}
-        for name in WATCHED:
-            values = watched_column(name, features, hybrid)
+        for name, values in watched_columns(contract, features, hybrid).items():
             edges[name] = np.unique(weighted_quantile(values, weight, inner))
-            shares[name] = _hourly_shares(values, edges[name], hours, weight)
+            shares[name] = _hourly_shares(values, edges[name], hours, weight, count)
         return cls(
-            rows=tuple(round(effective_rows(weight[hours == hour]), 1) for hour in range(HOURS)),
+            rows=tuple(round(effective_rows(weight[hours == hour]), 1) for hour in range(count)),
             edges={name: tuple(inner_edges.tolist()) for name, inner_edges in edges.items()},
             shares=shares,
         )
 
-    @classmethod
-    def from_histograms(cls, statistics: FeatureStatistics, score: Histogram, rows: float) -> "Baseline":
-        """The baseline of a bundle that was made before there were hourly ones."""
-        histograms = {**{name: statistics.histograms[name] for name in WATCHED if name != SCORE}, SCORE: score}
-        return cls(
-            rows=(rows,),
-            edges={name: histogram.edges for name, histogram in histograms.items()},
-            shares={name: (histogram.shares,) for name, histogram in histograms.items()},
-        )
+
+def watched_names(contract: Contract) -> tuple[str, ...]:
+    """The figures of drift: every feature but the hour of day, which they are compared within, and the score."""
+    return (*(name for name in contract.feature_names if name != contract.clock), SCORE)
 
 
-def hours_of(features: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Hours of day, 0 to 23, of features (n, 37)."""
-    hours: NDArray[np.int64] = features[:, FEATURES.index("Time")].astype(np.int64)
+def hours_of(contract: Contract, features: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Hours of day, 0 to 23, of features (n, f); 0 for a contract without a clock."""
+    if contract.clock is None:
+        return np.zeros(len(features), dtype=np.int64)
+    hours: NDArray[np.int64] = features[:, contract.feature_names.index(contract.clock)].astype(np.int64)
     return hours
 
 
-def watched_columns(features: NDArray[np.float32], hybrid: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Values of each of ``WATCHED``."""
-    return {name: watched_column(name, features, hybrid) for name in WATCHED}
-
-
-def watched_column(name: str, features: NDArray[np.float32], hybrid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values of one of ``WATCHED``."""
-    return hybrid if name == SCORE else features[:, FEATURES.index(name)].astype(np.float64)
+def watched_columns(
+    contract: Contract, features: NDArray[np.float32], hybrid: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Values of each of `watched_names`."""
+    columns = zip(contract.feature_names, features.T, strict=True)
+    return {name: column.astype(np.float64) for name, column in columns if name != contract.clock} | {SCORE: hybrid}
 
 
 def effective_rows(weight: NDArray[np.float64]) -> float:
@@ -118,12 +116,16 @@ def decision_shares(
 
 
 def _hourly_shares(
-    values: NDArray[np.float64], edges: NDArray[np.float64], hours: NDArray[np.int64], weight: NDArray[np.float64]
+    values: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    hours: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    count: int,
 ) -> tuple[tuple[float, ...], ...]:
     """Shares per hour and bin; an hour without a row gets those of the whole day."""
     bins = len(edges) + 1
     cells = hours * bins + np.searchsorted(edges, values, side="left")
-    counts = np.bincount(cells, weights=weight, minlength=HOURS * bins).reshape(HOURS, bins)
+    counts = np.bincount(cells, weights=weight, minlength=count * bins).reshape(count, bins)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.where(totals > 0, counts / np.where(totals > 0, totals, 1), counts.sum(axis=0) / weight.sum())
     return tuple(tuple(row) for row in np.round(shares, _DIGITS).tolist())

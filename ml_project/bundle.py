@@ -12,18 +12,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer
 
 from ml_project.baseline import Baseline
+from ml_project.contract import Contract
 from ml_project.errors import InvalidBundle
-from ml_project.features import AmountStatistics
+from ml_project.features import FeatureTransform, Scale
 from ml_project.manifest_check import manifest_fault
 from ml_project.policies import Thresholds
-from ml_project.schema import FEATURES
 from ml_project.statistics import FeatureStatistics, Histogram
 
-FORMAT_VERSION = 2
-"""1 kept the booster as ``booster.ubj``."""
+FORMAT_VERSION = 3
+"""1 kept the booster as ``booster.ubj``, 2 had no contract."""
 
 ONNX_FILE, BOOSTER_FILE, MANIFEST_FILE = "ensemble.onnx", "booster.json", "manifest.json"
 FILES = (ONNX_FILE, BOOSTER_FILE, MANIFEST_FILE)
@@ -45,9 +45,9 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: int
-    features: tuple[str, ...]
+    contract: Contract
     settings: dict[str, Any]
-    amount: AmountStatistics
+    scales: dict[str, Scale]
     statistics: FeatureStatistics
     score_baseline: Histogram
     policy: str
@@ -56,7 +56,16 @@ class Manifest(BaseModel):
     libraries: dict[str, str]
     golden_rows: tuple[GoldenRow, ...]
     baseline: Baseline | None = None
-    """Bundles from before there was one are read, and say nothing of it when they are written again."""
+    """What live traffic is compared with; only a bundle that is still being made has none."""
+
+    @field_serializer("contract")
+    def _contract(self, contract: Contract) -> dict[str, Any]:
+        return contract.to_dict()
+
+    @cached_property
+    def transform(self) -> FeatureTransform:
+        """From raw transactions to the ensemble's inputs."""
+        return FeatureTransform(self.contract, self.scales)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -65,15 +74,20 @@ class Manifest(BaseModel):
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: equal manifests, equal bytes."""
-        left_out = {"baseline"} if self.baseline is None else None
-        return (json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True, indent=1) + "\n").encode()
+        return (json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1) + "\n").encode()
 
     @property
     def drift_baseline(self) -> Baseline:
-        """What live traffic is compared with; without hours where the bundle is an old one."""
-        if self.baseline is not None:
-            return self.baseline
-        return Baseline.from_histograms(self.statistics, self.score_baseline, float(self.data.get("rows", 0)))
+        """What live traffic is compared with.
+
+        Raises
+        ------
+        InvalidBundle
+            When there is none.
+        """
+        if self.baseline is None:
+            raise InvalidBundle("The bundle has no baseline of its training rows.", "Train again.")
+        return self.baseline
 
 
 @dataclass(frozen=True)
@@ -166,8 +180,6 @@ def _manifest(content: bytes, folder: Path) -> Manifest:
         raise _invalid(folder, _first(error)) from error
     if manifest.format_version != FORMAT_VERSION:
         raise _other_format(folder, manifest.format_version)
-    if manifest.features != FEATURES:
-        raise InvalidBundle(f"The bundle in {folder} was made for other features.", "Train again.")
     fault = manifest_fault(manifest)
     if fault is not None:
         raise _invalid(folder, fault)

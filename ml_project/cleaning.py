@@ -9,14 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ml_project.contract import Contract, ContractField
 from ml_project.errors import InvalidInput
 from ml_project.event_times import NANOSECONDS, EventTimeBounds
-from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
-from ml_project.tables import column_hint
-
-_REQUIRED = (*RAW_FEATURES, LABEL)
-CLEAN_COLUMNS = (*_REQUIRED, WEIGHT)
-"""Columns of every clean table, in order; ``event_time`` follows where the data has it."""
+from ml_project.tables import column_hint, spelled
 
 
 @dataclass(frozen=True)
@@ -58,6 +54,7 @@ class CleaningReport:
 
 def clean(
     frame: pd.DataFrame,
+    contract: Contract,
     missing: Literal["reject", "impute"] = "reject",
     *,
     name: str = "data",
@@ -69,10 +66,11 @@ def clean(
     Parameters
     ----------
     frame : DataFrame
-        Columns Time, V1..V28, Amount, Class, optionally Weight and event_time (ISO 8601 or timestamps, taken as UTC
+        The contract's fields and label, optionally its weight and event time (ISO 8601 or timestamps, taken as UTC
         where they name no zone), in any order; numbers may be text.
+    contract : Contract
     missing : {'reject', 'impute'}
-        What to do with a missing raw field. Class, Weight and event_time are never imputed.
+        What to do with a missing raw field. Label, weight and event time are never imputed.
     name : str
         What messages call the data, usually its file.
     place_of : callable
@@ -84,7 +82,7 @@ def clean(
     Returns
     -------
     DataFrame
-        ``CLEAN_COLUMNS``, and event_time where the data has it, ordered by event_time or else Time (stable).
+        ``contract.clean_columns``, and the event time where the data has it, ordered by it or else by time (stable).
     CleaningReport
 
     Raises
@@ -92,45 +90,43 @@ def clean(
     InvalidInput
         Naming the first offending column and its first row (counted from 1).
     """
-    check = _Check(name, place_of)
-    check_columns([str(column) for column in frame.columns], name)
+    check, raw_fields = _Check(contract, name, place_of), contract.raw_fields
+    check_columns([str(column) for column in frame.columns], contract, name)
     if frame.empty:
         raise InvalidInput(f"{name}: the table has no rows.", "Give a file with transactions.")
     imputed: dict[str, int] = {}
     columns: dict[str, NDArray[np.float64]] = {}
-    for column in (*_REQUIRED, WEIGHT):
+    for column in contract.clean_columns:
         if column not in frame:
             columns[column] = np.ones(len(frame))
             continue
         values = check.numbers(frame[column])
         holes = np.isnan(values)
         if holes.any():
-            if missing == "reject" or column not in RAW_FEATURES or holes.all():
-                check.refuse_missing(column, holes, imputable=column in RAW_FEATURES and not holes.all())
+            if missing == "reject" or column not in raw_fields or holes.all():
+                check.refuse_missing(column, holes, imputable=column in raw_fields and not holes.all())
             imputed[column] = int(holes.sum())
             values = np.where(holes, np.nanmedian(values), values)
         columns[column] = values
     check.values(columns)
-    table = pd.DataFrame(columns).astype({LABEL: np.int8})
-    if EVENT_TIME in frame:
-        table[EVENT_TIME] = check.times(frame[EVENT_TIME], bounds)
-    duplicate = table.drop(columns=WEIGHT).duplicated()
-    order = EVENT_TIME if EVENT_TIME in table else "Time"
+    label, event_time = contract.label_field, contract.event_time
+    table = pd.DataFrame(columns).astype({label: np.int8})
+    if event_time in frame:
+        table[event_time] = check.times(frame[event_time], bounds)
+    duplicate = table.drop(columns=contract.weight).duplicated()
+    order = event_time if event_time in table else contract.time
     table = table[~duplicate].sort_values(order, kind="stable", ignore_index=True)
     return table, CleaningReport(
         rows_in=len(frame),
         rows_out=len(table),
-        frauds=int(table[LABEL].sum()),
+        frauds=int(table[label].sum()),
         duplicates_dropped=int(duplicate.sum()),
         missing_imputed=imputed,
-        engineered_dropped=sum(column in frame for column in ENGINEERED_FEATURES),
+        engineered_dropped=sum(column in frame for column in contract.engineered),
     )
 
 
-_EXPECTED = f"The columns are {', '.join(_REQUIRED[:3])}..V28, Amount, {LABEL}, optionally {WEIGHT}, {EVENT_TIME}."
-
-
-def check_columns(names: Sequence[str], name: str) -> None:
+def check_columns(names: Sequence[str], contract: Contract, name: str) -> None:
     """Refuse a table by its columns alone.
 
     Raises
@@ -138,15 +134,17 @@ def check_columns(names: Sequence[str], name: str) -> None:
     InvalidInput
         When a column is unknown, missing or there twice.
     """
-    known = (*_REQUIRED, WEIGHT, EVENT_TIME, *ENGINEERED_FEATURES)
+    wanted = ", ".join(spelled(contract.raw_fields))
+    beside = f"{contract.weight}, {contract.event_time}"
+    expected = f"The columns are {wanted}, {contract.label_field}, optionally {beside}."
     for column in names:
-        if column not in known:
-            advice = column_hint(column) or "Remove it."
-            raise InvalidInput(f"{name}: unknown column {column!r}.", f"{advice} {_EXPECTED}")
+        if column not in contract.known_columns or column == contract.transaction_id:
+            advice = column_hint(column, contract) or "Remove it."
+            raise InvalidInput(f"{name}: unknown column {column!r}.", f"{advice} {expected}")
     require_distinct(names, name)
-    absent = [column for column in _REQUIRED if column not in names]
+    absent = [column for column in contract.labelled_columns if column not in names]
     if absent:
-        raise InvalidInput(f"{name}: missing column {', '.join(absent)}.", f"Add it. {_EXPECTED}")
+        raise InvalidInput(f"{name}: missing column {', '.join(absent)}.", f"Add it. {expected}")
 
 
 def require_distinct(names: Sequence[str], name: str) -> None:
@@ -166,6 +164,7 @@ def require_distinct(names: Sequence[str], name: str) -> None:
 class _Check:
     """The refusals, all worded alike."""
 
+    contract: Contract
     name: str
     place_of: Callable[[int], str]
 
@@ -191,30 +190,44 @@ class _Check:
         self._refuse(column, rows, "the value is missing", f"Fill it in, remove the row{impute}.")
 
     def values(self, columns: dict[str, NDArray[np.float64]]) -> None:
-        label = columns[LABEL]
-        for column, bad, problem, remedy in (
-            ("Amount", columns["Amount"] < 0, "the amount is negative", "Give amounts of at least 0."),
-            (LABEL, (label != 0) & (label != 1), "the label is neither 0 nor 1", "Give 1 for fraud, else 0."),
-            (WEIGHT, columns[WEIGHT] <= 0, "the weight is not positive", "Give 1/p for a row kept with probability p."),
+        contract = self.contract
+        for field in contract.scored_fields:
+            self._limits(field, columns[field.name])
+        label, weight = columns[contract.label_field], columns[contract.weight]
+        neither, nothing = (label != 0) & (label != 1), weight <= 0
+        if neither.any():
+            problem = "the label is neither 0 nor 1"
+            self._refuse(contract.label_field, neither, problem, "Give 1 for fraud, else 0.")
+        if nothing.any():
+            problem = "the weight is not positive"
+            self._refuse(contract.weight, nothing, problem, "Give 1/p for a row kept with probability p.")
+
+    def _limits(self, field: ContractField, values: NDArray[np.float64]) -> None:
+        what = field.role if field.role in ("amount", "time") else "value"
+        for limit, bad, said, least in (
+            (field.minimum, values < (-np.inf if field.minimum is None else field.minimum), "below", "least"),
+            (field.maximum, values > (np.inf if field.maximum is None else field.maximum), "above", "most"),
         ):
             if bad.any():
-                self._refuse(column, bad, problem, remedy)
+                problem = "is negative" if limit == 0 and said == "below" else f"is {said} {limit:g}"
+                self._refuse(field.name, bad, f"the {what} {problem}", f"Give {what}s of at {least} {limit:g}.")
 
     def times(self, series: pd.Series, bounds: EventTimeBounds) -> pd.Series:
         if pd.api.types.is_numeric_dtype(series):
             raise InvalidInput(
-                f"{self.name}: column {EVENT_TIME} holds numbers.", "Give ISO 8601 text or timestamps, in UTC."
+                f"{self.name}: column {self.contract.event_time} holds numbers.",
+                "Give ISO 8601 text or timestamps, in UTC.",
             )
         times = pd.to_datetime(series, utc=True, errors="coerce", format="ISO8601")
         bad = times.isna().to_numpy()
         if bad.any():
             problem = "the time is missing, not ISO 8601 or centuries away"
-            self._refuse(EVENT_TIME, bad, problem, "Write 2013-09-01T12:00:00Z.")
+            self._refuse(self.contract.event_time, bad, problem, "Write 2013-09-01T12:00:00Z.")
         outside = ((times < bounds.earliest) | (times > bounds.latest)).to_numpy()
         if outside.any():
             found = f"{times[outside].iloc[0]:%Y-%m-%d %H:%M:%S}"
             remedy = "Correct it, or set FRAUD_EVENT_TIME_FROM or FRAUD_EVENT_TIME_AHEAD_HOURS."
-            self._refuse(EVENT_TIME, outside, f"the time {found} does not lie {bounds}", remedy)
+            self._refuse(self.contract.event_time, outside, f"the time {found} does not lie {bounds}", remedy)
         return times.astype("datetime64[ns, UTC]").reset_index(drop=True)
 
     def _refuse(self, column: str, rows: NDArray[np.bool_], problem: str, remedy: str) -> NoReturn:

@@ -1,12 +1,13 @@
 """Labelled transactions as arrays, in time order: what training, evaluation and the gate work on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, SECONDS_PER_DAY, WEIGHT
+from ml_project.contract import Contract
+from ml_project.features import SECONDS_PER_DAY
 
 
 def span_in_days(first_moment: float, last_moment: float) -> float:
@@ -20,16 +21,19 @@ class Dataset:
 
     Attributes
     ----------
-    raw : ndarray of shape (n, 30)
-        Raw fields, columns as in ``schema.RAW_FEATURES``.
+    contract : Contract
+        What the columns are.
+    raw : ndarray of shape (n, fields)
+        Raw fields, columns as in ``contract.raw_fields``.
     label : ndarray of shape (n,), int8
         1 for fraud, 0 for legitimate.
     weight : ndarray of shape (n,)
         Sampling weight: a row kept with probability p counts 1/p.
     moment : ndarray of shape (n,)
-        What orders the rows, in seconds: ``event_time`` since 1970 where there is one, else ``Time``.
+        What orders the rows, in seconds: the event time since 1970 where there is one, else the field of role time.
     """
 
+    contract: Contract
     raw: NDArray[np.float64]
     label: NDArray[np.int8]
     weight: NDArray[np.float64]
@@ -41,7 +45,7 @@ class Dataset:
     @property
     def amount(self) -> NDArray[np.float64]:
         """Amounts, shape (n,)."""
-        return self.raw[:, -1]
+        return self.raw[:, self.contract.amount_place]
 
     @property
     def frauds(self) -> int:
@@ -65,29 +69,34 @@ class Dataset:
 
     def take(self, rows: slice | NDArray[np.intp] | NDArray[np.bool_]) -> "Dataset":
         """The chosen rows; ``rows`` must keep their order."""
-        return Dataset(self.raw[rows], self.label[rows], self.weight[rows], self.moment[rows])
+        return replace(
+            self, raw=self.raw[rows], label=self.label[rows], weight=self.weight[rows], moment=self.moment[rows]
+        )
 
     def to_frame(self) -> pd.DataFrame:
-        """Columns as `from_frame` reads them; ``event_time`` where the rows were ordered by it."""
-        frame = pd.DataFrame(self.raw, columns=list(RAW_FEATURES))
-        frame[LABEL], frame[WEIGHT] = self.label, self.weight
-        if not np.array_equal(self.moment, self.raw[:, 0]):
-            frame[EVENT_TIME] = pd.to_datetime(self.moment, unit="s", utc=True)
+        """Columns as `from_frame` reads them; the event time where the rows were ordered by it."""
+        contract = self.contract
+        frame = pd.DataFrame(self.raw, columns=list(contract.raw_fields))
+        frame[contract.label_field], frame[contract.weight] = self.label, self.weight
+        if not np.array_equal(self.moment, self.raw[:, contract.time_place]):
+            frame[contract.event_time] = pd.to_datetime(self.moment, unit="s", utc=True)
         return frame
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame) -> "Dataset":
-        """Arrays of a cleaned frame (see ``cleaning``), sorted by ``event_time`` where there is one, else by Time."""
-        if EVENT_TIME in frame:
-            times = pd.to_datetime(frame[EVENT_TIME], utc=True).astype("datetime64[ns, UTC]")
+    def from_frame(cls, frame: pd.DataFrame, contract: Contract) -> "Dataset":
+        """Arrays of a cleaned frame (see ``cleaning``), sorted by event time where there is one, else by time."""
+        if contract.event_time in frame:
+            times = pd.to_datetime(frame[contract.event_time], utc=True).astype("datetime64[ns, UTC]")
             moment = times.astype("int64").to_numpy() / 1e9
         else:
-            moment = frame["Time"].to_numpy(dtype=np.float64)
-        weight = frame[WEIGHT].to_numpy(dtype=np.float64) if WEIGHT in frame else np.ones(len(frame))
+            moment = frame[contract.time].to_numpy(dtype=np.float64)
+        given = contract.weight in frame
+        weight = frame[contract.weight].to_numpy(dtype=np.float64) if given else np.ones(len(frame))
         # clean data is in order; then nothing is moved, and column by column no second copy of all rows is made
         sorted_already = bool(np.all(moment[1:] >= moment[:-1]))
         order = slice(None) if sorted_already else np.argsort(moment, kind="stable")
-        raw = np.empty((len(frame), len(RAW_FEATURES)))
-        for place, name in enumerate(RAW_FEATURES):
+        raw = np.empty((len(frame), len(contract.raw_fields)))
+        for place, name in enumerate(contract.raw_fields):
             raw[:, place] = frame[name].to_numpy(dtype=np.float64)[order]
-        return cls(raw, frame[LABEL].to_numpy(dtype=np.int8)[order], weight[order], moment[order])
+        label = frame[contract.label_field].to_numpy(dtype=np.int8)
+        return cls(contract, raw, label[order], weight[order], moment[order])

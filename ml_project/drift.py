@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ml_project.baseline import HOURS, WATCHED, Baseline, hours_of, watched_columns
-from ml_project.schema import FEATURES
+from ml_project.baseline import HOURS, SCORE, Baseline, hours_of, watched_columns, watched_names
+from ml_project.contract import Contract
 from ml_project.statistics import FeatureStatistics
 
 
 @dataclass(frozen=True)
 class DriftCounts:
-    """Weights of rows, per entry of ``baseline.WATCHED`` (w of them).
+    """Weights of rows, per entry of `baseline.watched_names` (w of them).
 
     Attributes
     ----------
@@ -47,16 +47,17 @@ class DriftCounts:
     @classmethod
     def of(
         cls,
+        contract: Contract,
         baseline: Baseline,
         statistics: FeatureStatistics,
         features: NDArray[np.float32],
         hybrid: NDArray[np.float64],
         weight: NDArray[np.float64],
     ) -> "DriftCounts":
-        """Count features (n, 37) and scores (n,) under weights (n,)."""
+        """Count features (n, f) and scores (n,) under weights (n,)."""
         counts = cls.none(baseline)
-        all_hours = hours_of(features)
-        for place, (name, column) in enumerate(watched_columns(features, hybrid).items()):
+        all_hours = hours_of(contract, features)
+        for place, (name, column) in enumerate(watched_columns(contract, features, hybrid).items()):
             values, hours, weights = column, all_hours, weight
             there = np.isfinite(column)
             if not there.all():
@@ -66,8 +67,8 @@ class DriftCounts:
             counts.squares[place] = np.square(weights).sum()
             cells = np.searchsorted(np.array(baseline.edges[name]), values, side="left")
             counts.bins[place] = np.bincount(cells, weights=weights, minlength=counts.bins.shape[1])
-            if name in FEATURES:
-                feature = FEATURES.index(name)
+            if name != SCORE:
+                feature = contract.feature_names.index(name)
                 beyond = (values < statistics.minimum[feature]) | (values > statistics.maximum[feature])
                 counts.outside[place] = weights[beyond].sum()
         return counts
@@ -76,8 +77,8 @@ class DriftCounts:
     def none(cls, baseline: Baseline) -> "DriftCounts":
         """No rows."""
         most = max(map(len, baseline.edges.values())) + 1
-        watched = len(WATCHED)
-        shapes = (watched, HOURS), (watched,), (watched, most), (watched,), (watched,)
+        count = len(baseline.edges)
+        shapes = (count, HOURS), (count,), (count, most), (count,), (count,)
         return cls(*(np.zeros(shape) for shape in shapes))
 
     def __add__(self, other: "DriftCounts") -> "DriftCounts":
@@ -109,7 +110,7 @@ class Shift:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far one of ``baseline.WATCHED`` has moved.
+    """How far one of `baseline.watched_names` has moved.
 
     Attributes
     ----------
@@ -136,6 +137,7 @@ class Drift:
 
 
 def compare(
+    contract: Contract,
     baseline: Baseline,
     statistics: FeatureStatistics,
     features: NDArray[np.float32],
@@ -143,7 +145,7 @@ def compare(
     weight: NDArray[np.float64],
     significance: float,
 ) -> list[Drift]:
-    """Compare a window's features (n, 37) and scores (n,), under weights (n,), with a baseline.
+    """Compare a window's features (n, f) and scores (n,), under weights (n,), with a baseline.
 
     Parameters
     ----------
@@ -151,21 +153,23 @@ def compare(
         Probability with which each single noise is exceeded where nothing has changed; for a window as a whole it
         adds up over the figures (Bonferroni), however they depend on each other.
     """
-    return judge(baseline, DriftCounts.of(baseline, statistics, features, hybrid, weight), significance)
+    return judge(
+        contract, baseline, DriftCounts.of(contract, baseline, statistics, features, hybrid, weight), significance
+    )
 
 
-def judge(baseline: Baseline, counts: DriftCounts, significance: float) -> list[Drift]:
+def judge(contract: Contract, baseline: Baseline, counts: DriftCounts, significance: float) -> list[Drift]:
     """The same of rows that were counted; see `compare`."""
     training = sum(baseline.rows)
     found = []
-    for place, name in enumerate(WATCHED):
+    for place, name in enumerate(watched_names(contract)):
         hours, kept, missing = counts.hours[place], counts.hours[place].sum(), counts.missing[place]
         rows = float(kept**2 / counts.squares[place]) if kept else 0.0
         expected, known = _expected(baseline, name, hours)
         bins = counts.bins[place, : len(baseline.edges[name]) + 1]
         observed: NDArray[np.float64] = bins / max(kept, np.finfo(float).tiny)
         out_of_range = None
-        if name in FEATURES:
+        if name != SCORE:
             _low, high = chance_counts(_RANGE_ENDS, training, rows, significance)
             out_of_range = Shift(float(counts.outside[place] / kept) if rows else 0.0, high / rows if rows else 0.0)
         found.append(

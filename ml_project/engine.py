@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from ml_project.dataset import Dataset
 from ml_project.ensemble import Ensemble, EnsembleSettings, fit_ensemble
-from ml_project.features import AmountStatistics, compute_features
+from ml_project.features import FeatureTransform
 from ml_project.split import Fold, TimeSplit, forward_folds, split_by_time
 from ml_project.statistics import FeatureStatistics
 from ml_project.unseen_scores import ScoredRows
@@ -67,13 +67,13 @@ class Engine(Protocol[PartT]):
     def sample(self, part: PartT) -> Dataset:
         """Rows that stand for the part: all frauds, and all or some of the legitimate ones."""
 
-    def fit(self, part: PartT, settings: EnsembleSettings) -> tuple[Ensemble, AmountStatistics]:
+    def fit(self, part: PartT, settings: EnsembleSettings) -> tuple[Ensemble, FeatureTransform]:
         """An ensemble, and the statistics that its features were computed with."""
 
-    def statistics(self, part: PartT, amount: AmountStatistics) -> FeatureStatistics:
+    def statistics(self, part: PartT, transform: FeatureTransform) -> FeatureStatistics:
         """Of the part's features."""
 
-    def score(self, part: PartT, ensemble: Ensemble, amount: AmountStatistics) -> Evaluated:
+    def score(self, part: PartT, ensemble: Ensemble, transform: FeatureTransform) -> Evaluated:
         """Scores of the part's rows: of all frauds, and of as many of the rest as curves and thresholds need."""
 
 
@@ -105,16 +105,17 @@ class LocalEngine:
         """All rows."""
         return part
 
-    def fit(self, part: Dataset, settings: EnsembleSettings) -> tuple[Ensemble, AmountStatistics]:
+    def fit(self, part: Dataset, settings: EnsembleSettings) -> tuple[Ensemble, FeatureTransform]:
         """Same rows, settings, seed and threads, same trees."""
-        amount = AmountStatistics.fit(part.amount, part.weight)
-        features = compute_features(part.raw, amount)
-        return fit_ensemble(features, part.label, part.weight, settings, self.seed, self.threads), amount
+        contract = part.contract
+        transform = FeatureTransform.fit(contract, part.raw, part.weight)
+        features = transform(part.raw)
+        return fit_ensemble(contract, features, part.label, part.weight, settings, self.seed, self.threads), transform
 
-    def statistics(self, part: Dataset, amount: AmountStatistics) -> FeatureStatistics:
+    def statistics(self, part: Dataset, transform: FeatureTransform) -> FeatureStatistics:
         """Exact."""
-        return FeatureStatistics.fit(compute_features(part.raw, amount), part.weight)
+        return FeatureStatistics.fit(part.contract.feature_names, transform(part.raw), part.weight)
 
-    def score(self, part: Dataset, ensemble: Ensemble, amount: AmountStatistics) -> Evaluated:
+    def score(self, part: Dataset, ensemble: Ensemble, transform: FeatureTransform) -> Evaluated:
         """All rows."""
-        return Evaluated(part, ScoredRows.of(part, compute_features(part.raw, amount), ensemble))
+        return Evaluated(part, ScoredRows.of(part, transform(part.raw), ensemble))

@@ -5,20 +5,16 @@ hybrid score: ``hybrid = w * iso + (1 - w) * xgb``.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
-from ml_project.schema import FEATURES
+from ml_project.contract import Contract
 from ml_project.statistics import Ranked, weighted_quantile
-
-AGEING_FEATURES = ("Time", "Amount", "amount_zscore", "amount_log", "v1_v2_ratio", "high_value")
-"""Features whose link to fraud did not last: leaving them out of the trees gains 1 to 2 points of average precision on
-later rows (docs/adr/0006). They stay inputs: reasons, slices, cost and drift need them."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +35,9 @@ class BoosterSettings:
         Each round grows a small random forest: on a few hundred frauds the mean of several trees holds up on later
         rows where a single tree follows noise.
     monotone_auc : float
-        A feature that alone separates the classes with at least this ROC-AUC (or at most 1 minus it) on the training
-        rows may only raise (only lower) the score; 1 switches this off. Keeps trees from carving pockets around single
-        frauds.
+        A feature whose direction is to be learnt, and which alone separates the classes with at least this ROC-AUC (or
+        at most 1 minus it) on the training rows, may only raise (only lower) the score; 1 switches this off. Keeps
+        trees from carving pockets around single frauds.
     """
 
     rounds: int = 60
@@ -58,12 +54,22 @@ class BoosterSettings:
 
 @dataclass(frozen=True)
 class EnsembleSettings:
-    """Everything that tuning chooses; frozen, the same for the evaluation twin and the refit."""
+    """Everything that tuning chooses; frozen, the same for the evaluation twin and the refit.
+
+    Attributes
+    ----------
+    excluded : tuple of str or None
+        Features that the trees do not see; None: those that the contract leaves out.
+    """
 
     blend_weight: float = 0.02
     forest: ForestSettings = field(default_factory=ForestSettings)
     booster: BoosterSettings = field(default_factory=BoosterSettings)
-    excluded: tuple[str, ...] = AGEING_FEATURES
+    excluded: tuple[str, ...] | None = None
+
+    def resolved(self, contract: Contract) -> "EnsembleSettings":
+        """With the excluded features by name."""
+        return replace(self, excluded=contract.left_out) if self.excluded is None else self
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "EnsembleSettings":
@@ -72,7 +78,7 @@ class EnsembleSettings:
             values["blend_weight"],
             ForestSettings(**values["forest"]),
             BoosterSettings(**values["booster"]),
-            tuple(values["excluded"]),
+            None if values["excluded"] is None else tuple(values["excluded"]),
         )
 
 
@@ -142,6 +148,7 @@ def blend(isolation: NDArray[np.float64], boosted: NDArray[np.float64], weight: 
 
 
 def fit_booster(
+    contract: Contract,
     features: NDArray[np.float32],
     label: NDArray[np.int8],
     weight: NDArray[np.float64],
@@ -149,17 +156,22 @@ def fit_booster(
     seed: int,
     threads: int,
 ) -> xgb.Booster:
-    """XGBoost on features (n, 37), labels (n,) and sampling weights (n,)."""
-    matrix = booster_matrix(features, label, weight, threads)
-    directions = monotone_directions(feature_aucs(features, label, weight), settings.monotone_auc)
+    """XGBoost on a contract's features (n, f), labels (n,) and sampling weights (n,)."""
+    matrix = booster_matrix(contract, features, label, weight, threads)
+    directions = monotone_directions(contract, feature_aucs(features, label, weight), settings.monotone_auc)
     return xgb.train(booster_parameters(settings, directions, seed, threads), matrix, num_boost_round=settings.rounds)
 
 
 def booster_matrix(
-    features: NDArray[np.float32], label: NDArray[np.int8], weight: NDArray[np.float64], threads: int
+    contract: Contract,
+    features: NDArray[np.float32],
+    label: NDArray[np.int8],
+    weight: NDArray[np.float64],
+    threads: int,
 ) -> xgb.QuantileDMatrix:
     """Rows binned once, for any number of fits."""
-    return xgb.QuantileDMatrix(features, label=label, weight=weight, feature_names=list(FEATURES), nthread=threads)
+    names = list(contract.feature_names)
+    return xgb.QuantileDMatrix(features, label=label, weight=weight, feature_names=names, nthread=threads)
 
 
 def booster_parameters(
@@ -183,7 +195,7 @@ def booster_parameters(
 def feature_aucs(
     features: NDArray[np.float32], label: NDArray[np.int8], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """ROC-AUC of each feature alone as a score, shape (37,): the frauds' mean rank among the legitimate rows.
+    """ROC-AUC of each feature alone as a score, shape (f,): the frauds' mean rank among the legitimate rows.
 
     Source: Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve",
     Radiology 143 (1982).
@@ -198,19 +210,28 @@ def feature_aucs(
     return np.array(aucs)
 
 
-def monotone_directions(aucs: NDArray[np.float64], threshold: float) -> tuple[int, ...]:
-    """Per feature 1, -1 or 0; see ``BoosterSettings.monotone_auc``."""
-    return tuple(int(auc >= threshold) - int(auc <= 1 - threshold) for auc in aucs)
+_DIRECTIONS: Final = {"none": 0, "increasing": 1, "decreasing": -1}
 
 
-def without(features: NDArray[np.float32], excluded: tuple[str, ...]) -> NDArray[np.float32]:
+def monotone_directions(contract: Contract, aucs: NDArray[np.float64], threshold: float) -> tuple[int, ...]:
+    """Per feature 1, -1 or 0: as the contract says, or learnt; see ``BoosterSettings.monotone_auc``."""
+    return tuple(
+        int(auc >= threshold) - int(auc <= 1 - threshold)
+        if feature.monotone == "learnt"
+        else _DIRECTIONS[feature.monotone]
+        for feature, auc in zip(contract.features, aucs.tolist(), strict=True)
+    )
+
+
+def without(contract: Contract, features: NDArray[np.float32], excluded: tuple[str, ...]) -> NDArray[np.float32]:
     """A copy in which excluded features are constant, so that no tree can split on them."""
     masked = features.copy()
-    masked[:, [FEATURES.index(name) for name in excluded]] = 0.0
+    masked[:, contract.places(excluded)] = 0.0
     return masked
 
 
 def fit_ensemble(
+    contract: Contract,
     features: NDArray[np.float32],
     label: NDArray[np.int8],
     weight: NDArray[np.float64],
@@ -218,12 +239,12 @@ def fit_ensemble(
     seed: int = 0,
     threads: int = 1,
 ) -> Ensemble:
-    """Fit both forests on features (n, 37), labels (n,) and sampling weights (n,).
+    """Fit both forests on a contract's features (n, f), labels (n,) and sampling weights (n,).
 
     The result depends on the arguments alone: same rows, settings, seed and threads, same trees.
     """
-    seen = without(features, settings.excluded)
+    seen = without(contract, features, settings.resolved(contract).excluded or ())
     forest = fit_forest(seen, weight, settings.forest, seed)
-    booster = fit_booster(seen, label, weight, settings.booster, seed, threads)
+    booster = fit_booster(contract, seen, label, weight, settings.booster, seed, threads)
     mapping = IsolationMap.fit(anomaly_scores(forest, seen), weight)
     return Ensemble(forest, booster, mapping, settings.blend_weight)

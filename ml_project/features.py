@@ -1,89 +1,316 @@
-"""The 37 features of a transaction, computed in one place for training, pyfunc, gateway and Spark alike.
+"""The operators that features are made of, and a contract's features by them: for training, pyfunc, gateway and Spark.
 
-A raw transaction has 30 fields. ``Time`` restarts with every extract and grows without end, so it enters as its hour
-of day; the other 29 enter as they are; 7 features are engineered from them.
+An operator is one class. Its arithmetic is written once, over columns: the one row of a request, a table and a batch of
+Spark's go through the same code, so that they cannot differ. What it has to know of the training rows (`Scale`) is
+fitted by whoever has them and kept in the bundle.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.schema import FEATURES, PCA_COMPONENTS, RAW_FEATURES, SECONDS_PER_DAY
+if TYPE_CHECKING:
+    from ml_project.contract import Contract, Feature
 
-RATIO_GUARD = 1e-3
-"""``v1_v2_ratio`` divides by V2 held at least this far from 0 (keeping its sign, 0 counts as positive)."""
+Floats = NDArray[np.float64]
 
-HIGH_VALUE_AMOUNT = 1000.0
+SECONDS_PER_DAY: Final = 86_400
 
-CONSTANT = 1e-12
+RATIO_GUARD: Final = 1e-3
+"""A ratio divides by its second argument held at least this far from 0 (keeping its sign, 0 counts as positive)."""
+
+CONSTANT: Final = 1e-12
 """Standard deviation over mean up to which values count as constant: the rest is rounding of their mean."""
 
 _LAST_HOUR = np.nextafter(np.float32(24), np.float32(0))
 """The last float32 of a day: rounding must not turn a moment before midnight into hour 24."""
 
-_BLOCK = 8_192
+_BLOCK: Final = 8_192
 """Rows that are worked on at once: what lies between raw fields and features then fits into the processor's cache."""
-
-_COMPONENTS = len(PCA_COMPONENTS)
-_TIME, _V1, _V2, _V28, _AMOUNT = (RAW_FEATURES.index(name) for name in ("Time", "V1", "V2", "V28", "Amount"))
 
 
 @dataclass(frozen=True)
-class AmountStatistics:
-    """Mean and standard deviation of Amount over the training rows, for ``amount_zscore``."""
+class Scale:
+    """Mean and standard deviation of a column over the training rows."""
 
     mean: float
     std: float
 
     @classmethod
-    def fit(cls, amount: NDArray[np.float64], weight: NDArray[np.float64]) -> "AmountStatistics":
-        """Weighted mean and population standard deviation; a constant Amount gets 1, so that z-scores stay finite."""
-        mean = float(np.average(amount, weights=weight))
-        std = float(np.sqrt(np.average((amount - mean) ** 2, weights=weight)))
+    def fit(cls, values: Floats, weight: Floats) -> "Scale":
+        """Weighted mean and population standard deviation."""
+        mean = float(np.average(values, weights=weight))
+        return cls.of(mean, float(np.sqrt(np.average((values - mean) ** 2, weights=weight))))
+
+    @classmethod
+    def of(cls, mean: float, std: float) -> "Scale":
+        """A constant column gets the deviation 1, so that its z-scores stay finite."""
         return cls(mean, std if std > CONSTANT * abs(mean) else 1.0)
 
 
-def compute_features(raw: NDArray[np.float64], amount: AmountStatistics) -> NDArray[np.float32]:
-    """The ensemble's inputs.
+class ComponentColumns:
+    """Columns (n, k) that an operator takes together; what several operators need of them is computed once."""
 
-    Parameters
+    __slots__ = ("_magnitude", "values")
+
+    def __init__(self, values: Floats) -> None:
+        # Row by row in memory: the order of a sum, and with it its last digits, follows the layout.
+        self.values = np.ascontiguousarray(values)
+        self._magnitude: Floats | None = None
+
+    @property
+    def magnitude(self) -> Floats:
+        """Absolute values, (n, k)."""
+        if self._magnitude is None:
+            self._magnitude = np.abs(self.values)
+        return self._magnitude
+
+
+class Operator:
+    """One way of making a feature.
+
+    Attributes
     ----------
-    raw : ndarray of shape (n, 30)
-        Transactions, columns as in ``schema.RAW_FEATURES``: Time in seconds, Amount in the account's currency.
-    amount : AmountStatistics
-        Statistics of the training rows.
-
-    Returns
-    -------
-    ndarray of shape (n, 37), float32
-        Columns as in ``schema.FEATURES``; column ``Time`` holds the hour of day, 0 <= h < 24.
+    arguments : int
+        How many fields or earlier features it takes.
+    scaled : bool
+        Whether it needs the `Scale` of its argument.
     """
-    features = np.empty((len(raw), len(FEATURES)), dtype=np.float32)
-    for begin in range(0, len(raw), _BLOCK):
-        block = slice(begin, begin + _BLOCK)
-        _fill(features[block], raw[block], amount)
-    return features
+
+    arguments: ClassVar[int] = 1
+    scaled: ClassVar[bool] = False
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:
+        """Values (n,) from the arguments' columns, each (n,)."""
+        raise NotImplementedError
 
 
-def _fill(features: NDArray[np.float32], raw: NDArray[np.float64], amount: AmountStatistics) -> None:
-    # Row by row in memory: the order of a sum, and with it its last digits, follows the layout.
-    components = np.ascontiguousarray(raw[:, _V1 : _V28 + 1])
-    amounts = raw[:, _AMOUNT]
-    divisor = raw[:, _V2]
-    guarded = np.copysign(np.maximum(np.abs(divisor), RATIO_GUARD), divisor + 0.0)
-    magnitude = np.abs(components)
-    # By ufuncs: on the one row of a request, ndarray.var and mean take longer to begin than to finish.
-    centred = components - np.add.reduce(components, axis=1, keepdims=True) / _COMPONENTS
+class ListOperator:
+    """One way of making a feature of a list of fields, of any length."""
 
-    features[:, : len(RAW_FEATURES)] = raw
-    hours = np.mod(raw[:, _TIME], SECONDS_PER_DAY) / 3600
-    features[:, _TIME] = np.minimum(hours, _LAST_HOUR)
-    engineered = features[:, len(RAW_FEATURES) :]
-    engineered[:, 0] = (amounts - amount.mean) / amount.std
-    engineered[:, 1] = np.log1p(amounts)
-    engineered[:, 2] = raw[:, _V1] / guarded
-    engineered[:, 3] = amounts > HIGH_VALUE_AMOUNT
-    engineered[:, 4] = np.add.reduce(centred * centred, axis=1) / _COMPONENTS
-    engineered[:, 5] = np.maximum.reduce(magnitude, axis=1)
-    engineered[:, 6] = np.add.reduce(magnitude, axis=1) / _COMPONENTS
+    @staticmethod
+    def compute(columns: ComponentColumns) -> Floats:
+        """Values (n,)."""
+        raise NotImplementedError
+
+
+class Value(Operator):
+    """The field as it is."""
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:  # noqa: ARG004
+        """See `Operator`."""
+        return columns[0]
+
+
+class Log1p(Operator):
+    """Natural logarithm of 1 + the value, which is at least 0."""
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:  # noqa: ARG004
+        """See `Operator`."""
+        return np.log1p(columns[0])
+
+
+class ZScore(Operator):
+    """Standard deviations from the training rows' mean."""
+
+    scaled = True
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:
+        """See `Operator`."""
+        assert scale is not None
+        return (columns[0] - scale.mean) / scale.std
+
+
+class Ratio(Operator):
+    """The first divided by the second, which is held away from 0; see ``RATIO_GUARD``."""
+
+    arguments = 2
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:  # noqa: ARG004
+        """See `Operator`."""
+        dividend, divisor = columns
+        guarded = np.copysign(np.maximum(np.abs(divisor), RATIO_GUARD), divisor + 0.0)
+        quotient: Floats = dividend / guarded
+        return quotient
+
+
+class HourOfDay(Operator):
+    """Hour of day, 0 <= h < 24, of seconds that count from a midnight."""
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:  # noqa: ARG004
+        """See `Operator`."""
+        return np.minimum(np.mod(columns[0], SECONDS_PER_DAY) / 3600, _LAST_HOUR)
+
+
+class Variance(ListOperator):
+    """Population variance of a row's fields."""
+
+    @staticmethod
+    def compute(columns: ComponentColumns) -> Floats:
+        """See `ListOperator`."""
+        # By ufuncs: on the one row of a request, ndarray.var and mean take longer to begin than to finish.
+        values, count = columns.values, columns.values.shape[1]
+        centred = values - np.add.reduce(values, axis=1, keepdims=True) / count
+        variance: Floats = np.add.reduce(centred * centred, axis=1) / count
+        return variance
+
+
+class MaxAbs(ListOperator):
+    """Largest absolute value of a row's fields."""
+
+    @staticmethod
+    def compute(columns: ComponentColumns) -> Floats:
+        """See `ListOperator`."""
+        largest: Floats = np.maximum.reduce(columns.magnitude, axis=1)
+        return largest
+
+
+class MeanAbs(ListOperator):
+    """Mean absolute value of a row's fields."""
+
+    @staticmethod
+    def compute(columns: ComponentColumns) -> Floats:
+        """See `ListOperator`."""
+        mean: Floats = np.add.reduce(columns.magnitude, axis=1) / columns.values.shape[1]
+        return mean
+
+
+OPERATORS: Final[Mapping[str, type[Operator] | type[ListOperator]]] = {
+    "value": Value,
+    "log1p": Log1p,
+    "zscore": ZScore,
+    "ratio": Ratio,
+    "hour_of_day": HourOfDay,
+    "variance": Variance,
+    "max_abs": MaxAbs,
+    "mean_abs": MeanAbs,
+}
+"""Every operator by its name in a contract. The set is closed: nothing in a contract is evaluated."""
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """Neighbouring fields that become neighbouring features as they are."""
+
+    target: slice
+    source: slice
+
+
+class _Step(NamedTuple):
+    """A computed feature: its place and operator, and where its arguments are: fields, or ``~place`` of features."""
+
+    place: int
+    compute: Callable[..., Any]
+    sources: tuple[int, ...]
+    columns: slice | list[int] | None
+    """What a `ListOperator` takes."""
+    scale: Scale | None
+    above: float | None
+    between: tuple[float, float] | None
+    kept: bool
+    """Whether a later feature is made of it."""
+
+
+@dataclass(frozen=True)
+class FeatureTransform:
+    """From raw transactions to the ensemble's inputs: a contract's features, with what they know of the training rows.
+
+    Attributes
+    ----------
+    contract : Contract
+    scales : mapping
+        Of each feature whose operator is ``scaled``.
+    """
+
+    contract: "Contract"
+    scales: Mapping[str, Scale]
+
+    @classmethod
+    def fit(cls, contract: "Contract", raw: Floats, weight: Floats) -> "FeatureTransform":
+        """Scales of raw transactions (n, fields) under weights (n,)."""
+        scaled = contract.scaled_features
+        return cls(contract, {name: Scale.fit(raw[:, place], weight) for name, place in scaled.items()})
+
+    def __call__(self, raw: Floats) -> NDArray[np.float32]:
+        """The ensemble's inputs.
+
+        Parameters
+        ----------
+        raw : ndarray of shape (n, fields)
+            Transactions, columns as in ``contract.raw_fields``.
+
+        Returns
+        -------
+        ndarray of shape (n, features), float32
+            Columns as in ``contract.feature_names``.
+        """
+        copies, steps = self._plan
+        features = np.empty((len(raw), len(self.contract.features)), dtype=np.float32)
+        for begin in range(0, len(raw), _BLOCK):
+            block, rows = features[begin : begin + _BLOCK], raw[begin : begin + _BLOCK]
+            for copy in copies:
+                block[:, copy.target] = rows[:, copy.source]
+            lists: dict[tuple[int, ...], ComponentColumns] = {}
+            kept: dict[int, Floats] = {}
+            for target, compute, sources, chosen, scale, above, between, keep in steps:
+                if chosen is None:
+                    taken = [rows[:, place] if place >= 0 else kept[~place] for place in sources]
+                    values = compute(taken, scale)
+                else:
+                    columns = lists.get(sources)
+                    if columns is None:
+                        columns = lists[sources] = ComponentColumns(rows[:, chosen])
+                    values = compute(columns)
+                if above is not None:
+                    values = values > above
+                elif between is not None:
+                    values = (between[0] <= values) & (values <= between[1])
+                block[:, target] = values
+                if keep:
+                    kept[target] = np.asarray(values, dtype=np.float64)
+        return features
+
+    @cached_property
+    def _plan(self) -> tuple[list[_Copy], list[_Step]]:
+        contract = self.contract
+        copies: list[_Copy] = []
+        steps: list[_Step] = []
+        needed = {argument for feature in contract.features for argument in contract.made_of(feature)}
+        for place, feature in enumerate(contract.features):
+            sources = tuple(self._source(argument) for argument in feature.of)
+            if feature.is_field and sources[0] >= 0:
+                [source] = sources
+                last = copies[-1] if copies else None
+                if last and (last.target.stop, last.source.stop) == (place, source):
+                    copies[-1] = _Copy(slice(last.target.start, place + 1), slice(last.source.start, source + 1))
+                else:
+                    copies.append(_Copy(slice(place, place + 1), slice(source, source + 1)))
+                if feature.name not in needed:
+                    continue
+            steps.append(self._step(place, feature, sources, feature.name in needed))
+        return copies, steps
+
+    def _source(self, argument: str) -> int:
+        fields = self.contract.raw_fields
+        return fields.index(argument) if argument in fields else ~self.contract.feature_names.index(argument)
+
+    def _step(self, place: int, feature: "Feature", sources: tuple[int, ...], kept: bool) -> _Step:
+        operator, scale = OPERATORS[feature.operator], self.scales.get(feature.name)
+        columns = _selection(sources) if issubclass(operator, ListOperator) else None
+        return _Step(place, operator.compute, sources, columns, scale, feature.above, feature.between, kept)
+
+
+def _selection(places: tuple[int, ...]) -> slice | list[int]:
+    """Neighbouring columns are looked at where they lie."""
+    first, last = places[0], places[-1]
+    return slice(first, last + 1) if places == tuple(range(first, last + 1)) else list(places)

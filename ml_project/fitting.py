@@ -10,7 +10,7 @@ its booster alone.
 
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -38,10 +38,9 @@ from ml_project.ensemble import (
     monotone_directions,
     without,
 )
-from ml_project.features import AmountStatistics, compute_features
+from ml_project.features import FeatureTransform
 from ml_project.metrics import Ranker, average_precision
 from ml_project.onnx_graph import ensemble_to_onnx
-from ml_project.schema import FEATURES
 from ml_project.scorer import Scorer, golden_rows
 from ml_project.split import Fold, TimeSplit
 from ml_project.statistics import Histogram
@@ -62,34 +61,34 @@ class Fitted:
     """
 
     ensemble: Ensemble
-    amount: AmountStatistics
+    transform: FeatureTransform
     calibrator: Calibrator
     bundle: Bundle
     unseen: ScoredRows
 
     def score(self, data: Dataset) -> ScoredRows:
         """Scores of further rows."""
-        return ScoredRows.of(data, compute_features(data.raw, self.amount), self.ensemble)
+        return ScoredRows.of(data, self.transform(data.raw), self.ensemble)
 
 
 def _finish(
     engine: Engine[PartT],
     part: PartT,
-    fit: tuple[Ensemble, AmountStatistics],
+    fit: tuple[Ensemble, FeatureTransform],
     unseen: ScoredRows,
     seen: PartT,
     settings: EnsembleSettings,
     origin: dict[str, Any],
 ) -> Fitted:
     """What was fitted on ``part``, as a draft bundle; ``seen`` is the latest part that anything of it comes from."""
-    ensemble, amount = fit
+    ensemble, transform = fit
     calibrator = fit_calibrator(unseen.hybrid, unseen.label, unseen.weight)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
-        features=FEATURES,
-        settings=asdict(settings),
-        amount=amount,
-        statistics=engine.statistics(part, amount),
+        contract=transform.contract,
+        settings=asdict(settings.resolved(transform.contract)),
+        scales=dict(transform.scales),
+        statistics=engine.statistics(part, transform),
         score_baseline=Histogram.fit(unseen.hybrid, unseen.weight),
         policy="",
         policies={},
@@ -101,15 +100,15 @@ def _finish(
     draft = Bundle(manifest, ensemble_to_onnx(ensemble, calibrator), bytes(ensemble.booster.save_raw("json")))
     scorer = Scorer(draft, threads=1)
     sample = engine.sample(part)
-    features = compute_features(sample.raw, amount)
+    features = transform(sample.raw)
     hybrid = scorer.score_features(features).hybrid
     manifest = manifest.model_copy(
         update={
             "golden_rows": golden_rows(scorer, _spread(sample, hybrid)),
-            "baseline": Baseline.fit(features, hybrid, sample.weight),
+            "baseline": Baseline.fit(transform.contract, features, hybrid, sample.weight),
         }
     )
-    return Fitted(ensemble, amount, calibrator, Bundle(manifest, draft.onnx, draft.booster), unseen)
+    return Fitted(ensemble, transform, calibrator, Bundle(manifest, draft.onnx, draft.booster), unseen)
 
 
 def _xgboost_version() -> str:
@@ -172,7 +171,7 @@ def parity(fitted: Fitted, data: Dataset, rows: int = 10_000) -> float:
     XGBoost rounds in another order, a difference in the fifth digit of the probability.
     """
     tail = data.take(slice(-rows, None))
-    features = compute_features(tail.raw, fitted.amount)
+    features = fitted.transform(tail.raw)
     reference = ScoredRows.of(tail, features, fitted.ensemble)
     scores = Scorer(fitted.bundle, threads=1).score_features(features)
     return float(
@@ -194,7 +193,7 @@ def thin(data: Dataset, legitimate_rows: int, seed: int) -> Dataset:
     factor = data.weight[legitimate].sum() / data.weight[kept].sum()
     weight = np.where(data.label == 0, data.weight * factor, data.weight)
     rows = np.sort(np.concatenate([kept, np.flatnonzero(data.label == 1)]))
-    return Dataset(data.raw, data.label, weight, data.moment).take(rows)
+    return replace(data, weight=weight).take(rows)
 
 
 @dataclass
@@ -213,11 +212,12 @@ class PreparedFold:
 
     @classmethod
     def prepare(cls, fold: Fold[Dataset], excluded: tuple[str, ...], seed: int, threads: int) -> "PreparedFold":
-        """Features (amount statistics of the past only) and bins."""
-        amount = AmountStatistics.fit(fold.past.amount, fold.past.weight)
-        past = without(compute_features(fold.past.raw, amount), excluded)
-        future = without(compute_features(fold.future.raw, amount), excluded)
-        matrix = booster_matrix(past, fold.past.label, fold.past.weight, threads)
+        """Features (scales of the past only) and bins."""
+        contract = fold.past.contract
+        transform = FeatureTransform.fit(contract, fold.past.raw, fold.past.weight)
+        past = without(contract, transform(fold.past.raw), excluded)
+        future = without(contract, transform(fold.future.raw), excluded)
+        matrix = booster_matrix(contract, past, fold.past.label, fold.past.weight, threads)
         aucs = feature_aucs(past, fold.past.label, fold.past.weight)
         return cls(past, fold.past, future, fold.future, matrix, aucs, seed, threads)
 
@@ -231,7 +231,7 @@ class PreparedFold:
 
     def boosted(self, settings: BoosterSettings) -> NDArray[np.float64]:
         """The future's probabilities by XGBoost fitted on the past."""
-        directions = monotone_directions(self.aucs, settings.monotone_auc)
+        directions = monotone_directions(self.past_data.contract, self.aucs, settings.monotone_auc)
         parameters = booster_parameters(settings, directions, self.seed, self.threads)
         booster = xgb.train(parameters, self.matrix, num_boost_round=settings.rounds)
         return np.asarray(booster.inplace_predict(self.future), dtype=np.float64)

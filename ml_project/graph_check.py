@@ -18,7 +18,6 @@ from google.protobuf.message_factory import GetMessageClass
 from numpy.typing import NDArray
 
 from ml_project.errors import InvalidBundle
-from ml_project.schema import FEATURES
 
 MOST_STEPS: Final = 64
 """Nodes, and constants, of a graph; ours has 18 and 12."""
@@ -74,13 +73,15 @@ def _model_class() -> Any:
 _Model: Final = _model_class()
 
 
-def check_graph(content: bytes) -> None:
+def check_graph(content: bytes, features: int) -> None:
     """Refuse a graph that has other operators, fields, sizes or trees than ours.
 
     Parameters
     ----------
     content : bytes
         A serialised ONNX model.
+    features : int
+        How many it may ask for.
 
     Raises
     ------
@@ -96,22 +97,22 @@ def check_graph(content: bytes) -> None:
             scalar = constant.data_type == _FLOAT and not constant.dims and len(constant.float_data) == 1
             _require(scalar and math.isfinite(constant.float_data[0]), "a constant is not one finite number")
         for node in model.graph.node:
-            _check_node(node)
+            _check_node(node, features)
         _require_known(model)
     except (DecodeError, ValueError) as error:
         raise InvalidBundle(f"The graph cannot be used: {error}.", "Publish the version again.") from error
 
 
-def _check_node(node: Any) -> None:
+def _check_node(node: Any, features: int) -> None:
     if (node.domain, node.op_type) == (_ML_DOMAIN, _FOREST):
-        _check_forest(node.attribute)
+        _check_forest(node.attribute, features)
         return
     allowed = not node.domain and node.op_type in _ARITHMETIC
     _require(allowed, f"the operator {_text(node.domain or b'ai.onnx')}.{_text(node.op_type)} is not allowed")
     _require(not node.attribute, f"the operator {_text(node.op_type)} has attributes")
 
 
-def _check_forest(attributes: Sequence[Any]) -> None:
+def _check_forest(attributes: Sequence[Any], inputs: int) -> None:
     given = {_text(attribute.name): attribute for attribute in attributes}
     known = given.keys() <= _NODE_COLUMNS | _LEAF_COLUMNS | _SCALARS
     _require(known and len(given) == len(attributes), "a forest has attributes that ours never have")
@@ -134,7 +135,7 @@ def _check_forest(attributes: Sequence[Any]) -> None:
     finite = np.isfinite(values).all() and np.isfinite(weights).all()
     _require(bool(finite), "a forest holds a value that is not finite")
     trees, nodes, true, false, features = columns
-    there = (features >= 0) & (features < len(FEATURES))
+    there = (features >= 0) & (features < inputs)
     _require(bool(there.all()), "a forest asks for a feature that there is not")
     _require(not leaves[2].any(), "a forest has other than one output")
     leaf = modes == b"LEAF"

@@ -4,15 +4,17 @@ A NaN threshold is valid JSON and approves everything; thresholds in the wrong o
 """
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.baseline import HOURS, WATCHED, Baseline
+from ml_project.baseline import HOURS, Baseline, watched_names
+from ml_project.contract import MAX_MAGNITUDE, OUTPUTS, Contract
+from ml_project.features import Scale
 from ml_project.policies import NEVER, Thresholds
-from ml_project.schema import FEATURES, MAX_MAGNITUDE, OUTPUTS, RAW_FEATURES, unusable
 from ml_project.statistics import FeatureStatistics, Histogram
 
 if TYPE_CHECKING:
@@ -36,17 +38,16 @@ def manifest_fault(manifest: "Manifest") -> str | None:
     try:
         for name, thresholds in manifest.policies.items():
             _thresholds(name, thresholds)
-        mean, std = manifest.amount.mean, manifest.amount.std
-        usual = 0 <= mean <= MAX_MAGNITUDE and 0 < std <= MAX_MAGNITUDE
-        _require(usual, f"the amount has the mean {mean} and the standard deviation {std}")
+        contract = manifest.contract
+        _scales(contract, manifest.scales)
         weight = manifest.settings.get("blend_weight", 0.0)
         plain = isinstance(weight, int | float) and not isinstance(weight, bool)
         _require(plain and 0 <= weight <= 1, f"the blend_weight {str(weight)[:40]} is not between 0 and 1")
-        _statistics(manifest.statistics)
+        _statistics(contract, manifest.statistics)
         _histogram("the scores", manifest.score_baseline)
         if manifest.baseline is not None:
-            _baseline(manifest.baseline)
-        _golden_rows(manifest.golden_rows)
+            _baseline(contract, manifest.baseline)
+        _golden_rows(contract, manifest.golden_rows)
     except ValueError as fault:
         return str(fault)
     return None
@@ -64,15 +65,25 @@ def _thresholds(name: str, thresholds: Thresholds) -> None:
     )
 
 
-def _statistics(statistics: FeatureStatistics) -> None:
+def _scales(contract: Contract, scales: Mapping[str, Scale]) -> None:
+    _require(scales.keys() == contract.scaled_features.keys(), "the scales are not those of the features")
+    for name, scale in scales.items():
+        field = contract.scored_fields[contract.scaled_features[name]]
+        low = -MAX_MAGNITUDE if field.minimum is None else field.minimum
+        usual = low <= scale.mean <= MAX_MAGNITUDE and 0 < scale.std <= MAX_MAGNITUDE
+        _require(usual, f"{name[:40]} has the mean {scale.mean} and the standard deviation {scale.std}")
+
+
+def _statistics(contract: Contract, statistics: FeatureStatistics) -> None:
+    names = contract.feature_names
     columns = {name: getattr(statistics, name) for name in ("mean", "std", "median", "iqr", "minimum", "maximum")}
     for name, values in columns.items():
-        _require(len(values) == len(FEATURES), f"the statistics hold {name} of {len(values)} features")
+        _require(len(values) == len(names), f"the statistics hold {name} of {len(values)} features")
         _require(all(map(math.isfinite, values)), f"the statistics' {name} is not finite")
     _require(min(*statistics.std, *statistics.iqr) > 0, "the statistics' std or iqr is not above 0")
     ordered = all(low <= high for low, high in zip(statistics.minimum, statistics.maximum, strict=True))
     _require(ordered, "the statistics' minimum is above the maximum")
-    _require(statistics.histograms.keys() == set(FEATURES), "the statistics' histograms are not those of the features")
+    _require(statistics.histograms.keys() == set(names), "the statistics' histograms are not those of the features")
     for name, histogram in statistics.histograms.items():
         _histogram(name, histogram)
 
@@ -82,13 +93,12 @@ def _histogram(name: str, histogram: Histogram) -> None:
     _shares(name, np.array([histogram.shares], dtype=np.float64), len(histogram.edges))
 
 
-def _baseline(baseline: Baseline) -> None:
-    _require(len(baseline.rows) in (1, HOURS), f"the baseline has {len(baseline.rows)} hours")
+def _baseline(contract: Contract, baseline: Baseline) -> None:
+    _require(len(baseline.rows) == (HOURS if contract.clock else 1), f"the baseline has {len(baseline.rows)} hours")
     counts = (*baseline.rows, baseline.decision_rows)
     _require(all(0 <= count < math.inf for count in counts), "the baseline's rows are not numbers of rows")
-    _require(
-        baseline.edges.keys() == baseline.shares.keys() == set(WATCHED), "the baseline has other figures than ours"
-    )
+    ours = set(watched_names(contract))
+    _require(baseline.edges.keys() == baseline.shares.keys() == ours, "the baseline has other figures than ours")
     for name, edges in baseline.edges.items():
         _edges(name, edges)
         hours = baseline.shares[name]
@@ -111,14 +121,14 @@ def _shares(name: str, shares: NDArray[np.float64], edges: int) -> None:
     _require(bool(whole.all() and (shares >= -_SUM_TOLERANCE).all()), f"the shares of {name} do not add up to 1")
 
 
-def _golden_rows(rows: "tuple[GoldenRow, ...]") -> None:
+def _golden_rows(contract: Contract, rows: "tuple[GoldenRow, ...]") -> None:
     _require(len(rows) <= MOST_GOLDEN_ROWS, f"there are {len(rows)} golden rows, {MOST_GOLDEN_ROWS} at most are taken")
-    shape = all(len(row.raw) == len(RAW_FEATURES) and row.scores.keys() == set(OUTPUTS) for row in rows)
+    shape = all(len(row.raw) == len(contract.raw_fields) and row.scores.keys() == set(OUTPUTS) for row in rows)
     _require(shape, "the golden rows have other fields or scores than this software")
     if rows:
         raw = np.array([row.raw for row in rows], dtype=np.float64)
         scores = np.array([[row.scores[name] for name in OUTPUTS] for row in rows])
-        _require(not unusable(raw).any(), "a golden row holds a value that cannot be scored")
+        _require(not contract.unusable(raw).any(), "a golden row holds a value that cannot be scored")
         _require(bool((np.abs(scores - 0.5) <= 0.5 + _ROUNDING).all()), "a golden row has a score not between 0 and 1")
 
 

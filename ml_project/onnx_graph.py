@@ -1,4 +1,4 @@
-"""An ensemble as one ONNX graph: 37 float32 features in; isolation, boosted, hybrid scores and probability out.
+"""An ensemble as one ONNX graph: float32 features in; isolation, boosted, hybrid scores and probability out.
 
 Both forests become ``TreeEnsembleRegressor`` nodes of the ai.onnx.ml domain, written by ourselves: scikit-learn's
 forest as a sum of leaf values costs 8 us a row where the general converter's graph costs 1.1 ms (docs/adr/0002).
@@ -14,8 +14,8 @@ from onnx import TensorProto, helper
 from sklearn.ensemble import IsolationForest
 
 from ml_project.calibration import CLIP, Calibrator
+from ml_project.contract import OUTPUTS
 from ml_project.ensemble import Ensemble
-from ml_project.schema import FEATURES, OUTPUTS
 
 _EULER = 0.5772156649015329
 _OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
@@ -154,7 +154,7 @@ def ensemble_to_onnx(ensemble: Ensemble, calibrator: Calibrator) -> bytes:
             *(helper.make_node(operator, inputs, [output]) for operator, inputs, output in steps),
         ],
         "fraud_ensemble",
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, len(FEATURES)])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, ensemble.booster.num_features()])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in OUTPUTS],
         [helper.make_tensor(name, TensorProto.FLOAT, [], [value]) for name, value in constants.items()],
     )

@@ -18,9 +18,8 @@ from typing_extensions import TypedDict
 
 from ml_project.bundle import Bundle
 from ml_project.calibration import log_odds
+from ml_project.contract import OUTPUTS
 from ml_project.errors import InvalidBundle
-from ml_project.features import compute_features
-from ml_project.schema import FEATURES, OUTPUTS, RAW_FEATURES
 from ml_project.tree_shap import TreeShap, read_paths
 
 TOP: Final = 5
@@ -29,22 +28,7 @@ PARITY_TOLERANCE: Final = 1e-4
 
 ISOLATION: Final = OUTPUTS[0]
 
-DESCRIPTIONS: Final = {
-    "Time": "hour of day",
-    "Amount": "amount",
-    "amount_zscore": "amount in standard deviations from the mean",
-    "amount_log": "logarithm of the amount",
-    "v1_v2_ratio": "V1 divided by V2",
-    "high_value": "amount above 1000",
-    "variance_all": "variance of V1 to V28",
-    "max_abs_v": "largest |V|",
-    "mean_abs_v": "mean |V|",
-    ISOLATION: "unlike ordinary transactions (isolation forest)",
-}
-"""Features in words; V1..V28 are anonymous and keep their names."""
-
-_TERMS: Final = (*FEATURES, ISOLATION)
-_TIME: Final = RAW_FEATURES.index("Time")
+_ISOLATION_IN_WORDS: Final = "unlike ordinary transactions (isolation forest)"
 
 
 class Reason(TypedDict):
@@ -89,40 +73,50 @@ class Explainer:
 
     def __init__(self, bundle: Bundle) -> None:
         manifest, paths = bundle.manifest, read_paths(bundle.booster)
-        if paths.features != len(FEATURES):
+        contract = manifest.contract
+        if paths.features != len(contract.features):
             raise InvalidBundle("The bundle's booster takes other features than its ensemble.", "Publish it again.")
         if "blend_weight" not in manifest.settings:
             raise InvalidBundle("The bundle's settings have no blend_weight.", "Publish it again.")
         self._weight = float(manifest.settings["blend_weight"])
         self._shap = TreeShap(paths)
-        self._amount = manifest.amount
-        self._low = np.array(manifest.statistics.minimum[: len(RAW_FEATURES)])
-        self._high = np.array(manifest.statistics.maximum[: len(RAW_FEATURES)])
+        self._transform = manifest.transform
+        self._terms = [(each.name, each.description or each.name) for each in contract.features]
+        self._terms.append((ISOLATION, _ISOLATION_IN_WORDS))
+        fields = contract.raw_fields
+        # A value that is a field's is shown as it was sent, not as float32 has it.
+        sent = {place: each.of[0] for place, each in enumerate(contract.features) if each.is_field}
+        taken = {place: fields.index(name) for place, name in sent.items() if name in fields}
+        self._shown, self._sent = list(taken), list(taken.values())
+        self._ranged = [place for place, each in enumerate(contract.features) if each.name in fields]
+        self._low = np.array(manifest.statistics.minimum)[self._ranged]
+        self._high = np.array(manifest.statistics.maximum)[self._ranged]
         self._check(bundle)
 
     def contributions(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Shapley values of features (n, 37) in the boosted margin, and its bias last: shape (n, 38)."""
+        """Shapley values of features (n, f) in the boosted margin, and its bias last: shape (n, f + 1)."""
         return self._shap.contributions(features)
 
     def explain(self, raw: NDArray[np.float64], isolation: NDArray[np.float64], top: int = TOP) -> list[Explanation]:
-        """Explanations of raw transactions (n, 30) with isolation scores (n,): the ``top`` strongest terms of each."""
+        """Explanations of raw transactions (n, fields) with isolation scores (n,): the ``top`` strongest terms each."""
         if not len(raw):
             return []
-        features = compute_features(raw, self._amount)
+        features = self._transform(raw)
         contributions = self.contributions(features)
         forest = self._forest_term(isolation, contributions.sum(axis=1))
         terms = np.column_stack([contributions[:, :-1], forest])
         values = np.column_stack([features, isolation])
-        # As they were sent, not as float32 has them; of the time, though, the trees only know the hour of day.
-        values[:, : len(RAW_FEATURES)] = raw
-        values[:, _TIME] = features[:, _TIME]
+        values[:, self._shown] = raw[:, self._sent]
         strongest = np.argsort(-np.abs(terms), axis=1, kind="stable")[:, :top]
-        seen = features[:, : len(RAW_FEATURES)]
+        seen = features[:, self._ranged]
         strange = (seen < self._low) | (seen > self._high)
         return [
             Explanation(
-                [_reason(term, values[row, term], terms[row, term]) for term in order if terms[row, term]],
-                [self._warning(column, values[row, column]) for column in np.flatnonzero(strange[row]).tolist()],
+                [self._reason(term, values[row, term], terms[row, term]) for term in order if terms[row, term]],
+                [
+                    self._warning(column, values[row, self._ranged[column]])
+                    for column in np.flatnonzero(strange[row]).tolist()
+                ],
             )
             for row, order in enumerate(strongest.tolist())
         ]
@@ -131,15 +125,25 @@ class Explainer:
         boosted_part = (1 - self._weight) * np.exp(-np.logaddexp(0.0, -margin))
         return log_odds(boosted_part + self._weight * isolation) - log_odds(boosted_part)
 
+    def _reason(self, term: int, value: float, contribution: float) -> Reason:
+        name, words = self._terms[term]
+        return {
+            "feature": name,
+            "description": words,
+            "value": _short(value),
+            "contribution": round(float(contribution), 6),
+        }
+
     def _warning(self, column: int, value: float) -> RangeWarning:
         low, high = float(self._low[column]), float(self._high[column])
-        return {"feature": RAW_FEATURES[column], "value": _short(value), "minimum": low, "maximum": high}
+        name, _words = self._terms[self._ranged[column]]
+        return {"feature": name, "value": _short(value), "minimum": low, "maximum": high}
 
     def _check(self, bundle: Bundle) -> None:
         golden = bundle.manifest.golden_rows
         if not golden:
             return
-        features = compute_features(np.array([row.raw for row in golden]), self._amount)
+        features = self._transform(np.array([row.raw for row in golden]))
         scored = np.array([row.scores[OUTPUTS[1]] for row in golden])
         margin = self.contributions(features).sum(axis=1)
         explained = np.exp(-np.logaddexp(0.0, -margin))
@@ -148,16 +152,6 @@ class Explainer:
             raise InvalidBundle(
                 f"The bundle's booster explains scores {worst:.2g} apart from its ensemble's.", "Publish it again."
             )
-
-
-def _reason(term: int, value: float, contribution: float) -> Reason:
-    name = _TERMS[term]
-    return {
-        "feature": name,
-        "description": DESCRIPTIONS.get(name, name),
-        "value": _short(value),
-        "contribution": round(float(contribution), 6),
-    }
 
 
 def _short(value: float) -> float:

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings, fit_ensemble
-from ml_project.features import AmountStatistics, compute_features
+from ml_project.features import FeatureTransform
 from ml_project.statistics import FeatureStatistics
 
 Score = Callable[[Dataset], NDArray[np.float64]]
@@ -39,21 +39,23 @@ _CLIP = 5.0
 
 def fit_seed_recipe(train: Dataset, engine: LocalEngine) -> Score:
     """The seed's fixed blend."""
-    amount = AmountStatistics.fit(train.amount, train.weight)
-    features = compute_features(train.raw, amount)
-    ensemble = fit_ensemble(features, train.label, train.weight, SEED_RECIPE, engine.seed, engine.threads)
-    return lambda data: ensemble.hybrid(compute_features(data.raw, amount))
+    transform = FeatureTransform.fit(train.contract, train.raw, train.weight)
+    features = transform(train.raw)
+    ensemble = fit_ensemble(
+        train.contract, features, train.label, train.weight, SEED_RECIPE, engine.seed, engine.threads
+    )
+    return lambda data: ensemble.hybrid(transform(data.raw))
 
 
 def fit_logistic_regression(train: Dataset, engine: LocalEngine) -> Score:
     """Logistic regression on standardised features."""
-    amount = AmountStatistics.fit(train.amount, train.weight)
-    features = compute_features(train.raw, amount)
-    statistics = FeatureStatistics.fit(features, train.weight)
+    transform = FeatureTransform.fit(train.contract, train.raw, train.weight)
+    features = transform(train.raw)
+    statistics = FeatureStatistics.fit(train.contract.feature_names, features, train.weight)
 
     def scaled(values: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.clip(statistics.standardise(values), -_CLIP, _CLIP)
 
     model = LogisticRegression(C=0.1, max_iter=1000, random_state=engine.seed)
     model.fit(scaled(features), train.label, sample_weight=train.weight)
-    return lambda data: np.asarray(model.predict_proba(scaled(compute_features(data.raw, amount)))[:, 1])
+    return lambda data: np.asarray(model.predict_proba(scaled(transform(data.raw)))[:, 1])

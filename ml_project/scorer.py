@@ -9,11 +9,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ml_project.bundle import Bundle, GoldenRow, read_bundle
+from ml_project.contract import OUTPUTS, Contract
 from ml_project.errors import InvalidBundle
-from ml_project.features import compute_features
 from ml_project.graph_check import check_graph
 from ml_project.policies import Thresholds
-from ml_project.schema import FEATURES, OUTPUTS, RAW_FEATURES
 
 PARITY_TOLERANCE = 1e-5
 """Largest difference allowed between two libraries' scores of one row."""
@@ -57,10 +56,12 @@ class Scorer:
     """
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
-        check_graph(bundle.onnx)
+        self.contract: Contract = bundle.manifest.contract
+        self._features = len(self.contract.features)
+        check_graph(bundle.onnx, self._features)
         self.bundle = bundle
-        self._amount = bundle.manifest.amount
-        self._single = _session(bundle.onnx, threads=1)
+        self._transform = bundle.manifest.transform
+        self._single = _session(bundle.onnx, 1, self._features)
         self._threads = threads
 
     @cached_property
@@ -70,14 +71,14 @@ class Scorer:
 
     @cached_property
     def _batch(self) -> ort.InferenceSession:
-        return self._single if self._threads == 1 else _session(self.bundle.onnx, self._threads)
+        return self._single if self._threads == 1 else _session(self.bundle.onnx, self._threads, self._features)
 
     def score(self, raw: NDArray[np.float64]) -> Scores:
-        """Scores of raw transactions, shape (n, 30) in the order of ``schema.RAW_FEATURES``."""
-        return self.score_features(compute_features(raw, self._amount))
+        """Scores of raw transactions, shape (n, fields) in the order of ``contract.raw_fields``."""
+        return self.score_features(self._transform(raw))
 
     def score_features(self, features: NDArray[np.float32]) -> Scores:
-        """Scores of computed features, shape (n, 37)."""
+        """Scores of computed features, shape (n, f)."""
         session = self._single if len(features) < BATCH_ROWS else self._batch
         outputs = session.run(None, {"features": features})
         return Scores(*(output[:, 0].astype(np.float64) for output in outputs))
@@ -93,7 +94,7 @@ class Scorer:
         rows = self.bundle.manifest.golden_rows
         if not rows:
             raise InvalidBundle("The bundle has no golden rows.", "Train again.")
-        if any(len(row.raw) != len(RAW_FEATURES) or set(row.scores) != set(OUTPUTS) for row in rows):
+        if any(len(row.raw) != len(self.contract.raw_fields) or set(row.scores) != set(OUTPUTS) for row in rows):
             raise InvalidBundle("The golden rows have other fields or scores than this software.", "Train again.")
         scores = self.score(np.array([row.raw for row in rows], dtype=np.float64))
         apart = [scores.row(i)[name] - expected for i, row in enumerate(rows) for name, expected in row.scores.items()]
@@ -138,7 +139,7 @@ def verified_scorer(bundle: Bundle, threads: int = 0) -> Scorer:
     return scorer
 
 
-def _session(model: bytes, threads: int) -> ort.InferenceSession:
+def _session(model: bytes, threads: int, features: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -150,8 +151,8 @@ def _session(model: bytes, threads: int) -> ort.InferenceSession:
     except Exception as error:  # the runtime raises many unrelated types for a bad graph
         raise InvalidBundle(f"ONNX Runtime cannot load the graph: {error}", "Publish the version again.") from error
     inputs = [(value.name, value.type, *value.shape[1:]) for value in session.get_inputs()]
-    if inputs != [("features", "tensor(float)", len(FEATURES))]:
-        raise InvalidBundle(f"The graph takes inputs {inputs}, not {len(FEATURES)} features.", "Train again.")
+    if inputs != [("features", "tensor(float)", features)]:
+        raise InvalidBundle(f"The graph takes inputs {inputs}, not {features} features.", "Train again.")
     outputs = tuple(value.name for value in session.get_outputs())
     if outputs != OUTPUTS:
         raise InvalidBundle(f"The graph gives {', '.join(outputs)}, not {', '.join(OUTPUTS)}.", "Train again.")

@@ -13,11 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.errors import InvalidInput
-from ml_project.schema import RAW_FEATURES, SECONDS_PER_DAY
-from ml_project.simulator_model import HOURS, SimulatorModel, load
+from ml_project.features import SECONDS_PER_DAY
+from ml_project.simulator_model import COMPONENTS, HOURS, SimulatorModel, load
 
 _SECONDS_PER_HOUR: Final = SECONDS_PER_DAY // HOURS
-_DRIFTABLE: Final = RAW_FEATURES[1:]
+FIELDS: Final = ("Time", *COMPONENTS, "Amount")
+"""The raw fields of the contract that it makes transactions for, `creditcard`, in order."""
+
+LABEL: Final = "Class"
+
+_DRIFTABLE: Final = FIELDS[1:]
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Transactions:
     Attributes
     ----------
     raw : (n, 30)
-        In the order of ``schema.RAW_FEATURES``: Time in whole seconds, V1..V28, Amount in cents' precision.
+        In the order of ``FIELDS``: Time in whole seconds, V1..V28, Amount in cents' precision.
     label : (n,)
         1 for fraud, 0 for legitimate.
     """
@@ -169,7 +174,7 @@ def _chunk(
         label = (draw < raised).astype(np.int8)
         component = model.choose(label, hour, rng)
         component[(draw >= probability) & (draw < raised)] = wave_cluster
-    raw = np.empty((len(time), len(RAW_FEATURES)))
+    raw = np.empty((len(time), len(FIELDS)))
     raw[:, 0] = time
     raw[:, 1:] = model.draw(component, rng)
     raw[:, 1:] += plan.shift

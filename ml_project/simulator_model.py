@@ -15,13 +15,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.schema import PCA_COMPONENTS
-
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 HOURS: Final = 24
-_COLUMNS: Final = len(PCA_COMPONENTS) + 1
+COMPONENTS: Final = tuple(f"V{number}" for number in range(1, 29))
+_COLUMNS: Final = len(COMPONENTS) + 1
 _PARAMETERS: Final = Path(__file__).with_name("simulator_parameters.json")
 
 

@@ -1,12 +1,12 @@
 """What the training rows looked like: kept in the bundle for scaling, range warnings and, as histograms, for drift."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.features import CONSTANT
-from ml_project.schema import FEATURES
 
 HISTOGRAM_BINS = 20
 
@@ -71,7 +71,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Moments:
-    """Total weight, and of each feature the mean, variance and extremes, each of shape (37,); disjoint rows' add up."""
+    """Total weight, and of each feature the mean, variance and extremes, each of shape (f,); disjoint rows' add up."""
 
     weight: float
     mean: NDArray[np.float64]
@@ -81,7 +81,7 @@ class Moments:
 
     @classmethod
     def of(cls, features: NDArray[np.float32], weight: NDArray[np.float64]) -> "Moments":
-        """Of features (n, 37) under weights (n,)."""
+        """Of features (n, f) under weights (n,)."""
         figures = np.empty((4, features.shape[1]))
         for place, column in enumerate(features.T):  # one by one: in float64 all would take twice the rows' memory
             values = column.astype(np.float64)
@@ -111,13 +111,13 @@ class Moments:
     @classmethod
     def from_bytes(cls, content: bytes) -> "Moments":
         """The inverse of `to_bytes`."""
-        weight, *others = np.split(np.frombuffer(content), [1, *(1 + len(FEATURES) * k for k in (1, 2, 3))])
-        return cls(float(weight[0]), *others)
+        weight, *others = np.frombuffer(content)
+        return cls(float(weight), *np.reshape(others, (4, -1)))
 
 
 @dataclass(frozen=True)
 class FeatureStatistics:
-    """Per feature, in the order of ``schema.FEATURES``; fitted on training rows only.
+    """Per feature, in the order of the contract's; fitted on training rows only.
 
     ``mean`` and ``std`` are those of scikit-learn's StandardScaler, ``median`` and ``iqr`` those of its RobustScaler,
     weighted.
@@ -133,16 +133,20 @@ class FeatureStatistics:
 
     @classmethod
     def fit(
-        cls, features: NDArray[np.float32], weight: NDArray[np.float64], moments: Moments | None = None
+        cls,
+        names: Sequence[str],
+        features: NDArray[np.float32],
+        weight: NDArray[np.float64],
+        moments: Moments | None = None,
     ) -> "FeatureStatistics":
-        """Statistics of features (n, 37) under sampling weights (n,); a constant feature gets scale 1.
+        """Statistics of named features (n, f) under sampling weights (n,); a constant feature gets scale 1.
 
         ``moments`` are those of all rows, where the features are a sample's.
         """
         known = Moments.of(features, weight) if moments is None else moments
         std = np.sqrt(known.variance)
-        quartiles, histograms = np.empty((len(FEATURES), 3)), {}
-        for place, name in enumerate(FEATURES):
+        quartiles, histograms = np.empty((len(names), 3)), {}
+        for place, name in enumerate(names):
             ranked = Ranked.of(features[:, place], weight)
             quartiles[place] = ranked.quantiles([0.25, 0.5, 0.75])
             histograms[name] = Histogram.of(ranked)

@@ -6,6 +6,7 @@ decided here once. A dialect is read where the file proves it and refused where 
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -14,13 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
-from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
-
-TRANSACTION_ID: Final = "transaction_id"
-
-KNOWN_COLUMNS: Final = (*RAW_FEATURES, LABEL, WEIGHT, EVENT_TIME, TRANSACTION_ID, *ENGINEERED_FEATURES)
-"""Every column that any reader has a use for or leaves out on purpose."""
 
 _INDEX: Final = re.compile(r"__index_level_\d+__", re.ASCII)
 _UNNAMED: Final = re.compile(r"(Unnamed: \d+)?", re.ASCII)
@@ -31,15 +27,35 @@ def is_index(name: str) -> bool:
     return _INDEX.fullmatch(name) is not None
 
 
-def column_hint(name: str) -> str:
+def column_hint(name: str, contract: Contract) -> str:
     """What an unknown column probably is, and what to do about it; empty where nothing is known."""
     if is_index(name) or _UNNAMED.fullmatch(name):
         return "It may be the row index of pandas: write the file with index=False."
-    meant = _BY_FOLDED.get(name.strip().casefold())
+    meant = _by_folded(contract).get(name.strip().casefold())
     return f"Write it {meant}." if meant and meant != name else ""
 
 
-_BY_FOLDED: Final = {name.casefold(): name for name in KNOWN_COLUMNS}
+def _by_folded(contract: Contract) -> dict[str, str]:
+    return {name.casefold(): name for name in contract.known_columns}
+
+
+def spelled(names: Sequence[str]) -> list[str]:
+    """Names for a message, in which consecutive numbers become a range: V1 to V28 is ``V1..V28``."""
+    found: list[tuple[str, int | None, int]] = []
+    for name in names:
+        match = _NUMBERED.fullmatch(name)
+        stem, number = (match[1], int(match[2])) if match else (name, None)
+        if found and number is not None and (found[-1][0], found[-1][2] + 1) == (stem, number):
+            found[-1] = (stem, found[-1][1], number)
+        else:
+            found.append((stem, number, number if number is not None else -1))
+    return [
+        stem if first is None else f"{stem}{first}" + (f"..{stem}{last}" if last > first else "")
+        for stem, first, last in found
+    ]
+
+
+_NUMBERED: Final = re.compile(r"(.*?)(0|[1-9]\d*)", re.ASCII)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -157,7 +173,7 @@ class CsvHead:
     decimal: Literal[".", ","]
 
 
-def read_head(start: bytes, what: str = "The CSV") -> CsvHead:
+def read_head(start: bytes, contract: Contract, what: str = "The CSV") -> CsvHead:
     """Find the header of a CSV file, and the dialect that it and the first rows prove.
 
     The separator is the one that cuts the header into names which are known. Numbers have decimal commas when most of
@@ -167,6 +183,8 @@ def read_head(start: bytes, what: str = "The CSV") -> CsvHead:
     ----------
     start : bytes
         The file's first ``HEAD_BYTES``, or all of a shorter one.
+    contract : Contract
+        Says which names are known, and which columns hold numbers.
     what : str
         What messages call the file.
 
@@ -191,8 +209,9 @@ def read_head(start: bytes, what: str = "The CSV") -> CsvHead:
         elif line.strip():
             break
     text = _header_text(line, place, what)
-    names, separator = _names(text, separator, what)
-    return CsvHead(names, place, lines, separator, _decimal(start[place:], names, separator, what))
+    names, separator = _names(text, separator, contract, what)
+    numbers = [place for place, name in enumerate(names) if name in contract.raw_fields]
+    return CsvHead(names, place, lines, separator, _decimal(start[place:], numbers, separator, what))
 
 
 def _header_text(line: bytes, place: int, what: str) -> str:
@@ -210,14 +229,15 @@ def _header_text(line: bytes, place: int, what: str) -> str:
     return text
 
 
-def _names(text: str, separator: str | None, what: str) -> tuple[list[str], str]:
+def _names(text: str, separator: str | None, contract: Contract, what: str) -> tuple[list[str], str]:
     """The header's names, and the separator that makes most of them known; a comma among equals."""
     if separator is not None and separator not in SEPARATORS:
         raise InvalidInput(f"{what} names {separator!r} as its separator.", f"Use {', '.join(SEPARATORS.values())}.")
     found = {each: _cells(text, each) for each in (separator,) if each} or {
         each: _cells(text, each) for each in SEPARATORS
     }
-    best = max(found, key=lambda each: sum(name.casefold() in _BY_FOLDED for name in found[each]))
+    known = _by_folded(contract)
+    best = max(found, key=lambda each: sum(name.casefold() in known for name in found[each]))
     return found[best], best
 
 
@@ -226,11 +246,10 @@ def _cells(text: str, separator: str) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def _decimal(rows: bytes, names: list[str], separator: str, what: str) -> Literal[".", ","]:
+def _decimal(rows: bytes, numbers: list[int], separator: str, what: str) -> Literal[".", ","]:
     if separator == "," and b'"' not in rows:
         return "."
     whole = rows[: rows.rfind(b"\n") + 1] or rows
-    numbers = [place for place, name in enumerate(names) if name in RAW_FEATURES]
     points, commas = 0, list[str]()
     # Lines with quotes across them are no numbers, and cut wrong here at worst.
     for cells in csv.reader(whole.decode("utf-8", "replace").splitlines(), delimiter=separator):

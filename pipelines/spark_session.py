@@ -22,6 +22,11 @@ _PACKAGES = ("ml_project", "stores", "pipelines")
 _ERRORS = {each.__name__: each for each in (InvalidInput, Unavailable)}
 
 
+def quoted(column: str) -> str:
+    """A column's name as Spark reads it, whatever it holds: dots would lead into structures."""
+    return f"`{column.replace('`', '``')}`"
+
+
 @contextmanager
 def spark_session(settings: PipelineSettings) -> Iterator[Any]:
     """A session whose executors can import this project's packages; a new one is stopped at the end of the block.

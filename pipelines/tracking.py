@@ -6,6 +6,7 @@ Also the SQLite file that stands in for an MLflow server (`create_database`).
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +30,9 @@ from stores.error_text import masked
 from stores.mlflow_client import open_client, require_server, server_errors, unavailable
 
 STEP_TAG = "fraud.step"
+CONTRACT_TAG, CONTRACT_DIGEST_TAG = "fraud.contract", "fraud.contract_digest"
+"""The first also on an experiment, whose runs are all of one contract."""
+
 DONE_TAG = "fraud.done."
 """Tag of a pipeline run, followed by a step's name, once that step is complete."""
 
@@ -101,7 +105,7 @@ class Run:
         """
         now = int(time.time() * 1000)
         flat: dict[str, float] = {}
-        for name, value in (metrics or {}).items():
+        for name, value in ((metric_name(name), value) for name, value in (metrics or {}).items()):
             if isinstance(value, Estimate):
                 flat |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
             else:
@@ -240,6 +244,14 @@ class Run:
         return self.client.get_run(self.id)
 
 
+def metric_name(name: str) -> str:
+    """A figure's name as MLflow takes it: of other characters, which a contract's names may hold, their code points."""
+    return _NOT_IN_METRICS.sub(lambda found: f"-{ord(found[0]):x}-", name)
+
+
+_NOT_IN_METRICS = re.compile(r"[^\w\-. :/]", re.ASCII)
+
+
 class Tracker:
     """The experiment of pipeline runs on one tracking server, which becomes the process's own.
 
@@ -257,6 +269,7 @@ class Tracker:
         if not settings.mlflow_server:
             create_database(settings.mlflow_database)
         self._name = settings.experiment
+        self._contract = settings.data_contract
         run_id, launcher = os.environ.get("MLFLOW_RUN_ID", ""), os.environ.get("MLFLOW_TRACKING_URI", "")
         if launched_in(launcher):
             _launchers[run_id] = launcher
@@ -294,26 +307,45 @@ class Tracker:
 
         Raises
         ------
+        InvalidInput
+            When the experiment holds runs of another contract: their figures would stand beside one another.
         Unavailable
             When the server goes away for longer than its client tries again.
         """
         with self.answering():
+            self._require_one_contract()
             if key and (found := self.newest({KEY_TAG: key})):
                 earlier = self.run(found.info.run_id)
             with self._parent_run(step, earlier, {KEY_TAG: key} if key else {}) as run:
                 yield run
+
+    @property
+    def _tags(self) -> dict[str, str]:
+        return {CONTRACT_TAG: self._contract.contract, CONTRACT_DIGEST_TAG: self._contract.digest}
+
+    def _require_one_contract(self) -> None:
+        experiment = self.client.get_experiment(self.experiment_id)
+        known = experiment.tags.get(CONTRACT_TAG)
+        if known is None:
+            self.client.set_experiment_tag(experiment.experiment_id, CONTRACT_TAG, self._contract.contract)
+        elif known != self._contract.contract:
+            raise InvalidInput(
+                f"The experiment {self._name} holds runs of the contract {known}, not of {self._contract.contract}.",
+                "Set FRAUD_CONTRACT to its contract, or FRAUD_EXPERIMENT, FRAUD_MONITORING_EXPERIMENT and "
+                "FRAUD_SCORING_EXPERIMENT to names of this one's.",
+            )
 
     @contextmanager
     def _parent_run(self, step: str, earlier: Run | None, tags: Mapping[str, str]) -> Iterator[Run]:
         launched = self._launched()
         here = launched is not None and launched.client is self.client and launched.experiment_id == self.experiment_id
         if launched is not None and here and earlier is None and not tags:
-            launched.log(tags={STEP_TAG: step})
+            launched.log(tags={STEP_TAG: step, **self._tags})
             yield launched
             return
         if earlier is None:
             name = f"{step} {time.strftime('%Y-%m-%d %H:%M')}"
-            run = start(self.client, self.experiment_id, name, {STEP_TAG: step, **tags})
+            run = start(self.client, self.experiment_id, name, {STEP_TAG: step, **self._tags, **tags})
         else:
             run = earlier
             self.client.update_run(run.id, status=RunStatus.to_string(RunStatus.RUNNING))

@@ -6,6 +6,7 @@ opened and closed is opened and closed by the application's lifespan.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
+from copy import deepcopy
 from functools import partial
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
 
+from ml_project.contract import Contract
 from serving.access import Access, rate_limit, scope_of
 from serving.decisions import Decisions
 from serving.errors import install_error_handlers, problem_responses
@@ -24,6 +26,7 @@ from serving.middleware import DirectPredict, Guard, HeadAsGet, RequestLog, Secu
 from serving.model_follower import ModelFollower
 from serving.routes import dashboard, model, operations, pages, predict, review
 from serving.routes.dashboard import Dashboard
+from serving.routes.examples import with_inputs
 from serving.routes.model import PastPromotions
 from serving.settings import GatewaySettings
 from serving.shadow import Shadow
@@ -31,6 +34,7 @@ from serving.telemetry.emf import EmfLines
 from serving.telemetry.metrics import GatewayMetrics
 from serving.telemetry.multiprocess import SharedMetrics
 from serving.telemetry.request import HEADER
+from serving.transactions import TransactionParser
 from stores.decisions import DecisionStore, open_store
 
 Wiring = Callable[[Callable[[], None]], Callable[[], None]]
@@ -74,10 +78,11 @@ def create_app(
     FraudError
         When a setting cannot be used, by name. A database that does not answer is waited for later.
     """
+    contract = settings.data_contract
     slot = ModelSlot()
     connected = partial(connect, settings) if source is None else lambda: source
     at_once = partial(released, settings) if source is None else None
-    follower = ModelFollower(connected, slot, settings.poll_seconds, settings.threads, at_once)
+    follower = ModelFollower(connected, slot, contract, settings.poll_seconds, settings.threads, at_once)
     shadow = _shadow(settings, slot, challenger)
     limit = rate_limit(settings)
     decisions = Decisions(settings, store or open_store(settings.decisions_url, wait=True), shadow)
@@ -128,6 +133,7 @@ def create_app(
     for routes in (predict, review, operations, model, dashboard, pages):
         app.include_router(routes.router)
     describe_keys(app)
+    describe_contract(app, slot, contract)
     # Each is put around the ones before it.
     app.add_middleware(HeadAsGet)
     app.add_middleware(DirectPredict, gateway=gateway)
@@ -151,7 +157,8 @@ def _shadow(settings: GatewaySettings, champion: ModelSlot, challenger: BundleSo
     if not settings.shadow_share:
         return None
     connected = partial(connect_challenger, settings) if challenger is None else lambda: challenger
-    follower = ModelFollower(connected, ModelSlot(), settings.poll_seconds, threads=1, champion=champion)
+    contract = settings.data_contract
+    follower = ModelFollower(connected, ModelSlot(), contract, settings.poll_seconds, threads=1, champion=champion)
     return Shadow(settings.shadow_share, follower)
 
 
@@ -159,6 +166,34 @@ async def _model_or_trouble(slot: ModelSlot) -> None:
     with move_on_after(_MODEL_SECONDS):
         while slot.current is None and slot.trouble is None:
             await sleep(0.02)
+
+
+def describe_contract(app: FastAPI, slot: ModelSlot, until_then: Contract) -> None:
+    """Let the API's description tell the fields of the live model's contract; another's until there is a model."""
+    plain = app.openapi
+    made: dict[str, dict[str, Any]] = {}
+
+    def openapi() -> dict[str, Any]:
+        live = slot.current
+        contract = live.contract if live else until_then
+        if contract.digest not in made:
+            made.clear()
+            description = deepcopy(plain())
+            parser = live.parser if live else TransactionParser(contract)
+            for path, body in predict.request_bodies(parser).items():
+                description["paths"][path]["post"]["requestBody"] = body
+            for operations in description["paths"].values():
+                for operation in operations.values():
+                    for answered in operation["responses"].values():
+                        for content in answered.get("content", {}).values():
+                            if "example" in content:
+                                content["example"] = with_inputs(content["example"], contract)
+            known = description["paths"]["/features"]["get"]["responses"]["200"]["content"]["application/json"]
+            known["example"] = model.features_example(contract)
+            made[contract.digest] = description
+        return made[contract.digest]
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def describe_keys(app: FastAPI) -> None:

@@ -15,8 +15,8 @@ import anyio
 import numpy as np
 from anyio import to_thread
 
+from ml_project.contract import Contract
 from ml_project.errors import Refused, Unavailable
-from ml_project.schema import RAW_FEATURES
 from serving.live_model import LiveModel
 from serving.predictions import Predictions, chunk_of_many, record_of_one, with_firsts
 from serving.settings import GatewaySettings
@@ -72,6 +72,7 @@ class Decisions:
         self._shadow = shadow
         self.store = store
         self.keys = Keys(store.engine)
+        self._contract = settings.data_contract
         self._spool = Spool(settings.decision_spool)
         self._writer = GroupWriter(store, self._spool)
         self._readers = anyio.CapacityLimiter(_READERS)
@@ -179,14 +180,17 @@ class Decisions:
         ``model`` explains the approvals in it that go to review; they were answered without reasons.
         """
         page = self.store.page(PageFilter(**wanted), after, limit)
-        return [described(found) for found in explained(page.items, model)], page.after
+        return [described(found, self._contract) for found in explained(page.items, model)], page.after
 
     def find(self, prediction_id: str) -> dict[str, Any] | None:
         """All that is kept of a prediction, its labels from the oldest on."""
         found = self.store.find(prediction_id)
         if found is None:
             return None
-        return {**described(found), "labels": [label_described(label) for label in self.store.labels(prediction_id)]}
+        return {
+            **described(found, self._contract),
+            "labels": [label_described(label) for label in self.store.labels(prediction_id)],
+        }
 
     def close(self) -> None:
         """Keep all that waits, then stop."""
@@ -247,10 +251,10 @@ def ensure_bootstrap_key(keys: Keys, plaintext: str) -> None:
 _LABEL_NAMES: Final = ("legitimate", "fraud")
 
 
-def described(found: Found) -> dict[str, Any]:
+def described(found: Found, contract: Contract) -> dict[str, Any]:
     """A prediction with its newest label."""
     record = asdict(found.record)
-    record["inputs"] = dict(zip(RAW_FEATURES, found.record.inputs, strict=True))
+    record["inputs"] = dict(zip(contract.raw_fields, found.record.inputs, strict=True))
     return {
         **record,
         "label": None if found.label is None else label_described(found.label),

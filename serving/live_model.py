@@ -3,18 +3,20 @@
 A request reads the reference once and keeps what it got, so that a swap never mixes two versions inside an answer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from ml_project.card import Card
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.reasons import Explainer
 from ml_project.scorer import BATCH_ROWS, Scorer
 from serving.errors import NoModel
 from serving.settings import GatewaySettings
+from serving.transactions import TransactionParser
 
 if TYPE_CHECKING:
     from stores.registry import Registry
@@ -34,6 +36,16 @@ class LiveModel:
     live: "LiveVersion"
     loaded_at: datetime
     card: Card | None = None
+    parser: TransactionParser = field(init=False)
+    """Of the transactions that the scorer takes."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parser", TransactionParser(self.contract))
+
+    @property
+    def contract(self) -> Contract:
+        """What a transaction is."""
+        return self.scorer.contract
 
     @property
     def version(self) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, cast
 
+from ml_project.contract import Contract
 from ml_project.errors import FraudError, InvalidBundle, Unavailable
 from ml_project.reasons import Explainer
 from serving.live_model import BundleSource, LiveModel, ModelSlot, ModelSource, Trouble, warm_up
@@ -60,6 +61,8 @@ class ModelFollower:
         Makes the source on the follower's own thread; called again until it succeeds.
     slot : ModelSlot
         Where the model and trouble are put.
+    contract : Contract
+        What the gateway is for: a version that scores other transactions does not go live.
     poll_seconds : float
         Mean time between two looks.
     threads : int
@@ -74,12 +77,14 @@ class ModelFollower:
         self,
         connect: Callable[[], BundleSource],
         slot: ModelSlot,
+        contract: Contract,
         poll_seconds: float,
         threads: int,
         at_once: Callable[[], ModelSource] | None = None,
         champion: ModelSlot | None = None,
     ) -> None:
         self.slot = slot
+        self._contract = contract
         self._connect = connect
         self._at_once = at_once
         self._source: ModelSource | None = None
@@ -209,6 +214,7 @@ class ModelFollower:
         started = time.perf_counter()
         try:
             scorer = source.load(live, self._threads)
+            self._require_contract(scorer.contract)
             explainer = Explainer(scorer.bundle)
             warm_up(scorer)
         except InvalidBundle as error:
@@ -227,6 +233,13 @@ class ModelFollower:
         fields = {"model_version": str(live.version), "named_by": live.named_by, "digest": live.digest}
         event = "model swapped" if self._champion is None else f"challenger is version {live.version}"
         _log.info(event, extra={"fields": fields | {"load_ms": load_ms}})
+
+    def _require_contract(self, contract: Contract) -> None:
+        if not contract.scores_same(self._contract):
+            raise InvalidBundle(
+                f"It scores transactions of the contract {contract}; this gateway is for {self._contract}.",
+                "Set FRAUD_CONTRACT to its contract, or promote a version of this one.",
+            )
 
     def _fetch_card(self, source: ModelSource) -> None:
         """Fetch the live version's card, after the swap as no answer needs it; a missing one is tried again later."""

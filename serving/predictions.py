@@ -242,6 +242,7 @@ def chunk_of_many(predictions: Predictions, request: RequestRecord, sample_rate:
         segment_id=segment_id,
         sample=frozenset(row for row in drawn if not predictions.decisions[row]),
         sample_rate=sample_rate,
+        fields=predictions.model.contract.raw_fields,
         raw=predictions.transactions.raw,
         scores=np.stack([scores.isolation, scores.boosted, scores.hybrid, scores.probability]),
         decisions=[names[place] for place in predictions.decisions.tolist()],

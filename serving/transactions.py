@@ -16,8 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
+from ml_project.contract import MAX_MAGNITUDE, Contract, ContractField
 from ml_project.event_times import EventTimeBounds
-from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, MAX_MAGNITUDE, PCA_COMPONENTS, RAW_FEATURES
 from serving.errors import BodyTooLarge, FieldError, InvalidFields
 from serving.http import json_in
 from serving.large_bodies import SMALL_BYTES, is_array, json_array
@@ -92,30 +92,27 @@ def parsed_cell(text: str | None) -> datetime | ValueError | None:
         return error
 
 
-_Component = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-MAX_MAGNITUDE, le=MAX_MAGNITUDE)]
-_Seconds = Annotated[
-    float, Field(strict=True, allow_inf_nan=False, ge=0, le=MAX_MAGNITUDE, description="Seconds; the hour counts.")
-]
-_Money = Annotated[
-    float,
-    Field(strict=True, allow_inf_nan=False, ge=0, le=MAX_MAGNITUDE, description="In the account's currency."),
-]
 _Moment = Annotated[datetime, BeforeValidator(parse_event_time)]
 _Identifier = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[^\x00]*$")]
 
-_FIELDS: dict[str, Any] = {
-    "Time": (_Seconds, ...),
-    **dict.fromkeys(PCA_COMPONENTS, (_Component, ...)),
-    "Amount": (_Money, ...),
-    **{name: (Any, Field(None, description="Ignored: computed here.")) for name in ENGINEERED_FEATURES},
-    "transaction_id": (_Identifier | None, Field(None, description="The client's own name; it comes back.")),
-    "event_time": (_Moment | None, Field(None, description="When it happened (RFC 3339); without it, now.")),
-}
 
-Transaction: type[BaseModel] = create_model("Transaction", __config__=ConfigDict(extra="forbid"), **_FIELDS)
-"""One JSON transaction: 30 raw fields as finite JSON numbers, the 7 engineered ones ignored, nothing else."""
+def _number(field: ContractField) -> tuple[Any, Any]:
+    low = -MAX_MAGNITUDE if field.minimum is None else field.minimum
+    high = MAX_MAGNITUDE if field.maximum is None else field.maximum
+    limits = Field(strict=True, allow_inf_nan=False, ge=low, le=high)
+    return Annotated[float, limits], Field(alias=field.name, description=field.description or None)
 
-_raw_values = itemgetter(*RAW_FEATURES)
+
+def _members(contract: Contract) -> dict[str, tuple[Any, Any]]:
+    """The model's attributes, numbered: a field may have a name that no attribute can have, or that pydantic's has."""
+    words = {field.name: field.description for field in contract.fields if field.description}
+    beside = (contract.transaction_id, _Identifier | None), (contract.event_time, _Moment | None)
+    members = [
+        *map(_number, contract.scored_fields),
+        *((kind, Field(None, alias=name, description=words.get(name))) for name, kind in beside),
+        *((Any, Field(None, alias=name, description="Ignored: computed here.")) for name in contract.engineered),
+    ]
+    return {f"member_{place}": member for place, member in enumerate(members)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +121,8 @@ class Transactions:
 
     Attributes
     ----------
-    raw : ndarray of shape (n, 30)
-        Columns as in ``schema.RAW_FEATURES``.
+    raw : ndarray of shape (n, fields)
+        Columns as in ``contract.raw_fields``.
     ids : list of str or None
         The clients' own names, n of them.
     event_times : list of datetime or None
@@ -163,57 +160,89 @@ class Chunk:
     errors: list[FieldError]
 
 
-def parse_transaction(body: bytes) -> Transactions:
-    """One JSON object.
+class TransactionParser:
+    """Reads JSON transactions of a contract; immutable, made once for every model that goes live.
 
-    Raises
-    ------
-    MalformedJson
-        When the body is not JSON.
-    InvalidFields
-        Naming every field that is missing, unknown, or not a finite number within its range.
+    Parameters
+    ----------
+    contract : Contract
     """
-    row = json_in(body)
-    try:
-        return _transactions([vars(Transaction.model_validate(row))])
-    except ValidationError as error:
-        raise InvalidFields(_faults(error)) from None
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        members = _members(contract)
+        self._model: type[BaseModel] = create_model(
+            "Transaction",
+            __config__=ConfigDict(extra="forbid"),
+            **members,  # type: ignore[call-overload]
+        )
+        self._fields = len(contract.raw_fields)
+        names = list(members)
+        self._raw_values = itemgetter(*names[: self._fields])
+        self._id, self._moment = names[self._fields : self._fields + 2]
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of a transaction."""
+        return self._model.model_json_schema()
+
+    def one(self, body: bytes) -> Transactions:
+        """One JSON object.
+
+        Raises
+        ------
+        MalformedJson
+            When the body is not JSON.
+        InvalidFields
+            Naming every field that is missing, unknown, or not a finite number within its range.
+        """
+        row = json_in(body)
+        try:
+            return self._transactions([vars(self._model.model_validate(row))])
+        except ValidationError as error:
+            raise InvalidFields(_faults(error)) from None
+
+    def batch(self, body: bytes, max_rows: int) -> Chunk:
+        """A JSON array of objects, as one chunk; takes a while where it is large, and belongs on a worker thread.
+
+        Raises
+        ------
+        MalformedJson, InvalidFields
+            When the body is not JSON, or no array.
+        BodyTooLarge
+            When there are more than ``max_rows``.
+        """
+        if not is_array(body):
+            if len(body) <= SMALL_BYTES:
+                json_in(body)  # says what is wrong with it, if it is not JSON
+            raise InvalidFields([{"message": "The body should be an array of transactions."}])
+        valid: list[dict[str, Any]] = []
+        places: list[int] = []
+        faults: list[FieldError] = []
+        count = 0
+        for rows in json_array(body):
+            first, count = count, count + len(rows)
+            if count > max_rows:
+                raise BodyTooLarge(
+                    f"The batch has {count} transactions or more; at most {max_rows} are taken.", "Send it in parts."
+                )
+            for place, row in enumerate(rows, first):
+                try:
+                    valid.append(vars(self._model.model_validate(row)))
+                    places.append(place)
+                except ValidationError as error:
+                    faults += _faults(error, place, brief=len(faults) >= MAX_ERRORS)
+        return Chunk(self._transactions(valid), np.array(places, dtype=np.int64), faults)
+
+    def _transactions(self, rows: list[dict[str, Any]]) -> Transactions:
+        values: Iterable[float] = chain.from_iterable(map(self._raw_values, rows))
+        raw = np.fromiter(values, dtype=np.float64, count=len(rows) * self._fields)
+        times = [row[self._moment] for row in rows]
+        given = times if any(times) else []
+        ids = [row[self._id] for row in rows]
+        return Transactions(raw.reshape(len(rows), self._fields), ids, given)
 
 
-def parse_batch(body: bytes, max_rows: int) -> Chunk:
-    """A JSON array of objects, as one chunk; takes a while where it is large, and belongs on a worker thread.
-
-    Raises
-    ------
-    MalformedJson, InvalidFields
-        When the body is not JSON, or no array.
-    BodyTooLarge
-        When there are more than ``max_rows``.
-    """
-    if not is_array(body):
-        if len(body) <= SMALL_BYTES:
-            json_in(body)  # says what is wrong with it, if it is not JSON
-        raise InvalidFields([{"message": "The body should be an array of transactions."}])
-    valid: list[dict[str, Any]] = []
-    places: list[int] = []
-    faults: list[FieldError] = []
-    count = 0
-    for rows in json_array(body):
-        first, count = count, count + len(rows)
-        if count > max_rows:
-            raise BodyTooLarge(
-                f"The batch has {count} transactions or more; at most {max_rows} are taken.", "Send it in parts."
-            )
-        for place, row in enumerate(rows, first):
-            try:
-                valid.append(vars(Transaction.model_validate(row)))
-                places.append(place)
-            except ValidationError as error:
-                faults += _faults(error, place, brief=len(faults) >= MAX_ERRORS)
-    return Chunk(_transactions(valid), np.array(places, dtype=np.int64), faults)
-
-
-def require_believable(transactions: Transactions, bounds: EventTimeBounds) -> None:
+def require_believable(transactions: Transactions, contract: Contract, bounds: EventTimeBounds) -> None:
     """Refuse transactions of which one cannot have happened when it says: each is a row of a later training.
 
     Raises
@@ -222,16 +251,16 @@ def require_believable(transactions: Transactions, bounds: EventTimeBounds) -> N
         Naming the bounds.
     """
     if _outside(transactions.event_times, bounds):
-        raise InvalidFields([{"field": EVENT_TIME, "message": _misdated(bounds)}])
+        raise InvalidFields([{"field": contract.event_time, "message": _misdated(bounds)}])
 
 
-def believable(chunk: Chunk, bounds: EventTimeBounds) -> Chunk:
+def believable(chunk: Chunk, contract: Contract, bounds: EventTimeBounds) -> Chunk:
     """The chunk, its rows of impossible times among its errors."""
     places = _outside(chunk.transactions.event_times, bounds)
     if not places:
         return chunk
     faults: list[FieldError] = [
-        {"row": int(chunk.rows[place]), "field": EVENT_TIME, "message": _misdated(bounds)} for place in places
+        {"row": int(chunk.rows[place]), "field": contract.event_time, "message": _misdated(bounds)} for place in places
     ]
     kept = np.setdiff1d(np.arange(len(chunk.rows)), places)
     errors = sorted([*chunk.errors, *faults], key=lambda error: error["row"])
@@ -244,14 +273,6 @@ def _outside(times: list[datetime | None], bounds: EventTimeBounds) -> list[int]
 
 def _misdated(bounds: EventTimeBounds) -> str:
     return f"Event time should lie {bounds}"
-
-
-def _transactions(rows: list[dict[str, Any]]) -> Transactions:
-    values: Iterable[float] = chain.from_iterable(map(_raw_values, rows))
-    raw = np.fromiter(values, dtype=np.float64, count=len(rows) * len(RAW_FEATURES))
-    times = [row["event_time"] for row in rows]
-    given = times if any(times) else []
-    return Transactions(raw.reshape(len(rows), len(RAW_FEATURES)), [row["transaction_id"] for row in rows], given)
 
 
 def _faults(error: ValidationError, row: int | None = None, *, brief: bool = False) -> list[FieldError]:

@@ -7,6 +7,8 @@ from typing import Any, Final
 from pydantic import AliasChoices, AwareDatetime, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ml_project.contract import Contract
+from ml_project.contract_file import DEFAULT, contract_named
 from ml_project.event_times import EventTimeBounds
 from stores.bundle_trial import TrialLimits
 from stores.objects import checked_endpoint, checked_location
@@ -32,6 +34,11 @@ class PlatformSettings(BaseSettings):
         Path("var"),
         description="Folder for everything that is written: data, studies, releases and, without a server, MLflow's "
         "files; the gateway's own files lie in its subfolder `gateway`.",
+    )
+    contract: str = Field(
+        DEFAULT,
+        min_length=1,
+        description="Data contract of the transactions: the name of one that comes with the platform, or a YAML file.",
     )
     tracking_uri: SecretStr = Field(
         NO_SECRET,
@@ -92,6 +99,17 @@ class PlatformSettings(BaseSettings):
 
     _location = field_validator("releases_uri")(checked_location)
     _endpoint = field_validator("s3_endpoint_url")(checked_endpoint)
+
+    @property
+    def data_contract(self) -> Contract:
+        """The contract that is named.
+
+        Raises
+        ------
+        InvalidInput
+            When there is none, or it has faults.
+        """
+        return contract_named(self.contract)
 
     @property
     def mlflow_server(self) -> str:

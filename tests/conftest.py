@@ -18,9 +18,9 @@ import pytest
 from sqlalchemy import create_engine, make_url
 from xdist.scheduler import LoadScopeScheduling
 
-from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
 from tests.support.commands import Commands
+from tests.support.creditcard import LABEL, RAW_FEATURES
 from tests.support.machine import REAL_HEAD, REAL_SAMPLE, find_program, missing
 from tests.support.servers import ACCESS_KEY, SECRET_KEY, PostgresServer, S3Server, running_postgres
 

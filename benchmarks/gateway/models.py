@@ -10,7 +10,7 @@ import pandas as pd
 from mlflow.models import infer_signature
 
 from benchmarks.gateway.reference import Reference
-from ml_project.schema import RAW_FEATURES
+from ml_project.simulator import FIELDS
 from pipelines.training.model_logging import model_parts
 
 
@@ -21,7 +21,8 @@ class PlainEnsemble(mlflow.pyfunc.PythonModel):
         ensemble, manifest = reference.ensemble, reference.bundle.manifest
         self.forest, self.booster = ensemble.forest, ensemble.booster
         self.map, self.weight = (ensemble.isolation_map.low, ensemble.isolation_map.high), ensemble.blend_weight
-        self.amount, self.threshold = (reference.amount.mean, reference.amount.std), manifest.thresholds.alert
+        amount = manifest.scales["amount_zscore"]
+        self.amount, self.threshold = (amount.mean, amount.std), manifest.thresholds.alert
 
     def predict(
         self,
@@ -29,7 +30,7 @@ class PlainEnsemble(mlflow.pyfunc.PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        features = model_input[list(RAW_FEATURES)].copy()
+        features = model_input[list(FIELDS)].copy()
         components = features[[f"V{number}" for number in range(1, 29)]]
         features["Time"] = features["Time"] % 86_400 / 3600
         features["amount_zscore"] = (features["Amount"] - self.amount[0]) / self.amount[1]
@@ -48,7 +49,7 @@ class PlainEnsemble(mlflow.pyfunc.PythonModel):
 
 def save_plain(reference: Reference, folder: Path) -> None:
     """Save the plain one as a user would, pickled."""
-    example = pd.DataFrame(reference.raw[:2], columns=list(RAW_FEATURES))
+    example = pd.DataFrame(reference.raw[:2], columns=list(FIELDS))
     model = PlainEnsemble(reference)
     mlflow.pyfunc.save_model(
         folder,
@@ -66,4 +67,4 @@ def save_ours(reference: Reference, folder: Path) -> None:
 def invocations(reference: Reference) -> list[bytes]:
     """Transactions as MLflow's server takes them."""
     rows = reference.raw[:1_000].tolist()
-    return [json.dumps({"dataframe_split": {"columns": RAW_FEATURES, "data": [row]}}).encode() for row in rows]
+    return [json.dumps({"dataframe_split": {"columns": FIELDS, "data": [row]}}).encode() for row in rows]

@@ -7,15 +7,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_project.baseline import Baseline
 from ml_project.bundle import FORMAT_VERSION, Bundle, Manifest
 from ml_project.calibration import Calibrator
+from ml_project.contract_file import contract_named
 from ml_project.ensemble import BoosterSettings, Ensemble, EnsembleSettings, ForestSettings, fit_ensemble
-from ml_project.features import AmountStatistics, compute_features
+from ml_project.features import FeatureTransform
 from ml_project.onnx_graph import ensemble_to_onnx
 from ml_project.policies import Thresholds
-from ml_project.schema import FEATURES, RAW_FEATURES
 from ml_project.scorer import Scorer, golden_rows
-from ml_project.simulator import simulate
+from ml_project.simulator import FIELDS, simulate
 from ml_project.statistics import FeatureStatistics, Histogram
 
 ROWS = 60_000
@@ -34,26 +35,27 @@ class Reference:
 
     raw: NDArray[np.float64]
     ensemble: Ensemble
-    amount: AmountStatistics
+    transform: FeatureTransform
 
     @cached_property
     def bundle(self) -> Bundle:
         """As the gateway serves it; about 4 in 1,000 rows are alerts."""
-        features, weight = compute_features(self.raw, self.amount), np.ones(len(self.raw))
+        features, weight = self.transform(self.raw), np.ones(len(self.raw))
         hybrid = self.ensemble.hybrid(features)
         alert, decline = np.quantile(hybrid, [1 - ALERT_RATE, 1 - DECLINE_RATE]).tolist()
         manifest = Manifest(
             format_version=FORMAT_VERSION,
-            features=FEATURES,
+            contract=self.transform.contract,
             settings={"blend_weight": self.ensemble.blend_weight},
-            amount=self.amount,
-            statistics=FeatureStatistics.fit(features, weight),
+            scales=dict(self.transform.scales),
+            statistics=FeatureStatistics.fit(self.transform.contract.feature_names, features, weight),
             score_baseline=Histogram.fit(hybrid, weight),
             policy="recall_at_fpr",
             policies={"recall_at_fpr": Thresholds(alert, decline)},
             data={"source": "simulated"},
             libraries={},
             golden_rows=(),
+            baseline=Baseline.fit(self.transform.contract, features, hybrid, weight),
         )
         booster = bytes(self.ensemble.booster.save_raw("json"))
         bundle = Bundle(manifest, ensemble_to_onnx(self.ensemble, Calibrator()), booster)
@@ -64,13 +66,14 @@ class Reference:
     @cached_property
     def transactions(self) -> list[bytes]:
         """Rows as JSON objects."""
-        return [json.dumps(dict(zip(RAW_FEATURES, row, strict=True))).encode() for row in self.raw[:5_000].tolist()]
+        return [json.dumps(dict(zip(FIELDS, row, strict=True))).encode() for row in self.raw[:5_000].tolist()]
 
 
 def reference() -> Reference:
     """Fit it; about ten seconds."""
     [rows] = simulate(ROWS, seed=0, chunk_rows=ROWS)
     weight = np.ones(ROWS)
-    amount = AmountStatistics.fit(rows.raw[:, -1], weight)
-    features = compute_features(rows.raw, amount)
-    return Reference(rows.raw, fit_ensemble(features, rows.label, weight, SETTINGS, threads=2), amount)
+    contract = contract_named()
+    transform = FeatureTransform.fit(contract, rows.raw, weight)
+    ensemble = fit_ensemble(contract, transform(rows.raw), rows.label, weight, SETTINGS, threads=2)
+    return Reference(rows.raw, ensemble, transform)

@@ -28,7 +28,7 @@ def score(
 ) -> None:
     """Score a whole table, of any size, in little memory: Parquet or CSV in, partitioned Parquet out.
 
-    The input needs Time, V1 to V28 and Amount; other columns are carried over. The output has a folder per decision
+    The input needs the fields of the contract; other columns are carried over. The output has a folder per decision
     (decision=DECLINE/), with scores, version, and each row's file and place in it. Rows that could not be scored are in
     _quarantine/ with the reasons. Counts and drift are in _job.json and in a run of the experiment fraud-scoring.
 

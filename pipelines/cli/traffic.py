@@ -9,6 +9,7 @@ import typer
 from ml_project.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from ml_project.contract import Contract
     from ml_project.simulator import FraudWave
     from pipelines.traffic.run import Progress
 
@@ -79,23 +80,25 @@ def simulate_traffic(
     import asyncio
     from datetime import UTC, datetime
 
+    from pipelines.cli.options import settings_with
     from pipelines.console import console
     from pipelines.monitoring.window import parse_moment, parse_span
     from pipelines.traffic.run import GatewayClient, Progress, SendOptions, send
     from pipelines.traffic.source import TrafficPlan, total, transactions
 
-    span = parse_span(duration)
+    span, contract = parse_span(duration), settings_with().data_contract
     plan = TrafficPlan(
         data=data,
         start=parse_moment(start) if start else datetime.now(UTC).replace(microsecond=0) - span,
         duration=span,
         per_day=per_day or rate * 86_400 or 2_000.0,
         seed=seed,
-        drift=dict(map(_shift, drift or [])),
+        drift=dict(_shift(each, contract) for each in drift or []),
         amount_factor=amount_factor,
         drift_after=parse_span(drift_after),
         fraud_rate=fraud_rate,
         fraud_wave=_wave(fraud_wave),
+        contract=contract,
     )
     how = SendOptions(rate, batch, connections, parse_span(label_delay) if label_delay else None, review_sample_rate)
     traffic = transactions(plan)
@@ -157,11 +160,9 @@ def _shown(progress: "Progress", total: int | None) -> Iterator[Callable[[], Non
         yield lambda: bar.update(task, completed=progress.sent, description=words())
 
 
-def _shift(text: str) -> tuple[str, float]:
-    from ml_project.schema import RAW_FEATURES
-
+def _shift(text: str, contract: "Contract") -> tuple[str, float]:
     name, _, deviations = text.partition("=")
-    if name not in RAW_FEATURES[1:]:
+    if name not in contract.raw_fields or name == contract.time:
         raise InvalidInput(f"--drift {text}: there is no feature {name!r} to shift.", "Write V14=0.5.")
     try:
         return name, float(deviations)

@@ -18,12 +18,10 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from ml_project.cleaning import require_distinct
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
-from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from ml_project.tables import HEAD_BYTES, CsvHead, read_head
 
-_NUMBERS: Final = (*RAW_FEATURES, LABEL, WEIGHT)
-_TYPES: Final = dict.fromkeys(_NUMBERS, pa.float64()) | {EVENT_TIME: pa.string()}
 _MISSING: Final = frozenset(pa.csv.ConvertOptions().null_values)
 _CHUNK_ROWS: Final = 50_000
 _NEWLINE: Final = b"\n"
@@ -31,7 +29,7 @@ _NEWLINE: Final = b"\n"
 OpenFile = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
-def read_csv(open_file: OpenFile, name: str) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+def read_csv(open_file: OpenFile, contract: Contract, name: str) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     """The table, and the line (from 1) that each of its rows begins at.
 
     Columns that should hold numbers do, unless a value is none: then they hold what the file says.
@@ -40,15 +38,18 @@ def read_csv(open_file: OpenFile, name: str) -> tuple[pd.DataFrame, NDArray[np.i
     ----------
     open_file : callable
         Opens the unpacked bytes; called more than once.
+    contract : Contract
+        Says which columns should hold numbers.
 
     Raises
     ------
     InvalidInput
         When the file is empty, not UTF-8, or not a table, naming the line.
     """
+    types = dict.fromkeys(contract.clean_columns, pa.float64()) | {contract.event_time: pa.string()}
     with open_file() as file:
         start = file.read(HEAD_BYTES)
-        head = read_head(start, name)
+        head = read_head(start, contract, name)
         require_distinct(head.names, name)
         body = _Body(start[head.size :], file)
         try:
@@ -56,20 +57,21 @@ def read_csv(open_file: OpenFile, name: str) -> tuple[pd.DataFrame, NDArray[np.i
                 body,
                 pa.csv.ReadOptions(column_names=head.names),
                 pa.csv.ParseOptions(delimiter=head.separator),
-                pa.csv.ConvertOptions(column_types=_TYPES, decimal_point=head.decimal),
+                pa.csv.ConvertOptions(column_types=types, decimal_point=head.decimal),
             )
         except (pa.ArrowInvalid, UnicodeDecodeError):
             table = None
     if table is not None and body.lines == len(table):
-        return _frame(table), np.arange(len(table)) + head.lines + 1
-    frame, lines = _read_records(open_file, name, head)
-    return (frame if table is None else _frame(table)), lines
+        return _frame(table, contract), np.arange(len(table)) + head.lines + 1
+    frame, lines = _read_records(open_file, contract, name, head)
+    return (frame if table is None else _frame(table, contract)), lines
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    if EVENT_TIME in table.column_names:
-        place = table.column_names.index(EVENT_TIME)
-        table = table.set_column(place, EVENT_TIME, pa.compute.utf8_trim_whitespace(table[EVENT_TIME]))
+def _frame(table: pa.Table, contract: Contract) -> pd.DataFrame:
+    moment = contract.event_time
+    if moment in table.column_names:
+        place = table.column_names.index(moment)
+        table = table.set_column(place, moment, pa.compute.utf8_trim_whitespace(table[moment]))
     frame: pd.DataFrame = table.to_pandas()
     return frame
 
@@ -99,14 +101,17 @@ class _Body(io.RawIOBase):
         return self._newlines + (self._last != _NEWLINE)
 
 
-def _read_records(open_file: OpenFile, name: str, head: CsvHead) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+def _read_records(
+    open_file: OpenFile, contract: Contract, name: str, head: CsvHead
+) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     chunks: list[pd.DataFrame] = [pd.DataFrame(columns=head.names, dtype=object)]
     lines: list[int] = []
     rows: list[list[str | None]] = []
+    numbers = contract.clean_columns
 
     def pack() -> None:
         columns = zip(head.names, zip(*rows, strict=True), strict=True)
-        chunks.append(pd.DataFrame({key: _column(key, values, head) for key, values in columns}))
+        chunks.append(pd.DataFrame({key: _column(values, head, number=key in numbers) for key, values in columns}))
         rows.clear()
 
     with open_file() as file:
@@ -152,8 +157,8 @@ def _texts(file: IO[bytes], name: str, before: int) -> Iterator[str]:
             raise InvalidInput(f"{name}: line {number} is not UTF-8 text.", "Save it as UTF-8 CSV.") from error
 
 
-def _column(key: str, values: Sequence[str | None], head: CsvHead) -> Any:
-    if key not in _NUMBERS:
+def _column(values: Sequence[str | None], head: CsvHead, *, number: bool) -> Any:
+    if not number:
         return np.array(values, dtype=object)
     if head.decimal == ",":
         values = [value and value.replace(",", ".") for value in values]

@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ml_project.cleaning import require_distinct
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
-from ml_project.tables import KNOWN_COLUMNS, as_text, is_text
+from ml_project.tables import as_text, is_text
 from pipelines.data.csv_text import read_csv
 from pipelines.data.places import is_hidden, is_part, kind_of, partition_values
 from stores.objects import MissingObject, is_s3
@@ -57,11 +58,13 @@ class Table:
     place_of: Callable[[int], str] = nowhere
 
 
-def read_table(location: str, s3_endpoint_url: str = "", most_bytes: int = MOST_BYTES) -> Table:
+def read_table(location: str, contract: Contract, s3_endpoint_url: str = "", most_bytes: int = MOST_BYTES) -> Table:
     """Read a table from where ``--data`` points; further kinds of location are added here.
 
     Parameters
     ----------
+    contract : Contract
+        Says which columns are known, and which of them hold numbers.
     most_bytes : int
         Largest file of a table: bytes of CSV, unpacked, or of Parquet's values.
 
@@ -77,48 +80,48 @@ def read_table(location: str, s3_endpoint_url: str = "", most_bytes: int = MOST_
 
         try:
             with S3Objects(location, s3_endpoint_url, setting="--data").fetched(is_part) as path:
-                return _read(path, location, most_bytes)
+                return _read(path, contract, location, most_bytes)
         except MissingObject as error:
             raise InvalidInput(
                 f"{location}: no such object, and no folder with CSV or Parquet files.", "Check --data."
             ) from error
     if "://" in location:
         raise InvalidInput(f"{location}: this kind of address is not supported.", f"Give {WHERE}.")
-    return _read(Path(location), location, most_bytes)
+    return _read(Path(location), contract, location, most_bytes)
 
 
-def _read(path: Path, name: str, most_bytes: int) -> Table:
+def _read(path: Path, contract: Contract, name: str, most_bytes: int) -> Table:
     """Read a local file or folder; messages call it by ``name``."""
     try:
         if path.is_dir():
-            return _read_folder(path, name, most_bytes)
+            return _read_folder(path, contract, name, most_bytes)
         if not path.exists():
             raise InvalidInput(f"{name}: no such file.", f"Give {KINDS}.")
-        return _read_file(path, name, most_bytes)
+        return _read_file(path, contract, name, most_bytes)
     except _BROKEN as error:
         raise InvalidInput(f"{name}: damaged or incomplete archive ({error}).", "Copy or download it again.") from error
     except OSError as error:
         raise InvalidInput(f"{name}: cannot be read ({error.strerror or error}).", "Check the path.") from error
 
 
-def _read_file(path: Path, name: str, most_bytes: int) -> Table:
+def _read_file(path: Path, contract: Contract, name: str, most_bytes: int) -> Table:
     kind = kind_of(path.name)
     if kind is None:
         raise InvalidInput(f"{name}: not a kind of file that is understood.", f"Give {KINDS}.")
     if path.stat().st_size == 0:
         raise InvalidInput(f"{name}: the file is empty.", f"Give {KINDS}, with transactions.")
     if kind == "parquet":
-        return Table(_read_parquet(path, name, most_bytes))
-    frame, lines = read_csv(partial(_open_csv, path, name, most_bytes), name)
+        return Table(_read_parquet(path, contract, name, most_bytes))
+    frame, lines = read_csv(partial(_open_csv, path, name, most_bytes), contract, name)
     return Table(frame, lambda row: f"line {lines[row - 1]}")
 
 
-def _read_folder(path: Path, name: str, most_bytes: int) -> Table:
+def _read_folder(path: Path, contract: Contract, name: str, most_bytes: int) -> Table:
     files = (str(part.relative_to(path)) for part in path.rglob("*") if part.is_file())
     names = sorted(file for file in files if is_part(file))
     if not names:
         raise InvalidInput(f"{name}: a folder without CSV or Parquet files.", f"Give {KINDS}.")
-    parts = [_read_part(path / part, f"{name.rstrip('/')}/{part}", part, most_bytes) for part in names]
+    parts = [_read_part(path / part, contract, f"{name.rstrip('/')}/{part}", part, most_bytes) for part in names]
     require_same_columns({part: list(table.frame.columns) for part, table in zip(names, parts, strict=True)}, name)
     ends = list(accumulate(len(table.frame) for table in parts))
 
@@ -130,10 +133,10 @@ def _read_folder(path: Path, name: str, most_bytes: int) -> Table:
     return Table(pd.concat([table.frame for table in parts], ignore_index=True), place_of)
 
 
-def _read_part(path: Path, name: str, part: str, most_bytes: int) -> Table:
-    table = _read_file(path, name, most_bytes)
+def _read_part(path: Path, contract: Contract, name: str, part: str, most_bytes: int) -> Table:
+    table = _read_file(path, contract, name, most_bytes)
     given = partition_values(part)
-    new = {key: given[key] for key in given if key in KNOWN_COLUMNS and key not in table.frame}
+    new = {key: given[key] for key in given if key in contract.known_columns and key not in table.frame}
     return Table(table.frame.assign(**new), table.place_of) if new else table
 
 
@@ -153,7 +156,7 @@ def require_same_columns(columns: dict[str, list[str]], name: str) -> None:
             raise InvalidInput(said, "Give a folder's files the same columns.")
 
 
-def _read_parquet(path: Path, name: str, most_bytes: int) -> pd.DataFrame:
+def _read_parquet(path: Path, contract: Contract, name: str, most_bytes: int) -> pd.DataFrame:
     try:
         file = pa.parquet.ParquetFile(path)
         _require_size(_value_bytes(file.metadata), name, most_bytes)
@@ -163,7 +166,7 @@ def _read_parquet(path: Path, name: str, most_bytes: int) -> pd.DataFrame:
         raise InvalidInput(
             f"{name}: not a complete Parquet file ({_first_line(error)}).", "Copy or write it again."
         ) from error
-    table = table.drop_columns(sorted(index_columns(table.schema)))
+    table = table.drop_columns(sorted(index_columns(table.schema, contract)))
     plain = [plain_column(column) for column in table.columns]
     # what pandas noted of its types would turn text back into categories
     frame: pd.DataFrame = pa.table(plain, names=table.column_names).to_pandas()
@@ -177,13 +180,12 @@ def _value_bytes(metadata: Any) -> int:
     return max(written, int(metadata.num_rows) * int(metadata.num_columns) * 8)
 
 
-def index_columns(schema: pa.Schema) -> set[str]:
+def index_columns(schema: pa.Schema, contract: Contract) -> set[str]:
     """Columns of a Parquet file that only number the rows of the pandas frame that it was."""
     noted = (schema.pandas_metadata or {}).get("index_columns", [])
     named = {each for each in noted if isinstance(each, str)}
-    return {column for column in schema.names if column in named or column.startswith("__index_level_")} - set(
-        KNOWN_COLUMNS
-    )
+    numbering = {column for column in schema.names if column in named or column.startswith("__index_level_")}
+    return numbering - set(contract.known_columns)
 
 
 def plain_column(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

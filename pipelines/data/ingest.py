@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ml_project.cleaning import CleaningReport, clean
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.event_times import NANOSECONDS, EventTimeBounds
 from pipelines.data.files import MOST_BYTES
@@ -21,9 +22,10 @@ from pipelines.data.sources import Source, read_source
 from stores.files import replacing, write_atomically
 
 _KEY: Final = b"fraud.ingest"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _META_FILE: Final = "_ingested.json"
 _REMEDY: Final = "Run ingest first."
+_AGAIN: Final = "Run ingest again."
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,15 @@ class IngestedMeta:
         SHA-256 of the content (see ``content_digest``).
     cleaning : CleaningReport
         What cleaning found and did.
+    contract : str
+        Digest of the contract that the data were read by.
     """
 
     source: Source
     name: str
     digest: str
     cleaning: CleaningReport
+    contract: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class IngestedFile:
 def ingest(
     data: str,
     output: Path,
+    contract: Contract,
     *,
     cache: Path,
     missing: Literal["reject", "impute"] = "reject",
@@ -76,6 +82,8 @@ def ingest(
     ----------
     data, cache, simulated_rows, seed, kaggle_timeout, s3_endpoint_url, most_bytes, on_notice
         See ``sources.read_source``.
+    contract : Contract
+        What the columns are.
     output : Path
         The file to write; it replaces an earlier one only when all is well.
     missing : {'reject', 'impute'}
@@ -92,6 +100,7 @@ def ingest(
     """
     raw = read_source(
         data,
+        contract,
         cache=cache,
         simulated_rows=simulated_rows,
         seed=seed,
@@ -100,8 +109,8 @@ def ingest(
         most_bytes=most_bytes,
         on_notice=on_notice,
     )
-    frame, report = clean(raw.frame, missing, name=raw.name, place_of=raw.place_of, bounds=bounds)
-    meta = IngestedMeta(raw.source, raw.name, content_digest(frame), report)
+    frame, report = clean(raw.frame, contract, missing, name=raw.name, place_of=raw.place_of, bounds=bounds)
+    meta = IngestedMeta(raw.source, raw.name, content_digest(frame), report, contract.digest)
     write_ingested(frame, meta, output)
     return IngestedFile(output, meta)
 
@@ -129,15 +138,16 @@ def _note(meta: IngestedMeta) -> bytes:
     return json.dumps({"format": _FORMAT, **asdict(meta)}, sort_keys=True).encode()
 
 
-def read_ingested(path: Path) -> tuple[pd.DataFrame, IngestedMeta]:
+def read_ingested(path: Path, contract: Contract) -> tuple[pd.DataFrame, IngestedMeta]:
     """Read back what ``ingest`` wrote.
 
     Raises
     ------
     InvalidInput
-        If there is no such file, ``ingest`` has not written it, or its content does not match its digest.
+        If there is no such file, ``ingest`` has not written it by this contract, or its content does not match its
+        digest.
     """
-    meta = read_meta(path)
+    meta = read_meta(path, contract)
     if path.is_dir():
         raise InvalidInput(f"{path}: ingested by Spark.", "Add --engine spark, or ingest without it.")
     try:
@@ -150,13 +160,13 @@ def read_ingested(path: Path) -> tuple[pd.DataFrame, IngestedMeta]:
     return frame, meta
 
 
-def read_meta(path: Path) -> IngestedMeta:
+def read_meta(path: Path, contract: Contract) -> IngestedMeta:
     """The description in an ingested file's footer; the content is not compared with the digest.
 
     Raises
     ------
     InvalidInput
-        If there is no such file or folder, or ``ingest`` has not written it.
+        If there is no such file or folder, or ``ingest`` has not written it by this contract.
     """
     if not path.exists():
         raise InvalidInput(f"{path}: no ingested data.", _REMEDY)
@@ -170,7 +180,10 @@ def read_meta(path: Path) -> IngestedMeta:
     note: dict[str, Any] = json.loads(content)
     if note.pop("format", None) != _FORMAT:
         raise InvalidInput(f"{path}: a Parquet file that ingest has not written, or another version of it.", _REMEDY)
-    return IngestedMeta(**{**note, "cleaning": CleaningReport(**note["cleaning"])})
+    meta = IngestedMeta(**{**note, "cleaning": CleaningReport(**note["cleaning"])})
+    if meta.contract != contract.digest:
+        raise InvalidInput(f"{path}: ingested by another contract than {contract}, or before it was changed.", _AGAIN)
+    return meta
 
 
 def content_digest(frame: pd.DataFrame) -> str:

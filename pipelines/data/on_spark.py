@@ -19,16 +19,16 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from ml_project.cleaning import CLEAN_COLUMNS, CleaningReport, check_columns
+from ml_project.cleaning import CleaningReport, check_columns
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.event_times import NANOSECONDS, EventTimeBounds
-from ml_project.schema import ENGINEERED_FEATURES, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
-from ml_project.simulator import simulate
+from ml_project.simulator import FIELDS, LABEL, simulate
 from pipelines.data.ingest import IngestedFile, IngestedMeta, write_meta
 from pipelines.data.sources import DataLocation, locate
 from pipelines.data.spark_tables import BROKEN, moment_of, read_spark_table
 from pipelines.settings import PipelineSettings
-from pipelines.spark_session import spark_session
+from pipelines.spark_session import quoted, spark_session
 
 _CHUNK: Final = 250_000
 _BROKEN_SAID: Final = "has another number of fields than the header"
@@ -42,10 +42,12 @@ def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callabl
     Messages count and quote what cannot be used, but have no row numbers: a table on Spark has no order. The digest
     differs from `ingest`'s for the same rows; of equal rows with different weights the lowest weight is kept.
     """
+    contract = settings.data_contract
     partial = output.with_name(f".{output.name}.partial")
     with spark_session(settings) as spark, TemporaryDirectory(prefix="fraud-ingest-") as scratch:
         found = locate(
             settings.data,
+            contract,
             cache=settings.state_dir / "cache",
             simulated_rows=settings.simulated_rows,
             seed=settings.seed,
@@ -53,17 +55,17 @@ def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callabl
         )
         with _confined(spark):
             location = _location(found, settings, Path(scratch))
-            raw = read_spark_table(spark, location, found.name, settings.s3_endpoint_url)
+            raw = read_spark_table(spark, location, contract, found.name, settings.s3_endpoint_url)
             bounds = settings.event_time_bounds(datetime.now(UTC))
-            clean, counted = clean_on_spark(raw, settings.missing, found.name, bounds)
+            clean, counted = clean_on_spark(raw, contract, settings.missing, found.name, bounds)
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 clean.write.parquet(str(partial.absolute()), compression="zstd")
-                rows, frauds, digest = _count(spark.read.parquet(str(partial.absolute())))
+                rows, frauds, digest = _count(spark.read.parquet(str(partial.absolute())), contract)
                 report = CleaningReport(
                     rows_out=rows, frauds=frauds, duplicates_dropped=counted["rows_in"] - rows, **counted
                 )
-                meta = IngestedMeta(found.source, found.name, digest, report)
+                meta = IngestedMeta(found.source, found.name, digest, report, contract.digest)
                 write_meta(meta, partial)
                 _take_place(partial, output)
             finally:
@@ -93,31 +95,32 @@ def _location(found: DataLocation, settings: PipelineSettings, scratch: Path) ->
     if found.location is not None:
         return found.location
     file = scratch / "simulated.parquet"
-    schema = pa.schema([*((name, pa.float64()) for name in RAW_FEATURES), (LABEL, pa.int8())])
+    schema = pa.schema([*((name, pa.float64()) for name in FIELDS), (LABEL, pa.int8())])
     with pa.parquet.ParquetWriter(file, schema) as writer:
         for chunk in simulate(settings.simulated_rows, seed=settings.seed, chunk_rows=_CHUNK):
             writer.write_table(pa.table([*(pa.array(c) for c in chunk.raw.T), pa.array(chunk.label)], schema=schema))
     return str(file)
 
 
-def seconds_of(table: Any) -> Any:
+def seconds_of(table: Any, contract: Contract) -> Any:
     """What orders the rows of a clean table, in seconds, as a column: see `ml_project.dataset.Dataset`."""
     from pyspark.sql import functions as f
 
     types = dict(table.dtypes)
-    if EVENT_TIME not in types:
-        return f.col("Time").cast("double")
-    nanoseconds = types[EVENT_TIME] == "bigint"  # Spark has no timestamps of nanoseconds
-    return f.col(EVENT_TIME) / 1e9 if nanoseconds else f.unix_micros(EVENT_TIME) / 1e6
+    if contract.event_time not in types:
+        return f.col(quoted(contract.time)).cast("double")
+    nanoseconds = types[contract.event_time] == "bigint"  # Spark has no timestamps of nanoseconds
+    moment = f.col(quoted(contract.event_time))
+    return moment / 1e9 if nanoseconds else f.unix_micros(moment) / 1e6
 
 
-def _count(table: Any) -> tuple[int, int, str]:
+def _count(table: Any, contract: Contract) -> tuple[int, int, str]:
     """Rows, frauds, and a digest that depends on the rows but not on their order."""
     from pyspark.sql import functions as f
 
-    key = f.xxhash64(*table.columns)
+    key = f.xxhash64(*map(quoted, table.columns))
     rows, frauds, *sums = table.agg(
-        f.count("*"), f.sum(LABEL), f.sum(key.cast("decimal(38,0)")), f.bit_xor(key)
+        f.count("*"), f.sum(quoted(contract.label_field)), f.sum(key.cast("decimal(38,0)")), f.bit_xor(key)
     ).first()
     said = json.dumps([table.dtypes, rows, frauds, *(str(each) for each in sums)])
     return rows, frauds, hashlib.sha256(said.encode()).hexdigest()
@@ -145,7 +148,7 @@ class _Fault:
 
 
 def clean_on_spark(
-    raw: Any, missing: Literal["reject", "impute"], name: str, bounds: EventTimeBounds = NANOSECONDS
+    raw: Any, contract: Contract, missing: Literal["reject", "impute"], name: str, bounds: EventTimeBounds = NANOSECONDS
 ) -> tuple[Any, dict[str, Any]]:
     """The clean table, not computed yet, and the fields of its `CleaningReport` that are known already.
 
@@ -156,32 +159,40 @@ def clean_on_spark(
     """
     from pyspark.sql import functions as f
 
-    check_columns([column for column in raw.columns if column != BROKEN], name)
-    present = [column for column in CLEAN_COLUMNS if column in raw.columns]
-    values = {column: f.col(column).try_cast("double") for column in present}
+    check_columns([column for column in raw.columns if column != BROKEN], contract, name)
+    present = [column for column in contract.clean_columns if column in raw.columns]
+    values = {column: f.col(quoted(column)).try_cast("double") for column in present}
     texts = {column for column, kind in raw.dtypes if kind == "string"}
-    absent = {column: f.col(column).isNull() | f.isnan(value) for column, value in values.items()}
-    absent |= {column: absent[column] | f.trim(column).isin(*_MISSING) for column in texts & set(present)}
-    moment = moment_of(raw) if EVENT_TIME in raw.columns else None
+    absent = {column: f.col(quoted(column)).isNull() | f.isnan(value) for column, value in values.items()}
+    absent |= {column: absent[column] | f.trim(quoted(column)).isin(*_MISSING) for column in texts & set(present)}
+    moment = moment_of(raw, contract) if contract.event_time in raw.columns else None
     broken = [_Fault(BROKEN, f.col(BROKEN).isNotNull(), _BROKEN_SAID)] if BROKEN in raw.columns else []
-    faults = broken + _faults(values, absent, moment, missing, bounds)
-    rows, gaps = _look(raw, absent, faults, name)
+    faults = broken + _faults(contract, values, absent, moment, missing, bounds)
+    rows, gaps = _look(raw, contract, absent, faults, name)
     values |= _fill(raw, values, absent, gaps)
-    keys = {column: values[column] for column in RAW_FEATURES} | {LABEL: values[LABEL].cast("tinyint")}
+    keys = {column: values[column] for column in contract.raw_fields}
+    keys[contract.label_field] = values[contract.label_field].cast("tinyint")
     if moment is not None:
-        keys[EVENT_TIME] = moment
-    weight = values.get(WEIGHT, f.lit(1.0)).alias(WEIGHT)
+        keys[contract.event_time] = moment
+    name_of_weight = contract.weight
+    weight = values.get(name_of_weight, f.lit(1.0)).alias(name_of_weight)
     table = raw.select(*(value.alias(column) for column, value in keys.items()), weight)
-    distinct = table.groupBy(*keys).agg(f.min(WEIGHT).alias(WEIGHT))
-    return distinct.select(*CLEAN_COLUMNS, *([EVENT_TIME] if moment is not None else [])), {
+    distinct = table.groupBy(*map(quoted, keys)).agg(f.min(quoted(name_of_weight)).alias(name_of_weight))
+    columns = [*contract.clean_columns, *([contract.event_time] if moment is not None else [])]
+    return distinct.select(*map(quoted, columns)), {
         "rows_in": rows,
         "missing_imputed": gaps,
-        "engineered_dropped": sum(column in raw.columns for column in ENGINEERED_FEATURES),
+        "engineered_dropped": sum(column in raw.columns for column in contract.engineered),
     }
 
 
 def _faults(
-    values: dict[str, Any], absent: dict[str, Any], moment: Any, missing: str, bounds: EventTimeBounds
+    contract: Contract,
+    values: dict[str, Any],
+    absent: dict[str, Any],
+    moment: Any,
+    missing: str,
+    bounds: EventTimeBounds,
 ) -> list[_Fault]:
     from pyspark.sql import functions as f
 
@@ -189,43 +200,53 @@ def _faults(
     for column, value in values.items():
         found.append(_Fault(column, ~absent[column] & value.isNull(), "is not a number"))
         found.append(_Fault(column, f.abs(value) == float("inf"), "is infinite"))
-        if missing == "reject" or column not in RAW_FEATURES:
+        if missing == "reject" or column not in contract.raw_fields:
             found.append(_Fault(column, absent[column], "is missing"))
-    found.append(_Fault("Amount", values["Amount"] < 0, "is negative"))
-    found.append(_Fault(LABEL, ~values[LABEL].isin(0.0, 1.0), "is neither 0 nor 1"))
-    if WEIGHT in values:
-        found.append(_Fault(WEIGHT, values[WEIGHT] <= 0, "is not positive"))
+    for field in contract.scored_fields:
+        value = values[field.name]
+        if field.minimum is not None:
+            said = "is negative" if field.minimum == 0 else f"is below {field.minimum:g}"
+            found.append(_Fault(field.name, value < field.minimum, said))
+        if field.maximum is not None:
+            found.append(_Fault(field.name, value > field.maximum, f"is above {field.maximum:g}"))
+    label, weight = contract.label_field, contract.weight
+    found.append(_Fault(label, ~values[label].isin(0.0, 1.0), "is neither 0 nor 1"))
+    if weight in values:
+        found.append(_Fault(weight, values[weight] <= 0, "is not positive"))
     if moment is not None:
-        found.append(_Fault(EVENT_TIME, moment.isNull(), "is missing or not ISO 8601"))
+        found.append(_Fault(contract.event_time, moment.isNull(), "is missing or not ISO 8601"))
         outside = (moment < f.lit(bounds.earliest)) | (moment > f.lit(bounds.latest))
-        found.append(_Fault(EVENT_TIME, outside, f"does not lie {bounds}"))
+        found.append(_Fault(contract.event_time, outside, f"does not lie {bounds}"))
     return found
 
 
-def _look(raw: Any, absent: dict[str, Any], faults: list[_Fault], name: str) -> tuple[int, dict[str, int]]:
+def _look(
+    raw: Any, contract: Contract, absent: dict[str, Any], faults: list[_Fault], name: str
+) -> tuple[int, dict[str, int]]:
     """Rows, and the missing values of raw fields that have any; raises if a row has a fault."""
     from pyspark.sql import functions as f
 
-    examples = (f.when(fault.condition, f.col(fault.column).cast("string")) for fault in faults)
+    examples = (f.when(fault.condition, f.col(quoted(fault.column)).cast("string")) for fault in faults)
     rows, *others = raw.agg(
         f.count("*"),
-        *(f.count_if(absent[column]) for column in RAW_FEATURES),
+        *(f.count_if(absent[column]) for column in contract.raw_fields),
         *(f.count_if(fault.condition) for fault in faults),
         *(f.first(example, ignorenulls=True) for example in examples),
     ).first()
     if not rows:
         raise InvalidInput(f"{name}: the table has no rows.", "Give a file with transactions.")
-    gaps, counts = others[: len(RAW_FEATURES)], others[len(RAW_FEATURES) :]
+    fields = contract.raw_fields
+    gaps, counts = others[: len(fields)], others[len(fields) :]
     for fault, count, example in zip(faults, counts[: len(faults)], counts[len(faults) :], strict=True):
         if count:
             quoted = f" ({example[:40]!r})" if example else ""
             column = "a line" if fault.column == BROKEN else f"column {fault.column}"
             said = f"{name}: {column} {fault.said} in {count:,} rows{quoted}."
             raise InvalidInput(said, "Correct or remove them.")
-    for column, count in zip(RAW_FEATURES, gaps, strict=True):
+    for column, count in zip(fields, gaps, strict=True):
         if count == rows:
             raise InvalidInput(f"{name}: column {column} has no value at all.", "Fill it in.")
-    return rows, {column: count for column, count in zip(RAW_FEATURES, gaps, strict=True) if count}
+    return rows, {column: count for column, count in zip(fields, gaps, strict=True) if count}
 
 
 def _fill(raw: Any, values: dict[str, Any], absent: dict[str, Any], gaps: dict[str, int]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ml_project.errors import Unavailable
-from ml_project.schema import LABEL, RAW_FEATURES
-from ml_project.simulator import simulate
+from ml_project.contract import Contract
+from ml_project.contract_file import DEFAULT
+from ml_project.errors import InvalidInput, Unavailable
+from ml_project.simulator import FIELDS, LABEL, simulate
 from pipelines.data import kaggle
 from pipelines.data.files import MOST_BYTES, nowhere, read_table
 
@@ -53,6 +54,7 @@ class DataLocation:
 
 def read_source(
     data: str,
+    contract: Contract,
     *,
     cache: Path,
     simulated_rows: int = 284_807,
@@ -70,6 +72,8 @@ def read_source(
     ----------
     data : str
         ``auto`` (the cached Kaggle file, else Kaggle, else the simulator), ``kaggle``, ``simulated``, a path or ``s3://bucket/key``.
+    contract : Contract
+        What the columns are.
     cache : Path
         Folder that keeps Kaggle's file.
     simulated_rows, seed : int
@@ -88,12 +92,13 @@ def read_source(
     Raises
     ------
     InvalidInput
-        If the file cannot be read, or Kaggle's file is not the expected one.
+        If the file cannot be read, Kaggle's file is not the expected one, or the contract is for another table.
     Unavailable
         If Kaggle or S3 was asked for and cannot be reached.
     """
     found = locate(
         data,
+        contract,
         cache=cache,
         simulated_rows=simulated_rows,
         seed=seed,
@@ -104,12 +109,13 @@ def read_source(
     )
     if found.location is None:
         return RawData(_simulated(simulated_rows, seed), found.source, found.name)
-    table = read_table(found.location, s3_endpoint_url, most_bytes)
+    table = read_table(found.location, contract, s3_endpoint_url, most_bytes)
     return RawData(table.frame, found.source, found.name, table.place_of)
 
 
 def locate(
     data: str,
+    contract: Contract,
     *,
     cache: Path,
     simulated_rows: int,
@@ -120,6 +126,9 @@ def locate(
     on_notice: Callable[[str], None],
 ) -> DataLocation:
     """Find the requested data, and download it if needed; see `read_source`."""
+    if data in ("auto", "kaggle", "simulated") and contract.contract != DEFAULT:
+        made = f"The data {data!r} are a table of the contract {DEFAULT}, not of {contract.contract}."
+        raise InvalidInput(made, "Give the file of your transactions: --data PATH.")
     simulated = DataLocation(None, "simulated", f"simulated ({simulated_rows} rows, seed {seed})")
     if data == "simulated":
         return simulated
@@ -140,6 +149,6 @@ def locate(
 
 def _simulated(rows: int, seed: int) -> pd.DataFrame:
     chunks = list(simulate(rows, seed=seed))
-    frame = pd.DataFrame(np.concatenate([chunk.raw for chunk in chunks]), columns=list(RAW_FEATURES))
+    frame = pd.DataFrame(np.concatenate([chunk.raw for chunk in chunks]), columns=list(FIELDS))
     frame[LABEL] = np.concatenate([chunk.label for chunk in chunks])
     return frame

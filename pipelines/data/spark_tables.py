@@ -14,24 +14,25 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ml_project.cleaning import check_columns, require_distinct
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
-from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
-from ml_project.tables import HEAD_BYTES, KNOWN_COLUMNS, CsvHead, read_head
+from ml_project.tables import HEAD_BYTES, CsvHead, read_head
 from pipelines.data.files import index_columns, require_same_columns
 from pipelines.data.places import find_files, kind_of, partition_values
+from pipelines.spark_session import quoted
 from stores.objects import Objects
 
 BROKEN: Final = "_broken_line"
 """The column that holds a CSV's line where it has another number of fields than the header."""
 
-_NUMBERS: Final = (*RAW_FEATURES, LABEL, WEIGHT)
 _LOOKS_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True)
 class _Input:
-    """Files of one place, and what messages call it."""
+    """Files of one place, what messages call it, and what their columns are."""
 
+    contract: Contract
     place: Objects
     files: list[str]
     name: str
@@ -45,7 +46,7 @@ class _Input:
         return f"{root.rstrip('/')}/{file}" if file else root
 
 
-def read_spark_table(spark: Any, location: str, name: str, endpoint_url: str) -> Any:
+def read_spark_table(spark: Any, location: str, contract: Contract, name: str, endpoint_url: str) -> Any:
     """The table at a location, values as they are; text where files differ in their types.
 
     Raises
@@ -54,7 +55,7 @@ def read_spark_table(spark: Any, location: str, name: str, endpoint_url: str) ->
         When there is nothing, or nothing that can be read as one table, naming the file.
     """
     place, files = find_files(location, endpoint_url)
-    found = _Input(place, files, name)
+    found = _Input(contract, place, files, name)
     if any(file.lower().endswith(".zip") for file in files):
         raise InvalidInput(f"{name}: Spark reads no .zip.", "Unpack it first, or ingest without --engine spark.")
     parquet = [file for file in files if kind_of(file) == "parquet"]
@@ -62,25 +63,27 @@ def read_spark_table(spark: Any, location: str, name: str, endpoint_url: str) ->
         schemas = dict(zip(parquet, pool.map(lambda file: _schema(found, file), parquet), strict=True))
     heads = {file: _head(found, file) for file in files if file not in schemas}
     columns = {
-        file: [each for each in schema.names if each not in index_columns(schema)] for file, schema in schemas.items()
+        file: [each for each in schema.names if each not in index_columns(schema, contract)]
+        for file, schema in schemas.items()
     }
     columns |= {file: head.names for file, head in heads.items()}
     require_same_columns(columns, name)
     alike: dict[str, list[str]] = {}
     for file, schema in schemas.items():
         alike.setdefault(str(schema.remove_metadata()), []).append(file)
-    tables = [_parquet(spark, found, group, index_columns(schemas[group[0]])) for group in alike.values()]
+    tables = [_parquet(spark, found, group, index_columns(schemas[group[0]], contract)) for group in alike.values()]
     tables += [_csv(spark, found, file, head) for file, head in heads.items()]
-    return tables[0] if len(tables) == 1 else _union(tables)
+    return tables[0] if len(tables) == 1 else _union(tables, contract)
 
 
-def moment_of(table: Any) -> Any:
+def moment_of(table: Any, contract: Contract) -> Any:
     """The column of event times as timestamps; null where it holds none."""
     from pyspark.sql import functions as f
 
-    if dict(table.dtypes)[EVENT_TIME] == "bigint":  # nanoseconds
-        return f.timestamp_micros(f.floor(f.col(EVENT_TIME) / 1000))
-    return f.col(EVENT_TIME).try_cast("timestamp")
+    column = f.col(quoted(contract.event_time))
+    if dict(table.dtypes)[contract.event_time] == "bigint":  # nanoseconds
+        return f.timestamp_micros(f.floor(column / 1000))
+    return column.try_cast("timestamp")
 
 
 def _schema(found: _Input, file: str) -> pa.Schema:
@@ -100,7 +103,7 @@ def _parquet(spark: Any, found: _Input, files: list[str], index: Iterable[str]) 
     folders = {key for file in files for key in partition_values(file)}
     reader = spark.read.option("basePath", found.path()) if folders else spark.read
     table = reader.parquet(*map(found.path, files))
-    return table.drop(*index, *(key for key in folders if key not in KNOWN_COLUMNS))
+    return table.drop(*index, *(key for key in folders if key not in found.contract.known_columns))
 
 
 def _head(found: _Input, file: str) -> CsvHead:
@@ -112,13 +115,13 @@ def _head(found: _Input, file: str) -> CsvHead:
             start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, HEAD_BYTES)
         except zlib.error as error:
             raise InvalidInput(f"{called}: damaged or incomplete archive ({error}).", "Copy it again.") from error
-    head = read_head(start, called)
+    head = read_head(start, found.contract, called)
     first = next((line for line in start.splitlines() if line.strip(b"\xef\xbb\xbf \t")), b"")
     if first.lower().strip(b'\xef\xbb\xbf"').startswith(b"sep="):
         raise InvalidInput(
             f"{called}: Spark takes the line sep= for the header.", "Remove it, or ingest without --engine spark."
         )
-    check_columns(head.names, called)
+    check_columns(head.names, found.contract, called)
     return head
 
 
@@ -139,17 +142,18 @@ def _csv(spark: Any, found: _Input, file: str, head: CsvHead) -> Any:
     )
     if head.decimal == ".":
         return table
-    pointed = {column: f.translate(column, ",", ".") for column in head.names if column in _NUMBERS}
+    numbers = [column for column in head.names if column in found.contract.clean_columns]
+    pointed = {column: f.translate(quoted(column), ",", ".") for column in numbers}
     return table.withColumns(pointed)
 
 
-def _union(tables: list[Any]) -> Any:
+def _union(tables: list[Any], contract: Contract) -> Any:
     from pyspark.sql import functions as f
 
     def as_text(table: Any) -> Any:
-        columns = {column: f.col(column).cast("string") for column in table.columns}
-        if EVENT_TIME in columns:
-            columns[EVENT_TIME] = moment_of(table)
+        columns = {column: f.col(quoted(column)).cast("string") for column in table.columns}
+        if contract.event_time in columns:
+            columns[contract.event_time] = moment_of(table, contract)
         return table.select(*(value.alias(column) for column, value in columns.items()))
 
     return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), map(as_text, tables))

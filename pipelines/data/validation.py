@@ -1,27 +1,25 @@
 """Validation of the ingested data: the Great Expectations suite, kept as data, and its run on pandas or on Spark.
 
 ``validation_suite.json`` has one list for the table (``transactions``) and one for its weighted figures
-(``weighted``). An entry with ``columns`` stands for one expectation per column; ``@name`` stands for a group of
-columns, so that no list of 28 names needs to be kept. On Spark the table stays on the executors; only its figures
-come to this machine.
+(``weighted``). An entry with ``columns`` stands for one expectation per column. ``@name`` stands for what a contract
+says: a group of its columns, or a limit of the column or of the label. On Spark the table stays on the executors; only
+its figures come to this machine.
 """
 
 import json
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from ml_project.cleaning import CLEAN_COLUMNS
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
-from ml_project.schema import EVENT_TIME, LABEL, PCA_COMPONENTS, WEIGHT
 from pipelines.data.ingest import IngestedMeta, read_meta
 from pipelines.data.on_spark import seconds_of
 from pipelines.data.validation_report import (
-    COMPARED,
     STRAYS,
     ExpectationResult,
     Pace,
@@ -33,12 +31,14 @@ from pipelines.data.validation_report import (
     summarise,
 )
 from pipelines.settings import PipelineSettings
-from pipelines.spark_session import spark_session
+from pipelines.spark_session import quoted, spark_session
 
 if TYPE_CHECKING:
     from great_expectations.data_context import AbstractDataContext
 
 SUITE_FILE: Final = Path(__file__).with_name("validation_suite.json")
+WRITTEN_SUITE: Final = "suite.json"
+"""Beside the Data Docs: the suite as it was run, with the contract's columns and limits."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,17 @@ class Expectation:
     kwargs: dict[str, Any]
 
 
-def validate(frame: pd.DataFrame, meta: IngestedMeta, output: Path, *, suite: Path = SUITE_FILE) -> ValidationReport:
+def validate(
+    frame: pd.DataFrame, contract: Contract, meta: IngestedMeta, output: Path, *, suite: Path = SUITE_FILE
+) -> ValidationReport:
     """Validate ingested data.
 
     Parameters
     ----------
     frame, meta
         What ``ingest.read_ingested`` gives.
+    contract : Contract
+        What the suite's columns and limits are.
     output : Path
         Folder for the Data Docs, HTML that starts at ``index.html``; pages of an earlier validation there go.
     suite : Path
@@ -66,24 +70,34 @@ def validate(frame: pd.DataFrame, meta: IngestedMeta, output: Path, *, suite: Pa
     InvalidInput
         If the suite's file is not a suite. Data that fail are no error: see ``ValidationReport.success``.
     """
-    figures = summarise(frame, Reference.load())
-    return run_suite(frame, EVENT_TIME in frame, figures, meta, output, suite)
+    figures = summarise(frame, contract, Reference.of(contract))
+    return run_suite(frame, list(frame.columns), contract, figures, meta, output, suite)
 
 
 def run_suite(
-    table: Any, event_time: bool, figures: dict[str, float], meta: IngestedMeta, output: Path, suite: Path = SUITE_FILE
+    table: Any,
+    columns: list[str],
+    contract: Contract,
+    figures: dict[str, float],
+    meta: IngestedMeta,
+    output: Path,
+    suite: Path = SUITE_FILE,
 ) -> ValidationReport:
     """Run the suite on a table, a pandas or a Spark data frame, and on its weighted figures; see `validate`."""
-    suites = load_suite(suite, event_time=event_time)
+    suites = load_suite(contract, suite, event_time=contract.event_time in columns)
     context = _context(output)
     run = f"{meta.source}-{meta.digest[:12]}"
     checks = _check(context, "transactions", table, suites["transactions"], run)
     checks += _check(context, "weighted", pd.DataFrame([figures]), suites["weighted"], run)
     context.build_data_docs()
+    written = {name: [asdict(each) for each in expectations] for name, expectations in suites.items()}
+    (output / WRITTEN_SUITE).write_text(json.dumps(written, indent=1), encoding="utf-8")
     return ValidationReport(tuple(checks), figures, output / "index.html")
 
 
-def load_suite(path: Path = SUITE_FILE, *, event_time: bool = False) -> dict[str, list[Expectation]]:
+def load_suite(
+    contract: Contract, path: Path = SUITE_FILE, *, event_time: bool = False
+) -> dict[str, list[Expectation]]:
     """Expectations by suite name; ``event_time`` says whether the data has that optional column.
 
     Raises
@@ -91,33 +105,67 @@ def load_suite(path: Path = SUITE_FILE, *, event_time: bool = False) -> dict[str
     InvalidInput
         If the file is not a suite.
     """
-    clean = [*CLEAN_COLUMNS, EVENT_TIME] if event_time else [*CLEAN_COLUMNS]
-    groups = {
-        "@clean": clean,
-        "@identity": [column for column in clean if column != WEIGHT],
-        "@components": [*PCA_COMPONENTS],
-        "@mean_shifts": [f"mean_shift_{column}" for column in COMPARED],
-        "@spreads": [f"spread_{column}" for column in COMPARED],
-    }
+    words = _ContractWords.of(contract, event_time=event_time)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {
-            name: [expectation for entry in content[name] for expectation in _expand(entry, groups)]
+            name: [expectation for entry in content[name] for expectation in words.expand(entry)]
             for name in ("transactions", "weighted")
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{path}: not a validation suite ({error!r}).", f"See {SUITE_FILE.name} for one.") from error
 
 
-def _expand(entry: dict[str, Any], groups: dict[str, list[str]]) -> list[Expectation]:
-    kwargs = {
-        key: groups[value] if isinstance(value, str) and value.startswith("@") else value
-        for key, value in entry.get("kwargs", {}).items()
-    }
-    if "columns" not in entry:
-        return [Expectation(entry["type"], kwargs)]
-    columns = groups[entry["columns"]] if isinstance(entry["columns"], str) else entry["columns"]
-    return [Expectation(entry["type"], {"column": column, **kwargs}) for column in columns]
+@dataclass(frozen=True)
+class _ContractWords:
+    """What ``@name`` stands for: groups of columns, limits by column, and the label's own."""
+
+    groups: dict[str, list[str]]
+    limits: dict[str, dict[str, float]]
+    label: dict[str, Any]
+
+    @classmethod
+    def of(cls, contract: Contract, *, event_time: bool) -> "_ContractWords":
+        clean = [*contract.clean_columns, *([contract.event_time] if event_time else [])]
+        expected = {field.name: field.expected for field in contract.scored_fields if field.expected}
+        low, high = contract.label.expected_rate
+        compared = list(Reference.of(contract).mean)
+        return cls(
+            {
+                "@clean": clean,
+                "@identity": [column for column in clean if column != contract.weight],
+                "@expected": list(expected),
+                "@label": [contract.label_field],
+                "@weight": [contract.weight],
+                "@mean_shifts": [f"mean_shift_{column}" for column in compared],
+                "@spreads": [f"spread_{column}" for column in compared],
+            },
+            {
+                "@lowest": {name: limits[0] for name, limits in expected.items()},
+                "@highest": {name: limits[1] for name, limits in expected.items()},
+            },
+            {"@lowest_rate": low, "@highest_rate": high},
+        )
+
+    def expand(self, entry: dict[str, Any]) -> list[Expectation]:
+        """The expectations that an entry of the file stands for."""
+        kwargs = entry.get("kwargs", {})
+        if "columns" not in entry:
+            return [Expectation(entry["type"], {key: self._meant(value) for key, value in kwargs.items()})]
+        columns = self._meant(entry["columns"])
+        return [
+            Expectation(
+                entry["type"], {"column": column, **{key: self._meant(value, column) for key, value in kwargs.items()}}
+            )
+            for column in columns
+        ]
+
+    def _meant(self, value: Any, column: str = "") -> Any:
+        if not (isinstance(value, str) and value.startswith("@")):
+            return value
+        if value in self.limits:
+            return self.limits[value][column]
+        return self.label[value] if value in self.label else self.groups[value]
 
 
 def validate_on_spark(settings: PipelineSettings, output: Path) -> tuple[ValidationReport, IngestedMeta]:
@@ -125,33 +173,36 @@ def validate_on_spark(settings: PipelineSettings, output: Path) -> tuple[Validat
 
     The content is not compared with its digest, which would need all of it in one place.
     """
-    meta = read_meta(settings.dataset_path)
+    contract = settings.data_contract
+    meta = read_meta(settings.dataset_path, contract)
     with spark_session(settings) as spark:
         # Spark has no timestamps of nanoseconds; the suite asks only whether they are there, and differ.
         spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
         table = spark.read.parquet(str(settings.dataset_path.absolute()))
-        figures = summarise_on_spark(table, Reference.load())
-        return run_suite(table, EVENT_TIME in table.columns, figures, meta, output), meta
+        figures = summarise_on_spark(table, contract, Reference.of(contract))
+        return run_suite(table, table.columns, contract, figures, meta, output), meta
 
 
-def summarise_on_spark(table: Any, reference: Reference) -> dict[str, float]:
+def summarise_on_spark(table: Any, contract: Contract, reference: Reference) -> dict[str, float]:
     """The figures of `summarise`, by two aggregations: means, then spreads about them."""
     from pyspark.sql import functions as f
 
-    columns = [column for column in (LABEL, *COMPARED) if column in table.columns]
-    weight = f.col(WEIGHT) if WEIGHT in table.columns else f.lit(1.0)
-    sums = [f.sum(weight * f.col(column)).alias(column) for column in columns]
-    frauds = f.sum((f.col(LABEL) == 1).cast("double")) if LABEL in columns else f.lit(0.0)
-    seconds = seconds_of(table)
+    label = contract.label_field
+    columns = [column for column in (label, *reference.mean) if column in table.columns]
+    weight = f.col(quoted(contract.weight)) if contract.weight in table.columns else f.lit(1.0)
+    sums = [f.sum(weight * f.col(quoted(column))).alias(column) for column in columns]
+    frauds = f.sum((f.col(quoted(label)) == 1).cast("double")) if label in columns else f.lit(0.0)
+    seconds = seconds_of(table, contract)
     span = (f.max(seconds) - f.percentile_approx(seconds, STRAYS, 10_000)).alias("span")
     totals = (f.count("*").alias("rows"), frauds.alias("frauds"), f.sum(weight).alias("total"), span)
     first = table.agg(*totals, *sums).first()
     means = {column: float(first[column]) / first["total"] for column in columns}
-    squares = [f.sum(weight * (f.col(name) - mean) * (f.col(name) - mean)).alias(name) for name, mean in means.items()]
+    apart = {name: f.col(quoted(name)) - mean for name, mean in means.items()}
+    squares = [f.sum(weight * each * each).alias(name) for name, each in apart.items()]
     second = table.agg(*squares).first()
     moments = {name: (mean, float((second[name] / first["total"]) ** 0.5)) for name, mean in means.items()}
     pace = Pace(float(first["total"]), float(first["span"]))
-    return figures_of(int(first["rows"]), float(first["frauds"]), moments, pace, reference)
+    return figures_of(contract, int(first["rows"]), float(first["frauds"]), moments, pace, reference)
 
 
 def _context(output: Path) -> "AbstractDataContext":

@@ -15,8 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.table import Table
 
+from ml_project.contract import Contract
+from ml_project.contract_file import FOLDER
 from ml_project.dataset import span_in_days
-from ml_project.schema import EVENT_TIME, LABEL, PCA_COMPONENTS, WEIGHT
 
 _LONGEST: Final = 100
 
@@ -129,22 +130,25 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-REFERENCE_FILE: Final = Path(__file__).with_name("validation_reference.json")
-COMPARED: Final = (*PCA_COMPONENTS, "Amount")
-"""Time does not count as drift: it restarts with every extract."""
-
-
 @dataclass(frozen=True)
 class Reference:
-    """Weighted mean and standard deviation of each compared feature in the reference data."""
+    """Weighted mean and standard deviation of each compared field in the reference data of a contract.
+
+    Time is not compared: it restarts with every extract.
+    """
 
     mean: dict[str, float]
     std: dict[str, float]
 
     @classmethod
-    def load(cls, path: Path = REFERENCE_FILE) -> "Reference":
-        """The reference kept beside the suite: a sample of the public data set's first 80 %, weighted."""
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+    def of(cls, contract: Contract) -> "Reference":
+        """What comes with the platform's own contracts; of others nothing is known before they have trained.
+
+        The public table's is a sample of its first 80 %, weighted.
+        """
+        path = FOLDER / f"{contract.contract}.reference.json"
+        found = cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else cls({}, {})
+        return found if found.mean.keys() <= set(contract.raw_fields) else cls({}, {})
 
 
 STRAYS: Final = 0.01
@@ -152,13 +156,13 @@ STRAYS: Final = 0.01
 the end, where test rows are, one stray row is enough to make every count per day meaningless."""
 
 
-def summarise(frame: pd.DataFrame, reference: Reference) -> dict[str, float]:
+def summarise(frame: pd.DataFrame, contract: Contract, reference: Reference) -> dict[str, float]:
     """Figures of a table, by weight; see `figures_of`. Those whose column is missing or not a number are left out."""
-    columns = [column for column in (LABEL, *COMPARED) if _is_number(frame, column)]
-    frauds = float((frame[LABEL] == 1).sum()) if LABEL in columns else 0.0
-    return figures_of(
-        len(frame), frauds, {column: _moments(frame, column) for column in columns}, _pace(frame), reference
-    )
+    label = contract.label_field
+    columns = [column for column in (label, *reference.mean) if _is_number(frame, column)]
+    frauds = float((frame[label] == 1).sum()) if label in columns else 0.0
+    moments = {column: _moments(frame, contract, column) for column in columns}
+    return figures_of(contract, len(frame), frauds, moments, _pace(frame, contract), reference)
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,12 @@ class Pace:
 
 
 def figures_of(
-    rows: int, frauds: float, moments: dict[str, tuple[float, float]], pace: Pace | None, reference: Reference
+    contract: Contract,
+    rows: int,
+    frauds: float,
+    moments: dict[str, tuple[float, float]],
+    pace: Pace | None,
+    reference: Reference,
 ) -> dict[str, float]:
     """Figures from weighted means and standard deviations, however they were computed.
 
@@ -184,15 +193,15 @@ def figures_of(
     -------
     dict of str to float
         ``rows`` and ``frauds`` (unweighted), ``fraud_rate``, ``days`` and ``rows_per_day`` (see ``STRAYS``), and for
-        every compared feature ``mean_shift_*`` (difference of means in reference standard deviations) and ``spread_*``
+        every compared field ``mean_shift_*`` (difference of means in reference standard deviations) and ``spread_*``
         (ratio of standard deviations: the components' means are near 0, so that a wrong scale would not show in them).
     """
     figures: dict[str, float] = {"rows": float(rows)}
     if pace is not None:
         figures |= pace.figures
-    if LABEL in moments:
-        figures |= {"frauds": frauds, "fraud_rate": moments[LABEL][0]}
-    for column in COMPARED:
+    if contract.label_field in moments:
+        figures |= {"frauds": frauds, "fraud_rate": moments[contract.label_field][0]}
+    for column in reference.mean:
         if column in moments:
             mean, std = moments[column]
             figures[f"mean_shift_{column}"] = (mean - reference.mean[column]) / reference.std[column]
@@ -204,23 +213,23 @@ def _is_number(frame: pd.DataFrame, column: str) -> bool:
     return column in frame and pd.api.types.is_numeric_dtype(frame[column])
 
 
-def _pace(frame: pd.DataFrame) -> Pace | None:
-    if EVENT_TIME in frame:
-        seconds = frame[EVENT_TIME].astype("datetime64[ns, UTC]").astype("int64").to_numpy() / 1e9
-    elif _is_number(frame, "Time"):
-        seconds = frame["Time"].to_numpy(np.float64)
+def _pace(frame: pd.DataFrame, contract: Contract) -> Pace | None:
+    if contract.event_time in frame:
+        seconds = frame[contract.event_time].astype("datetime64[ns, UTC]").astype("int64").to_numpy() / 1e9
+    elif _is_number(frame, contract.time):
+        seconds = frame[contract.time].to_numpy(np.float64)
     else:
         return None
-    weight = float(frame[WEIGHT].sum()) if _is_number(frame, WEIGHT) else float(len(frame))
+    weighted = _is_number(frame, contract.weight)
+    weight = float(frame[contract.weight].sum()) if weighted else float(len(frame))
     if not len(frame) or not np.isfinite(seconds).all():
         return Pace(weight, np.nan)
     return Pace(weight, float(seconds.max() - np.quantile(seconds, STRAYS, method="inverted_cdf")))
 
 
-def _moments(frame: pd.DataFrame, column: str) -> tuple[float, float]:
-    weight: NDArray[np.float64] = (
-        frame[WEIGHT].to_numpy(np.float64) if _is_number(frame, WEIGHT) else np.ones(len(frame))
-    )
+def _moments(frame: pd.DataFrame, contract: Contract, column: str) -> tuple[float, float]:
+    weighted = _is_number(frame, contract.weight)
+    weight: NDArray[np.float64] = frame[contract.weight].to_numpy(np.float64) if weighted else np.ones(len(frame))
     values = frame[column].to_numpy(np.float64)
     total = weight.sum()
     if total <= 0 or not np.isfinite(values).all():

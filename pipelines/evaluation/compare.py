@@ -134,7 +134,8 @@ def read_version(tracker: Tracker, registry: Registry, number: int) -> ComparedV
     except InvalidInput:
         return ComparedVersion(number, shipped, None, None, None)
     try:
-        twin, test = read_run_bundle(run, TWIN), Dataset.from_frame(run.frame(TEST_ROWS))
+        twin = read_run_bundle(run, TWIN)
+        test = Dataset.from_frame(run.frame(TEST_ROWS), twin.manifest.contract)
     except InvalidInput:
         return ComparedVersion(number, shipped, run.data, None, None)
     return ComparedVersion(number, shipped, run.data, twin, test)

@@ -14,7 +14,6 @@ from ml_project.baseline import HOURS, hours_of, watched_columns
 from ml_project.bundle import Bundle
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
-from ml_project.features import compute_features
 from ml_project.scorer import Scorer
 from pipelines.console import error_console
 from pipelines.monitoring.kept_decisions import KeptDecisions
@@ -44,7 +43,7 @@ def log_evidently(run: Run, rows: KeptDecisions, bundle: Bundle, trained: Run | 
     try:
         if trained is None:
             raise InvalidInput("the version has no run")
-        known = Dataset.from_frame(trained.frame(TEST_ROWS))
+        known = Dataset.from_frame(trained.frame(TEST_ROWS), bundle.manifest.contract)
         with TemporaryDirectory() as scratch:
             path = Path(scratch) / PAGE
             write_page(path, *sides(rows, known, bundle, seed))
@@ -57,12 +56,13 @@ def sides(rows: KeptDecisions, known: Dataset, bundle: Bundle, seed: int) -> tup
     """The window's columns, and those of known rows drawn with the window's mix of hours (docs/adr/0011-drift.md)."""
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(rows), min(ROWS, len(rows)), p=rows.weight / rows.rows)
-    window = compute_features(rows.raw[chosen], bundle.manifest.amount)
-    features = compute_features(known.raw, bundle.manifest.amount)
-    drawn = rng.choice(len(features), len(chosen), p=_by_hour(hours_of(window), hours_of(features), known.weight))
+    contract, transform = bundle.manifest.contract, bundle.manifest.transform
+    window, features = transform(rows.raw[chosen]), transform(known.raw)
+    hours = hours_of(contract, window), hours_of(contract, features)
+    drawn = rng.choice(len(features), len(chosen), p=_by_hour(*hours, known.weight))
     score = Scorer(bundle, threads=1).score_features(features[drawn]).hybrid
-    current = pd.DataFrame(watched_columns(window, rows.hybrid[chosen]))
-    return current, pd.DataFrame(watched_columns(features[drawn], score))
+    current = pd.DataFrame(watched_columns(contract, window, rows.hybrid[chosen]))
+    return current, pd.DataFrame(watched_columns(contract, features[drawn], score))
 
 
 def _by_hour(wanted: NDArray[np.int64], there: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,11 +14,10 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ml_project.baseline import WATCHED
+from ml_project.baseline import watched_names
 from ml_project.bundle import Manifest
 from ml_project.drift import Drift, DriftLimits, Shift, chance_counts, compare, limit_of
 from ml_project.errors import InvalidInput
-from ml_project.features import compute_features
 from ml_project.metrics import (
     Estimate,
     average_precision,
@@ -175,9 +174,9 @@ class WatchedFigures:
 def watched_figures(rows: KeptDecisions, manifest: Manifest, window: Window, limits: MonitorLimits) -> WatchedFigures:
     """Compare a version's decisions with its bundle's baseline."""
     baseline = manifest.drift_baseline
-    significance = limits.drift.significance(len(WATCHED))
-    features = compute_features(rows.raw, manifest.amount)
-    drifts = compare(baseline, manifest.statistics, features, rows.hybrid, rows.weight, significance)
+    significance = limits.drift.significance(len(watched_names(manifest.contract)))
+    features = manifest.transform(rows.raw)
+    drifts = compare(manifest.contract, baseline, manifest.statistics, features, rows.hybrid, rows.weight, significance)
     comparable = baseline.hourly or window.hours >= limits.decisions.minimum_hours
     found = [figure for drift in drifts for figure in drift_figures(drift, limits.drift, comparable)]
     found += decisions(rows, manifest, window, limits, significance)

@@ -15,8 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
+from ml_project.contract import RESERVED, Contract
 from ml_project.policies import DECISIONS, Decision
-from ml_project.schema import EVENT_TIME, RAW_FEATURES, WEIGHT
 
 MOST_ROWS: Final = 500_000
 """Rows held of one kind: of a model version, of a pair of champion and challenger, or for training."""
@@ -32,7 +32,7 @@ class KeptDecisions:
 
     Attributes
     ----------
-    raw : (n, 30)
+    raw : (n, fields)
     hybrid, probability, latency_ms, alert_threshold, weight : (n,)
     decision : (n,) int8
         Places in ``ml_project.policies.DECISIONS``.
@@ -76,9 +76,9 @@ class KeptDecisions:
             content.update(np.ascontiguousarray(column).tobytes())
         return content.hexdigest()
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, contract: Contract) -> pd.DataFrame:
         """Raw fields, score, decision and label of each row."""
-        frame = pd.DataFrame(self.raw, columns=list(RAW_FEATURES))
+        frame = pd.DataFrame(self.raw, columns=list(contract.raw_fields))
         decision = np.array(DECISIONS)[self.decision]
         return frame.assign(hybrid_score=self.hybrid, decision=decision, label=self.label)
 
@@ -92,9 +92,9 @@ class KeptDecisions:
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     @classmethod
-    def none(cls) -> "KeptDecisions":
+    def none(cls, contract: Contract) -> "KeptDecisions":
         """No rows."""
-        return cls.of_table(_empty_table())
+        return cls.of_table(_empty_table(contract))
 
     @classmethod
     def of_table(cls, table: Any) -> "KeptDecisions":
@@ -120,8 +120,9 @@ class KeptDecisions:
 
 
 def raw_values(table: Any) -> NDArray[np.float64]:
-    """The raw fields (n, 30) of a table of decisions."""
-    return np.column_stack([table[name].to_numpy() for name in RAW_FEATURES])
+    """The raw fields (n, fields) of a table of decisions, in order."""
+    own = {*RESERVED, "transaction_id", "event_time"}
+    return np.column_stack([table[name].to_numpy() for name in table.column_names if name not in own])
 
 
 def decision_places(table: Any) -> NDArray[np.int8]:
@@ -288,43 +289,45 @@ def with_own_threshold(rows: KeptDecisions) -> KeptDecisions:
     return replace(rows, alert_threshold=np.full(len(rows), lowest))
 
 
-def read_for_training(tables: Iterable[Any], seed: int = 0) -> pd.DataFrame:
+def read_for_training(tables: Iterable[Any], contract: Contract, seed: int = 0) -> pd.DataFrame:
     """Decisions as rows to learn from: each transaction once, as first scored, with its newest label.
 
     Parameters
     ----------
     tables : iterable of pyarrow.Table
         What ``DecisionStore.tables_by_event_time`` gives.
+    contract : Contract
+        What the columns are called.
     seed : int
         Chooses the rows that thinning leaves out.
 
     Returns
     -------
     DataFrame
-        The 30 raw fields, ``event_time`` (receipt where the client gave none), ``label`` (-1 without one), ``alert``,
-        ``review_rate`` (the probability with which an approval was drawn for review; 0 where it was not) and ``Weight``
+        The raw fields, the event time (receipt where the client gave none), ``label`` (-1 without one), ``alert``,
+        ``review_rate`` (the probability with which an approval was drawn for review; 0 where it was not) and the weight
         (what the row stands for). The index is the name of the transaction.
     """
     rng = np.random.default_rng(seed)
-    held, waiting = _training_rows(_empty_table()), []
+    held, waiting = _training_rows(_empty_table(contract), contract), []
     for table in tables:
-        waiting.append(_training_rows(table))
+        waiting.append(_training_rows(table, contract))
         if sum(map(len, waiting)) >= MOST_ROWS // 2:
-            held, waiting = _thin(pd.concat([held, *waiting]), rng), []
-    return _one_per_transaction(_thin(pd.concat([held, *waiting]), rng))
+            held, waiting = _thin(pd.concat([held, *waiting]), contract.weight, rng), []
+    return _one_per_transaction(_thin(pd.concat([held, *waiting]), contract.weight, rng), contract.event_time)
 
 
-def _empty_table() -> Any:
-    from stores.decisions.archive import SCHEMA
+def _empty_table(contract: Contract) -> Any:
+    from stores.decisions.archive import schema_of
 
-    return SCHEMA.empty_table()
+    return schema_of(contract.raw_fields).empty_table()
 
 
-def _training_rows(table: Any) -> pd.DataFrame:
+def _training_rows(table: Any, contract: Contract) -> pd.DataFrame:
     # repeated rows stay: the newest label of a transaction may be on any of its predictions
     table = table.filter(~_refused_rows(table))
     times = {
-        EVENT_TIME: compute.coalesce(table["event_time"], table["received_at"]),
+        contract.event_time: compute.coalesce(table["event_time"], table["received_at"]),
         "received_at": table["received_at"],
         "labelled_at": table["labelled_at"],
     }
@@ -334,25 +337,25 @@ def _training_rows(table: Any) -> pd.DataFrame:
         "alert": compute.not_equal(table["decision"], pa.scalar(str(Decision.APPROVE))).to_numpy(),
         "review_rate": table["review_rate"].fill_null(0.0).to_numpy(),
         "repeated": compute.or_(table["duplicate_of"].is_valid(), table["conflicts_with"].is_valid()).to_numpy(),
-        WEIGHT: np.ones(len(table)),
+        contract.weight: np.ones(len(table)),
     }
-    raw = {name: table[name].to_numpy() for name in RAW_FEATURES}
+    raw = {name: table[name].to_numpy() for name in contract.raw_fields}
     dated = {name: values.to_pandas().to_numpy("datetime64[us]") for name, values in times.items()}
     return pd.DataFrame(raw | dated | own, index=pd.Index(names, dtype=object))
 
 
-def _thin(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def _thin(rows: pd.DataFrame, weight: str, rng: np.random.Generator) -> pd.DataFrame:
     plain = ~rows["alert"] & (rows["review_rate"] == 0) & (rows["label"] == UNLABELLED)
-    places, weight = thinning(plain.to_numpy(), rows[WEIGHT].to_numpy(), rng)
+    places, weights = thinning(plain.to_numpy(), rows[weight].to_numpy(), rng)
     kept: pd.DataFrame = rows.iloc[places]
-    return kept.assign(**{WEIGHT: weight})
+    return kept.assign(**{weight: weights})
 
 
-def _one_per_transaction(rows: pd.DataFrame) -> pd.DataFrame:
+def _one_per_transaction(rows: pd.DataFrame, event_time: str) -> pd.DataFrame:
     labelled = rows[rows["label"] != UNLABELLED].sort_values("labelled_at", kind="stable")
     newest = labelled[~labelled.index.duplicated(keep="last")]["label"]
     ordered = rows.sort_values(["repeated", "received_at"], kind="stable")
-    firsts = ordered[~ordered.index.duplicated(keep="first")].sort_values(EVENT_TIME, kind="stable")
+    firsts = ordered[~ordered.index.duplicated(keep="first")].sort_values(event_time, kind="stable")
     label = newest.reindex(firsts.index).fillna(UNLABELLED).astype(np.int8)
-    dated = firsts[EVENT_TIME].dt.tz_localize("UTC")
-    return firsts.drop(columns=_ONLY_FOR_READING).assign(**{EVENT_TIME: dated, "label": label})
+    dated = firsts[event_time].dt.tz_localize("UTC")
+    return firsts.drop(columns=_ONLY_FOR_READING).assign(**{event_time: dated, "label": label})

@@ -133,7 +133,7 @@ def prometheus_text(report: MonitorReport) -> str:
         "# HELP fraud_monitor_figure A watched figure of the last window.",
         "# TYPE fraud_monitor_figure gauge",
         *(
-            f'fraud_monitor_figure{{{labels},figure="{figure.name}",of="{figure.of}"}} {figure.value:.10g}'
+            f'fraud_monitor_figure{{{labels},figure="{figure.name}",of="{_escaped(figure.of)}"}} {figure.value:.10g}'
             for figure in report.figures
             if math.isfinite(figure.value)
         ),
@@ -152,6 +152,11 @@ def prometheus_text(report: MonitorReport) -> str:
         f"fraud_monitor_window_end_seconds{{{labels}}} {report.window.until.timestamp():.0f}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """As a label's value, which a contract's names may be."""
+    return text.replace("\\", r"\\").replace('"', r"\"")
 
 
 def emf_line(report: MonitorReport, namespace: str) -> str:

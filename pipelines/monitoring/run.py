@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ml_project.bundle import Manifest
 from ml_project.errors import InvalidInput
 from pipelines.monitoring.challenger import Comparison, compare_challenger
 from pipelines.monitoring.evidently_page import log_evidently
@@ -54,7 +55,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
     rows = decided.pop(name, None)
     with tracker.pipeline_run("monitor") as run:
         twin = tracker.run(chosen.run_id).data.data.metrics.get("test_average_precision") if chosen.run_id else None
-        watched_rows = KeptDecisions.none() if rows is None else rows
+        watched_rows = KeptDecisions.none(manifest.contract) if rows is None else rows
         report = MonitorReport(
             model_name=settings.model_name,
             version=name,
@@ -69,7 +70,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
             ],
             challengers=_challengers(pairs, name, watched_rows, window, now, settings, limits),
         )
-        _log(run, report, rows, chosen.model_id)
+        _log(run, report, manifest, rows, chosen.model_id)
         if settings.evidently and rows is not None:
             log_evidently(run, rows, bundle, tracker.run(chosen.run_id) if chosen.run_id else None, settings.seed)
         notified = notify(report, settings, run.id) if report.breaches else []
@@ -82,9 +83,10 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
 
 
 def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, KeptDecisions], Pairs]:
+    fields = settings.data_contract.raw_fields
     with open_store(settings.decisions_url, existing=True) as store:
         shadows = ShadowReader(store.shadow_of, settings.seed)
-        tables = shadows.passing(store.tables_by_event_time(window.since, window.until))
+        tables = shadows.passing(store.tables_by_event_time(fields, window.since, window.until))
         return read_by_version(tables, settings.seed), shadows.pairs
 
 
@@ -116,7 +118,7 @@ def _version(registry: Registry, decided: dict[str, KeptDecisions], version: int
     return champion
 
 
-def _log(run: Run, report: MonitorReport, rows: KeptDecisions | None, model_id: str) -> None:
+def _log(run: Run, report: MonitorReport, manifest: Manifest, rows: KeptDecisions | None, model_id: str) -> None:
     metrics = {figure.metric: figure.value for figure in report.figures}
     run.log(
         params={"version": report.version, "window.since": report.window.since, "window.until": report.window.until},
@@ -132,7 +134,7 @@ def _log(run: Run, report: MonitorReport, rows: KeptDecisions | None, model_id: 
         f"decisions of version {report.version}", rows.digest if rows else "none", report.window.words
     )
     if rows is not None:
-        run.log_dataset(rows.to_frame(), watched, "monitoring", round(rows.rows))
+        run.log_dataset(rows.to_frame(manifest.contract), watched, "monitoring", round(rows.rows))
     run.log(metrics={**metrics, **report.estimates}, model=model_id or None, data=watched)
     with TemporaryDirectory() as scratch:
         (Path(scratch) / "monitor.html").write_text(monitor_page(report, rows, run.id), encoding="utf-8")

@@ -23,8 +23,8 @@ from ml_project.card import (
     ThresholdCurve,
 )
 from ml_project.drift import DriftLimits
+from ml_project.features import SECONDS_PER_DAY
 from ml_project.metrics import ranking_curve
-from ml_project.schema import RAW_FEATURES, SECONDS_PER_DAY
 from ml_project.unseen_scores import ScoredRows
 from pipelines.pages.charts import Curve, Picture, calibration, cost, picture, precision_recall
 from pipelines.pages.render import render
@@ -41,8 +41,6 @@ PURPOSE: Final = (
 )
 
 LIMITS: Final = (
-    "Made for transactions with the public set's 30 fields (Time, V1 to V28, Amount). V1 to V28 are principal "
-    "components of fields that are not public: scores mean nothing for components computed otherwise.",
     "Frauds are few, so every figure is uncertain: read its interval, not its last digit.",
     "Figures are the evaluation twin's, fitted on the first part of the time only; what ships has the same settings "
     "and has learnt from all rows. Its own figures on later rows can only be measured on later rows.",
@@ -81,7 +79,7 @@ def build_card(
         model_name=model_name,
         version=version,
         purpose=PURPOSE,
-        limits=LIMITS,
+        limits=(*shipped.manifest.contract.limits, *LIMITS),
         data=_data(data, shipped),
         figures=figures(metrics),
         policy=shipped.manifest.policy,
@@ -174,9 +172,9 @@ def _ablations(run: Run, metrics: Mapping[str, float]) -> dict[str, Ablation]:
 
 def _samples(shipped: Bundle) -> tuple[Sample, ...]:
     """One ordinary legitimate transaction and the clearest fraud: golden rows rise in score, legitimate ones first."""
-    golden = shipped.manifest.golden_rows
+    golden, fields = shipped.manifest.golden_rows, shipped.manifest.contract.raw_fields
     return tuple(
-        Sample(fraud=fraud, transaction=dict(zip(RAW_FEATURES, row.raw, strict=True)), scores=row.scores)
+        Sample(fraud=fraud, transaction=dict(zip(fields, row.raw, strict=True)), scores=row.scores)
         for fraud, row in ((False, golden[1]), (True, golden[-1]))
     )
 

@@ -359,13 +359,14 @@ def _latency(limits: GateLimits, shipped: ShippedBundle) -> Check:
 def _unchanged(evidence: Evidence, champion: Champion) -> list[Check]:
     checks = []
     if champion.twin is not None:
-        same = evidence.twin.manifest.features == champion.twin.manifest.features
+        mine, theirs = evidence.twin.manifest.contract, champion.twin.manifest.contract
+        same = mine.scores_same(theirs) and mine.feature_names == theirs.feature_names
         schema = _check(
             "schema unchanged",
-            "same" if same else "other features",
+            "same" if same else "other features" if mine.scores_same(theirs) else f"another contract, {mine}",
             "same",
             same,
-            "The champion's 37 features in the champion's order.",
+            f"The champion's {len(theirs.features)} features in the champion's order.",
         )
         checks.append(_unforceable(schema))
     known = champion.signature is not None

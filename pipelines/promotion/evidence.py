@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.bundle import Bundle
+from ml_project.contract_file import contract_named
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine
 from ml_project.errors import InvalidBundle, InvalidInput
-from ml_project.features import compute_features
 from ml_project.fitting import fit_twin
 from ml_project.policies import Thresholds
 from ml_project.reference_models import SEED_RECIPE
@@ -179,7 +179,7 @@ def gather(
         review_cost=_parameter(data.params, "review_cost"),
         alerts_per_day=_parameter(data.params, "alerts_per_day"),
         twin=twin,
-        test=Dataset.from_frame(run.frame(TEST_ROWS)),
+        test=Dataset.from_frame(run.frame(TEST_ROWS), twin.manifest.contract),
         shipped=_shipped(tracker, data.tags, limits.maximum_latency_ratio, trial),
         validated=_validated(tracker, run, twin.manifest.data["digest"]),
         champion=_champion(tracker, champion) if champion else None,
@@ -235,7 +235,7 @@ _REFERENCE_ROWS: Final = 4_000
 def reference_bundle() -> Bundle:
     """The seed's recipe, 100 + 100 trees, on fixed simulated rows."""
     (chunk,) = simulate(_REFERENCE_ROWS, seed=0, fraud_rate=0.05)
-    rows = Dataset(chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0])
+    rows = Dataset(contract_named(), chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0])
     return fit_twin(split_by_time(rows), SEED_RECIPE, LocalEngine(), {"source": "simulated", "digest": ""}).bundle
 
 
@@ -249,8 +249,9 @@ def latency_ratio(bundle: Bundle, enough: float) -> float:
     """
     candidate, reference = Scorer(bundle, threads=1), Scorer(reference_bundle(), threads=1)
     raw = np.array([bundle.manifest.golden_rows[-1].raw], dtype=np.float64)
-    features = compute_features(raw, bundle.manifest.amount)
-    return lowest_of(lambda: _ratio(candidate, reference, features), enough)
+    theirs = np.array([reference.bundle.manifest.golden_rows[-1].raw], dtype=np.float64)
+    rows = bundle.manifest.transform(raw), reference.bundle.manifest.transform(theirs)
+    return lowest_of(lambda: _ratio(candidate, reference, *rows), enough)
 
 
 def lowest_of(measure: Callable[[], float], enough: float, attempts: int = ATTEMPTS) -> float:
@@ -263,8 +264,8 @@ def lowest_of(measure: Callable[[], float], enough: float, attempts: int = ATTEM
     return lowest
 
 
-def _ratio(candidate: Scorer, reference: Scorer, features: NDArray[np.float32]) -> float:
-    return median(_seconds(candidate, features) / _seconds(reference, features) for _ in range(ROUNDS))
+def _ratio(candidate: Scorer, reference: Scorer, features: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
+    return median(_seconds(candidate, features) / _seconds(reference, theirs) for _ in range(ROUNDS))
 
 
 def _seconds(scorer: Scorer, features: NDArray[np.float32]) -> float:

@@ -8,11 +8,11 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from ml_project.cleaning import CLEAN_COLUMNS, clean
+from ml_project.cleaning import clean
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.event_times import EventTimeBounds
 from ml_project.review import corrected
-from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from pipelines.data.ingest import IngestedMeta, content_digest
 from pipelines.monitoring.kept_decisions import UNLABELLED, answered_rows, read_for_training
 from stores.decisions import DecisionStore
@@ -99,11 +99,15 @@ class Decided:
     misdated: int = 0
 
 
-def read_decided(store: DecisionStore, bounds: EventTimeBounds, until: datetime, seed: int) -> Decided:
+def read_decided(
+    store: DecisionStore, contract: Contract, bounds: EventTimeBounds, until: datetime, seed: int
+) -> Decided:
     """Decisions on transactions before ``until``, without those whose event times are out of bounds."""
-    strays = (store.tables_by_event_time(_FIRST, bounds.earliest), store.tables_by_event_time(bounds.latest, _LAST))
-    misdated = sum(map(_answered, strays))
-    return Decided(read_for_training(store.tables_by_event_time(bounds.earliest, until), seed), misdated)
+    fields = contract.raw_fields
+    spans = (_FIRST, bounds.earliest), (bounds.latest, _LAST)
+    misdated = sum(_answered(store.tables_by_event_time(fields, *span)) for span in spans)
+    tables = store.tables_by_event_time(fields, bounds.earliest, until)
+    return Decided(read_for_training(tables, contract, seed), misdated)
 
 
 def _answered(tables: Iterable[Any]) -> int:
@@ -111,7 +115,7 @@ def _answered(tables: Iterable[Any]) -> int:
 
 
 def build_training_data(
-    base: pd.DataFrame, meta: IngestedMeta, kept: Decided, base_until: datetime | None = None
+    base: pd.DataFrame, meta: IngestedMeta, contract: Contract, kept: Decided, base_until: datetime | None = None
 ) -> TrainingData:
     """Join base data and decisions.
 
@@ -119,10 +123,12 @@ def build_training_data(
     ----------
     base, meta
         Clean data, as `ingest.read_ingested` gives them.
+    contract : Contract
+        What their columns are.
     kept : Decided
         What `read_decided` gives.
     base_until : datetime, optional
-        The end of base data that have only ``Time``; by default where the decisions begin, but for the first hundredth
+        The end of base data without event times; by default where the decisions begin, but for the first hundredth
         of them. The value of the champion's retraining keeps rows in their places, so that the gate knows which rows
         the champion has seen.
 
@@ -137,27 +143,29 @@ def build_training_data(
             "No decision is older than the label delay.",
             "Retrain later, set FRAUD_LABEL_DELAY_DAYS, or train on the base data alone with `main`.",
         )
-    if EVENT_TIME in base:
+    event_time, name_of_weight, name_of_label = contract.event_time, contract.weight, contract.label_field
+    if event_time in base:
         base_until = None
     else:
-        base_until = base_until or _beginning(decided)
-        base = base.assign(**{EVENT_TIME: _dated(base["Time"], base_until)})
-    there, here = (pd.util.hash_pandas_object(each[list(RAW_FEATURES)], index=False) for each in (base, decided))
+        base_until = base_until or _beginning(decided, contract)
+        base = base.assign(**{event_time: _dated(base[contract.time], base_until)})
+    fields = list(contract.raw_fields)
+    there, here = (pd.util.hash_pandas_object(each[fields], index=False) for each in (base, decided))
     again = there.isin(here).to_numpy()
-    label = _labels(decided["label"].to_numpy(), here, pd.Series(base[LABEL].to_numpy(), index=there))
+    label = _labels(decided["label"].to_numpy(), here, pd.Series(base[name_of_label].to_numpy(), index=there))
     fraud = label == 1
     alert = decided["alert"].to_numpy()
-    correction = corrected(alert, fraud, decided["review_rate"].to_numpy(), decided[WEIGHT].to_numpy())
-    rows = decided.assign(**{LABEL: fraud.astype(np.int8), WEIGHT: correction.weight})
-    columns = [*CLEAN_COLUMNS, EVENT_TIME]
+    correction = corrected(alert, fraud, decided["review_rate"].to_numpy(), decided[name_of_weight].to_numpy())
+    rows = decided.assign(**{name_of_label: fraud.astype(np.int8), name_of_weight: correction.weight})
+    columns = [*contract.clean_columns, event_time]
     together = pd.concat([base.loc[~again, columns], rows[columns]], ignore_index=True)
-    frame, cleaning = clean(together, name=f"{meta.name} and decisions")
+    frame, cleaning = clean(together, contract, name=f"{meta.name} and decisions")
     sources = SourceCounts(
         base_rows=int((~again).sum()),
-        base_frauds=int(base.loc[~again, LABEL].sum()),
+        base_frauds=int(base.loc[~again, name_of_label].sum()),
         base_again=int(again.sum()),
         decided_misdated=kept.misdated,
-        decided_rows=float(decided[WEIGHT].sum()),
+        decided_rows=float(decided[name_of_weight].sum()),
         decided_alerts=int(alert.sum()),
         decided_frauds=int(fraud.sum()),
         decided_legitimate=int((label == 0).sum()),
@@ -168,13 +176,14 @@ def build_training_data(
         corrected_frauds=correction.frauds,
     )
     name = f"{meta.name} and {len(decided)} decisions"
-    return TrainingData(frame, IngestedMeta(meta.source, name, content_digest(frame), cleaning), sources, base_until)
+    built = IngestedMeta(meta.source, name, content_digest(frame), cleaning, contract.digest)
+    return TrainingData(frame, built, sources, base_until)
 
 
-def _beginning(decided: pd.DataFrame) -> datetime:
-    reached = np.cumsum(decided[WEIGHT].to_numpy(np.float64))
+def _beginning(decided: pd.DataFrame, contract: Contract) -> datetime:
+    reached = np.cumsum(decided[contract.weight].to_numpy(np.float64))
     first = int(np.searchsorted(reached, _OVERLAP * reached[-1], side="left"))
-    moment: datetime = decided[EVENT_TIME].iloc[first].floor("us").to_pydatetime()
+    moment: datetime = decided[contract.event_time].iloc[first].floor("us").to_pydatetime()
     return moment
 
 

@@ -164,7 +164,7 @@ class _Retraining:
         champion = inheritance(self.settings, self.tracker)
         once(self.run, "ingest", lambda: self._ingest(champion), self.lease.require)
         with TemporaryDirectory() as scratch:
-            data = read_ingested(self.run.fetch(DATA, Path(scratch)))
+            data = read_ingested(self.run.fetch(DATA, Path(scratch)), self.settings.data_contract)
         _measured, promotion = complete_run(
             self.run,
             self.settings,
@@ -185,12 +185,13 @@ class _Retraining:
     def _ingest(self, champion: Inheritance) -> None:
         until = datetime.fromisoformat(self._tags[UNTIL_TAG])
         with TemporaryDirectory() as scratch:
+            contract = self.settings.data_contract
             base = run_ingest(self.settings, Path(scratch) / "base.parquet")
             with step(f"read decisions on transactions before {until:%Y-%m-%d %H:%M} UTC"):
                 bounds = self.settings.event_time_bounds(self.now)
-                decided = read_decided(self.store, bounds, until, self.settings.seed)
+                decided = read_decided(self.store, contract, bounds, until, self.settings.seed)
                 inherited = champion.base_until if champion.base_until and champion.base_until in bounds else None
-                built = build_training_data(*read_ingested(base.path), decided, inherited)
+                built = build_training_data(*read_ingested(base.path, contract), contract, decided, inherited)
             self._log(built, champion, until, Path(scratch) / "built" / Path(DATA).name)
 
     def _log(self, built: TrainingData, champion: Inheritance, until: datetime, file: Path) -> None:

@@ -17,7 +17,6 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ml_project.errors import InvalidInput
-from ml_project.schema import RAW_FEATURES
 from ml_project.tables import CsvHead
 from pipelines.data.csv_text import parse_csv_lines
 from pipelines.data.files import plain_column
@@ -51,11 +50,11 @@ def read_part(plan: ScoringPlan, part: ScoringPart, source: Objects) -> Iterator
         When the file has changed since it was planned.
     """
     planned = plan.file_of(part)
-    wanted = [name for name in planned.columns if name in RAW_FEATURES or name in plan.carried]
+    wanted = [name for name in planned.columns if name in plan.fields or name in plan.carried]
     try:
         with source.open(part.file) as file:
             if planned.head is not None:
-                yield from _csv(file, part, planned.head, wanted)
+                yield from _csv(file, part, planned.head, plan.fields, wanted)
             else:
                 yield from _parquet(file, part, wanted)
     except (pa.ArrowException, MissingObject) as error:
@@ -80,7 +79,7 @@ def _parquet(file: Any, part: ScoringPart, wanted: list[str]) -> Iterator[RowBat
             return
 
 
-def _csv(file: Any, part: ScoringPart, head: CsvHead, wanted: list[str]) -> Iterator[RowBatch]:
+def _csv(file: Any, part: ScoringPart, head: CsvHead, fields: tuple[str, ...], wanted: list[str]) -> Iterator[RowBatch]:
     file.seek(part.begin)
     content = file.read(part.end - part.begin)
     broken: list[tuple[int, str, str]] = []
@@ -91,13 +90,13 @@ def _csv(file: Any, part: ScoringPart, head: CsvHead, wanted: list[str]) -> Iter
         return "skip"
 
     try:
-        kinds = {name: pa.float64() if name in RAW_FEATURES else pa.string() for name in wanted}
+        kinds = {name: pa.float64() if name in fields else pa.string() for name in wanted}
         table = parse_csv_lines(content, head, kinds)
     except pa.ArrowInvalid:
         # Some line is not a row, or some value not a number: read as text, every line can be reported.
         table = parse_csv_lines(content, head, dict.fromkeys(wanted, pa.string()), refuse)
         if head.decimal == ",":
-            table = _with_decimal_points(table)
+            table = _with_decimal_points(table, fields)
     if len(table) + len(broken) != part.rows:
         raise InvalidInput(f"{part.file}: {len(table)} rows on {part.rows} lines.", "Remove line breaks within fields.")
     left = np.arange(part.first_row, part.first_row + part.rows, dtype=np.int64)
@@ -113,9 +112,9 @@ def _csv(file: Any, part: ScoringPart, head: CsvHead, wanted: list[str]) -> Iter
         yield RowBatch(nothing, places[:0], tuple(broken))
 
 
-def _with_decimal_points(table: pa.Table) -> pa.Table:
+def _with_decimal_points(table: pa.Table, fields: tuple[str, ...]) -> pa.Table:
     for place, name in enumerate(table.column_names):
-        if name in RAW_FEATURES:
+        if name in fields:
             table = table.set_column(place, name, pa.compute.replace_substring(table[name], ",", "."))
     return table
 

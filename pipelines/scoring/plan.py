@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ml_project.cleaning import require_distinct
+from ml_project.contract import OUTPUTS, Contract
 from ml_project.errors import InvalidInput
-from ml_project.schema import ENGINEERED_FEATURES, OUTPUTS, PCA_COMPONENTS, RAW_FEATURES
-from ml_project.tables import HEAD_BYTES, CsvHead, column_hint, is_index, read_head
+from ml_project.tables import HEAD_BYTES, CsvHead, column_hint, is_index, read_head, spelled
 from pipelines.data.files import index_columns
 from pipelines.data.places import find_files, kind_of
 
@@ -104,6 +104,8 @@ class ScoringPlan:
     ----------
     carried : tuple of str
         Input columns that are copied to the output.
+    fields : tuple of str
+        The raw fields that the version scores.
     """
 
     input: str
@@ -112,6 +114,7 @@ class ScoringPlan:
     bundle_digest: str
     files: tuple[InputFile, ...]
     carried: tuple[str, ...]
+    fields: tuple[str, ...]
     parts: tuple[ScoringPart, ...]
 
     @property
@@ -144,19 +147,28 @@ class ScoringPlan:
         }
 
 
-def carried_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """All columns but the 28 components, the engineered features (computed here) and names of output columns."""
-    left_out = {*PCA_COMPONENTS, *ENGINEERED_FEATURES, *WRITTEN}
+def carried_columns(columns: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
+    """All columns but names of output columns, engineered features (computed here), and fields without a role."""
+    plain = (field.name for field in contract.scored_fields if field.role is None)
+    left_out = {*plain, *contract.engineered, *WRITTEN}
     return tuple(column for column in columns if column not in left_out)
 
 
 def make_plan(
-    data: str, output: str, version: int, bundle_digest: str, endpoint_url: str, part_rows: int = 0
+    data: str,
+    output: str,
+    version: int,
+    bundle_digest: str,
+    contract: Contract,
+    endpoint_url: str,
+    part_rows: int = 0,
 ) -> ScoringPlan:
     """Plan the scoring of a Parquet or CSV file, or of a folder of them.
 
     Parameters
     ----------
+    contract : Contract
+        The version's.
     part_rows : int
         Rows of a part; 0: the default of the kind of file.
 
@@ -176,29 +188,30 @@ def make_plan(
     for name in names:
         with source.open(name) as file:
             look = _look_csv if kind_of(name) == "csv" else _look_parquet
-            found, cut = look(file, name, part_rows)
-        _require_raw_fields(found)
+            found, cut = look(file, name, contract, part_rows)
+        _require_raw_fields(found, contract)
         if carried is None:
-            carried = carried_columns(found.columns)
-        elif set(carried) != set(carried_columns(found.columns)):
+            carried = carried_columns(found.columns, contract)
+        elif set(carried) != set(carried_columns(found.columns, contract)):
             raise InvalidInput(f"{name} has other columns than {names[0]}.", "Score files of a kind together.")
         files.append(found)
         parts += [ScoringPart(number, *each) for number, each in enumerate(cut, len(parts))]
     if not parts:
         raise InvalidInput(f"{data}: no rows.", "Give transactions.")
-    return ScoringPlan(data, output, version, bundle_digest, tuple(files), carried or (), tuple(parts))
+    fields = contract.raw_fields
+    return ScoringPlan(data, output, version, bundle_digest, tuple(files), carried or (), fields, tuple(parts))
 
 
-def _require_raw_fields(file: InputFile) -> None:
-    missing = [field for field in RAW_FEATURES if field not in file.columns]
+def _require_raw_fields(file: InputFile, contract: Contract) -> None:
+    missing = [field for field in contract.raw_fields if field not in file.columns]
     if missing:
-        hints = ((column, column_hint(column)) for column in file.columns)
+        hints = ((column, column_hint(column, contract)) for column in file.columns)
         near = next((f" It has {column!r}: {hint}" for column, hint in hints if hint), "")
         said = f"{file.name}: missing column {', '.join(missing)}.{near}"
-        raise InvalidInput(said, "Scoring needs Time, V1..V28, Amount.")
+        raise InvalidInput(said, f"Scoring needs {', '.join(spelled(contract.raw_fields))}.")
 
 
-def _look_parquet(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[_Cut]]:
+def _look_parquet(file: Any, name: str, contract: Contract, part_rows: int) -> tuple[InputFile, list[_Cut]]:
     try:
         table = pa.parquet.ParquetFile(file)
     except pa.ArrowException as error:
@@ -211,7 +224,7 @@ def _look_parquet(file: Any, name: str, part_rows: int) -> tuple[InputFile, list
     rows = [table.metadata.row_group(group).num_rows for group in range(table.metadata.num_row_groups)]
     schema = table.schema_arrow
     require_distinct(schema.names, name)
-    index = index_columns(schema)
+    index = index_columns(schema, contract)
     found = InputFile(name, size, digest, tuple(column for column in schema.names if column not in index))
     return found, list(_cut_groups(name, rows, part_rows or PART_ROWS))
 
@@ -237,9 +250,9 @@ def _cut_groups(name: str, groups: list[int], part_rows: int) -> Iterator[_Cut]:
         yield name, first, held, begin, len(groups), 0
 
 
-def _look_csv(file: Any, name: str, part_rows: int) -> tuple[InputFile, list[_Cut]]:
+def _look_csv(file: Any, name: str, contract: Contract, part_rows: int) -> tuple[InputFile, list[_Cut]]:
     start = file.read(HEAD_BYTES)
-    head = read_head(start, name)
+    head = read_head(start, contract, name)
     require_distinct(head.names, name)
     text = _Utf8(name, head.lines)
     sha, size = hashlib.sha256(start[: head.size]), file.size()

@@ -40,7 +40,7 @@ class DecisionChanges:
     Attributes
     ----------
     counts, amounts : ndarray of shape (3, 3)
-        Transactions, and their Amount.
+        Transactions, and their amounts.
     frauds, fraud_amounts : ndarray of shape (3, 3)
         Those whose newest label is fraud.
     versions : dict
@@ -61,7 +61,7 @@ class DecisionChanges:
         raw = raw_values(table)
         before = decision_places(table).astype(np.int64)
         after = decide_all(scorer.score(raw).hybrid, scorer.thresholds)
-        cells, amount = before * len(DECISIONS) + after, raw[:, -1]
+        cells, amount = before * len(DECISIONS) + after, raw[:, scorer.contract.amount_place]
         fraud = table["label"].fill_null(0).to_numpy() == 1
         for sums, weight in (
             (self.counts, np.ones(len(table))),
@@ -149,7 +149,9 @@ def run_replay(settings: PipelineSettings, window: Window, exports: str | None, 
             found = replay(exported_decisions(exports, window, settings.s3_endpoint_url), scorer)
         else:
             with open_store(settings.decisions_url, existing=True) as store:
-                found = replay(store.tables_by_event_time(window.since, window.until), scorer)
+                found = replay(
+                    store.tables_by_event_time(scorer.contract.raw_fields, window.since, window.until), scorer
+                )
         run.log(
             params={"version": chosen.version, "exports": exports or "", "window": window.words},
             metrics=found.metrics,

@@ -10,11 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ml_project.contract import OUTPUTS, Contract
 from ml_project.drift import DriftCounts
 from ml_project.errors import InvalidInput
-from ml_project.features import compute_features
 from ml_project.policies import DECISIONS, decide_all
-from ml_project.schema import OUTPUTS, RAW_FEATURES, fault, unusable
 from ml_project.scorer import Scorer
 from ml_project.tables import as_text, is_text
 from pipelines.scoring.plan import SOURCE_FILE, SOURCE_ROW, VERSION
@@ -32,7 +31,7 @@ class Tally:
     Attributes
     ----------
     decisions, amounts : Counter
-        Rows and sum of Amount by decision.
+        Rows and sum of their amounts by decision.
     quarantined : int
         Rows that could not be scored.
     reasons : Counter
@@ -108,7 +107,7 @@ class RowScorer:
     version : int
         Its number in the registry.
     carried : tuple of str
-        Columns that are copied to the output; Time and Amount as the numbers that were scored.
+        Columns that are copied to the output; time and amount as the numbers that were scored.
     """
 
     def __init__(self, scorer: Scorer, version: int, carried: tuple[str, ...]) -> None:
@@ -116,7 +115,8 @@ class RowScorer:
         self._version = str(version)
         self._carried = carried
         manifest = scorer.bundle.manifest
-        self._amount, self._statistics, self._baseline = manifest.amount, manifest.statistics, manifest.drift_baseline
+        self._contract, self._transform = manifest.contract, manifest.transform
+        self._statistics, self._baseline = manifest.statistics, manifest.drift_baseline
 
     @property
     def nothing(self) -> Tally:
@@ -134,28 +134,29 @@ class RowScorer:
         Parameters
         ----------
         batch : pyarrow.RecordBatch
-            At least the 30 raw fields, as numbers or text.
+            At least the raw fields, as numbers or text.
         """
-        raw, text = _raw(batch)
-        bad = unusable(raw)
+        contract = self._contract
+        raw, text = _raw(contract, batch)
+        bad = contract.unusable(raw)
         good = ~bad.any(axis=1)
         if good.all():
             quarantine, reasons = QUARANTINE.empty_table(), Counter[str]()
         else:
-            quarantine, reasons = _quarantine(batch, raw, text, bad, file, rows)
+            quarantine, reasons = _quarantine(contract, batch, raw, text, bad, file, rows)
             batch, raw, rows = batch.filter(pa.array(good)), raw[good], rows[good]
-        features = compute_features(raw, self._amount)
+        features = self._transform(raw)
         scores = self._scorer.score_features(features)
         places = decide_all(scores.hybrid, self._scorer.thresholds)
         table = self._table(batch, raw, scores, file, rows)
         counts = np.bincount(places, minlength=len(DECISIONS)).tolist()
-        amounts = np.bincount(places, weights=raw[:, -1], minlength=len(DECISIONS)).tolist()
+        amounts = np.bincount(places, weights=raw[:, contract.amount_place], minlength=len(DECISIONS)).tolist()
         there = [(place, str(name)) for place, name in enumerate(DECISIONS) if counts[place]]
         return ScoredBatch(
             {name: table.filter(pa.array(places == place)) for place, name in there},
             quarantine,
             Tally(
-                DriftCounts.of(self._baseline, self._statistics, features, scores.hybrid, np.ones(len(rows))),
+                DriftCounts.of(contract, self._baseline, self._statistics, features, scores.hybrid, np.ones(len(rows))),
                 Counter({name: counts[place] for place, name in there}),
                 Counter({name: amounts[place] for place, name in there}),
                 len(quarantine),
@@ -166,7 +167,8 @@ class RowScorer:
     def _table(
         self, batch: pa.RecordBatch, raw: NDArray[np.float64], scores: Any, file: str, rows: NDArray[np.int64]
     ) -> pa.Table:
-        numbers = {name: raw[:, RAW_FEATURES.index(name)] for name in ("Time", "Amount")}
+        contract = self._contract
+        numbers = {contract.time: raw[:, contract.time_place], contract.amount: raw[:, contract.amount_place]}
         columns: dict[str, Any] = {
             name: pa.array(numbers[name]) if name in numbers else batch.column(name) for name in self._carried
         }
@@ -183,10 +185,10 @@ def quarantine_row(file: str, row: int, reason: str, content: str) -> dict[str, 
     return {SOURCE_FILE: file, SOURCE_ROW: row, "reasons": [reason], "content": content}
 
 
-def _raw(batch: pa.RecordBatch) -> tuple[NDArray[np.float64], dict[str, pa.Array]]:
-    """Raw fields (n, 30), NaN for values that are not numbers, and the columns that were text."""
-    raw, text = np.empty((len(batch), len(RAW_FEATURES))), {}
-    for place, name in enumerate(RAW_FEATURES):
+def _raw(contract: Contract, batch: pa.RecordBatch) -> tuple[NDArray[np.float64], dict[str, pa.Array]]:
+    """Raw fields (n, fields), NaN for values that are not numbers, and the columns that were text."""
+    raw, text = np.empty((len(batch), len(contract.raw_fields))), {}
+    for place, name in enumerate(contract.raw_fields):
         column = batch.column(name)
         if is_text(column.type):
             text[name] = column = as_text(column)
@@ -209,6 +211,7 @@ def _number(text: str | None) -> float:
 
 
 def _quarantine(
+    contract: Contract,
     batch: pa.RecordBatch,
     raw: NDArray[np.float64],
     text: dict[str, pa.Array],
@@ -220,7 +223,7 @@ def _quarantine(
     for row in np.flatnonzero(bad.any(axis=1)).tolist():
         reasons = []
         for place in np.flatnonzero(bad[row]).tolist():
-            name = RAW_FEATURES[place]
+            name = contract.raw_fields[place]
             given = (text[name] if name in text else batch.column(name))[row].as_py()
             missing = given is None or given == ""
             if missing:
@@ -228,7 +231,7 @@ def _quarantine(
             elif isinstance(given, str) and np.isnan(raw[row, place]) and given.strip().lower() != "nan":
                 said = "not a number"
             else:
-                said = fault(raw[row, place])
+                said = contract.fault(place, raw[row, place])
             reasons.append(f"{name} is {said}")
         counted.update(reasons)
         content = json.dumps({name: batch.column(name)[row].as_py() for name in batch.schema.names}, default=str)

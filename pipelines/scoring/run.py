@@ -55,7 +55,7 @@ def score(
     target = open_output(output, settings.s3_endpoint_url)
     with target.alone():
         scorer = version_scorer(registry, chosen)
-        plan = make_plan(data, output, chosen.version, scorer.bundle.digest, settings.s3_endpoint_url)
+        plan = make_plan(data, output, chosen.version, scorer.bundle.digest, scorer.contract, settings.s3_endpoint_url)
         finished = target.finished()
         if finished is not None:
             if finished.get("fingerprint") != plan.fingerprint:

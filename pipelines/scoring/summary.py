@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from ml_project.baseline import WATCHED
+from ml_project.baseline import watched_names
 from ml_project.bundle import Manifest
 from ml_project.drift import Drift, judge
 from ml_project.policies import DECISIONS
@@ -52,7 +52,8 @@ class ScoringSummary:
     ) -> "ScoringSummary":
         """Judge the drift of what was counted."""
         baseline = manifest.drift_baseline
-        drifts = judge(baseline, tally.drift, limits.drift.significance(len(WATCHED)))
+        contract = manifest.contract
+        drifts = judge(contract, baseline, tally.drift, limits.drift.significance(len(watched_names(contract))))
         figures = [figure for drift in drifts for figure in drift_figures(drift, limits.drift, baseline.hourly)]
         return cls(plan, engine, tally, drifts, figures, seconds, rows_now, resumed)
 

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_project.contract import Contract
+from ml_project.contract_file import DEFAULT, contract_named
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
-from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, SECONDS_PER_DAY
+from ml_project.features import SECONDS_PER_DAY
 from ml_project.simulator import FraudWave, Transactions, simulate
 from pipelines.data.files import read_table
 
 SIMULATED = "simulated"
 
 Rows = tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64]]
-"""Raw fields (n, 30), labels (n,), and moments (n,) in seconds since 1970."""
+"""Raw fields (n, fields), labels (n,), and moments (n,) in seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class TrafficPlan:
         As for `ml_project.simulator.simulate`, from ``drift_after`` on.
     fraud_rate, fraud_wave : float, FraudWave or None
         As for `simulate`.
+    contract : Contract
+        What a file's columns are; the simulator has its own.
     """
 
     data: str
@@ -52,6 +56,7 @@ class TrafficPlan:
     drift_after: timedelta = timedelta(0)
     fraud_rate: float = 0.00173
     fraud_wave: FraudWave | None = None
+    contract: Contract = field(default_factory=contract_named)
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,11 @@ def transactions(plan: TrafficPlan) -> Iterator[TrafficTransaction]:
     Raises
     ------
     InvalidInput
-        For a file that cannot be read, or an argument that the simulator refuses.
+        For a file that cannot be read, a contract that is not the simulator's, or an argument that it refuses.
     """
+    if plan.data == SIMULATED and plan.contract.contract != DEFAULT:
+        said = f"The simulator makes transactions of the contract {DEFAULT}, not of {plan.contract.contract}."
+        raise InvalidInput(said, "Give a file: --data PATH.")
     return _numbered(plan, _simulated(plan) if plan.data == SIMULATED else _from_file(plan))
 
 
@@ -126,35 +134,36 @@ def _dated(chunk: Transactions, midnight: datetime) -> Rows:
 
 
 def _from_file(plan: TrafficPlan) -> Iterator[Rows]:
-    frame = read_table(plan.data).frame
-    missing = [name for name in (*RAW_FEATURES, LABEL) if name not in frame]
+    contract = plan.contract
+    frame = read_table(plan.data, contract).frame
+    missing = [name for name in contract.labelled_columns if name not in frame]
     if missing:
         raise InvalidInput(f"{plan.data}: lacks the columns {', '.join(missing)}.", "Give a file that ingest takes.")
-    data = Dataset.from_frame(frame.astype({LABEL: np.int8}))
-    moments = data.moment if EVENT_TIME in frame else data.moment - data.moment[0] + plan.start.timestamp()
-    end = (moments[0] if EVENT_TIME in frame else plan.start.timestamp()) + plan.duration.total_seconds()
+    data = Dataset.from_frame(frame.astype({contract.label_field: np.int8}), contract)
+    moments = data.moment if contract.event_time in frame else data.moment - data.moment[0] + plan.start.timestamp()
+    end = (moments[0] if contract.event_time in frame else plan.start.timestamp()) + plan.duration.total_seconds()
     kept = moments < end
     raw, drifting = data.raw.copy(), moments >= moments[0] + plan.drift_after.total_seconds()
-    raw[drifting, -1] *= plan.amount_factor
+    raw[drifting, contract.amount_place] *= plan.amount_factor
     for name, deviations in plan.drift.items():
-        place = RAW_FEATURES.index(name)
+        place = contract.raw_fields.index(name)
         raw[drifting, place] += deviations * data.raw[:, place].std()
-    raw[:, -1] = raw[:, -1].clip(min=0)
+    raw[:, contract.amount_place] = raw[:, contract.amount_place].clip(min=0)
     yield raw[kept], data.label[kept], moments[kept]
 
 
 def _numbered(plan: TrafficPlan, chunks: Iterator[Rows]) -> Iterator[TrafficTransaction]:
     kind = plan.data if plan.data == SIMULATED else Path(plan.data).name[:20]
     name = f"{kind}-{plan.start:%Y%m%dT%H%M%S}-{plan.seed}"
-    number = 0
+    number, contract = 0, plan.contract
     for raw, labels, moments in chunks:
         for values, label, moment in zip(raw.tolist(), labels.tolist(), moments.tolist(), strict=True):
             when = datetime.fromtimestamp(moment, UTC)
             transaction_id = f"{name}-{number}"
             body = {
-                **dict(zip(RAW_FEATURES, values, strict=True)),
-                "transaction_id": transaction_id,
-                "event_time": when.isoformat(),
+                **dict(zip(contract.raw_fields, values, strict=True)),
+                contract.transaction_id: transaction_id,
+                contract.event_time: when.isoformat(),
             }
             yield TrafficTransaction(transaction_id, when, bool(label), body)
             number += 1

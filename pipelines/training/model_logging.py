@@ -11,7 +11,6 @@ from mlflow.tracking import MlflowClient
 
 from ml_project.bundle import Bundle, read_bundle
 from ml_project.errors import InvalidInput
-from ml_project.schema import RAW_FEATURES
 from pipelines.tracking import Run
 from stores.registry import BUNDLE_PATH, DIGEST_TAG
 
@@ -39,18 +38,17 @@ def model_parts(bundle: Bundle, folder: Path) -> dict[str, Any]:
         "fraud_probability": DataType.double,
         "decision": DataType.string,
     }
+    fields = list(bundle.manifest.contract.raw_fields)
     bundle.write(folder)
     return {
         "python_model": str(Path(__file__).with_name("pyfunc_model.py")),
         "artifacts": {"bundle": str(folder)},
         "code_paths": [str(_ROOT / "ml_project")],
         "signature": ModelSignature(
-            inputs=Schema([ColSpec(DataType.double, name) for name in RAW_FEATURES]),
+            inputs=Schema([ColSpec(DataType.double, name) for name in fields]),
             outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
         ),
-        "input_example": pd.DataFrame(
-            [row.raw for row in bundle.manifest.golden_rows[-2:]], columns=list(RAW_FEATURES)
-        ),
+        "input_example": pd.DataFrame([row.raw for row in bundle.manifest.golden_rows[-2:]], columns=fields),
         "pip_requirements": [f"{name}=={version(name)}" for name in _REQUIREMENTS],
     }
 

@@ -10,7 +10,6 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ml_project.errors import InvalidInput
 from ml_project.policies import DECISIONS, decide_all
-from ml_project.schema import RAW_FEATURES, fault, unusable
 from ml_project.scorer import load_scorer
 
 
@@ -35,14 +34,16 @@ class FraudEnsemble(PythonModel):
             When a value is missing, not finite, beyond the range that gateway and `score` take, or below 0 where it
             cannot be.
         """
-        raw = model_input[list(RAW_FEATURES)].to_numpy(dtype=np.float64)
-        bad = unusable(raw)
+        contract = self._scorer.contract
+        raw = model_input[list(contract.raw_fields)].to_numpy(dtype=np.float64)
+        bad = contract.unusable(raw)
         if bad.any():
             row, column = np.argwhere(bad)[0].tolist()
             more = int(bad.any(axis=1).sum()) - 1
             also = f", and {more} more rows are unusable" if more else ""
             raise InvalidInput(
-                f"Row {row}: {RAW_FEATURES[column]} is {raw[row, column]}, {fault(raw[row, column])}{also}.",
+                f"Row {row}: {contract.raw_fields[column]} is {raw[row, column]}, "
+                f"{contract.fault(column, raw[row, column])}{also}.",
                 "Correct or leave out such rows: trees would score them silently.",
             )
         scores = self._scorer.score(raw)

@@ -51,6 +51,7 @@ def run_ingest(settings: PipelineSettings, output: Path | None = None, engine: E
             ingested = ingest(
                 settings.data,
                 output or settings.dataset_path,
+                settings.data_contract,
                 cache=settings.state_dir / "cache",
                 missing=settings.missing,
                 simulated_rows=settings.simulated_rows,
@@ -202,19 +203,21 @@ def _train(
     frame, meta = data
     run.log(metrics=meta.cleaning.metrics)
     engine = LocalEngine(settings.seed, settings.threads, settings.folds)
-    train(settings, run, Dataset.from_frame(frame), engine, meta, starts)
+    train(settings, run, Dataset.from_frame(frame, settings.data_contract), engine, meta, starts)
 
 
 def _suite(settings: PipelineSettings, data: IngestedData | None) -> Suite:
-    return partial(validate_on_spark, settings) if data is None else partial(_validated, *data)
+    return partial(validate_on_spark, settings) if data is None else partial(_validated, settings, *data)
 
 
-def _validated(frame: pd.DataFrame, meta: IngestedMeta, folder: Path) -> tuple[ValidationReport, IngestedMeta]:
-    return validate(frame, meta, folder), meta
+def _validated(
+    settings: PipelineSettings, frame: pd.DataFrame, meta: IngestedMeta, folder: Path
+) -> tuple[ValidationReport, IngestedMeta]:
+    return validate(frame, settings.data_contract, meta, folder), meta
 
 
 def _data(settings: PipelineSettings, engine: EngineName) -> IngestedData | None:
-    return None if engine == "spark" else read_ingested(settings.dataset_path)
+    return None if engine == "spark" else read_ingested(settings.dataset_path, settings.data_contract)
 
 
 def _find(tracker: Tracker, run_id: str, completed: str) -> Run:

@@ -56,9 +56,9 @@ def starting_point(settings: EnsembleSettings) -> dict[str, Any]:
     }
 
 
-def study_name(data_digest: str, seed: int, folds: int, tuning_rows: int) -> str:
+def study_name(data_digest: str, contract_digest: str, seed: int, folds: int, tuning_rows: int) -> str:
     """One study per data set and everything else that its objective depends on."""
-    key = f"{SEARCH_SPACE_VERSION}/{data_digest}/{seed}/{folds}/{tuning_rows}"
+    key = f"{SEARCH_SPACE_VERSION}/{data_digest}/{contract_digest}/{seed}/{folds}/{tuning_rows}"
     return f"fraud-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 

@@ -95,6 +95,7 @@ def train(
         tags={"data.source": meta.source, "data.digest": meta.digest, DATA_NAME_TAG: meta.name},
     )
     _log_inputs(run, split, engine, meta)
+    run.log_json(settings.data_contract.to_dict(), "contract.json")
     with step("tune"):
         chosen = search(settings, run, engine.sample(split.train), meta.digest, starts)
     with step("fit the evaluation twin, the refit and the baselines"):
@@ -112,7 +113,7 @@ def train(
                 "This is a defect: report it.",
             )
     with step("measure on test"):
-        test = engine.score(split.test, twin.ensemble, twin.amount)
+        test = engine.score(split.test, twin.ensemble, twin.transform)
         measured = _measure_all(settings, run, split, twin, test, engine, meta)
     against = {
         f"test_average_precision_minus_{name}": paired_difference(test.rows, test.scores.hybrid, other.test_score)[

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Final
 
 from ml_project.dataset import Dataset
-from ml_project.ensemble import AGEING_FEATURES, EnsembleSettings
+from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import Unavailable
 from ml_project.fitting import PreparedFold, thin
 from ml_project.split import forward_folds
@@ -58,7 +58,7 @@ def search(
     thinned = thin(train_part, settings.tuning_rows, settings.seed)
     threads = max(1, settings.threads // settings.tuning_workers)
     prepare = partial(prepared, thinned, settings.folds, settings.seed, threads)
-    name = study_name(digest, settings.seed, settings.folds, settings.tuning_rows)
+    name = study_name(digest, train_part.contract.digest, settings.seed, settings.folds, settings.tuning_rows)
     study = open_study(name, settings.study, settings.seed, starts)
     earlier = finished_trials(study)
     before = run.children("trial")
@@ -99,7 +99,9 @@ def search(
 
 def prepared(thinned: Dataset, folds: int, seed: int, threads: int) -> list[PreparedFold]:
     """What a worker tries its points on."""
-    return [PreparedFold.prepare(fold, AGEING_FEATURES, seed, threads) for fold in forward_folds(thinned, folds)]
+    return [
+        PreparedFold.prepare(fold, thinned.contract.left_out, seed, threads) for fold in forward_folds(thinned, folds)
+    ]
 
 
 def _trial_name(trial: "optuna.trial.FrozenTrial") -> str:

@@ -16,21 +16,24 @@ import httpx
 import numpy as np
 from pydantic import SecretStr
 
+from ml_project.bundle import Manifest
+from ml_project.contract_file import DEFAULT
 from ml_project.errors import InvalidInput, LostRace, Unavailable
-from ml_project.schema import RAW_FEATURES
-from ml_project.simulator import simulate
+from ml_project.simulator import FIELDS, simulate
 from pipelines.console import console, show_figures, step
 from pipelines.processes import Service
 from pipelines.promotion.promote import Promotion
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_main
 from pipelines.up.services import HOST, embedded_backend, gateway_service, mlflow_service
+from stores.registry import Registry
 
 _START_SECONDS = 90.0
 
 _READY_SECONDS = 60.0
 _CANDIDATES = 50
-_V14 = RAW_FEATURES.index("V14")
+_TELLING = FIELDS.index("V14")
+"""Where simulated frauds stand out most."""
 
 
 class BackendName(StrEnum):
@@ -87,7 +90,7 @@ def up(
         run, measured, promotion = run_main(served)
         show_figures(measured, settings.policy)
         console.print(f"[bold]{promotion.sentence}[/bold]")
-        show_sample(gateway_url, promotion)
+        show_sample(gateway_url, served, promotion)
         console.print(
             f"\n  runs      {mlflow_url}/#/experiments/{run.experiment_id}"
             f"\n  registry  {mlflow_url}/#/models/{settings.model_name}"
@@ -133,7 +136,7 @@ def _serve(services: list[Service]) -> None:
         console.print("stopping")
 
 
-def show_sample(gateway_url: str, promotion: Promotion) -> None:
+def show_sample(gateway_url: str, settings: PipelineSettings, promotion: Promotion) -> None:
     """Wait until the gateway serves the champion, request one prediction and one batch, and show the first."""
     champion = promotion.production
     if champion is None:
@@ -142,7 +145,11 @@ def show_sample(gateway_url: str, promotion: Promotion) -> None:
         )
     with step(f"gateway turns to version {champion.version}"):
         _wait_for_version(gateway_url, str(champion.version))
-    transactions = sample_transactions()
+    if settings.data_contract.contract == DEFAULT:
+        transactions = sample_transactions()
+    else:
+        bundle = Registry(settings.mlflow_uri, settings.model_name).bundle(champion)
+        transactions = golden_transactions(bundle.manifest)
     answer = _post(f"{gateway_url}/predict", transactions[0])
     answers = _post(f"{gateway_url}/predict-batch", transactions)
     if len(answers) != len(transactions) or {a["model_version"] for a in [answer, *answers]} != {str(champion.version)}:
@@ -177,9 +184,14 @@ def _wait_for_version(gateway_url: str, version: str) -> None:
 def sample_transactions(rows: int = 3) -> list[dict[str, float]]:
     """Simulated transactions as a client would send them; the first is a blatant fraud."""
     frauds = next(simulate(_CANDIDATES, seed=1, fraud_rate=1.0)).raw
-    blatant = frauds[np.argmin(frauds[:, _V14])]
+    blatant = frauds[np.argmin(frauds[:, _TELLING])]
     others = next(simulate(rows - 1, seed=1, fraud_rate=0.0)).raw
     return [
-        {name: round(float(value), 6) for name, value in zip(RAW_FEATURES, row, strict=True)}
-        for row in (blatant, *others)
+        {name: round(float(value), 6) for name, value in zip(FIELDS, row, strict=True)} for row in (blatant, *others)
     ]
+
+
+def golden_transactions(manifest: Manifest) -> list[dict[str, float]]:
+    """Transactions that a version was trained on, whatever its contract; the first is the clearest fraud."""
+    rows = manifest.golden_rows
+    return [dict(zip(manifest.contract.raw_fields, row.raw, strict=True)) for row in (rows[-1], rows[0], rows[1])]

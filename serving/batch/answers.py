@@ -12,7 +12,6 @@ from pyarrow import parquet
 from pydantic_core import to_json
 
 from ml_project.policies import DECISIONS
-from ml_project.schema import RAW_FEATURES
 from serving.batch import ARROW, CSV, PARQUET
 from serving.errors import FieldError
 from serving.predictions import Predictions
@@ -174,7 +173,7 @@ def _table(chunk: Chunk, predictions: Predictions, schema: pa.Schema) -> pa.Tabl
         }
         columns[_REASONS.name] = [texts.get(row) for row in range(count)]
     if _AMOUNT.name in schema.names:
-        columns[_AMOUNT.name] = predictions.transactions.raw[:, RAW_FEATURES.index("Amount")]
+        columns[_AMOUNT.name] = predictions.transactions.raw[:, predictions.model.contract.amount_place]
     return pa.table(columns, schema=schema)
 
 

@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
-from ml_project.schema import EVENT_TIME, RAW_FEATURES
-from ml_project.tables import HEAD_BYTES, TRANSACTION_ID, CsvHead, read_head
+from ml_project.tables import HEAD_BYTES, CsvHead, read_head
 from serving.batch import CHUNK_ROWS
 from serving.batch.readers import check_columns, checked, chunk_of
 from serving.errors import FieldError, MalformedFile
@@ -35,8 +35,8 @@ _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOT_A_NUMBER: Final = float("nan")
 
 
-def read_csv(file: BinaryIO) -> Iterator[Chunk]:
-    """Chunks of a file; rows are named by the line that they start at, the file's first line being line 1.
+def read_csv(file: BinaryIO, contract: Contract) -> Iterator[Chunk]:
+    """Chunks of a contract's file; rows are named by the line that they start at, the file's first line being line 1.
 
     Raises
     ------
@@ -47,13 +47,13 @@ def read_csv(file: BinaryIO) -> Iterator[Chunk]:
     """
     start = file.tell()
     try:
-        head = read_head(file.read(HEAD_BYTES))
+        head = read_head(file.read(HEAD_BYTES), contract)
     except InvalidInput as error:
         raise MalformedFile(error.cause, error.remedy) from error
-    check_columns(head.names)
+    check_columns(head.names, contract)
     file.seek(start + head.size)
     for block in blocks(file, line=head.lines + 1):
-        yield _fast(block, head) or _slow(block, head)
+        yield _fast(block, head, contract) or _slow(block, head, contract)
 
 
 BLOCK_BYTES: Final = 4 * 1024**2
@@ -106,10 +106,10 @@ def blocks(file: BinaryIO, line: int, rows: int = CHUNK_ROWS, size: int = BLOCK_
         yield Block(lines, line)
 
 
-def _fast(block: Block, head: CsvHead) -> Chunk | None:
-    texts = [name for name in (TRANSACTION_ID, EVENT_TIME) if name in head.names]
-    wanted = [*RAW_FEATURES, *texts]
-    types = dict.fromkeys(RAW_FEATURES, pa.float64()) | dict.fromkeys(texts, pa.string())
+def _fast(block: Block, head: CsvHead, contract: Contract) -> Chunk | None:
+    texts = [name for name in (contract.transaction_id, contract.event_time) if name in head.names]
+    wanted = [*contract.raw_fields, *texts]
+    types = dict.fromkeys(contract.raw_fields, pa.float64()) | dict.fromkeys(texts, pa.string())
     content = b"".join(block.lines)
     try:
         table = arrow_csv.read_csv(
@@ -124,13 +124,14 @@ def _fast(block: Block, head: CsvHead) -> Chunk | None:
         return None
     if len(block.lines) != len(table):
         return None
-    return chunk_of(table, np.arange(block.line, block.line + len(table)))
+    return chunk_of(table, contract, np.arange(block.line, block.line + len(table)))
 
 
-def _slow(block: Block, head: CsvHead) -> Chunk:
-    columns = [head.names.index(name) for name in RAW_FEATURES]
+def _slow(block: Block, head: CsvHead, contract: Contract) -> Chunk:
+    columns = [head.names.index(name) for name in contract.raw_fields]
     name_column, time_column = (
-        head.names.index(name) if name in head.names else None for name in (TRANSACTION_ID, EVENT_TIME)
+        head.names.index(name) if name in head.names else None
+        for name in (contract.transaction_id, contract.event_time)
     )
     raw: list[list[float]] = []
     ids: list[str | None] = []
@@ -146,7 +147,8 @@ def _slow(block: Block, head: CsvHead) -> Chunk:
             ids.append(None if name_column is None else cells[name_column])
             times.append(None if time_column is None else parsed_cell(cells[time_column]))
             rows.append(row)
-    chunk = checked(np.array(raw).reshape(-1, len(RAW_FEATURES)), ids, np.array(rows, dtype=np.int64), times)
+    values = np.array(raw).reshape(-1, len(columns))
+    chunk = checked(contract, values, ids, np.array(rows, dtype=np.int64), times)
     errors = sorted(chunk.errors + faults, key=lambda error: error["row"])
     return Chunk(chunk.transactions, chunk.rows, errors)
 

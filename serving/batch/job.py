@@ -133,21 +133,21 @@ class Batch:
     @contextmanager
     def _source(self, settings: GatewaySettings, work: Work) -> Iterator[Callable[[], Iterator[Chunk]]]:
         """What reads the rows from the beginning, as often as it is called."""
-        media_type, file = self.upload.media_type, self.upload.file
+        media_type, file, contract = self.upload.media_type, self.upload.file, self.model.contract
         # one moment for both readings, so that no row changes sides between them
         bounds = settings.event_time_bounds(datetime.now(UTC))
 
         def checked(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-            return work.bounded(believable(chunk, bounds) for chunk in chunks)
+            return work.bounded(believable(chunk, contract, bounds) for chunk in chunks)
 
         if media_type in (PARQUET, ARROW):
-            with unpacked(file, media_type, settings, work) as plain:
-                yield lambda: checked(read_unpacked(plain))
+            with unpacked(file, media_type, contract, settings, work) as plain:
+                yield lambda: checked(read_unpacked(plain, contract))
             return
         read = (
-            partial(read_json, file, settings.max_body_bytes, settings.max_batch_rows)
+            partial(read_json, file, self.model.parser, settings.max_body_bytes, settings.max_batch_rows)
             if media_type == JSON
-            else partial(read_csv, file)
+            else partial(read_csv, file, contract)
         )
 
         def from_the_beginning() -> Iterator[Chunk]:

@@ -20,7 +20,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
@@ -28,14 +28,12 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from ml_project.errors import InvalidInput
-from ml_project.schema import EVENT_TIME, RAW_FEATURES
-from ml_project.tables import TRANSACTION_ID, as_text, is_text
+from ml_project.tables import as_text, is_text
 from serving.batch import CHUNK_ROWS, PARQUET
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a disk without room."""
 
-_WANTED: Final = frozenset((*RAW_FEATURES, TRANSACTION_ID, EVENT_TIME))
 _MOST_TEXT_BYTES: Final = 1024 * CHUNK_ROWS
 """Of a text column in one batch; names have 64 characters."""
 
@@ -60,6 +58,8 @@ class Unpacking:
         Real files.
     media_type : str
         Parquet or Arrow.
+    columns : sequence of str
+        Those that are wanted.
     memory : int
         Bytes that the child may take beyond those it starts with.
     rows : int
@@ -71,13 +71,28 @@ class Unpacking:
     """
 
     def __init__(
-        self, file: BinaryIO, target: BinaryIO, media_type: str, memory: int, rows: int, size: int, seconds: float
+        self,
+        file: BinaryIO,
+        target: BinaryIO,
+        media_type: str,
+        columns: Sequence[str],
+        memory: int,
+        rows: int,
+        size: int,
+        seconds: float,
     ) -> None:
         self._seconds = math.ceil(seconds)
         self._target = target
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         self._child = subprocess.Popen(  # noqa: S603 - a fixed command, no shell
-            [sys.executable, "-m", __name__, media_type, *map(str, (memory, rows, size, self._seconds))],
+            [
+                sys.executable,
+                "-m",
+                __name__,
+                media_type,
+                json.dumps([*columns]),
+                *map(str, (memory, rows, size, self._seconds)),
+            ],
             cwd=Path(__file__).parents[2],
             env=_ENVIRONMENT,
             stdin=file.fileno(),
@@ -139,7 +154,7 @@ def read_batches(target: BinaryIO) -> Iterator[pa.RecordBatch]:
     yield from pa.ipc.open_stream(target)
 
 
-def unpack(file: BinaryIO, target: BinaryIO, media_type: str, most_rows: int) -> None:
+def unpack(file: BinaryIO, target: BinaryIO, media_type: str, columns: Sequence[str], most_rows: int) -> None:
     """What the child does.
 
     Raises
@@ -148,7 +163,7 @@ def unpack(file: BinaryIO, target: BinaryIO, media_type: str, most_rows: int) ->
         See `Unpacking.wait`.
     """
     try:
-        _write(_Parquet(file) if media_type == PARQUET else _Arrow(file), target, most_rows)
+        _write(_Parquet(file) if media_type == PARQUET else _Arrow(file), target, columns, most_rows)
     except MemoryError:
         raise NotUnpacked(
             "The file takes more memory than it may when it is unpacked.",
@@ -163,13 +178,13 @@ def unpack(file: BinaryIO, target: BinaryIO, media_type: str, most_rows: int) ->
         raise NotUnpacked from error
 
 
-def _main(media_type: str, memory: int, rows: int, size: int, seconds: int) -> int:
+def _main(media_type: str, columns: str, memory: int, rows: int, size: int, seconds: int) -> int:
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     _limit(memory, size, seconds)
     try:
         with os.fdopen(0, "rb", buffering=0) as file, os.fdopen(1, "wb") as target:
-            unpack(file, target, media_type, rows)
+            unpack(file, target, media_type, json.loads(columns), rows)
     except NotUnpacked as error:
         sys.stderr.write(json.dumps([error.cause, error.remedy, error.too_large]))
         return _REFUSED
@@ -194,8 +209,8 @@ class _Source(Protocol):
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]: ...
 
 
-def _write(source: _Source, target: BinaryIO, most_rows: int) -> None:
-    columns = [name for name in source.schema.names if name in _WANTED]
+def _write(source: _Source, target: BinaryIO, wanted: Sequence[str], most_rows: int) -> None:
+    columns = [name for name in source.schema.names if name in wanted]
     metadata = {_SCHEMA: source.schema.remove_metadata().serialize().to_pybytes()}
     if len(set(columns)) < len(columns):  # refused by the schema
         columns = []
@@ -250,4 +265,4 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1], *map(int, sys.argv[2:])))
+    sys.exit(_main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])))

@@ -16,9 +16,8 @@ from fastapi import APIRouter, Query
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ml_project.baseline import WATCHED
+from ml_project.baseline import watched_names
 from ml_project.drift import compare, limit_of
-from ml_project.features import compute_features
 from ml_project.policies import Decision
 from ml_project.statistics import weighted_quantile
 from serving.errors import TooManyRequests, problem_responses
@@ -273,9 +272,11 @@ def drift(slices: Sequence[Slice], model: LiveModel, hours: float) -> WindowDrif
     weight = np.concatenate([sample.weight[mine] for sample, mine in parts])
     manifest = model.scorer.bundle.manifest
     limits = model.card.drift_limits if model.card else None
-    significance = limits.significance(len(WATCHED)) if limits else _NO_LIMIT
-    features = compute_features(raw, manifest.amount)
-    found = compare(manifest.drift_baseline, manifest.statistics, features, hybrid, weight, significance)
+    significance = limits.significance(len(watched_names(manifest.contract))) if limits else _NO_LIMIT
+    features = manifest.transform(raw)
+    found = compare(
+        manifest.contract, manifest.drift_baseline, manifest.statistics, features, hybrid, weight, significance
+    )
     comparable = manifest.drift_baseline.hourly or hours >= _DAY_HOURS
     judged = limits is not None and comparable and min(each.rows for each in found) >= limits.minimum_rows
     figures = []

@@ -1,20 +1,13 @@
-"""What requests and answers look like, for the API's description. Tests send them to a gateway."""
+"""What requests and answers look like, for the API's description. Tests send them to a gateway.
+
+What depends on the contract is filled in when the description is made: see `with_inputs`.
+"""
 
 import csv
 import io
 from typing import Any, Final
 
-from ml_project.schema import RAW_FEATURES
-
-# Made up, in the range of ordinary transactions.
-_COMPONENTS: Final = (
-    -1.36, -0.07, 2.54, 1.38, -0.34, 0.46, 0.24, 0.1, 0.36, 0.09, -0.55, -0.62, -0.99, -0.31,
-    1.47, -0.47, 0.21, 0.03, 0.4, 0.25, -0.02, 0.28, -0.11, 0.07, 0.13, -0.19, 0.13, -0.02,
-)  # fmt: skip
-TRANSACTION: Final[dict[str, Any]] = {
-    **dict(zip(RAW_FEATURES, (43_200.0, *_COMPONENTS, 149.62), strict=True)),
-    "transaction_id": "card-7-0001",
-}
+from ml_project.contract import Contract
 
 PREDICTION: Final[dict[str, Any]] = {
     "fraud": 0,
@@ -31,7 +24,7 @@ PREDICTION: Final[dict[str, Any]] = {
 KEPT: Final[dict[str, Any]] = {
     "prediction_id": PREDICTION["prediction_id"],
     "received_at": "2026-01-02T03:04:05.678Z",
-    "inputs": {name: TRANSACTION[name] for name in RAW_FEATURES},
+    "inputs": {},
     "isolation_score": 0.0,
     "boosted_score": 1.6e-06,
     "hybrid_score": 1.45e-06,
@@ -103,7 +96,7 @@ MODEL: Final[dict[str, Any]] = {
         "samples": [
             {
                 "fraud": False,
-                "transaction": {name: TRANSACTION[name] for name in RAW_FEATURES},
+                "transaction": {},
                 "scores": {"hybrid_score": 1.45e-06},
             }
         ],
@@ -164,6 +157,27 @@ WATCH: Final[dict[str, Any]] = {
         }
     ],
 }
+
+
+def example_transaction(contract: Contract) -> dict[str, Any]:
+    """A transaction as a client would send it."""
+    return {**_inputs(contract), contract.transaction_id: PREDICTION["transaction_id"]}
+
+
+def _inputs(contract: Contract) -> dict[str, float]:
+    return {field.name: field.example for field in contract.scored_fields}
+
+
+def with_inputs(example: Any, contract: Contract) -> Any:
+    """An example of an answer, its transactions filled in."""
+    if isinstance(example, list):
+        return [with_inputs(each, contract) for each in example]
+    if not isinstance(example, dict):
+        return example
+    return {
+        key: _inputs(contract) if key in ("inputs", "transaction") else with_inputs(value, contract)
+        for key, value in example.items()
+    }
 
 
 def csv_of(rows: list[dict[str, Any]]) -> str:

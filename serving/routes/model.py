@@ -12,15 +12,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from ml_project.card import Card
+from ml_project.contract import MAX_MAGNITUDE, Contract
 from ml_project.errors import Unavailable
-from ml_project.schema import ENGINEERED_FEATURES, FEATURES, MAX_MAGNITUDE, RAW_FEATURES
 from serving.errors import NoCard, problem_responses
 from serving.gateway import GatewayDep
 from serving.live_model import LiveModel, ModelSource
 from serving.model_follower import ModelFollower
 from serving.routes.examples import MODEL, PROMOTION, answer
 from serving.routes.operations import described
-from serving.transactions import Transaction
 
 if TYPE_CHECKING:
     from stores.released import Promotions
@@ -106,55 +105,61 @@ async def promotions(gateway: GatewayDep) -> PromotionHistory:
     )
 
 
-_FEATURES: Final = {
-    "required_features": RAW_FEATURES,
-    "engineered_features": ENGINEERED_FEATURES,
-    "total_features": len(FEATURES),
-    "model_version": "3",
-    "features": {
-        "Amount": {
-            "type": "number",
-            "required": True,
-            "minimum": 0,
-            "maximum": MAX_MAGNITUDE,
-            "training_range": {"minimum": 0.0, "maximum": 25691.16},
-        }
-    },
-}
-
-
-@router.get("/features", responses=answer(_FEATURES))
+@router.get("/features", responses=answer({}))
 async def features(gateway: GatewayDep) -> dict[str, Any]:
     """Fields to send, fields computed here and, with a model loaded, the ranges that it was trained on."""
     model = gateway.slot.current
-    accepted = Transaction.model_json_schema()["properties"]
+    contract = model.contract if model else gateway.settings.data_contract
+    return described_features(contract, model)
+
+
+def described_features(contract: Contract, model: LiveModel | None = None) -> dict[str, Any]:
+    """What `/features` answers."""
+    limits = {
+        field.name: (
+            -MAX_MAGNITUDE if field.minimum is None else field.minimum,
+            MAX_MAGNITUDE if field.maximum is None else field.maximum,
+        )
+        for field in contract.scored_fields
+    }
     ranges = _training_ranges(model) if model else {}
-    described = {
-        name: {
+    described = {}
+    for name in dict.fromkeys((*contract.raw_fields, *contract.feature_names)):
+        low, high = limits.get(name, (None, None))
+        described[name] = {
             "type": "number",
-            "required": name in RAW_FEATURES,
-            "minimum": accepted[name].get("minimum"),
-            "maximum": accepted[name].get("maximum"),
+            "required": name in limits,
+            "minimum": low,
+            "maximum": high,
             "training_range": ranges.get(name),
         }
-        for name in FEATURES
-    }
     return {
-        "required_features": RAW_FEATURES,
-        "engineered_features": ENGINEERED_FEATURES,
-        "total_features": len(FEATURES),
+        "required_features": contract.raw_fields,
+        "engineered_features": contract.engineered,
+        "total_features": len(contract.features),
         "model_version": model.version if model else None,
         "features": described,
     }
 
 
+def features_example(contract: Contract) -> dict[str, Any]:
+    """The same for the API's description, of one feature."""
+    described = described_features(contract)
+    amount = described["features"][contract.amount] | {"training_range": {"minimum": 0.0, "maximum": 25691.16}}
+    return described | {"model_version": "3", "features": {contract.amount: amount}}
+
+
 def _training_ranges(model: LiveModel) -> dict[str, dict[str, Any]]:
     statistics = model.scorer.bundle.manifest.statistics
-    columns = zip(FEATURES, statistics.minimum, statistics.maximum, strict=True)
-    # The ensemble never sees Time itself, only the hour of day that it falls in.
+    columns = zip(model.contract.features, statistics.minimum, statistics.maximum, strict=True)
+    # Of a time the ensemble only sees the hour of day that it falls in.
     return {
-        name: {"minimum": low, "maximum": high, **({"unit": "hour of day"} if name == "Time" else {})}
-        for name, low, high in columns
+        feature.name: {
+            "minimum": low,
+            "maximum": high,
+            **({"unit": "hour of day"} if feature.operator == "hour_of_day" and not feature.tested else {}),
+        }
+        for feature, low, high in columns
     }
 
 

@@ -15,21 +15,14 @@ from serving.gateway import GatewayDep
 from serving.http import negotiate, read_json_body
 from serving.large_bodies import SMALL_BYTES
 from serving.predictions import Explain, Prediction, predict_all
-from serving.routes.examples import PREDICTION, TRANSACTION, answer, csv_of
+from serving.routes.examples import PREDICTION, answer, csv_of, example_transaction
 from serving.telemetry.request import record_of, stage
-from serving.transactions import Transaction, parse_transaction, require_believable
+from serving.transactions import TransactionParser, require_believable
 
 router = APIRouter(tags=["predictions"], responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 429, 500, 503))
 
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": Transaction.model_json_schema(), "example": TRANSACTION}},
-    }
-}
 
-
-@router.post("/predict", response_model=Prediction, openapi_extra=_BODY, responses=answer(PREDICTION))
+@router.post("/predict", response_model=Prediction, responses=answer(PREDICTION))
 async def predict(
     request: Request,
     gateway: GatewayDep,
@@ -45,9 +38,9 @@ async def predict(
     wanted = Explain.ALL if explain else Explain.ALERTS
     record = record_of(request.scope)
     with stage("parse"):
-        transactions = parse_transaction(body)
+        transactions = model.parser.one(body)
         if any(transactions.event_times):
-            require_believable(transactions, gateway.settings.event_time_bounds(datetime.now(UTC)))
+            require_believable(transactions, model.contract, gateway.settings.event_time_bounds(datetime.now(UTC)))
     predictions = predict_all(model, transactions, wanted)
     [prediction] = (await gateway.decisions.keep(predictions, record)).answers()
     record.message = "Prediction successful"
@@ -62,24 +55,23 @@ async def predict(
 
 _BINARY: Final = {"type": "string", "format": "binary"}
 _FORM: Final = {"type": "object", "properties": {"file": _BINARY}, "required": ["file"]}
-_SCHEMAS: Final[dict[str, Any]] = {
-    **dict.fromkeys(MEDIA_TYPES, _BINARY),
-    JSON: {"type": "array", "items": Transaction.model_json_schema()},
-    MULTIPART: _FORM,
-}
-_BATCH_EXAMPLES: Final[dict[str, Any]] = {
-    JSON: {"example": [TRANSACTION]},
-    CSV: {"example": csv_of([TRANSACTION])},
-}
-_BATCH_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            media_type: {"schema": schema, **_BATCH_EXAMPLES.get(media_type, {})}
-            for media_type, schema in _SCHEMAS.items()
-        },
+
+
+def request_bodies(parser: TransactionParser) -> dict[str, dict[str, Any]]:
+    """What the two routes take, by path, for the API's description: that depends on the contract."""
+    example = example_transaction(parser.contract)
+    schemas = {
+        **dict.fromkeys(MEDIA_TYPES, _BINARY),
+        JSON: {"type": "array", "items": parser.schema()},
+        MULTIPART: _FORM,
     }
-}
+    examples: dict[str, Any] = {JSON: {"example": [example]}, CSV: {"example": csv_of([example])}}
+    batch = {media_type: {"schema": schema, **examples.get(media_type, {})} for media_type, schema in schemas.items()}
+    one = {JSON: {"schema": parser.schema(), "example": example}}
+    bodies = {"/predict": one, "/predict-batch": batch}
+    return {path: {"required": True, "content": content} for path, content in bodies.items()}
+
+
 _BATCH_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "content": {
@@ -108,7 +100,6 @@ class SkippedRow(TypedDict):
 @router.post(
     "/predict-batch",
     response_model=list[RowPrediction | SkippedRow],
-    openapi_extra=_BATCH_BODY,
     responses=_BATCH_ANSWERS,
 )
 async def predict_batch(

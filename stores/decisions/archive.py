@@ -19,10 +19,11 @@ import pyarrow.parquet as pq
 from pyarrow import compute
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, tuple_
 
-from ml_project.schema import OUTPUTS, RAW_FEATURES
+from ml_project.contract import OUTPUTS
+from ml_project.errors import InvalidInput
 from stores.decisions.reads import newest_labels
 from stores.decisions.schema import labels, predictions, segments, shadow_decisions, transactions
-from stores.decisions.segments import MAX_ROWS, SHARED, read_content, segment_prediction_ids
+from stores.decisions.segments import MAX_ROWS, SHARED, raw_fields_of, read_content, segment_prediction_ids
 from stores.files import replacing
 from stores.sql import one_of
 
@@ -31,53 +32,56 @@ ROWS: Final = 5_000
 
 _TIME, _TEXT, _NUMBER = pa.timestamp("us", "UTC"), pa.string(), pa.float64()
 
-SCHEMA: Final = pa.schema(
-    [
-        ("prediction_id", _TEXT),
-        ("transaction_id", _TEXT),
-        ("received_at", _TIME),
-        ("event_time", _TIME),
-        *((name, _NUMBER) for name in RAW_FEATURES),
-        *((name, _NUMBER) for name in OUTPUTS),
-        ("alert_threshold", _NUMBER),
-        ("decline_threshold", _NUMBER),
-        ("decision", _TEXT),
-        ("reasons", _TEXT),
-        ("model_version", _TEXT),
-        ("bundle_digest", _TEXT),
-        ("latency_ms", _NUMBER),
-        ("request_id", _TEXT),
-        ("key_name", _TEXT),
-        ("segment_id", _TEXT),
-        ("spooled", pa.bool_()),
-        ("duplicate_of", _TEXT),
-        ("conflicts_with", _TEXT),
-        ("review_rate", _NUMBER),
-        ("label", pa.int8()),
-        ("labelled_at", _TIME),
-        ("reviewer", _TEXT),
-    ]
+_BEFORE: Final = (("prediction_id", _TEXT), ("transaction_id", _TEXT), ("received_at", _TIME), ("event_time", _TIME))
+_AFTER: Final = (
+    *((name, _NUMBER) for name in OUTPUTS),
+    ("alert_threshold", _NUMBER),
+    ("decline_threshold", _NUMBER),
+    ("decision", _TEXT),
+    ("reasons", _TEXT),
+    ("model_version", _TEXT),
+    ("bundle_digest", _TEXT),
+    ("latency_ms", _NUMBER),
+    ("request_id", _TEXT),
+    ("key_name", _TEXT),
+    ("segment_id", _TEXT),
+    ("spooled", pa.bool_()),
+    ("duplicate_of", _TEXT),
+    ("conflicts_with", _TEXT),
+    ("review_rate", _NUMBER),
+    ("label", pa.int8()),
+    ("labelled_at", _TIME),
+    ("reviewer", _TEXT),
 )
-"""Columns of every table: the decision, its 30 inputs one by one, and the newest label.
-
-``review_rate`` is explained at the table predictions: one over it is what a label weighs."""
 
 
-def tables(connection: Connection, since: datetime | None, until: datetime | None) -> Iterator[Any]:
+def schema_of(fields: Sequence[str]) -> Any:
+    """Columns of every table: the decision, its raw fields one by one, and the newest label.
+
+    ``review_rate`` is explained at the table predictions: one over it is what a label weighs.
+    """
+    return pa.schema([*_BEFORE, *((name, _NUMBER) for name in fields), *_AFTER])
+
+
+def tables(
+    connection: Connection, fields: Sequence[str], since: datetime | None, until: datetime | None
+) -> Iterator[Any]:
     """Single predictions by time, then segments by time; each prediction once."""
-    yield from _singles(connection, predictions.c.received_at, _within(predictions.c.received_at, since, until))
-    yield from _segments(connection, _within(segments.c.received_at, since, until))
+    yield from _singles(connection, fields, predictions.c.received_at, _within(predictions.c.received_at, since, until))
+    yield from _segments(connection, fields, _within(segments.c.received_at, since, until))
 
 
-def tables_by_event_time(connection: Connection, since: datetime, until: datetime) -> Iterator[Any]:
+def tables_by_event_time(
+    connection: Connection, fields: Sequence[str], since: datetime, until: datetime
+) -> Iterator[Any]:
     """The same by when transactions happened: by ``event_time``, and by ``received_at`` where there is none."""
     received, happened = predictions.c.received_at, predictions.c.event_time
-    yield from _singles(connection, received, [happened.is_(None), *_within(received, since, until)])
-    yield from _singles(connection, happened, [happened.is_not(None), *_within(happened, since, until)])
+    yield from _singles(connection, fields, received, [happened.is_(None), *_within(received, since, until)])
+    yield from _singles(connection, fields, happened, [happened.is_not(None), *_within(happened, since, until)])
     columns = segments.c
     without = columns.first_event_time.is_(None), *_within(columns.received_at, since, until)
     overlapping = columns.last_event_time >= since, columns.first_event_time < until
-    for table in _segments(connection, [or_(and_(*without), and_(*overlapping))]):
+    for table in _segments(connection, fields, [or_(and_(*without), and_(*overlapping))]):
         moments = compute.coalesce(table["event_time"], table["received_at"])
         inside = compute.and_(
             compute.greater_equal(moments, pa.scalar(since, _TIME)), compute.less(moments, pa.scalar(until, _TIME))
@@ -85,8 +89,10 @@ def tables_by_event_time(connection: Connection, since: datetime, until: datetim
         yield table.filter(inside)
 
 
-def _singles(connection: Connection, moment: ColumnElement[Any], conditions: list[Any]) -> Iterator[Any]:
-    columns = predictions.c
+def _singles(
+    connection: Connection, fields: Sequence[str], moment: ColumnElement[Any], conditions: list[Any]
+) -> Iterator[Any]:
+    columns, schema = predictions.c, schema_of(fields)
     key = moment, columns.prediction_id
     # What pages list of a segment comes with the segment.
     query = select(predictions).where(columns.segment_id.is_(None), *conditions)
@@ -97,24 +103,27 @@ def _singles(connection: Connection, moment: ColumnElement[Any], conditions: lis
         for row in listed:
             del row["labelled"]  # the label itself comes with it
             row["reasons"] = None if row["reasons"] is None else json.dumps(row["reasons"])
-        filled = {name: pa.array([row[name] for row in listed], SCHEMA.field(name).type) for name in listed[0]}
-        filled |= dict(zip(RAW_FEATURES, map(pa.array, inputs.reshape(len(listed), -1).T), strict=True))
-        yield _labelled(connection, filled, [row["prediction_id"] for row in listed])
+        filled = {name: pa.array([row[name] for row in listed], schema.field(name).type) for name in listed[0]}
+        _require_fields(len(fields), len(inputs) // len(listed))
+        filled |= dict(zip(fields, map(pa.array, inputs.reshape(len(listed), -1).T), strict=True))
+        yield _labelled(connection, schema, filled, [row["prediction_id"] for row in listed])
         last = rows[-1]
         after = tuple_(*key) > tuple_(last._mapping[moment], last.prediction_id)
         rows = connection.execute(query.where(after).order_by(*key).limit(ROWS)).all()  # type: ignore[assignment]
 
 
-def _segments(connection: Connection, conditions: list[Any]) -> Iterator[Any]:
-    columns = segments.c
+def _segments(connection: Connection, fields: Sequence[str], conditions: list[Any]) -> Iterator[Any]:
+    columns, schema = segments.c, schema_of(fields)
     chosen = select(columns.segment_id).where(*conditions)
     for segment_id in connection.scalars(chosen.order_by(columns.received_at, columns.segment_id)).all():
         segment = connection.execute(select(segments).where(columns.segment_id == segment_id)).one()
         content = read_content(segment_id, segment.content, segment.sha256)
         ids = segment_prediction_ids(segment_id, segment.rows)
+        if raw_fields_of(content) != [*fields]:
+            raise _other_contract()
         same = {name: segment._mapping[name] for name in (*SHARED, "segment_id", "spooled")}
         filled = {
-            name: pa.repeat(pa.scalar(value, SCHEMA.field(name).type), segment.rows) for name, value in same.items()
+            name: pa.repeat(pa.scalar(value, schema.field(name).type), segment.rows) for name, value in same.items()
         }
         filled |= {name: content.column(name) for name in content.column_names}
         marks = segment.marks or {}
@@ -123,7 +132,19 @@ def _segments(connection: Connection, conditions: list[Any]) -> Iterator[Any]:
             filled[name] = pa.array(values, _TEXT)
         filled["prediction_id"] = pa.array(ids, _TEXT)
         filled["review_rate"] = pa.array(_review_rates(connection, ids), _NUMBER)
-        yield _labelled(connection, filled, ids)
+        yield _labelled(connection, schema, filled, ids)
+
+
+def _require_fields(wanted: int, kept: int) -> None:
+    if wanted != kept:
+        raise _other_contract()
+
+
+def _other_contract() -> InvalidInput:
+    return InvalidInput(
+        "The decision database holds decisions on transactions of another contract.",
+        "Set FRAUD_CONTRACT to theirs, or give another contract a database of its own (FRAUD_DATABASE_URL).",
+    )
 
 
 def _review_rates(connection: Connection, ids: list[str]) -> list[float | None]:
@@ -135,13 +156,13 @@ def _review_rates(connection: Connection, ids: list[str]) -> list[float | None]:
     return [rates.get(prediction_id) for prediction_id in ids]
 
 
-def _labelled(connection: Connection, filled: dict[str, Any], ids: list[str]) -> Any:
+def _labelled(connection: Connection, schema: Any, filled: dict[str, Any], ids: list[str]) -> Any:
     newest = newest_labels(connection, ids)
     for name in ("label", "labelled_at", "reviewer"):
         values = [getattr(newest.get(prediction_id), name, None) for prediction_id in ids]
-        filled[name] = pa.array(values, SCHEMA.field(name).type)
-    missing = {name: pa.nulls(len(ids), SCHEMA.field(name).type) for name in SCHEMA.names if name not in filled}
-    return pa.table({name: (filled | missing)[name] for name in SCHEMA.names}, SCHEMA)
+        filled[name] = pa.array(values, schema.field(name).type)
+    missing = {name: pa.nulls(len(ids), schema.field(name).type) for name in schema.names if name not in filled}
+    return pa.table({name: (filled | missing)[name] for name in schema.names}, schema)
 
 
 def _within(column: Any, since: datetime | None, until: datetime | None) -> list[Any]:
@@ -237,7 +258,7 @@ class Exported:
     shadow: Path | None = None
 
 
-def export(connection: Connection, older_than: datetime, folder: Path) -> Exported:
+def export(connection: Connection, fields: Sequence[str], older_than: datetime, folder: Path) -> Exported:
     """Write decisions received before a moment, the whole history of their labels, and challengers' decisions.
 
     The files appear whole or not at all. Each row group of ``decisions`` is one group of single predictions or one
@@ -246,7 +267,7 @@ def export(connection: Connection, older_than: datetime, folder: Path) -> Export
     last_label = connection.scalar(select(func.max(labels.c.label_id))) or 0
     now = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     challenged = _shadow(connection, older_than, folder / f"shadow-{now}.parquet")
-    found = tables(connection, None, older_than)
+    found = tables(connection, fields, None, older_than)
     first = next(found, None)
     if first is None:
         return Exported(shadow=challenged)
@@ -254,7 +275,7 @@ def export(connection: Connection, older_than: datetime, folder: Path) -> Export
     rows = 0
     with ExitStack() as stack:
         history = stack.enter_context(_whole(labelled, _LABELS))
-        decisions = stack.enter_context(_whole(decided, SCHEMA))
+        decisions = stack.enter_context(_whole(decided, schema_of(fields)))
         table: Any = first
         while table is not None:
             decisions.write_table(table, row_group_size=MAX_ROWS)

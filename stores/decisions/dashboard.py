@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
-from ml_project.schema import RAW_FEATURES
 from stores.decisions.schema import labels, predictions, segments, shadow_decisions
-from stores.decisions.segments import APPROVE, read_content
+from stores.decisions.segments import APPROVE, raw_fields_of, read_content
 
 MOST_LABELS: Final = 50_000
 
@@ -177,7 +176,7 @@ def _singles(connection: Connection, since: datetime, until: datetime, quota: in
     rows = connection.execute(query).all()
     inputs = np.frombuffer(b"".join(row.inputs for row in rows), dtype="<f8")
     return Sample(
-        raw=inputs.reshape(len(rows), len(RAW_FEATURES)),
+        raw=inputs.reshape(len(rows), -1),
         hybrid=np.array([row.hybrid_score for row in rows]),
         latency_ms=np.array([row.latency_ms for row in rows]),
         weight=np.full(len(rows), count / max(len(rows), 1)),
@@ -195,7 +194,7 @@ def _bulk(connection: Connection, since: datetime, until: datetime, quota: int, 
     content = read_content(segment.segment_id, segment.content, segment.sha256)
     taken = content.take(np.linspace(0, segment.rows - 1, min(quota, segment.rows)).astype(np.int64))
     return Sample(
-        raw=np.column_stack([taken[name].to_numpy() for name in RAW_FEATURES]),
+        raw=np.column_stack([taken[name].to_numpy() for name in raw_fields_of(taken)]),
         hybrid=taken["hybrid_score"].to_numpy(),
         latency_ms=np.full(len(taken), segment.latency_ms),
         weight=np.full(len(taken), count / len(taken)),

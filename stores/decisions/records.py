@@ -5,25 +5,30 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, Literal
 
 from ml_project.errors import FraudError, InvalidInput, Unavailable
-from ml_project.schema import RAW_FEATURES
 
-_PACKED: Final = struct.Struct(f"<{len(RAW_FEATURES)}d")
 _DIGEST_BYTES: Final = 16
+_NUMBER_BYTES: Final = 8
 
 Reasons = list[dict[str, Any]]
 
 
 def pack_inputs(inputs: tuple[float, ...]) -> bytes:
-    """The 30 raw fields as little-endian float64: 240 bytes, and bit for bit what was scored."""
-    return _PACKED.pack(*inputs)
+    """The raw fields as little-endian float64: 8 bytes each, and bit for bit what was scored."""
+    return _packing(len(inputs)).pack(*inputs)
 
 
 def unpack_inputs(packed: bytes) -> tuple[float, ...]:
     """Inverse of `pack_inputs`."""
-    return _PACKED.unpack(packed)
+    return _packing(len(packed) // _NUMBER_BYTES).unpack(packed)
+
+
+@cache
+def _packing(fields: int) -> struct.Struct:
+    return struct.Struct(f"<{fields}d")
 
 
 def payload_digest(packed: bytes, event_time: datetime | None) -> bytes:
@@ -51,7 +56,7 @@ def check_transaction_id(transaction_id: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord:
-    """One scored transaction; ``inputs`` in the order of ``schema.RAW_FEATURES``, times with a time zone.
+    """One scored transaction; ``inputs`` in the order of the contract's raw fields, times with a time zone.
 
     ``review_rate`` is explained at the table predictions.
     """

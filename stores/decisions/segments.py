@@ -23,9 +23,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ml_project.contract import OUTPUTS
 from ml_project.errors import InvalidInput
 from ml_project.policies import Decision
-from ml_project.schema import OUTPUTS, RAW_FEATURES
 from stores.decisions.records import DamagedSegment, DecisionRecord, Reasons, check_transaction_id, payload_digest
 
 MAX_ROWS: Final = 1 << 24
@@ -86,10 +86,11 @@ class Chunk:
 
     Attributes
     ----------
-    raw : ndarray of shape (n, 30)
-        Columns as in ``schema.RAW_FEATURES``.
+    fields : sequence of str
+        Names of the raw fields, in order.
+    raw : ndarray of shape (n, fields)
     scores : ndarray of shape (4, n)
-        Rows as in ``schema.OUTPUTS``.
+        Rows as in ``contract.OUTPUTS``.
     decisions : sequence of str
     transaction_ids : sequence of str or None, optional
         None where no row has one.
@@ -103,6 +104,7 @@ class Chunk:
     """
 
     received_at: datetime
+    fields: Sequence[str]
     raw: NDArray[np.float64]
     scores: NDArray[np.float64]
     decisions: Sequence[str]
@@ -181,7 +183,7 @@ class Chunk:
     @cached_property
     def content(self) -> bytes:
         """The rows as an Arrow stream."""
-        columns = dict(zip(RAW_FEATURES, map(_float64, self.raw.T), strict=True))
+        columns = dict(zip(self.fields, map(_float64, self.raw.T), strict=True))
         columns |= dict(zip(OUTPUTS, map(_float64, self.scores), strict=True))
         columns["decision"] = pa.array(self.decisions, pa.string())
         if self.transaction_ids is not None:
@@ -221,13 +223,21 @@ def read_stream(content: bytes) -> Any:
     return pa.ipc.open_stream(content).read_all()
 
 
+def raw_fields_of(table: Any) -> list[str]:
+    """Names of the raw fields among a segment's columns, in order: they are kept with the values."""
+    return [name for name in table.column_names if name not in _OWN]
+
+
+_OWN: Final = frozenset((*OUTPUTS, "decision", "transaction_id", "event_time", "reasons"))
+
+
 def record_at(segment_id: str, row: int, shared: Mapping[str, Any], table: Any) -> DecisionRecord:
     """One row of a segment's table as a record."""
     values = table.slice(row, 1).to_pylist()[0]
     reasons = values.pop("reasons", None)
     return DecisionRecord(
         prediction_id=prediction_id_at(segment_id, row),
-        inputs=tuple(values.pop(name) for name in RAW_FEATURES),
+        inputs=tuple(values.pop(name) for name in raw_fields_of(table)),
         reasons=None if reasons is None else json.loads(reasons),
         **shared,
         **values,

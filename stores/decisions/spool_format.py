@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 
-from ml_project.schema import OUTPUTS, RAW_FEATURES
+from ml_project.contract import OUTPUTS
 from stores.decisions.records import DecisionRecord
-from stores.decisions.segments import Chunk, read_stream
+from stores.decisions.segments import Chunk, raw_fields_of, read_stream
 
 SUFFIX: Final = ".spool2"
 OLD_SUFFIX: Final = ".spool"
@@ -188,15 +189,17 @@ def decode(content: bytes) -> DecisionRecord | Chunk:
     start = 1 + _HEADER.size
     header = _with_times(json.loads(content[start : start + length]))
     table = read_stream(content[start + length :])
-    unknown = set(table.column_names) - {*RAW_FEATURES, *OUTPUTS, "decision", *_OPTIONAL}
-    if unknown:
-        raise ValueError(f"a chunk with the unknown columns {sorted(unknown)}")
+    fields = raw_fields_of(table)
+    texts = [name for name in fields if table.schema.field(name).type != pa.float64()]
+    if texts:
+        raise ValueError(f"a chunk with the unknown columns {texts}")
     optional = {name: table.column(name).to_pylist() for name in table.column_names if name in _OPTIONAL}
     reasons = {row: json.loads(text) for row, text in enumerate(optional.get("reasons", ())) if text is not None}
     header.pop("listed", None)  # always empty in what older software spooled
     return Chunk(
         **header | {"sample": frozenset(header.get("sample", ()))},
-        raw=np.column_stack([table.column(name).to_numpy() for name in RAW_FEATURES]),
+        fields=fields,
+        raw=np.column_stack([table.column(name).to_numpy() for name in fields]),
         scores=np.stack([table.column(name).to_numpy() for name in OUTPUTS]),
         decisions=table.column("decision").to_pylist(),
         transaction_ids=optional.get("transaction_id"),

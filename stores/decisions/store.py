@@ -203,15 +203,28 @@ class DecisionStore:
         with self._reading() as connection:
             return reads.labels_of(connection, prediction_id)
 
-    def tables(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Any]:
-        """Decisions received in [since, until) as ``pyarrow.Table`` objects of bounded size; see `archive.SCHEMA`."""
-        with self._reading(unhurried=True) as connection:
-            yield from archive.tables(connection, since, until)
+    def tables(
+        self, fields: Sequence[str], since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[Any]:
+        """Decisions received in [since, until) as ``pyarrow.Table`` objects of bounded size.
 
-    def tables_by_event_time(self, since: datetime, until: datetime) -> Iterator[Any]:
-        """Decisions on transactions of [since, until), by receipt where they have no event time."""
+        Parameters
+        ----------
+        fields : sequence of str
+            The contract's raw fields, whose names the columns get; see `archive.schema_of`.
+
+        Raises
+        ------
+        InvalidInput
+            When decisions on transactions with other fields are among them.
+        """
         with self._reading(unhurried=True) as connection:
-            yield from archive.tables_by_event_time(connection, since, until)
+            yield from archive.tables(connection, fields, since, until)
+
+    def tables_by_event_time(self, fields: Sequence[str], since: datetime, until: datetime) -> Iterator[Any]:
+        """The same of transactions of [since, until), by receipt where they have no event time."""
+        with self._reading(unhurried=True) as connection:
+            yield from archive.tables_by_event_time(connection, fields, since, until)
 
     def shadow_tables(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Any]:
         """What challengers would have decided on predictions received in [since, until); see `archive.SHADOW_SCHEMA`.
@@ -253,25 +266,27 @@ class DecisionStore:
         """Free a lease at once; another's stays."""
         self._write(lambda connection: leases.give_back(connection, name, holder))
 
-    def export(self, older_than: datetime, folder: Path) -> archive.Exported:
-        """Write older decisions and their labels as Parquet; nothing is deleted."""
+    def export(self, fields: Sequence[str], older_than: datetime, folder: Path) -> archive.Exported:
+        """Write older decisions and their labels as Parquet; nothing is deleted. See `tables`."""
         with self._reading(unhurried=True) as connection:
-            return archive.export(connection, older_than, folder)
+            return archive.export(connection, fields, older_than, folder)
 
     def purge(
-        self, older_than: datetime, folder: Path, keep: Callable[[Path], object] | None = None
+        self, fields: Sequence[str], older_than: datetime, folder: Path, keep: Callable[[Path], object] | None = None
     ) -> archive.Exported:
         """Export older decisions, then delete exactly what the files hold.
 
         Parameters
         ----------
+        fields : sequence of str
+            See `tables`.
         older_than : datetime
         folder : Path
             Where the files are written.
         keep : callable, optional
             Brings each file to where it shall stay; nothing is deleted unless it returns.
         """
-        exported = self.export(older_than, folder)
+        exported = self.export(fields, older_than, folder)
         for path in (exported.decisions, exported.labels, exported.shadow):
             if keep is not None and path is not None:
                 keep(path)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ml_project.schema import RAW_FEATURES
 from ml_project.simulator import simulate
+from tests.support.creditcard import RAW_FEATURES
 
 
 def transactions(rows: int, seed: int = 11) -> pd.DataFrame:

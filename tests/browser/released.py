@@ -16,10 +16,10 @@ from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSetting
 from ml_project.fitting import Fitted, fit_twin
 from ml_project.metrics import estimate, ranking_metrics, threshold_metrics
 from ml_project.policies import POLICIES, PolicySettings, Thresholds, choose_thresholds
-from ml_project.schema import RAW_FEATURES
 from ml_project.simulator import simulate
 from ml_project.split import TimeSplit, split_by_time
 from stores.releases import open_releases
+from tests.support.creditcard import CREDITCARD, RAW_FEATURES
 
 MODEL_NAME = "fraud-ensemble"
 AIMS = PolicySettings(alerts_per_day=40, fpr=0.005)
@@ -45,7 +45,7 @@ class Version:
 def fit_versions() -> list[Version]:
     """Versions 1 and 2: the same data, other trees and another blend."""
     (chunk,) = simulate(30_000, seed=5, fraud_rate=0.01)
-    split = split_by_time(Dataset(chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0]))
+    split = split_by_time(Dataset(CREDITCARD, chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0]))
     return [_version(number, weight, split) for number, weight in ((1, 0.05), (2, 0.15))]
 
 

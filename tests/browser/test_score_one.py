@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from ml_project.schema import RAW_FEATURES
 from tests.browser.accessibility import overflow, violations
 from tests.browser.conftest import Pictures, Visitor
 from tests.browser.released import Version
 from tests.browser.visits import SCHEMES, WIDTHS
+from tests.support.creditcard import RAW_FEATURES
 from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.slow

@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from ml_project.schema import RAW_FEATURES
 from tests.browser.conftest import MakeGateway, Visitor
+from tests.support.creditcard import RAW_FEATURES
 from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.slow

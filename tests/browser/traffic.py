@@ -9,11 +9,11 @@ import numpy as np
 from ml_project.policies import Decision, decide
 from ml_project.reasons import Explainer
 from ml_project.review import drawn_for_review
-from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from stores.decisions import DecisionRecord, DecisionStore, LabelItem, ShadowDecision, open_engine
 from tests.browser.released import Version
+from tests.support.creditcard import RAW_FEATURES
 
 SAMPLE_RATE = 0.01
 

@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 
 from ml_project.cleaning import clean
-from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
 from pipelines.data.ingest import read_ingested
 from pipelines.settings import PipelineSettings
+from tests.support.creditcard import CREDITCARD, LABEL, RAW_FEATURES
 
 ROWS = 60_000
 
@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def transactions(request: pytest.FixtureRequest) -> pd.DataFrame:
     """Clean transactions as the pipeline trains on them."""
     if request.param == "ingested":
-        return read_ingested(PipelineSettings.model_validate({}).dataset_path)[0]
+        return read_ingested(PipelineSettings.model_validate({}).dataset_path, CREDITCARD)[0]
     if request.param == "simulated":
-        return clean(_simulated(), "reject")[0]
-    return clean(request.getfixturevalue("real_sample"), "reject")[0]
+        return clean(_simulated(), CREDITCARD, "reject")[0]
+    return clean(request.getfixturevalue("real_sample"), CREDITCARD, "reject")[0]

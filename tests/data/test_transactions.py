@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from ml_project.dataset import Dataset
-from ml_project.schema import EVENT_TIME, LABEL, PCA_COMPONENTS, RAW_FEATURES, SECONDS_PER_DAY, WEIGHT
+from ml_project.features import SECONDS_PER_DAY
 from ml_project.split import MIN_FRAUDS, forward_folds, split_by_time
+from tests.support.creditcard import CREDITCARD, EVENT_TIME, LABEL, PCA_COMPONENTS, RAW_FEATURES, WEIGHT
 
 
 def test_every_field_is_there_and_finite(transactions: pd.DataFrame) -> None:
@@ -29,7 +30,7 @@ def test_no_transaction_stands_twice(transactions: pd.DataFrame) -> None:
 def test_they_stand_in_the_order_of_time(transactions: pd.DataFrame) -> None:
     order = EVENT_TIME if EVENT_TIME in transactions else "Time"
     assert transactions[order].is_monotonic_increasing
-    assert Dataset.from_frame(transactions).days > 3600 / SECONDS_PER_DAY
+    assert Dataset.from_frame(transactions, CREDITCARD).days > 3600 / SECONDS_PER_DAY
 
 
 def test_fraud_is_rare_but_not_absent(transactions: pd.DataFrame) -> None:
@@ -50,7 +51,7 @@ def test_no_field_alone_gives_the_label_away(transactions: pd.DataFrame) -> None
 
 
 def test_there_is_enough_fraud_for_every_part(transactions: pd.DataFrame) -> None:
-    data = Dataset.from_frame(transactions)
+    data = Dataset.from_frame(transactions, CREDITCARD)
     split = split_by_time(data)
     assert min(part.frauds for part in (split.train, split.validation, split.test)) >= MIN_FRAUDS
     assert split.train.moment[-1] < split.validation.moment[0]

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Scorer
 from serving.routes.examples import csv_of
+from tests.support.creditcard import RAW_FEATURES
 from tests.support.gateway import KEY
 
 CLIENTS = 16

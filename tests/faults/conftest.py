@@ -24,6 +24,7 @@ from stores.registry import BUNDLE_PATH, DIGEST_TAG, PRODUCTION, Registry
 from stores.releases import open_releases
 from tests.faults.clients import Acknowledged, Transactions
 from tests.faults.figures import FIGURES, Figures, table
+from tests.support.creditcard import CREDITCARD
 from tests.support.gateway import Gateway
 from tests.support.mlflow import MlflowServer
 
@@ -41,7 +42,7 @@ def few_or_full(few: int, full: int) -> list[object]:
 def bundles() -> list[Bundle]:
     """Three models that score every transaction differently."""
     (chunk,) = simulate(3_000, seed=3, fraud_rate=0.03)
-    data = Dataset(chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0])
+    data = Dataset(CREDITCARD, chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0])
     made = []
     for number, weight in enumerate((0.2, 0.4, 0.6)):
         settings = EnsembleSettings(

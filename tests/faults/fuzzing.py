@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc, parquet
 
-from ml_project.schema import RAW_FEATURES
 from serving.batch import ARROW, CSV, JSON, PARQUET
-from serving.routes.examples import TRANSACTION
+from tests.support.creditcard import RAW_FEATURES, TRANSACTION
 
 _ROWS: Final = 40
 _HEAD, _TAIL = 1_500, 6_000

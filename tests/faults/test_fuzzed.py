@@ -18,10 +18,10 @@ import pytest
 
 from ml_project.bundle import Bundle
 from serving.batch import JSON
-from serving.routes.examples import TRANSACTION
 from stores.releases import open_releases
 from tests.faults.conftest import few_or_full
 from tests.faults.fuzzing import Request, changed, changed_request, requests, tables
+from tests.support.creditcard import TRANSACTION
 from tests.support.gateway import KEY, Gateway
 from tests.support.machine import ROOT
 

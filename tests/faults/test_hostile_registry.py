@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ml_project.bundle import Bundle
-from serving.routes.examples import TRANSACTION
 from stores.releases import open_releases
 from tests.faults.test_fuzzed import MOST_BYTES, peak
+from tests.support.creditcard import TRANSACTION
 from tests.support.gateway import Gateway
 from tests.support.hostile_server import BEHAVIOURS, hostile_server
 

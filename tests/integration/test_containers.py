@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import load_scorer
 from stores.releases import open_releases
 from tests.integration.containers import BASE, Container, build, execute, make_base, require_programs, run_once
 from tests.support.compose import compose, databases, secret_names
+from tests.support.creditcard import RAW_FEATURES
 from tests.support.machine import ROOT
 from tests.support.pipelines import transactions
 from tests.support.processes import free_port, wait_for

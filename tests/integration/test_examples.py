@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ml_project.schema import LABEL
 from pipelines.settings import PipelineSettings
+from tests.support.creditcard import LABEL
 from tests.support.gateway import KEY, Gateway
 from tests.support.machine import ROOT
 from tests.support.pipelines import Execution, transactions

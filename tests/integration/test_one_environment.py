@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ml_project.schema import LABEL
 from pipelines.settings import PipelineSettings
 from tests.support.commands import Commands
+from tests.support.creditcard import LABEL
 from tests.support.gateway import Gateway
 from tests.support.mlflow import MlflowServer
 from tests.support.pipelines import transactions

@@ -13,11 +13,11 @@ from mlflow.tracking import MlflowClient
 
 from ml_project.bundle import BOOSTER_FILE, MANIFEST_FILE, ONNX_FILE, combined_digest
 from ml_project.errors import Refused
-from ml_project.schema import LABEL, RAW_FEATURES
 from pipelines.promotion.promote import Outcome
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_ingest, run_main, run_promote, run_threshold, run_train, run_validate
 from stores.registry import Registry
+from tests.support.creditcard import LABEL, RAW_FEATURES
 from tests.support.pipelines import Execution, transactions
 
 

@@ -19,7 +19,6 @@ from sqlalchemy import text
 from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import InvalidInput
 from ml_project.policies import decide
-from ml_project.schema import PCA_COMPONENTS
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from pipelines.promotion.promote import Outcome
@@ -30,6 +29,7 @@ from pipelines.training.study import settings_of, starting_point
 from stores.decisions import Chunk, DecisionStore, LabelItem, migrate, open_engine
 from stores.registry import Registry
 from tests.support.commands import Command, Commands
+from tests.support.creditcard import PCA_COMPONENTS
 from tests.support.processes import clean_environment
 
 pytestmark = pytest.mark.slow

@@ -10,12 +10,12 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from ml_project.bundle import MANIFEST_FILE
-from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.scorer import load_scorer
 from pipelines.promotion.promote import Outcome
 from pipelines.promotion.report import Theme
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_main
+from tests.support.creditcard import LABEL, RAW_FEATURES
 from tests.support.pipelines import transactions
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Spark's and MLflow's own

@@ -6,9 +6,9 @@ import mlflow
 import numpy as np
 import pytest
 
-from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import load_scorer
 from stores.registry import Registry
+from tests.support.creditcard import RAW_FEATURES
 from tests.support.pipelines import Execution, transactions
 
 RESULT = "hybrid_score double, decision string"

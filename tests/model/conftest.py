@@ -19,10 +19,10 @@ from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings
 from ml_project.fitting import fit_twin
 from ml_project.policies import PolicySettings, choose_thresholds
-from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from ml_project.split import split_by_time
+from tests.support.creditcard import CREDITCARD, RAW_FEATURES
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Model:
 
 def _small_bundle() -> Bundle:
     (chunk,) = simulate(6_000, seed=11, fraud_rate=0.02)
-    data = Dataset(chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0])
+    data = Dataset(CREDITCARD, chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0])
     settings = EnsembleSettings(blend_weight=0.1, booster=BoosterSettings(rounds=20), excluded=())
     fitted = fit_twin(split_by_time(data), settings, LocalEngine(), {"source": "simulated", "digest": "0" * 64})
     thresholds = choose_thresholds("f1", fitted.unseen.curve, PolicySettings(), fitted.unseen.days)

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from ml_project.calibration import log_odds
-from ml_project.features import compute_features
+from ml_project.features import SECONDS_PER_DAY
 from ml_project.reasons import Explainer
-from ml_project.schema import RAW_FEATURES, SECONDS_PER_DAY
 from ml_project.scorer import PARITY_TOLERANCE
 from pipelines.up.run import sample_transactions
 from tests.model.conftest import Model
+from tests.support.creditcard import RAW_FEATURES
 
 SCORES = ["hybrid_score", "fraud_probability"]
 
@@ -105,7 +105,7 @@ def test_a_blatant_fraud_scores_above_ordinary_transactions(model: Model) -> Non
 
 def test_reasons_sum_to_the_margin(model: Model, transactions: pd.DataFrame) -> None:
     raw = transactions[list(RAW_FEATURES)].to_numpy()
-    features = compute_features(raw, model.bundle.manifest.amount)
+    features = model.bundle.manifest.transform(raw)
     margin = Explainer(model.bundle).contributions(features).sum(axis=1)
     boosted = model.scorer.score(raw).boosted
     np.testing.assert_allclose(1 / (1 + np.exp(-margin)), boosted, atol=1e-5)

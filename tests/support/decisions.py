@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from stores.decisions import Chunk, DecisionRecord
+from tests.support.creditcard import RAW_FEATURES
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -35,6 +36,7 @@ def chunk(rows: int, **fields: Any) -> Chunk:
     """Bulk predictions of version 4, all received as ``DAY`` begins."""
     defaults: dict[str, Any] = {
         "received_at": DAY,
+        "fields": RAW_FEATURES,
         "raw": 500 + np.arange(rows * 30, dtype=float).reshape(rows, 30),
         "scores": np.full((4, rows), 0.25),
         "decisions": ["APPROVE"] * rows,

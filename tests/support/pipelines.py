@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
 from pipelines.promotion.promote import Promotion
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Run
 from pipelines.training.train import Measurement
+from tests.support.creditcard import LABEL, RAW_FEATURES
 from tests.support.machine import ROOT
 from tests.support.processes import clean_environment
 

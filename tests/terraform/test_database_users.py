@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
 from stores.decisions import Chunk, DecisionStore, LabelItem, open_engine
+from tests.support.creditcard import LABEL, RAW_FEATURES
 from tests.support.servers import PostgresServer
 from tests.terraform.terraform_cli import REPOSITORY
 

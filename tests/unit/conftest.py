@@ -15,6 +15,7 @@ from ml_project.policies import Thresholds
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from ml_project.split import TimeSplit, split_by_time
+from tests.support.creditcard import CREDITCARD
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,7 @@ def transactions() -> Dataset:
     """4,000 simulated transactions of two days, about 80 of them frauds; legitimate rows count 1 to 3."""
     (chunk,) = simulate(4_000, seed=3, fraud_rate=0.02)
     weight = np.where(chunk.label == 1, 1.0, np.random.default_rng(3).uniform(1, 3, len(chunk.label)))
-    return Dataset(chunk.raw, chunk.label, weight, chunk.raw[:, 0])
+    return Dataset(CREDITCARD, chunk.raw, chunk.label, weight, chunk.raw[:, 0])
 
 
 @pytest.fixture(scope="session")

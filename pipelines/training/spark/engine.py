@@ -5,7 +5,7 @@ step ``train`` itself is the same as on one machine (`train_on_spark`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,22 +22,21 @@ from ml_project.ensemble import (
     monotone_directions,
     without,
 )
-from ml_project.features import CONSTANT, AmountStatistics, compute_features
-from ml_project.schema import LABEL, WEIGHT
+from ml_project.features import FeatureTransform, Scale
 from ml_project.split import SPLIT, Fold, TimeSplit, checked_folds, checked_split, fold_shares
 from ml_project.statistics import FeatureStatistics, Moments
 from ml_project.unseen_scores import ScoredRows
 from pipelines.data.ingest import read_meta
 from pipelines.settings import PipelineSettings
-from pipelines.spark_session import spark_session
+from pipelines.spark_session import quoted, spark_session
 from pipelines.tracking import Run
 from pipelines.training.spark.part import SparkPart, cut, joined, read_transactions
 from pipelines.training.spark.passes import (
     ANOMALY_BINS,
-    FEATURE_COLUMNS,
     SCORES,
     anomaly_pass,
     drawn,
+    feature_columns,
     features_pass,
     grow,
     moments_pass,
@@ -88,32 +87,36 @@ class SparkEngine:
         from pyspark.sql import functions as f
 
         if part not in self._samples:
-            kept = part.rows.where((f.col(LABEL) == 1) | drawn(part, self.sample_rows)).toArrow()
-            data, _ = to_dataset(kept, self.sample_rows)
+            fraud = f.col(quoted(part.contract.label_field)) == 1
+            kept = part.rows.where(fraud | drawn(part, self.sample_rows)).toArrow()
+            data, _ = to_dataset(part.contract, kept, self.sample_rows)
             weight = standing_for(data, part.summary.legitimate_weight)
-            self._samples[part] = Dataset(data.raw, data.label, weight, data.moment)
+            self._samples[part] = replace(data, weight=weight)
         return self._samples[part]
 
-    def fit(self, part: SparkPart, settings: EnsembleSettings) -> tuple[Ensemble, AmountStatistics]:
+    def fit(self, part: SparkPart, settings: EnsembleSettings) -> tuple[Ensemble, FeatureTransform]:
         """The forest on the sample, the boosted trees on all rows, the map of isolation scores from counts of all."""
-        amount = self._amount(part)
+        transform = self._transform(part)
+        contract, excluded = part.contract, settings.resolved(part.contract).excluded or ()
         sample = self.sample(part)
-        seen = without(compute_features(sample.raw, amount), settings.excluded)
+        seen = without(contract, transform(sample.raw), excluded)
         forest = fit_forest(seen, sample.weight, settings.forest, self.seed)
-        directions = monotone_directions(feature_aucs(seen, sample.label, sample.weight), settings.booster.monotone_auc)
-        features = part.rows.mapInArrow(features_pass(amount, settings.excluded), FEATURE_COLUMNS)
-        booster = grow(self.spark, features, settings.booster, directions, self.seed, self.workers)
-        mapping = self._isolation_map(part, forest, amount, settings.excluded)
-        return Ensemble(forest, booster, mapping, settings.blend_weight), amount
+        aucs = feature_aucs(seen, sample.label, sample.weight)
+        directions = monotone_directions(contract, aucs, settings.booster.monotone_auc)
+        features = part.rows.mapInArrow(features_pass(transform, excluded), feature_columns(contract))
+        booster = grow(self.spark, contract, features, settings.booster, directions, self.seed, self.workers)
+        mapping = self._isolation_map(part, forest, transform, excluded)
+        return Ensemble(forest, booster, mapping, settings.blend_weight), transform
 
-    def statistics(self, part: SparkPart, amount: AmountStatistics) -> FeatureStatistics:
+    def statistics(self, part: SparkPart, transform: FeatureTransform) -> FeatureStatistics:
         """Quantiles of the sample; means, deviations and extremes of all rows."""
         sample = self.sample(part)
-        lines = part.rows.mapInArrow(moments_pass(amount), "moments binary").collect()
+        lines = part.rows.mapInArrow(moments_pass(transform), "moments binary").collect()
         first, *others = (Moments.from_bytes(bytes(line.moments)) for line in lines)
-        return FeatureStatistics.fit(compute_features(sample.raw, amount), sample.weight, sum(others, start=first))
+        names, moments = part.contract.feature_names, sum(others, start=first)
+        return FeatureStatistics.fit(names, transform(sample.raw), sample.weight, moments)
 
-    def score(self, part: SparkPart, ensemble: Ensemble, amount: AmountStatistics) -> Evaluated:
+    def score(self, part: SparkPart, ensemble: Ensemble, transform: FeatureTransform) -> Evaluated:
         """All frauds, the legitimate rows with the highest scores, and a weighted sample of the others.
 
         So the effect of any threshold among the highest scores is counted exactly.
@@ -122,9 +125,9 @@ class SparkEngine:
 
         sent = self.spark.sparkContext.broadcast(ensemble)
         columns = part.rows.schema.add("isolation", "double").add("boosted", "double").add("hybrid", "double")
-        scored = part.rows.mapInArrow(scores_pass(sent, amount), columns).persist()
+        scored = part.rows.mapInArrow(scores_pass(sent, transform), columns).persist()
         try:
-            legitimate, hybrid = f.col(LABEL) == 0, f.col("hybrid")
+            legitimate, hybrid = f.col(quoted(part.contract.label_field)) == 0, f.col("hybrid")
             share = max(0.0, 1 - self.sample_rows / max(len(part) - part.frauds, 1))
             ((cut_at,),) = scored.where(legitimate).select(f.percentile_approx(hybrid, share, 100_000)).collect()
             kept = scored.where(~legitimate | (hybrid > cut_at) | drawn(part, self.sample_rows)).toArrow()
@@ -132,31 +135,35 @@ class SparkEngine:
             scored.unpersist()
             sent.unpersist()
         high = kept.column("hybrid").to_numpy() > cut_at
-        data, order = to_dataset(kept, self.sample_rows, high)
+        data, order = to_dataset(part.contract, kept, self.sample_rows, high)
         high = high[order]
         weight = standing_for(data, part.summary.legitimate_weight, high)
-        rows = Dataset(data.raw, data.label, weight, data.moment)
+        rows = replace(data, weight=weight)
         scores = (kept.column(name).to_numpy()[order] for name in SCORES)
         return Evaluated(rows, ScoredRows(rows.moment, rows.label, rows.weight, rows.amount, *scores))
 
-    def _amount(self, part: SparkPart) -> AmountStatistics:
+    def _transform(self, part: SparkPart) -> FeatureTransform:
+        contract = part.contract
+        fields = {name: contract.raw_fields[place] for name, place in contract.scaled_features.items()}
+        return FeatureTransform(contract, {name: self._scale(part, field) for name, field in fields.items()})
+
+    def _scale(self, part: SparkPart, field: str) -> Scale:
         from pyspark.sql import functions as f
 
-        weight, value = f.col(WEIGHT), f.col("Amount")
+        weight, value = f.col(quoted(part.contract.weight)), f.col(quoted(field))
         ((total, product),) = part.rows.agg(f.sum(weight), f.sum(weight * value)).collect()
         mean = product / total
         ((squares,),) = part.rows.agg(f.sum(weight * (value - mean) * (value - mean))).collect()
-        std = (squares / total) ** 0.5
-        return AmountStatistics(mean, std if std > CONSTANT * abs(mean) else 1.0)
+        return Scale.of(mean, (squares / total) ** 0.5)
 
     def _isolation_map(
-        self, part: SparkPart, forest: IsolationForest, amount: AmountStatistics, excluded: tuple[str, ...]
+        self, part: SparkPart, forest: IsolationForest, transform: FeatureTransform, excluded: tuple[str, ...]
     ) -> IsolationMap:
         from pyspark.sql import functions as f
 
         sent = self.spark.sparkContext.broadcast(forest)
         counted = part.rows.mapInArrow(
-            anomaly_pass(sent, amount, excluded), "bin bigint, weight double, highest double"
+            anomaly_pass(sent, transform, excluded), "bin bigint, weight double, highest double"
         )
         bins = counted.groupBy("bin").agg(f.sum("weight"), f.max("highest")).toPandas().to_numpy()
         sent.unpersist()
@@ -168,9 +175,9 @@ def train_on_spark(
     run: Run, settings: PipelineSettings, starts: Sequence[EnsembleSettings] = (EnsembleSettings(),)
 ) -> None:
     """Train on the ingested data; see `train`. Tuning uses the sample, as it does everywhere."""
-    meta = read_meta(settings.dataset_path)
+    meta = read_meta(settings.dataset_path, settings.data_contract)
     with spark_session(settings) as spark:
-        data = read_transactions(spark, settings.dataset_path, settings.seed)
+        data = read_transactions(spark, settings.dataset_path, settings.data_contract, settings.seed)
         engine = SparkEngine(
             spark, settings.seed, settings.threads, settings.folds, settings.spark_workers, settings.spark_sample_rows
         )

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from ml_project.contract import Contract
 from ml_project.dataset import span_in_days
 from ml_project.errors import InvalidInput
-from ml_project.schema import LABEL, RAW_FEATURES, WEIGHT
 from pipelines.data.on_spark import seconds_of
+from pipelines.spark_session import quoted
 
 MOMENT: Final = "moment"
 KEY: Final = "key"
@@ -47,6 +48,7 @@ _NOTHING: Final = Summary(0, 0, 0.0, inf, -inf)
 class SparkPart:
     """Rows whose moment is at least ``begin`` and below ``end``; satisfies `ml_project.engine.Part`."""
 
+    contract: Contract
     begin: float
     end: float
     summary: Summary = field(compare=False)
@@ -84,53 +86,54 @@ class SparkPart:
         return self.table.where((moment >= self.begin) & (moment < self.end))
 
 
-def read_transactions(spark: Any, path: Path, seed: int) -> SparkPart:
+def read_transactions(spark: Any, path: Path, contract: Contract, seed: int) -> SparkPart:
     """All rows that ``ingest`` left at a path: raw fields, label, weight, moment (see `Dataset`) and key."""
     from pyspark.sql import functions as f
 
     # Spark has no timestamps of nanoseconds
     spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
     found = spark.read.parquet(str(path.absolute()))
-    types = dict(found.dtypes)
+    raw, label, weight = contract.raw_fields, contract.label_field, contract.weight
     table = found.select(
-        *(f.col(name).cast("double") for name in RAW_FEATURES),
-        f.col(LABEL).cast("tinyint"),
-        (f.col(WEIGHT).cast("double") if WEIGHT in types else f.lit(1.0)).alias(WEIGHT),
-        seconds_of(found).cast("double").alias(MOMENT),
+        *(f.col(quoted(name)).cast("double") for name in raw),
+        f.col(quoted(label)).cast("tinyint"),
+        (f.col(quoted(weight)).cast("double") if weight in found.columns else f.lit(1.0)).alias(weight),
+        seconds_of(found, contract).cast("double").alias(MOMENT),
     )
-    table = table.withColumn(KEY, f.xxhash64(f.lit(seed), *RAW_FEATURES, LABEL, MOMENT))
-    (summary,) = _summaries(table, [])
+    table = table.withColumn(KEY, f.xxhash64(f.lit(seed), *map(quoted, (*raw, label)), MOMENT))
+    (summary,) = _summaries(contract, table, [])
     if not summary.rows:
         raise InvalidInput(f"{path}: no rows.", "Run ingest first.")
-    return SparkPart(-inf, inf, summary, table)
+    return SparkPart(contract, -inf, inf, summary, table)
 
 
 def cut(whole: SparkPart, shares: list[float]) -> list[SparkPart]:
     """Consecutive parts, which begin where the shares of the total weight are reached, never inside one moment."""
-    moments = _moments_at(whole.table, shares)
+    moments = _moments_at(whole.contract, whole.table, shares)
     edges = [whole.begin, *moments, whole.end]
-    summaries = _summaries(whole.table, moments)
+    summaries = _summaries(whole.contract, whole.table, moments)
     return [
-        SparkPart(*bounds, summary, whole.table) for bounds, summary in zip(pairwise(edges), summaries, strict=True)
+        SparkPart(whole.contract, *bounds, summary, whole.table)
+        for bounds, summary in zip(pairwise(edges), summaries, strict=True)
     ]
 
 
 def joined(first: SparkPart, second: SparkPart) -> SparkPart:
     """Two consecutive parts as one."""
-    return SparkPart(first.begin, second.end, first.summary + second.summary, first.table)
+    return SparkPart(first.contract, first.begin, second.end, first.summary + second.summary, first.table)
 
 
-def _moments_at(table: Any, shares: list[float]) -> list[float]:
+def _moments_at(contract: Contract, table: Any, shares: list[float]) -> list[float]:
     """Moments at which the cumulated weight reaches the shares: first the hour of each, then the moment within."""
     from pyspark.sql import functions as f
 
-    bucket = f.floor(f.col(MOMENT) / _BUCKET)
-    hours = table.groupBy(bucket.alias("hour")).agg(f.sum(WEIGHT).alias("weight")).orderBy("hour").toPandas()
+    bucket, total = f.floor(f.col(MOMENT) / _BUCKET), f.sum(quoted(contract.weight)).alias("weight")
+    hours = table.groupBy(bucket.alias("hour")).agg(total).orderBy("hour").toPandas()
     cumulative = hours["weight"].to_numpy().cumsum()
     targets = np.array(shares) * cumulative[-1]
     places = np.minimum(np.searchsorted(cumulative, targets, side="left"), len(hours) - 1)
     wanted = hours["hour"].to_numpy()[places].tolist()
-    within = table.where(bucket.isin(sorted(set(wanted)))).groupBy(MOMENT).agg(f.sum(WEIGHT).alias("weight"))
+    within = table.where(bucket.isin(sorted(set(wanted)))).groupBy(MOMENT).agg(total)
     found = within.orderBy(MOMENT).toPandas()
     found_hours = np.floor(found[MOMENT].to_numpy() / _BUCKET)
     moments = []
@@ -142,14 +145,15 @@ def _moments_at(table: Any, shares: list[float]) -> list[float]:
     return moments
 
 
-def _summaries(table: Any, edges: list[float]) -> list[Summary]:
+def _summaries(contract: Contract, table: Any, edges: list[float]) -> list[Summary]:
     """Of each stretch between the edges, and before the first and from the last on."""
     from pyspark.sql import functions as f
 
     stretch = sum((f.col(MOMENT) >= edge).cast("int") for edge in edges) if edges else f.lit(0)
-    legitimate = f.when(f.col(LABEL) == 0, f.col(WEIGHT)).otherwise(0.0)
+    label = f.col(quoted(contract.label_field))
+    legitimate = f.when(label == 0, f.col(quoted(contract.weight))).otherwise(0.0)
     counted = table.groupBy(stretch.alias("stretch")).agg(
-        f.count("*"), f.sum(LABEL), f.sum(legitimate), f.min(MOMENT), f.max(MOMENT)
+        f.count("*"), f.sum(label), f.sum(legitimate), f.min(MOMENT), f.max(MOMENT)
     )
     found = {row[0]: Summary(*row[1:]) for row in counted.collect()}
     return [found.get(number, _NOTHING) for number in range(len(edges) + 1)]

@@ -16,54 +16,65 @@ import pyarrow as pa
 import xgboost as xgb
 from numpy.typing import NDArray
 
+from ml_project.contract import Contract
 from ml_project.dataset import Dataset
 from ml_project.ensemble import BoosterSettings, anomaly_scores, blend, booster_parameters, without
-from ml_project.features import AmountStatistics, compute_features
-from ml_project.schema import FEATURES, LABEL, RAW_FEATURES, WEIGHT
+from ml_project.features import FeatureTransform
 from ml_project.statistics import Moments
+from pipelines.spark_session import quoted
 from pipelines.training.spark.part import KEY, MOMENT, SparkPart
 
 Pass = Callable[[Iterable[Any]], Iterator[Any]]
 
-FEATURE_COLUMNS: Final = (
-    ", ".join(f"`{name}` float" for name in FEATURES) + f", {LABEL} tinyint, {WEIGHT} double, {KEY} bigint"
-)
 SCORES: Final = ("isolation", "boosted", "hybrid")
 ANOMALY_BINS: Final = 65_536
 """Anomaly scores, 0 to 1, are counted this finely: a median of them is right to 8e-6."""
 
 
-def raw_of(batch: Any) -> NDArray[np.float64]:
-    """Raw fields (n, 30) of a batch or table."""
-    return np.column_stack([_numbers(batch, name) for name in RAW_FEATURES])
+def feature_columns(contract: Contract) -> str:
+    """The schema of `features_pass`: features by place, as Spark's own names may not be theirs; label, weight, key."""
+    features = (f"{name} float" for name in _feature_places(contract))
+    kept = f"{quoted(contract.label_field)} tinyint, {quoted(contract.weight)} double, {KEY} bigint"
+    return f"{', '.join(features)}, {kept}"
+
+
+def _feature_places(contract: Contract) -> list[str]:
+    return [f"f{place}" for place in range(len(contract.features))]
+
+
+def raw_of(contract: Contract, batch: Any) -> NDArray[np.float64]:
+    """Raw fields (n, fields) of a batch or table."""
+    return np.column_stack([_numbers(batch, name) for name in contract.raw_fields])
 
 
 def _numbers(batch: Any, name: str) -> Any:
     return batch.column(name).to_numpy(zero_copy_only=False)
 
 
-def features_pass(amount: AmountStatistics, excluded: tuple[str, ...]) -> Pass:
-    """Rows to what the boosted forest is fitted on: ``FEATURE_COLUMNS``."""
+def features_pass(transform: FeatureTransform, excluded: tuple[str, ...]) -> Pass:
+    """Rows to what the boosted forest is fitted on: `feature_columns`."""
+    contract = transform.contract
 
     def work(batches: Iterable[Any]) -> Iterator[Any]:
         for batch in batches:
-            features = without(compute_features(raw_of(batch), amount), excluded)
+            features = without(contract, transform(raw_of(contract, batch)), excluded)
             columns = [pa.array(column) for column in features.T]
-            kept = (LABEL, WEIGHT, KEY)
+            kept = (contract.label_field, contract.weight, KEY)
             columns += [batch.column(name) for name in kept]
-            yield pa.RecordBatch.from_arrays(columns, names=[*FEATURES, *kept])
+            yield pa.RecordBatch.from_arrays(columns, names=[*_feature_places(contract), *kept])
 
     return work
 
 
-def moments_pass(amount: AmountStatistics) -> Pass:
+def moments_pass(transform: FeatureTransform) -> Pass:
     """Rows to one line: the features' moments."""
+    contract = transform.contract
 
     def work(batches: Iterable[Any]) -> Iterator[Any]:
         total: Moments | None = None
         for batch in batches:
             if len(batch):
-                part = Moments.of(compute_features(raw_of(batch), amount), _numbers(batch, WEIGHT))
+                part = Moments.of(transform(raw_of(contract, batch)), _numbers(batch, contract.weight))
                 total = part if total is None else total + part
         if total is not None:
             yield pa.RecordBatch.from_arrays([pa.array([total.to_bytes()], pa.binary())], names=["moments"])
@@ -71,16 +82,18 @@ def moments_pass(amount: AmountStatistics) -> Pass:
     return work
 
 
-def anomaly_pass(sent: Any, amount: AmountStatistics, excluded: tuple[str, ...]) -> Pass:
+def anomaly_pass(sent: Any, transform: FeatureTransform, excluded: tuple[str, ...]) -> Pass:
     """Rows to weights per bin of anomaly score, and the highest score."""
+    contract = transform.contract
 
     def work(batches: Iterable[Any]) -> Iterator[Any]:
         counts, highest = np.zeros(ANOMALY_BINS), 0.0
         for batch in batches:
             if len(batch):
-                anomaly = anomaly_scores(sent.value, without(compute_features(raw_of(batch), amount), excluded))
+                seen = without(contract, transform(raw_of(contract, batch)), excluded)
+                anomaly = anomaly_scores(sent.value, seen)
                 bins = np.minimum((anomaly * ANOMALY_BINS).astype(np.int64), ANOMALY_BINS - 1)
-                counts += np.bincount(bins, _numbers(batch, WEIGHT), ANOMALY_BINS)
+                counts += np.bincount(bins, _numbers(batch, contract.weight), ANOMALY_BINS)
                 highest = max(highest, float(anomaly.max()))
         filled = np.flatnonzero(counts)
         columns = (filled, counts[filled], np.full(len(filled), highest))
@@ -89,14 +102,14 @@ def anomaly_pass(sent: Any, amount: AmountStatistics, excluded: tuple[str, ...])
     return work
 
 
-def scores_pass(sent: Any, amount: AmountStatistics) -> Pass:
+def scores_pass(sent: Any, transform: FeatureTransform) -> Pass:
     """Rows with their ``SCORES`` behind them."""
 
     def work(batches: Iterable[Any]) -> Iterator[Any]:
         ensemble = sent.value
         ensemble.booster.set_param("nthread", 1)  # Spark gives a task one core
         for batch in batches:
-            features = compute_features(raw_of(batch), amount)
+            features = transform(raw_of(transform.contract, batch))
             isolation, boosted = ensemble.isolation(features), ensemble.boosted(features)
             scores = (isolation, boosted, blend(isolation, boosted, ensemble.blend_weight))
             columns = [*batch.columns, *(pa.array(score) for score in scores)]
@@ -119,7 +132,9 @@ def drawn(part: SparkPart, rows: int) -> Any:
     return key < int(_LOWEST_KEY + share * _KEYS) if share < 1 else key >= _LOWEST_KEY
 
 
-def to_dataset(kept: pa.Table, rows: int, always: NDArray[np.bool_] | None = None) -> tuple[Dataset, NDArray[np.intp]]:
+def to_dataset(
+    contract: Contract, kept: pa.Table, rows: int, always: NDArray[np.bool_] | None = None
+) -> tuple[Dataset, NDArray[np.intp]]:
     """Rows in order of time, and their places in the table.
 
     Parameters
@@ -129,15 +144,16 @@ def to_dataset(kept: pa.Table, rows: int, always: NDArray[np.bool_] | None = Non
     always : ndarray of shape (n,), bool
         Legitimate rows that stay whatever their key.
     """
-    label, key = kept.column(LABEL).to_numpy(), kept.column(KEY).to_numpy()
+    label, key = kept.column(contract.label_field).to_numpy(), kept.column(KEY).to_numpy()
     moment = kept.column(MOMENT).to_numpy()
     stays = label == 1 if always is None else (label == 1) | always
     pool = np.flatnonzero(~stays)
     stays[pool[np.argsort(key[pool], kind="stable")[:rows]]] = True
     order = np.lexsort((key, moment))
     order = order[stays[order]]
-    weight = kept.column(WEIGHT).to_numpy()
-    return Dataset(raw_of(kept)[order], label[order].astype(np.int8), weight[order], moment[order]), order
+    weight = kept.column(contract.weight).to_numpy()
+    raw = raw_of(contract, kept)[order]
+    return Dataset(contract, raw, label[order].astype(np.int8), weight[order], moment[order]), order
 
 
 def standing_for(
@@ -156,9 +172,15 @@ _ADAPTIVE: Final = "spark.sql.adaptive.enabled"
 
 
 def grow(
-    spark: Any, features: Any, settings: BoosterSettings, directions: tuple[int, ...], seed: int, workers: int
+    spark: Any,
+    contract: Contract,
+    features: Any,
+    settings: BoosterSettings,
+    directions: tuple[int, ...],
+    seed: int,
+    workers: int,
 ) -> xgb.Booster:
-    """XGBoost on a table of `passes.FEATURE_COLUMNS`.
+    """XGBoost on a table of `feature_columns`.
 
     Parameters
     ----------
@@ -175,9 +197,9 @@ def grow(
     for its_own in ("objective", "nthread"):
         del parameters[its_own]
     classifier = SparkXGBClassifier(
-        features_col=list(FEATURES),
-        label_col=LABEL,
-        weight_col=WEIGHT,
+        features_col=_feature_places(contract),
+        label_col=contract.label_field,
+        weight_col=contract.weight,
         num_workers=workers,
         n_estimators=settings.rounds,
         verbose=False,
@@ -193,5 +215,5 @@ def grow(
         booster: xgb.Booster = classifier.fit(spread).get_booster()
     finally:
         spark.conf.set(_ADAPTIVE, adaptive)
-    booster.feature_names = list(FEATURES)
+    booster.feature_names = list(contract.feature_names)
     return booster

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ml_project.schema import RAW_FEATURES
+from tests.support.creditcard import RAW_FEATURES
 
 ROOT = Path(__file__).resolve().parents[3]
 ANSWER = {"model_version": "7", "decision": "DECLINE", "hybrid_score": 0.9}

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 
-from ml_project.baseline import BINS, HOURS, SCORE, WATCHED, Baseline, decision_shares, effective_rows
-from ml_project.bundle import Bundle, Manifest, read_bundle
+from ml_project.baseline import BINS, HOURS, SCORE, Baseline, decision_shares, effective_rows
+from ml_project.bundle import Bundle, Manifest
 from ml_project.policies import NEVER, Thresholds
-from ml_project.schema import FEATURES
-from ml_project.statistics import FeatureStatistics, Histogram
+from tests.support.creditcard import CREDITCARD, FEATURES, WATCHED
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def features() -> np.ndarray:
 
 
 def test_shares_are_those_of_the_hour(features: np.ndarray) -> None:
-    baseline = Baseline.fit(features, np.abs(features[:, 1]).astype(float), np.ones(len(features)))
+    baseline = Baseline.fit(CREDITCARD, features, np.abs(features[:, 1]).astype(float), np.ones(len(features)))
     assert set(baseline.shares) == set(WATCHED) == {*FEATURES, SCORE} - {"Time"}
     assert baseline.rows == (1_000.0, *[0.0] * 11, 3_000.0, *[0.0] * 11)
     shares = np.array(baseline.shares["V1"])
@@ -37,8 +36,8 @@ def test_shares_are_those_of_the_hour(features: np.ndarray) -> None:
 def test_weights_equal_repeated_rows(features: np.ndarray) -> None:
     few, times = features[:500], np.random.default_rng(1).integers(1, 4, 500)
     score = np.abs(few[:, 1]).astype(float)
-    weighted = Baseline.fit(few, score, times.astype(float))
-    repeated = Baseline.fit(few.repeat(times, axis=0), score.repeat(times), np.ones(times.sum()))
+    weighted = Baseline.fit(CREDITCARD, few, score, times.astype(float))
+    repeated = Baseline.fit(CREDITCARD, few.repeat(times, axis=0), score.repeat(times), np.ones(times.sum()))
     assert weighted.edges == repeated.edges
     assert weighted.shares == repeated.shares
     assert weighted.rows[0] < repeated.rows[0]
@@ -53,27 +52,6 @@ def test_effective_rows_and_decision_shares_by_hand() -> None:
     assert decision_shares(score, weight, Thresholds(NEVER, NEVER)) == (1, 0, 0)
 
 
-def test_a_bundle_from_before_keeps_its_digest_and_lends_its_histograms(bundle: Bundle, tmp_path) -> None:
-    assert bundle.manifest.baseline is not None
-    old = Bundle(bundle.manifest.model_copy(update={"baseline": None}), bundle.onnx, bundle.booster)
-    assert b'"baseline"' not in old.manifest.to_bytes()
-    old.write(tmp_path / "old")
-    read = read_bundle(tmp_path / "old", old.digest)
-    assert read.digest == old.digest
-    lent = read.manifest.drift_baseline
-    assert not lent.hourly
-    assert lent.rows == (float(old.manifest.data["rows"]),)
-    assert lent.shares["V3"] == (old.manifest.statistics.histograms["V3"].shares,)
-    assert lent.shares[SCORE] == (old.manifest.score_baseline.shares,)
-
-
 def test_a_manifest_brings_its_baseline_back(bundle: Bundle) -> None:
     again = Manifest.model_validate_json(bundle.manifest.to_bytes())
     assert again.drift_baseline == bundle.manifest.baseline
-
-
-def test_old_baselines_know_one_kind_of_hour() -> None:
-    values = np.random.default_rng(0).normal(size=(400, 37)).astype(np.float32)
-    statistics = FeatureStatistics.fit(values, np.ones(400))
-    score = Histogram.fit(np.abs(values[:, 0]), np.ones(400))
-    assert Baseline.from_histograms(statistics, score, 400).edges[SCORE] == score.edges

@@ -10,6 +10,7 @@ from ml_project.bundle import BOOSTER_FILE, FILES, MANIFEST_FILE, ONNX_FILE, Bun
 from ml_project.errors import InvalidBundle
 from ml_project.policies import Thresholds
 from ml_project.scorer import load_scorer
+from tests.support.creditcard import CREDITCARD
 
 
 def digest_of(folder: Path) -> str:
@@ -81,19 +82,30 @@ def test_a_missing_folder_and_a_folder_in_place_of_a_file(bundle_folder: Path, t
         read_bundle(bundle_folder)
 
 
-def test_other_formats_and_features_are_refused(bundle: Bundle, bundle_folder: Path):
-    rewrite(bundle_folder, format_version=3)
-    with pytest.raises(InvalidBundle, match="has format 3; this software reads 2"):
+def test_other_formats_and_contracts_are_refused(bundle: Bundle, bundle_folder: Path):
+    rewrite(bundle_folder, format_version=4)
+    with pytest.raises(InvalidBundle, match="has format 4; this software reads 3"):
         read_bundle(bundle_folder)
-    rewrite(bundle_folder, format_version=2, features=list(reversed(bundle.manifest.features)))
-    with pytest.raises(InvalidBundle, match="other features"):
+    contract = bundle.manifest.contract.to_dict()
+    rewrite(bundle_folder, format_version=3, contract=contract | {"features": contract["features"][:-1]})
+    with pytest.raises(InvalidBundle, match="the statistics hold mean of 37 features"):
         read_bundle(bundle_folder)
+    rewrite(bundle_folder, contract=contract | {"fields": contract["fields"][1:]})
+    with pytest.raises(InvalidBundle, match=r"contract: .*no field has the role time"):
+        read_bundle(bundle_folder)
+
+
+def test_the_contract_comes_back(bundle: Bundle, bundle_folder: Path):
+    found = read_bundle(bundle_folder).manifest.contract
+    assert found == CREDITCARD
+    assert found.features == CREDITCARD.features
+    assert found.fields == CREDITCARD.fields
 
 
 def test_a_bundle_of_the_former_format_is_named_so(bundle_folder: Path):
     rewrite(bundle_folder, format_version=1)
     (bundle_folder / BOOSTER_FILE).rename(bundle_folder / "booster.ubj")
-    with pytest.raises(InvalidBundle, match=r"has format 1; this software reads 2.*train again"):
+    with pytest.raises(InvalidBundle, match=r"has format 1; this software reads 3.*train again"):
         read_bundle(bundle_folder)
 
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_project.cleaning import CLEAN_COLUMNS, clean
+from ml_project.cleaning import clean
 from ml_project.errors import InvalidInput
 from ml_project.event_times import EventTimeBounds
-from ml_project.schema import ENGINEERED_FEATURES, RAW_FEATURES
+from tests.support.creditcard import CREDITCARD, ENGINEERED_FEATURES, RAW_FEATURES
 
 
 def frame(rows=6):
@@ -23,50 +23,50 @@ def frame(rows=6):
 
 def refused(table, missing="reject", **kwargs):
     with pytest.raises(InvalidInput) as caught:
-        clean(table, missing, name="book.csv", **kwargs)
+        clean(table, CREDITCARD, missing, name="book.csv", **kwargs)
     assert caught.value.remedy
     return caught.value.cause
 
 
 def test_head_of_the_original_file(real_head_path):
-    table, report = clean(pd.read_csv(real_head_path))
+    table, report = clean(pd.read_csv(real_head_path), CREDITCARD)
     assert (report.rows_in, report.rows_out, report.duplicates_dropped, report.frauds) == (7_972, 7_933, 39, 25)
     assert report.missing_imputed == {}
-    assert list(table.columns) == list(CLEAN_COLUMNS)
+    assert list(table.columns) == list(CREDITCARD.clean_columns)
     assert (table["Weight"] == 1.0).all()
 
 
 def test_sample_passes_unchanged(real_sample):
-    table, report = clean(real_sample)
+    table, report = clean(real_sample, CREDITCARD)
     assert report.rows_out == 16_408
     assert report.frauds == 399
-    pd.testing.assert_frame_equal(table, real_sample[list(CLEAN_COLUMNS)].astype({"Class": np.int8}))
+    pd.testing.assert_frame_equal(table, real_sample[list(CREDITCARD.clean_columns)].astype({"Class": np.int8}))
 
 
 def test_columns_come_in_canonical_order_and_types():
     shuffled = frame().sample(frac=1, axis="columns", random_state=1).astype(object)
-    table, _ = clean(shuffled)
-    assert list(table.columns) == list(CLEAN_COLUMNS)
+    table, _ = clean(shuffled, CREDITCARD)
+    assert list(table.columns) == list(CREDITCARD.clean_columns)
     assert table["Class"].dtype == np.int8
     assert (table.drop(columns="Class").dtypes == np.float64).all()
 
 
 def test_numbers_in_text_are_read_exactly():
     text = frame().astype(str)
-    table, _ = clean(text)
+    table, _ = clean(text, CREDITCARD)
     np.testing.assert_array_equal(table[list(RAW_FEATURES)], frame()[list(RAW_FEATURES)])
 
 
 def test_engineered_columns_are_dropped_and_counted():
-    table, report = clean(frame().assign(**dict.fromkeys(ENGINEERED_FEATURES, "anything")))
+    table, report = clean(frame().assign(**dict.fromkeys(ENGINEERED_FEATURES, "anything")), CREDITCARD)
     assert report.engineered_dropped == 7
-    assert list(table.columns) == list(CLEAN_COLUMNS)
+    assert list(table.columns) == list(CREDITCARD.clean_columns)
 
 
 def test_duplicates_ignore_the_weight_and_the_first_stays():
     table = frame(4).assign(Weight=[1.0, 2.0, 3.0, 4.0])
     again = table.iloc[[1]].assign(Weight=9.0)
-    cleaned, report = clean(pd.concat([table, again]))
+    cleaned, report = clean(pd.concat([table, again]), CREDITCARD)
     assert report.duplicates_dropped == 1
     assert cleaned["Weight"].tolist() == [1.0, 2.0, 3.0, 4.0]
 
@@ -74,25 +74,25 @@ def test_duplicates_ignore_the_weight_and_the_first_stays():
 def test_rows_are_sorted_by_time_keeping_the_order_of_ties():
     table = frame(4)
     table["Time"] = [5.0, 1.0, 5.0, 0.0]
-    assert clean(table)[0]["Amount"].tolist() == [3.5, 1.5, 0.5, 2.5]
+    assert clean(table, CREDITCARD)[0]["Amount"].tolist() == [3.5, 1.5, 0.5, 2.5]
 
 
 def test_event_time_orders_rows_and_becomes_utc():
     times = ["2024-01-02T00:00:00", "2024-01-01T23:00:00-02:00", "2024-01-01T12:00:00Z"]
-    cleaned, _ = clean(frame(3).assign(event_time=times))
+    cleaned, _ = clean(frame(3).assign(event_time=times), CREDITCARD)
     assert cleaned["Amount"].tolist() == [2.5, 0.5, 1.5]
     assert cleaned["event_time"].tolist() == [
         pd.Timestamp("2024-01-01T12:00Z"),
         pd.Timestamp("2024-01-02T00:00Z"),
         pd.Timestamp("2024-01-02T01:00Z"),
     ]
-    assert list(cleaned.columns) == [*CLEAN_COLUMNS, "event_time"]
+    assert list(cleaned.columns) == [*CREDITCARD.clean_columns, "event_time"]
 
 
 def test_missing_values_are_imputed_with_the_median_where_configured():
     table = frame(5)
     table.loc[[1, 4], "Amount"] = np.nan
-    cleaned, report = clean(table, "impute")
+    cleaned, report = clean(table, CREDITCARD, "impute")
     assert cleaned["Amount"].tolist() == [0.5, 2.5, 2.5, 3.5, 2.5]
     assert report.missing_imputed == {"Amount": 2}
 
@@ -156,9 +156,9 @@ def test_columns_must_be_the_known_ones():
 @settings(max_examples=30, deadline=None)
 def test_order_and_repetition_of_rows_do_not_matter(order, repeated):
     table = frame()
-    cleaned, report = clean(table.iloc[[*order, *repeated]])
+    cleaned, report = clean(table.iloc[[*order, *repeated]], CREDITCARD)
     assert report.duplicates_dropped == len(repeated)
-    pd.testing.assert_frame_equal(cleaned, clean(table)[0])
+    pd.testing.assert_frame_equal(cleaned, clean(table, CREDITCARD)[0])
 
 
 BOUNDS = EventTimeBounds(datetime(2000, 1, 1, tzinfo=UTC), datetime(2026, 7, 2, tzinfo=UTC))
@@ -169,7 +169,7 @@ def test_times_that_cannot_be_right_are_refused_by_their_row(when):
     times = np.array(["2026-07-01T00:00:00"] * 5 + [when], "datetime64[us]")
     said = refused(frame().assign(event_time=times), bounds=BOUNDS)
     assert said.startswith(f"book.csv: column event_time, row 6: the time {when} 00:00:00 does not lie between 2000-")
-    assert clean(frame().assign(event_time=times[0]), bounds=BOUNDS)[1].rows_out == 6
+    assert clean(frame().assign(event_time=times[0]), CREDITCARD, bounds=BOUNDS)[1].rows_out == 6
 
 
 @pytest.mark.parametrize(
@@ -178,5 +178,5 @@ def test_times_that_cannot_be_right_are_refused_by_their_row(when):
 )
 def test_unknown_columns_are_told_what_they_are(name, advice):
     with pytest.raises(InvalidInput) as caught:
-        clean(frame().assign(**{name: 1}))
+        clean(frame().assign(**{name: 1}), CREDITCARD)
     assert advice in caught.value.remedy

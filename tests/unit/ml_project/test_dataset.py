@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_project.dataset import Dataset, span_in_days
-from ml_project.schema import EVENT_TIME, RAW_FEATURES, WEIGHT
+from tests.support.creditcard import CREDITCARD, EVENT_TIME, RAW_FEATURES, WEIGHT
 
 
 def assert_same(first: Dataset, second: Dataset) -> None:
@@ -15,7 +15,7 @@ def assert_same(first: Dataset, second: Dataset) -> None:
 
 def test_rows_are_ordered_by_time_and_ties_keep_their_order(simulated_frame: pd.DataFrame):
     frame = simulated_frame.assign(Time=np.arange(500) % 3, Amount=np.arange(500.0))
-    data = Dataset.from_frame(frame)
+    data = Dataset.from_frame(frame, CREDITCARD)
     expected = [i for second in range(3) for i in range(500) if i % 3 == second]
     assert data.amount.tolist() == expected
     np.testing.assert_array_equal(data.label, frame["Class"].to_numpy()[expected])
@@ -23,7 +23,7 @@ def test_rows_are_ordered_by_time_and_ties_keep_their_order(simulated_frame: pd.
 
 def test_event_time_goes_before_time(simulated_frame: pd.DataFrame):
     times = pd.date_range("2024-01-01", periods=500, freq="h", tz="UTC")[::-1]
-    data = Dataset.from_frame(simulated_frame.assign(**{EVENT_TIME: times}))
+    data = Dataset.from_frame(simulated_frame.assign(**{EVENT_TIME: times}), CREDITCARD)
     np.testing.assert_array_equal(data.raw, simulated_frame[list(RAW_FEATURES)].to_numpy()[::-1])
     assert data.moment[0] == pd.Timestamp("2024-01-01", tz="UTC").timestamp()
 
@@ -31,27 +31,27 @@ def test_event_time_goes_before_time(simulated_frame: pd.DataFrame):
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_event_time_is_in_seconds_whatever_its_resolution(simulated_frame: pd.DataFrame, unit: str):
     times = pd.date_range("2024-01-01", periods=500, freq="h", tz="UTC").as_unit(unit)
-    data = Dataset.from_frame(simulated_frame.assign(**{EVENT_TIME: times}))
+    data = Dataset.from_frame(simulated_frame.assign(**{EVENT_TIME: times}), CREDITCARD)
     assert data.days == pytest.approx(499 / 24)
     assert data.moment[1] == 1_704_067_200 + 3600
 
 
 def test_weights_default_to_one(simulated_frame: pd.DataFrame):
-    assert (Dataset.from_frame(simulated_frame).weight == 1).all()
-    assert (Dataset.from_frame(simulated_frame.assign(**{WEIGHT: 2.5})).weight == 2.5).all()
+    assert (Dataset.from_frame(simulated_frame, CREDITCARD).weight == 1).all()
+    assert (Dataset.from_frame(simulated_frame.assign(**{WEIGHT: 2.5}), CREDITCARD).weight == 2.5).all()
 
 
 def test_frame_round_trip(transactions: Dataset):
     assert EVENT_TIME not in transactions.to_frame()
-    assert_same(Dataset.from_frame(transactions.to_frame()), transactions)
+    assert_same(Dataset.from_frame(transactions.to_frame(), CREDITCARD), transactions)
 
 
 @given(st.lists(st.integers(0, 2**31 * 1000), min_size=1, max_size=20))
 def test_frame_round_trip_keeps_event_times(milliseconds: list[int]):
     n = len(milliseconds)
     moment = np.sort(np.array(milliseconds) / 1000)
-    data = Dataset(np.ones((n, 30)), np.zeros(n, np.int8), np.ones(n), moment)
-    again = Dataset.from_frame(data.to_frame())
+    data = Dataset(CREDITCARD, np.ones((n, 30)), np.zeros(n, np.int8), np.ones(n), moment)
+    again = Dataset.from_frame(data.to_frame(), CREDITCARD)
     np.testing.assert_allclose(again.moment, moment, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(np.diff(again.moment) > 0, np.diff(moment) > 0)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ml_project.baseline import SCORE, WATCHED, Baseline
+from ml_project.baseline import SCORE, Baseline
 from ml_project.bundle import Bundle, Manifest
 from ml_project.drift import (
     Drift,
@@ -17,12 +17,13 @@ from ml_project.drift import (
     kolmogorov_smirnov,
     population_stability,
 )
-from ml_project.features import AmountStatistics, compute_features
+from ml_project.features import FeatureTransform
 from ml_project.policies import decide, decide_all
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from ml_project.statistics import FeatureStatistics
 from pipelines.monitoring.figures import MonitorLimits, drift_figures
+from tests.support.creditcard import CREDITCARD, FEATURES, WATCHED
 
 LIMITS = MonitorLimits.load().drift
 Compare = Callable[[np.ndarray], list[Drift]]
@@ -38,16 +39,16 @@ def against_baseline(small_scorer: Scorer) -> Compare:
     """Compares raw windows with 60,000 simulated transactions of two days, scored by a small ensemble."""
     training = simulated(60_000, seed=100)
     weight = np.ones(len(training))
-    amount = AmountStatistics.fit(training[:, -1], weight)
-    features = compute_features(training, amount)
-    baseline = Baseline.fit(features, small_scorer.score_features(features).hybrid, weight)
-    statistics = FeatureStatistics.fit(features, weight)
+    amount = FeatureTransform.fit(CREDITCARD, training, weight)
+    features = amount(training)
+    baseline = Baseline.fit(CREDITCARD, features, small_scorer.score_features(features).hybrid, weight)
+    statistics = FeatureStatistics.fit(FEATURES, features, weight)
     significance = LIMITS.significance(len(WATCHED))
 
     def against(raw: np.ndarray) -> list[Drift]:
-        window = compute_features(raw, amount)
+        window = amount(raw)
         hybrid = small_scorer.score_features(window).hybrid
-        return compare(baseline, statistics, window, hybrid, np.ones(len(raw)), significance)
+        return compare(CREDITCARD, baseline, statistics, window, hybrid, np.ones(len(raw)), significance)
 
     return against
 
@@ -91,10 +92,13 @@ def test_without_the_hour_the_night_looks_like_drift(against_baseline: Compare, 
 def test_a_weighted_window_is_the_window_that_it_stands_for(bundle: Bundle) -> None:
     manifest = bundle.manifest
     raw, times = simulated(600, seed=2), np.random.default_rng(2).integers(1, 4, 600)
-    features = compute_features(raw, manifest.amount)
+    features = manifest.transform(raw)
     score = Scorer(bundle, threads=1).score_features(features).hybrid
-    weighted = compare(manifest.drift_baseline, manifest.statistics, features, score, times.astype(float), 1e-4)
+    weighted = compare(
+        CREDITCARD, manifest.drift_baseline, manifest.statistics, features, score, times.astype(float), 1e-4
+    )
     repeated = compare(
+        CREDITCARD,
         manifest.drift_baseline,
         manifest.statistics,
         features.repeat(times, axis=0),
@@ -110,13 +114,15 @@ def test_a_weighted_window_is_the_window_that_it_stands_for(bundle: Bundle) -> N
 
 def test_missing_values_and_values_out_of_range_are_shares(bundle: Bundle) -> None:
     manifest = bundle.manifest
-    features = compute_features(simulated(400, seed=3), manifest.amount)
+    features = manifest.transform(simulated(400, seed=3))
     features[:100, 5] = np.nan
     features[100:300, 6] = 1e6
     score = np.zeros(400)
     found = {
         each.name: each
-        for each in compare(manifest.drift_baseline, manifest.statistics, features, score, np.ones(400), 1e-4)
+        for each in compare(
+            CREDITCARD, manifest.drift_baseline, manifest.statistics, features, score, np.ones(400), 1e-4
+        )
     }
     assert (found["V5"].missing, found["V5"].rows) == (0.25, 300)
     assert found["V6"].out_of_range is not None
@@ -127,7 +133,9 @@ def test_missing_values_and_values_out_of_range_are_shares(bundle: Bundle) -> No
 
 def test_an_empty_window_says_nothing(bundle: Bundle) -> None:
     empty = np.empty((0, 37), dtype=np.float32)
-    found = compare(bundle.manifest.drift_baseline, bundle.manifest.statistics, empty, np.empty(0), np.empty(0), 1e-4)
+    found = compare(
+        CREDITCARD, bundle.manifest.drift_baseline, bundle.manifest.statistics, empty, np.empty(0), np.empty(0), 1e-4
+    )
     assert all(each.psi.value == each.ks.value == 0 for each in found)
 
 
@@ -177,16 +185,16 @@ def manifest(small_scorer: Scorer) -> Manifest:
 
 def test_pieces_add_up_to_the_whole_and_survive_json(small_scorer: Scorer, manifest: Manifest) -> None:
     (chunk,) = simulate(3_000, seed=8)
-    features = compute_features(chunk.raw, manifest.amount)
+    features = manifest.transform(chunk.raw)
     features[::50, 3] = np.nan
     hybrid = small_scorer.score(chunk.raw).hybrid
     baseline, weight = manifest.drift_baseline, np.random.default_rng(0).uniform(1, 3, len(hybrid))
-    whole = compare(baseline, manifest.statistics, features, hybrid, weight, 1e-4)
+    whole = compare(CREDITCARD, baseline, manifest.statistics, features, hybrid, weight, 1e-4)
     counts = DriftCounts.none(baseline)
     for piece in np.array_split(np.arange(3_000), 7):
-        one = DriftCounts.of(baseline, manifest.statistics, features[piece], hybrid[piece], weight[piece])
+        one = DriftCounts.of(CREDITCARD, baseline, manifest.statistics, features[piece], hybrid[piece], weight[piece])
         counts += DriftCounts.from_dict(one.to_dict())
-    for added, expected in zip(judge(baseline, counts, 1e-4), whole, strict=True):
+    for added, expected in zip(judge(CREDITCARD, baseline, counts, 1e-4), whole, strict=True):
         assert (added.name, added.rows) == (expected.name, pytest.approx(expected.rows))
         assert added.psi.value == pytest.approx(expected.psi.value, abs=1e-12)
         assert added.ks.noise == pytest.approx(expected.ks.noise)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from ml_project.contract import Contract
 from ml_project.dataset import Dataset
 from ml_project.ensemble import (
-    AGEING_FEATURES,
     BoosterSettings,
     EnsembleSettings,
     ForestSettings,
@@ -23,19 +23,19 @@ from ml_project.ensemble import (
     monotone_directions,
     without,
 )
-from ml_project.features import AmountStatistics, compute_features
-from ml_project.schema import FEATURES
+from ml_project.features import FeatureTransform
+from tests.support.creditcard import CREDITCARD, FEATURES, LEFT_OUT
 
 
 @pytest.fixture(scope="module")
 def features(transactions: Dataset) -> np.ndarray:
-    return compute_features(transactions.raw, AmountStatistics.fit(transactions.amount, transactions.weight))
+    return FeatureTransform.fit(CREDITCARD, transactions.raw, transactions.weight)(transactions.raw)
 
 
 @pytest.fixture(scope="module")
 def fit(features: np.ndarray, transactions: Dataset, small_settings: EnsembleSettings):
     def fitted(settings: EnsembleSettings = small_settings, seed: int = 0):
-        return fit_ensemble(features, transactions.label, transactions.weight, settings, seed)
+        return fit_ensemble(CREDITCARD, features, transactions.label, transactions.weight, settings, seed)
 
     return fitted
 
@@ -59,20 +59,20 @@ def test_excluded_features_are_never_split_on(fit, features: np.ndarray):
     ensemble = fit()
     for used in split_features(ensemble):
         assert used
-        assert not used & set(AGEING_FEATURES)
+        assert not used & set(LEFT_OUT)
     changed = features.copy()
-    changed[:, [FEATURES.index(name) for name in AGEING_FEATURES]] = 1e9
+    changed[:, [FEATURES.index(name) for name in LEFT_OUT]] = 1e9
     np.testing.assert_array_equal(ensemble.hybrid(changed), ensemble.hybrid(features))
 
 
 def test_without_exclusion_they_are_used(fit, small_settings: EnsembleSettings):
     settings = EnsembleSettings(0.2, small_settings.forest, small_settings.booster, excluded=())
-    assert set(AGEING_FEATURES) & split_features(fit(settings))[0]
+    assert set(LEFT_OUT) & split_features(fit(settings))[0]
 
 
 def test_masking_leaves_the_input_alone(features: np.ndarray):
     before = features.copy()
-    masked = without(features, ("V14",))
+    masked = without(CREDITCARD, features, ("V14",))
     np.testing.assert_array_equal(features, before)
     assert not masked[:, FEATURES.index("V14")].any()
     np.testing.assert_array_equal(np.delete(masked, FEATURES.index("V14"), 1), np.delete(features, 14, 1))
@@ -99,15 +99,24 @@ def test_aucs_equal_scikit_learn(features: np.ndarray, transactions: Dataset):
 
 
 def test_directions_follow_the_aucs():
-    aucs = np.array([0.9, 0.75, 0.74, 0.5, 0.26, 0.25, 0.0, 1.0])
-    assert monotone_directions(aucs, 0.75) == (1, 1, 0, 0, 0, -1, -1, 1)
-    assert monotone_directions(aucs[:-2], 1.0) == (0,) * 6
+    aucs = np.array([0.9, 0.75, 0.74, 0.5, 0.26, 0.25, 0.0, 1.0, *[0.5] * 29])
+    assert monotone_directions(CREDITCARD, aucs, 0.75) == (1, 1, 0, 0, 0, -1, -1, 1, *[0] * 29)
+    assert monotone_directions(CREDITCARD, np.clip(aucs, 0.01, 0.99), 1.0) == (0,) * 37
+
+
+def test_a_contract_may_fix_the_directions_or_leave_them_free():
+    given = {"V1": "increasing", "V2": "decreasing", "V3": "none"}
+    document = CREDITCARD.to_dict()
+    for feature in document["features"]:
+        feature["monotone"] = given.get(feature["name"], feature["monotone"])
+    contract = Contract.model_validate(document)
+    assert monotone_directions(contract, np.full(37, 0.9), 0.75)[:5] == (1, 1, -1, 0, 1)
 
 
 def test_predictions_respect_the_directions(fit, features: np.ndarray, transactions: Dataset):
     ensemble = fit()
-    seen = without(features, AGEING_FEATURES)
-    directions = monotone_directions(feature_aucs(seen, transactions.label, transactions.weight), 0.75)
+    seen = without(CREDITCARD, features, LEFT_OUT)
+    directions = monotone_directions(CREDITCARD, feature_aucs(seen, transactions.label, transactions.weight), 0.75)
     assert {1, -1} <= set(directions)
     rows = features[np.r_[np.flatnonzero(transactions.label)[:30], :30]]
     for column, direction in enumerate(directions):
@@ -121,16 +130,16 @@ def test_predictions_respect_the_directions(fit, features: np.ndarray, transacti
 
 def test_directions_can_be_switched_off(features: np.ndarray, transactions: Dataset):
     free = fit_booster(
-        features, transactions.label, transactions.weight, BoosterSettings(rounds=5, monotone_auc=1.0), 0, 1
+        CREDITCARD, features, transactions.label, transactions.weight, BoosterSettings(rounds=5, monotone_auc=1.0), 0, 1
     )
-    bound = fit_booster(features, transactions.label, transactions.weight, BoosterSettings(rounds=5), 0, 1)
+    bound = fit_booster(CREDITCARD, features, transactions.label, transactions.weight, BoosterSettings(rounds=5), 0, 1)
     assert free.save_raw("ubj") != bound.save_raw("ubj")
 
 
 def test_booster_weights_matter(features: np.ndarray, transactions: Dataset):
     settings = BoosterSettings(rounds=5)
     weighted, plain = (
-        fit_booster(features, transactions.label, weight, settings, 0, 1)
+        fit_booster(CREDITCARD, features, transactions.label, weight, settings, 0, 1)
         for weight in (transactions.weight, np.ones(len(transactions)))
     )
     assert weighted.save_raw("ubj") != plain.save_raw("ubj")

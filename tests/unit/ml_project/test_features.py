@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ml_project.features import RATIO_GUARD, AmountStatistics, compute_features
-from ml_project.schema import ENGINEERED_FEATURES, FEATURES, RAW_FEATURES
+from ml_project.features import RATIO_GUARD, FeatureTransform, Scale
+from tests.support.creditcard import CREDITCARD, ENGINEERED_FEATURES, FEATURES, RAW_FEATURES
 
-AMOUNT = AmountStatistics(mean=88.0, std=250.0)
+AMOUNT = FeatureTransform(CREDITCARD, {"amount_zscore": Scale(mean=88.0, std=250.0)})
 V1, V2 = RAW_FEATURES.index("V1"), RAW_FEATURES.index("V2")
 
 rows = st.integers(1, 40).flatmap(
@@ -29,7 +29,7 @@ def column(features: np.ndarray, name: str) -> np.ndarray:
 
 def test_a_row_computed_by_hand():
     raw = raw_row(Time=90_000, V1=3.0, V2=-4.0, V28=7.0, Amount=1338.0)
-    row = dict(zip(FEATURES, compute_features(raw, AMOUNT)[0].tolist(), strict=True))
+    row = dict(zip(FEATURES, AMOUNT(raw)[0].tolist(), strict=True))
     assert row["Time"] == 1.0
     assert (row["V1"], row["V2"], row["V3"], row["V28"], row["Amount"]) == (3.0, -4.0, 0.0, 7.0, 1338.0)
     assert row["amount_zscore"] == 5.0
@@ -45,17 +45,17 @@ def test_a_row_computed_by_hand():
     ("time", "hour"), [(0, 0), (3600, 1), (86_399, 86_399 / 3600), (86_400, 0), (172_792, 86_392 / 3600), (9e8, 16)]
 )
 def test_time_enters_as_hour_of_day(time: float, hour: float):
-    assert column(compute_features(raw_row(Time=time), AMOUNT), "Time")[0] == np.float32(hour)
+    assert column(AMOUNT(raw_row(Time=time)), "Time")[0] == np.float32(hour)
 
 
 @pytest.mark.parametrize("time", [86_399.999_999_9, 172_799.999_999_99, -1e-20])
 def test_rounding_never_makes_hour_24(time: float):
-    assert column(compute_features(raw_row(Time=time), AMOUNT), "Time")[0] < 24
+    assert column(AMOUNT(raw_row(Time=time)), "Time")[0] < 24
 
 
 @pytest.mark.parametrize(("amount", "high"), [(1000.0, 0), (np.nextafter(1000.0, 2000), 1), (0.0, 0)])
 def test_high_value_starts_above_1000(amount: float, high: int):
-    assert column(compute_features(raw_row(Amount=amount), AMOUNT), "high_value")[0] == high
+    assert column(AMOUNT(raw_row(Amount=amount)), "high_value")[0] == high
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_high_value_starts_above_1000(amount: float, high: int):
     ],
 )
 def test_ratio_is_guarded_near_zero_and_keeps_its_sign(v2: float, divisor: float):
-    ratio = column(compute_features(raw_row(V1=5.0, V2=v2), AMOUNT), "v1_v2_ratio")[0]
+    ratio = column(AMOUNT(raw_row(V1=5.0, V2=v2)), "v1_v2_ratio")[0]
     assert ratio == np.float32(5.0 / divisor)
 
 
 @given(rows)
 def test_features_are_finite_and_in_range(parts):
-    features = compute_features(np.column_stack(parts), AMOUNT)
+    features = AMOUNT(np.column_stack(parts))
     assert features.dtype == np.float32
     assert features.shape == (len(parts[0]), 37)
     assert np.isfinite(features).all()
@@ -91,32 +91,32 @@ def test_features_are_finite_and_in_range(parts):
 @given(rows)
 def test_a_row_alone_equals_the_row_in_a_batch_of_any_layout(parts):
     raw = np.column_stack(parts)
-    batch = compute_features(raw, AMOUNT)
-    np.testing.assert_array_equal(np.concatenate([compute_features(row[None], AMOUNT) for row in raw]), batch)
-    np.testing.assert_array_equal(compute_features(np.asfortranarray(raw), AMOUNT), batch)
+    batch = AMOUNT(raw)
+    np.testing.assert_array_equal(np.concatenate([AMOUNT(row[None]) for row in raw]), batch)
+    np.testing.assert_array_equal(AMOUNT(np.asfortranarray(raw)), batch)
 
 
 @given(st.integers(0, 86_399), st.integers(0, 20_000))
 def test_whole_days_change_nothing(second: int, days: int):
-    first, later = (compute_features(raw_row(Time=t, V1=1.5), AMOUNT) for t in (second, second + 86_400 * days))
+    first, later = (AMOUNT(raw_row(Time=t, V1=1.5)) for t in (second, second + 86_400 * days))
     np.testing.assert_array_equal(first, later)
 
 
 def test_input_is_not_written_to():
     raw = raw_row(Time=90_000, V2=0.0)
-    compute_features(raw, AMOUNT)
+    AMOUNT(raw)
     assert raw[0, 0] == 90_000
 
 
 def test_amount_statistics_are_weighted():
-    fitted = AmountStatistics.fit(np.array([1.0, 5.0]), np.array([3.0, 1.0]))
+    fitted = Scale.fit(np.array([1.0, 5.0]), np.array([3.0, 1.0]))
     assert (fitted.mean, fitted.std) == (2.0, pytest.approx(np.sqrt(3)))
 
 
 @pytest.mark.parametrize("amount", [0.0, 0.1, 1e6 / 3])
 def test_constant_amount_has_scale_one(amount: float):
     weight = np.random.default_rng(0).uniform(1, 3, 1000)
-    assert AmountStatistics.fit(np.full(1000, amount), weight).std == 1.0
+    assert Scale.fit(np.full(1000, amount), weight).std == 1.0
 
 
 def test_order_of_the_features():

@@ -12,18 +12,18 @@ from ml_project.calibration import fit_calibrator
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import EnsembleSettings, fit_ensemble
-from ml_project.features import AmountStatistics, compute_features
+from ml_project.features import FeatureTransform
 from ml_project.fitting import GOLDEN_ROWS, Fitted, PreparedFold, fit_refit, fit_twin, parity, thin
-from ml_project.schema import FEATURES
 from ml_project.scorer import Scorer
 from ml_project.split import Fold, TimeSplit, forward_folds
 from ml_project.statistics import Histogram
+from tests.support.creditcard import CREDITCARD, LEFT_OUT
 
 ENGINE = LocalEngine(seed=1)
 
 
 def spoiled(data: Dataset) -> Dataset:
-    return Dataset(data.raw * 1.5 + 1, 1 - data.label, data.weight * 7, data.moment)
+    return Dataset(CREDITCARD, data.raw * 1.5 + 1, 1 - data.label, data.weight * 7, data.moment)
 
 
 def relabelled(data: Dataset, rows: int) -> Dataset:
@@ -73,7 +73,7 @@ def test_validation_rows_change_neither_trees_nor_statistics(
     other = fit_twin(replace(split, validation=spoiled(split.validation)), small_settings, ENGINE, origin)
     assert other.bundle.files[BOOSTER_FILE] == twin.bundle.files[BOOSTER_FILE]
     first, second = twin.bundle.manifest, other.bundle.manifest
-    assert (second.statistics, second.amount) == (first.statistics, first.amount)
+    assert (second.statistics, second.scales) == (first.statistics, first.scales)
     np.testing.assert_array_equal(other.score(split.test).hybrid, twin.score(split.test).hybrid)
 
 
@@ -87,9 +87,9 @@ def test_manifest_of_the_twin(twin: Fitted, split: TimeSplit, small_settings: En
         "frauds": split.train.frauds,
         "seen_until": float(split.validation.moment[-1]),
     }
-    assert manifest.features == FEATURES
-    assert manifest.settings == asdict(small_settings)
-    assert manifest.amount == AmountStatistics.fit(split.train.amount, split.train.weight)
+    assert manifest.contract == CREDITCARD
+    assert manifest.settings == asdict(small_settings.resolved(CREDITCARD))
+    assert manifest.transform == FeatureTransform.fit(CREDITCARD, split.train.raw, split.train.weight)
     assert (manifest.policy, manifest.policies) == ("", {})
     assert set(manifest.libraries) == {"numpy", "onnx", "onnxruntime", "scikit-learn", "xgboost", "python"}
     unseen = twin.score(split.validation)
@@ -121,7 +121,7 @@ def test_refit_sees_all_rows(refit: Fitted, transactions: Dataset, folds_heard: 
     assert manifest.data["rows"] == len(transactions)
     assert manifest.data["frauds"] == transactions.frauds
     assert manifest.data["seen_until"] == transactions.moment[-1]
-    assert manifest.amount == AmountStatistics.fit(transactions.amount, transactions.weight)
+    assert manifest.transform == FeatureTransform.fit(CREDITCARD, transactions.raw, transactions.weight)
     assert folds_heard == [0, 1, 2]
     assert parity(refit, transactions) <= 1e-5
 
@@ -140,6 +140,7 @@ def test_refit_calibrates_on_forward_scores(
     # the last fold's scores come from a model of the rows before it alone
     last = folds[-1]
     spoilt = Dataset(
+        CREDITCARD,
         *(
             np.concatenate([a, b])
             for a, b in zip(
@@ -147,7 +148,7 @@ def test_refit_calibrates_on_forward_scores(
                 (last.future.raw, 1 - last.future.label, last.future.weight, last.future.moment),
                 strict=True,
             )
-        )
+        ),
     )
     other = fit_refit(spoilt, small_settings, ENGINE, origin)
     np.testing.assert_array_equal(other.unseen.hybrid, refit.unseen.hybrid)
@@ -168,7 +169,7 @@ def fold(split: TimeSplit) -> Fold:
 
 @pytest.fixture(scope="module")
 def prepared(fold: Fold, small_settings: EnsembleSettings) -> PreparedFold:
-    return PreparedFold.prepare(fold, small_settings.excluded, seed=4, threads=1)
+    return PreparedFold.prepare(fold, LEFT_OUT, seed=4, threads=1)
 
 
 @given(st.integers(1, 5_000), st.integers(0, 100))
@@ -193,9 +194,9 @@ def test_thinning_is_seeded(transactions: Dataset):
 
 
 def from_scratch(fold: Fold, settings: EnsembleSettings) -> np.ndarray:
-    amount = AmountStatistics.fit(fold.past.amount, fold.past.weight)
-    past, future = (compute_features(data.raw, amount) for data in (fold.past, fold.future))
-    return fit_ensemble(past, fold.past.label, fold.past.weight, settings, seed=4).hybrid(future)
+    amount = FeatureTransform.fit(CREDITCARD, fold.past.raw, fold.past.weight)
+    past, future = (amount(data.raw) for data in (fold.past, fold.future))
+    return fit_ensemble(CREDITCARD, past, fold.past.label, fold.past.weight, settings, seed=4).hybrid(future)
 
 
 def test_average_precision_equals_a_fit_from_scratch(
@@ -236,6 +237,6 @@ def test_amount_statistics_are_those_of_the_past(fold: Fold, small_settings: Ens
 def test_the_future_does_not_reach_the_fit(prepared: PreparedFold, fold: Fold, small_settings: EnsembleSettings):
     raw = fold.future.raw.copy()
     raw[10:] = raw[:1] * 50
-    future = Dataset(raw, 1 - fold.future.label, fold.future.weight, fold.future.moment)
-    other = PreparedFold.prepare(Fold(fold.past, future), small_settings.excluded, seed=4, threads=1)
+    future = Dataset(CREDITCARD, raw, 1 - fold.future.label, fold.future.weight, fold.future.moment)
+    other = PreparedFold.prepare(Fold(fold.past, future), LEFT_OUT, seed=4, threads=1)
     np.testing.assert_array_equal(other.hybrid(small_settings)[:10], prepared.hybrid(small_settings)[:10])

@@ -11,6 +11,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from ml_project.bundle import Bundle
 from ml_project.errors import InvalidBundle
 from ml_project.graph_check import DEEPEST, MOST_STEPS, check_graph
+from tests.support.creditcard import FEATURES
 
 Change = Callable[[ModelProto], None]
 
@@ -167,17 +168,17 @@ def test_what_ours_never_hold_is_refused(bundle: Bundle, name: str) -> None:
     model = onnx.load_from_string(bundle.onnx)
     change(model)
     with pytest.raises(InvalidBundle, match=said):
-        check_graph(model.SerializeToString())
+        check_graph(model.SerializeToString(), len(FEATURES))
 
 
 def test_ours_pass(bundle: Bundle) -> None:
-    check_graph(bundle.onnx)
+    check_graph(bundle.onnx, len(FEATURES))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph", b"\x00" * 1000, GraphProto().SerializeToString()])
 def test_what_is_no_graph_is_refused(content: bytes) -> None:
     with pytest.raises(InvalidBundle, match="The graph cannot be used"):
-        check_graph(content)
+        check_graph(content, len(FEATURES))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -188,4 +189,4 @@ def test_changed_bytes_are_refused_or_pass_but_raise_nothing_else(bundle: Bundle
         for place in generator.integers(0, len(content), 3):
             content[place] = generator.integers(0, 256)
         with contextlib.suppress(InvalidBundle):
-            check_graph(bytes(content))
+            check_graph(bytes(content), len(FEATURES))

@@ -43,9 +43,10 @@ def test_thresholds_that_training_writes_are_taken(bundle_folder: Path, alert: f
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
-        (("amount", "std"), 0.0, "standard deviation"),
-        (("amount", "mean"), NAN, "standard deviation"),
-        (("amount", "mean"), -1.0, "standard deviation"),
+        (("scales", "amount_zscore", "std"), 0.0, "standard deviation"),
+        (("scales", "amount_zscore", "mean"), NAN, "standard deviation"),
+        (("scales", "amount_zscore", "mean"), -1.0, "standard deviation"),
+        (("scales",), {}, "scales are not those"),
         (("settings", "blend_weight"), 1.5, "blend_weight"),
         (("settings", "blend_weight"), "much", "blend_weight"),
         (("statistics", "std", 3), 0.0, "std"),

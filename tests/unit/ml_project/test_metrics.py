@@ -31,6 +31,7 @@ from ml_project.metrics import (
     slices,
     threshold_metrics,
 )
+from tests.support.creditcard import CREDITCARD
 
 
 @st.composite
@@ -295,7 +296,7 @@ def rows(amounts: list[float], labels: list[int], weights: list[float] | None = 
     raw = np.zeros((len(amounts), 30))
     raw[:, -1] = amounts
     weight = np.ones(len(amounts)) if weights is None else np.array(weights)
-    return Dataset(raw, np.array(labels, dtype=np.int8), weight, np.arange(len(amounts), dtype=float))
+    return Dataset(CREDITCARD, raw, np.array(labels, dtype=np.int8), weight, np.arange(len(amounts), dtype=float))
 
 
 def test_a_review_costs_its_price_and_a_missed_fraud_its_amount() -> None:
@@ -350,7 +351,7 @@ def test_every_row_is_in_one_band_of_each_kind() -> None:
     raw = np.zeros((5, 30))
     raw[:, 0] = [0, 6 * 3600, 18 * 3600 - 1, 86_400 + 3600, 86_400 * 2 - 1]
     raw[:, -1] = [0, 9.99, 10, 100, 1e6]
-    data = Dataset(raw, np.zeros(5, dtype=np.int8), np.ones(5), np.arange(5.0))
+    data = Dataset(CREDITCARD, raw, np.zeros(5, dtype=np.int8), np.ones(5), np.arange(5.0))
     found = {name: rows.tolist() for name, rows in slices(data, (10, 100), (6, 18)).items()}
     assert found == {
         "amount 0 to 10": [0, 1],

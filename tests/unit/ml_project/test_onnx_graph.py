@@ -7,13 +7,13 @@ from sklearn.ensemble._iforest import _average_path_length
 
 from ml_project.bundle import Bundle
 from ml_project.calibration import Calibrator
+from ml_project.contract import OUTPUTS
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings, fit_ensemble
-from ml_project.features import compute_features
 from ml_project.fitting import Fitted
 from ml_project.onnx_graph import _float32_not_above, ensemble_to_onnx, mean_path_length
-from ml_project.schema import FEATURES, OUTPUTS
 from ml_project.scorer import PARITY_TOLERANCE, Scorer
 from ml_project.simulator import simulate
+from tests.support.creditcard import CREDITCARD, FEATURES
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def boundaries(twin: Fitted) -> list[tuple[int, float]]:
 @pytest.fixture(scope="module")
 def fresh_features(twin: Fitted) -> np.ndarray:
     (chunk,) = simulate(10_000, seed=11, fraud_rate=0.05)
-    return compute_features(chunk.raw, twin.amount)
+    return twin.transform(chunk.raw)
 
 
 def test_parity_on_10_000_unseen_rows(twin: Fitted, draft: Scorer, fresh_features: np.ndarray):
@@ -124,7 +124,7 @@ def test_parity_of_extreme_ensembles(twin: Fitted, fresh_features: np.ndarray, b
         ForestSettings(trees[0], max_samples=trees[0] + 1),
         BoosterSettings(rounds=trees[1], num_parallel_tree=1),
     )
-    ensemble = fit_ensemble(fresh_features, label, np.ones(len(label)), chosen)
+    ensemble = fit_ensemble(CREDITCARD, fresh_features, label, np.ones(len(label)), chosen)
     graph = ensemble_to_onnx(ensemble, Calibrator())
     scores = Scorer(Bundle(twin.bundle.manifest, graph, b""), threads=1).score_features(fresh_features)
     np.testing.assert_allclose(scores.isolation, ensemble.isolation(fresh_features), atol=1e-5)
@@ -135,7 +135,7 @@ def test_parity_of_extreme_ensembles(twin: Fitted, fresh_features: np.ndarray, b
 def test_a_booster_without_any_split(twin: Fitted, fresh_features: np.ndarray):
     label = (np.arange(len(fresh_features)) % 50 == 0).astype(np.int8)
     chosen = EnsembleSettings(0.5, ForestSettings(2, 8), BoosterSettings(rounds=2, min_child_weight=1e9))
-    ensemble = fit_ensemble(fresh_features, label, np.ones(len(label)), chosen)
+    ensemble = fit_ensemble(CREDITCARD, fresh_features, label, np.ones(len(label)), chosen)
     graph = ensemble_to_onnx(ensemble, Calibrator())
     scores = Scorer(Bundle(twin.bundle.manifest, graph, b""), threads=1).score_features(fresh_features[:100])
     np.testing.assert_allclose(scores.boosted, ensemble.boosted(fresh_features[:100]), atol=1e-6)

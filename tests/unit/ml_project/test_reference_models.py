@@ -5,9 +5,10 @@ from sklearn.metrics import average_precision_score
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import fit_ensemble
-from ml_project.features import AmountStatistics, compute_features
+from ml_project.features import FeatureTransform
 from ml_project.reference_models import SEED_RECIPE, fit_logistic_regression, fit_seed_recipe
 from ml_project.split import TimeSplit
+from tests.support.creditcard import CREDITCARD
 
 
 @pytest.fixture(scope="module", params=[fit_seed_recipe, fit_logistic_regression])
@@ -34,9 +35,9 @@ def test_rows_are_scored_one_by_one(fit, split: TimeSplit):
 
 
 def test_seed_recipe_is_the_fixed_blend(split: TimeSplit):
-    amount = AmountStatistics.fit(split.train.amount, split.train.weight)
-    features, later = (compute_features(data.raw, amount) for data in (split.train, split.test))
-    ensemble = fit_ensemble(features, split.train.label, split.train.weight, SEED_RECIPE, seed=1)
+    amount = FeatureTransform.fit(CREDITCARD, split.train.raw, split.train.weight)
+    features, later = (amount(data.raw) for data in (split.train, split.test))
+    ensemble = fit_ensemble(CREDITCARD, features, split.train.label, split.train.weight, SEED_RECIPE, seed=1)
     expected = 0.4 * ensemble.isolation(later) + 0.6 * ensemble.boosted(later)
     np.testing.assert_allclose(fit_seed_recipe(split.train, LocalEngine(seed=1))(split.test), expected)
     assert len(ensemble.forest.estimators_) == 100
@@ -51,6 +52,6 @@ def test_an_extreme_amount_does_not_bend_the_regression(split: TimeSplit):
     for amount in (1e6, 1e9):
         raw = split.test.raw.copy()
         raw[:, 29] = amount
-        found.append(score(Dataset(raw, split.test.label, split.test.weight, split.test.moment)))
+        found.append(score(Dataset(CREDITCARD, raw, split.test.label, split.test.weight, split.test.moment)))
     np.testing.assert_array_equal(found[0], found[1])
     assert 1e-6 < np.median(found[0]) < 0.5

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_project.bundle import Bundle, GoldenRow
+from ml_project.contract import OUTPUTS
 from ml_project.errors import InvalidBundle
 from ml_project.fitting import Fitted
 from ml_project.policies import DECISIONS, NEVER, Decision, Thresholds, decide, decide_all
-from ml_project.schema import OUTPUTS
 from ml_project.scorer import BATCH_ROWS, Scorer, golden_rows, load_scorer
 from ml_project.split import TimeSplit
 

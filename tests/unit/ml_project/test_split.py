@@ -6,13 +6,16 @@ from hypothesis import strategies as st
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
 from ml_project.split import MIN_FRAUDS, TimeSplit, forward_folds, split_by_time
+from tests.support.creditcard import CREDITCARD
 
 
 def numbered(moment: np.ndarray, weight: np.ndarray, fraud_every: int = 5) -> Dataset:
     """Rows whose first V is their number."""
     raw = np.zeros((len(moment), 30))
     raw[:, 1] = np.arange(len(moment))
-    return Dataset(raw, (np.arange(len(moment)) % fraud_every == 0).astype(np.int8), weight, moment.astype(np.float64))
+    return Dataset(
+        CREDITCARD, raw, (np.arange(len(moment)) % fraud_every == 0).astype(np.int8), weight, moment.astype(np.float64)
+    )
 
 
 @st.composite

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import RobustScaler, StandardScaler
 
-from ml_project.schema import FEATURES
 from ml_project.statistics import HISTOGRAM_BINS, FeatureStatistics, Histogram, Moments, Ranked, weighted_quantile
+from tests.support.creditcard import FEATURES
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), min_size=1, max_size=40), st.floats(0, 1))
@@ -45,7 +45,7 @@ def test_histogram_of_a_constant_has_two_bins():
 def test_scales_equal_those_of_scikit_learn():
     rng = np.random.default_rng(0)
     features = rng.normal(rng.uniform(-3, 3, 37), rng.uniform(0.5, 4, 37), (20_001, 37)).astype(np.float32)
-    fitted = FeatureStatistics.fit(features, np.ones(len(features)))
+    fitted = FeatureStatistics.fit(FEATURES, features, np.ones(len(features)))
     standard = StandardScaler().fit(features.astype(np.float64))
     robust = RobustScaler().fit(features.astype(np.float64))
     np.testing.assert_allclose(fitted.mean, standard.mean_)
@@ -61,8 +61,8 @@ def test_scales_equal_those_of_scikit_learn():
 def test_weights_equal_repeated_rows():
     rng = np.random.default_rng(1)
     features, times = rng.normal(size=(300, 37)).astype(np.float32), rng.integers(1, 4, 300)
-    weighted = FeatureStatistics.fit(features, times.astype(float))
-    repeated = FeatureStatistics.fit(features.repeat(times, axis=0), np.ones(times.sum()))
+    weighted = FeatureStatistics.fit(FEATURES, features, times.astype(float))
+    repeated = FeatureStatistics.fit(FEATURES, features.repeat(times, axis=0), np.ones(times.sum()))
     for name in ("mean", "std", "median", "iqr"):
         np.testing.assert_allclose(getattr(weighted, name), getattr(repeated, name), atol=1e-9)
 
@@ -70,7 +70,7 @@ def test_weights_equal_repeated_rows():
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e5 / 3])
 def test_constant_feature_has_scale_one(value: float):
     features = np.full((1000, 37), np.float32(value))
-    fitted = FeatureStatistics.fit(features, np.random.default_rng(2).uniform(1, 3, 1000))
+    fitted = FeatureStatistics.fit(FEATURES, features, np.random.default_rng(2).uniform(1, 3, 1000))
     assert set(fitted.std) == set(fitted.iqr) == {1.0}
     assert np.abs(fitted.standardise(features)).max() < 1e-6
 
@@ -88,9 +88,9 @@ def test_moments_of_parts_add_up(cuts: list[int]):
     told = Moments.from_bytes(whole.to_bytes())
     assert told.weight == whole.weight
     np.testing.assert_array_equal(told.variance, whole.variance)
-    given_whole = FeatureStatistics.fit(features[:50], weight[:50], whole)
-    assert given_whole.mean == FeatureStatistics.fit(features, weight).mean
-    assert given_whole.median == FeatureStatistics.fit(features[:50], weight[:50]).median
+    given_whole = FeatureStatistics.fit(FEATURES, features[:50], weight[:50], whole)
+    assert given_whole.mean == FeatureStatistics.fit(FEATURES, features, weight).mean
+    assert given_whole.median == FeatureStatistics.fit(FEATURES, features[:50], weight[:50]).median
 
 
 def test_weight_up_to_a_limit():

@@ -5,6 +5,7 @@ import pytest
 
 from ml_project.errors import InvalidInput
 from ml_project.tables import HEAD_BYTES, as_text, column_hint, is_index, is_text, read_head
+from tests.support.creditcard import CREDITCARD
 
 STRINGS = (pa.string(), pa.large_string(), pa.string_view())
 BYTES = (pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(2))
@@ -70,7 +71,7 @@ def test_bytes_that_are_no_text(kind) -> None:
     ],
 )
 def test_what_an_unknown_column_probably_is(name, hint) -> None:
-    assert column_hint(name) == hint
+    assert column_hint(name, CREDITCARD) == hint
 
 
 def test_the_name_that_pandas_reserves() -> None:
@@ -99,7 +100,7 @@ def test_the_name_that_pandas_reserves() -> None:
 )
 def test_what_the_first_lines_prove(start, names, row, lines, separator, decimal) -> None:
     content = start.encode()
-    head = read_head(content)
+    head = read_head(content, CREDITCARD)
     assert (head.names, head.lines, head.separator, head.decimal) == (names, lines, separator, decimal)
     assert content[head.size :].startswith(row.encode())
 
@@ -124,5 +125,5 @@ def test_what_the_first_lines_prove(start, names, row, lines, separator, decimal
 )
 def test_what_is_refused_at_once(start, said) -> None:
     with pytest.raises(InvalidInput, match=r"^data\.csv ") as refused:
-        read_head(start, "data.csv")
+        read_head(start, CREDITCARD, "data.csv")
     assert said in str(refused.value)

@@ -22,7 +22,7 @@ def test_what_spark_cannot_do_is_one_line(spark: Any) -> None:
 
 def test_executors_import_our_packages_session_after_session(spark: Any) -> None:
     def where(batches: Any) -> Any:
-        from ml_project.schema import FEATURES
+        from tests.support.creditcard import FEATURES
 
         for batch in batches:
             yield batch.rename_columns({"id": "features"}).slice(0, 1) if len(FEATURES) == 37 else batch

@@ -13,27 +13,28 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from ml_project.baseline import Baseline
 from ml_project.bundle import FORMAT_VERSION, Bundle, Manifest
 from ml_project.calibration import Calibrator
 from ml_project.card import Card
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings, fit_ensemble
 from ml_project.errors import FraudError
-from ml_project.features import AmountStatistics, compute_features
+from ml_project.features import FeatureTransform
 from ml_project.onnx_graph import ensemble_to_onnx
 from ml_project.policies import Thresholds
-from ml_project.schema import FEATURES, RAW_FEATURES
 from ml_project.scorer import Scorer, golden_rows
 from ml_project.statistics import FeatureStatistics, Histogram
 from serving.app import create_app
 from serving.live_model import ModelSlot
 from serving.process import listen
-from serving.routes.examples import MODEL
+from serving.routes.examples import MODEL, with_inputs
 from serving.server import configured
 from serving.settings import GatewaySettings
 from stores.decisions import DecisionStore
 from stores.production import LiveVersion
 from stores.released import Promotions
 from stores.releases import Release
+from tests.support.creditcard import CREDITCARD, FEATURES, RAW_FEATURES
 
 ROWS = 600
 
@@ -107,26 +108,28 @@ def make_scorer(raw_rows: np.ndarray) -> Callable[..., Scorer]:
     label = np.zeros(ROWS, dtype=np.int8)
     label[-60:] = 1
     weight = np.ones(ROWS)
-    amount = AmountStatistics.fit(raw_rows[:, -1], weight)
-    features = compute_features(raw_rows, amount)
+    transform = FeatureTransform.fit(CREDITCARD, raw_rows, weight)
+    features = transform(raw_rows)
     settings = EnsembleSettings(
         blend_weight=0.1,
         forest=ForestSettings(trees=5, max_samples=64),
         booster=BoosterSettings(rounds=8, num_parallel_tree=1, max_depth=3, learning_rate=0.5),
     )
-    ensemble = fit_ensemble(features, label, weight, settings)
+    ensemble = fit_ensemble(CREDITCARD, features, label, weight, settings)
     graph, booster = ensemble_to_onnx(ensemble, Calibrator()), bytes(ensemble.booster.save_raw("json"))
-    statistics = FeatureStatistics.fit(features, weight)
-    baseline = Histogram.fit(ensemble.hybrid(features), weight)
+    statistics = FeatureStatistics.fit(FEATURES, features, weight)
+    hybrid = ensemble.hybrid(features)
+    scores, baseline = Histogram.fit(hybrid, weight), Baseline.fit(CREDITCARD, features, hybrid, weight)
 
     def make(alert: float = 0.5, decline: float = 0.8) -> Scorer:
         manifest = Manifest(
             format_version=FORMAT_VERSION,
-            features=FEATURES,
+            contract=CREDITCARD,
             settings=asdict(settings),
-            amount=amount,
+            scales=dict(transform.scales),
             statistics=statistics,
-            score_baseline=baseline,
+            score_baseline=scores,
+            baseline=baseline,
             policy="f1",
             policies={"f1": Thresholds(alert, decline)},
             data={"rows": ROWS},
@@ -193,7 +196,7 @@ def gateway(serve: Callable[..., Any], scorer: Scorer) -> Iterator[RunningGatewa
 @pytest.fixture(scope="session")
 def card() -> Card:
     """The one of the API's examples."""
-    return Card.model_validate(MODEL["card"])
+    return Card.model_validate(with_inputs(MODEL["card"], CREDITCARD))
 
 
 @pytest.fixture(scope="session")

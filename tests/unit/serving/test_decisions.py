@@ -22,7 +22,6 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from ml_project.errors import Unavailable
-from ml_project.schema import RAW_FEATURES
 from serving import decisions
 from serving.app import create_app
 from serving.process import listen
@@ -30,6 +29,7 @@ from serving.server import configured
 from serving.settings import GatewaySettings
 from stores.decisions import Busy, DecisionStore, database, migrate, open_engine
 from stores.releases import open_releases
+from tests.support.creditcard import RAW_FEATURES
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 

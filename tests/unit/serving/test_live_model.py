@@ -18,6 +18,7 @@ from serving.live_model import ModelSlot, released
 from serving.model_follower import ModelFollower
 from serving.settings import GatewaySettings
 from stores.releases import POINTER, Release, open_releases
+from tests.support.creditcard import CREDITCARD
 
 
 def test_a_swap_never_mixes_versions(serve, source, make_scorer, legitimate, fraudulent) -> None:
@@ -72,14 +73,14 @@ def release(settings, scorer) -> Release:
 
 @pytest.fixture
 def watcher(slot, source, settings) -> ModelFollower:
-    return ModelFollower(lambda: source, slot, 10, 1, lambda: released(settings))
+    return ModelFollower(lambda: source, slot, CREDITCARD, 10, 1, lambda: released(settings))
 
 
 @pytest.mark.parametrize(("gate", "version"), [({"passed": True}, "7"), ({"passed": False}, None)])
 def test_the_pointer_past_the_gate_does_not_answer(slot, source, settings, scorer, gate, version) -> None:
     open_releases(settings.releases_uri).publish(scorer.bundle, "fraud-ensemble", 7, gate, datetime.now(UTC))
     strict = settings.model_copy(update={"require_gate": True})
-    ModelFollower(lambda: source, slot, 10, 1, lambda: released(strict)).start_at_once()
+    ModelFollower(lambda: source, slot, CREDITCARD, 10, 1, lambda: released(strict)).start_at_once()
     assert (slot.current.version if slot.current else None) == version
 
 
@@ -93,7 +94,7 @@ def test_the_pointer_answers_until_the_registry_has_confirmed(slot, source, sett
 
     source.promote(7, scorer)
     source.live = type(source.live)(7, release.digest, "registry")
-    watcher = ModelFollower(connect, slot, 0.01, 1, lambda: released(settings))
+    watcher = ModelFollower(connect, slot, CREDITCARD, 0.01, 1, lambda: released(settings))
     watcher.start()
     try:
         assert asked.wait(60)
@@ -169,7 +170,8 @@ def test_the_first_start_does_without_mlflow(settings, release, caplog) -> None:
         "from serving.model_follower import ModelFollower\n"
         f"settings = GatewaySettings(releases_uri={settings.releases_uri!r}, state_dir={str(settings.state_dir)!r})\n"
         "slot = ModelSlot()\n"
-        "ModelFollower(None, slot, 10, 1, lambda: released(settings)).start_at_once()\n"
+        "follower = ModelFollower(None, slot, settings.data_contract, 10, 1, lambda: released(settings))\n"
+        "follower.start_at_once()\n"
         "sys.stdout.write(slot.current.version + str('mlflow' in sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -183,5 +185,5 @@ def test_the_pointer_may_lie_in_s3(slot, tmp_path, scorer, s3_server, s3_bucket)
     open_releases(settings.releases_uri, settings.s3_endpoint_url).publish(
         scorer.bundle, "fraud-ensemble", 7, {}, datetime.now(UTC)
     )
-    ModelFollower(None, slot, 10, 1, lambda: released(settings)).start_at_once()
+    ModelFollower(None, slot, CREDITCARD, 10, 1, lambda: released(settings)).start_at_once()
     assert (slot.current.version, slot.current.live.digest) == ("7", scorer.bundle.digest)

@@ -35,7 +35,7 @@ def test_every_answer_has_them_once(gateway, method, path, status) -> None:
 
 def test_unexpected_errors_have_them_too(serve, source, scorer, legitimate) -> None:
     class Breaking:
-        bundle, thresholds, broken = scorer.bundle, scorer.thresholds, False
+        bundle, thresholds, contract, broken = scorer.bundle, scorer.thresholds, scorer.contract, False
 
         def score(self, raw):
             if self.broken:

@@ -12,6 +12,7 @@ from serving.live_model import ModelSlot
 from serving.model_follower import ModelFollower
 from stores.released import Gated
 from stores.releases import Release
+from tests.support.creditcard import CREDITCARD
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def slot() -> ModelSlot:
 
 @pytest.fixture
 def watcher(slot, source) -> ModelFollower:
-    return ModelFollower(lambda: source, slot, poll_seconds=10, threads=1)
+    return ModelFollower(lambda: source, slot, CREDITCARD, poll_seconds=10, threads=1)
 
 
 def release(version: int, age: timedelta) -> Release:
@@ -86,7 +87,7 @@ def test_a_bad_bundle_is_not_fetched_at_every_look(watcher, slot, source, scorer
 
 
 def test_a_repaired_bundle_goes_live_after_a_while(slot, source, scorer) -> None:
-    watcher = ModelFollower(lambda: source, slot, poll_seconds=1e-9, threads=1)
+    watcher = ModelFollower(lambda: source, slot, CREDITCARD, poll_seconds=1e-9, threads=1)
     source.promote(1, InvalidBundle("Wrong digest."))
     watcher.check()
     source.scorers["digest-of-1"] = scorer
@@ -126,7 +127,7 @@ def test_a_source_that_cannot_be_made_is_tried_again(slot, source, scorer) -> No
             raise outcome
         return outcome
 
-    watcher = ModelFollower(connect, slot, poll_seconds=10, threads=1)
+    watcher = ModelFollower(connect, slot, CREDITCARD, poll_seconds=10, threads=1)
     watcher.check()
     assert slot.trouble.message == "Unexpected ImportError: no mlflow"
     watcher.check()
@@ -176,7 +177,7 @@ def test_what_the_registry_said_last_may_come_from_the_releases(watcher, slot, s
 
 
 def test_who_wants_a_look_does_not_wait_for_the_next(slot, source, scorer) -> None:
-    watcher = ModelFollower(lambda: source, slot, poll_seconds=3600, threads=1)
+    watcher = ModelFollower(lambda: source, slot, CREDITCARD, poll_seconds=3600, threads=1)
     source.promote(1, scorer)
     watcher.start()
     try:
@@ -193,7 +194,9 @@ def test_who_wants_a_look_does_not_wait_for_the_next(slot, source, scorer) -> No
 
 def test_a_version_past_the_gate_does_not_go_live(slot, source, scorer) -> None:
     gates = {1: {"passed": True}, 2: {}, 3: {"passed": False, "judged": True, "forced": "anna: no time"}}
-    watcher = ModelFollower(lambda: Gated(source, lambda live: gates[live.version]), slot, poll_seconds=10, threads=1)
+    watcher = ModelFollower(
+        lambda: Gated(source, lambda live: gates[live.version]), slot, CREDITCARD, poll_seconds=10, threads=1
+    )
     source.promote(1, scorer)
     watcher.check()
     source.promote(2, scorer)

@@ -15,13 +15,14 @@ from serving.live_model import LiveModel
 from serving.predictions import Explain, new_prediction_id, predict_all
 from serving.transactions import Transactions
 from stores.production import LiveVersion
+from tests.support.creditcard import CREDITCARD
 
 
 class FixedScorer:
     """Gives the scores that it was told to give."""
 
     def __init__(self, thresholds, *hybrid: float) -> None:
-        self.thresholds = thresholds
+        self.thresholds, self.contract = thresholds, CREDITCARD
         self._hybrid = np.array(hybrid)
 
     def score(self, _raw) -> Scores:

@@ -17,6 +17,7 @@ from serving.predictions import Explain, predict_all
 from serving.shadow import Shadow
 from serving.transactions import Transactions
 from stores.decisions import DecisionStore, ShadowDecision, open_engine
+from tests.support.creditcard import CREDITCARD
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -155,7 +156,7 @@ def test_what_waits_is_kept_when_the_gateway_ends(serve, source, scorer, challen
 
 @pytest.fixture
 def watcher(challenger) -> ModelFollower:
-    return ModelFollower(lambda: challenger, ModelSlot(), poll_seconds=10, threads=1, champion=ModelSlot())
+    return ModelFollower(lambda: challenger, ModelSlot(), CREDITCARD, poll_seconds=10, threads=1, champion=ModelSlot())
 
 
 def test_a_bad_bundle_is_no_challenger_and_not_fetched_at_every_look(watcher, challenger, caplog) -> None:

@@ -15,18 +15,19 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from ml_project.errors import FraudError
-from ml_project.schema import ENGINEERED_FEATURES, RAW_FEATURES
 from serving.batch import ARROW, CSV, PARQUET
 from serving.errors import BodyTooLarge, InvalidFields, MalformedJson
 from serving.transactions import (
     MAX_MAGNITUDE,
     Chunk,
+    TransactionParser,
     Transactions,
     event_times_of,
-    parse_batch,
     parse_event_time,
-    parse_transaction,
 )
+from tests.support.creditcard import CREDITCARD, ENGINEERED_FEATURES, RAW_FEATURES
+
+PARSER = TransactionParser(CREDITCARD)
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 anything = st.recursive(
@@ -43,7 +44,7 @@ usable = st.fixed_dictionaries(
 
 @given(usable)
 def test_usable_transactions_are_taken_as_they_are(row: dict) -> None:
-    parsed = parse_transaction(json.dumps(row).encode())
+    parsed = PARSER.one(json.dumps(row).encode())
     assert parsed.raw.dtype == np.float64
     assert parsed.raw.tolist() == [[float(row[name]) for name in RAW_FEATURES]]
     assert parsed.ids == [None]
@@ -58,8 +59,8 @@ def outcome(parse: Callable[[bytes], Any], value: object) -> Any:
 
 @given(anything)
 def test_any_json_value_is_answered(value: object) -> None:
-    assert outcome(parse_transaction, value).status in (400, 422)
-    batch = outcome(partial(parse_batch, max_rows=2), value)
+    assert outcome(PARSER.one, value).status in (400, 422)
+    batch = outcome(partial(PARSER.batch, max_rows=2), value)
     if isinstance(batch, Chunk):
         assert isinstance(value, list)
         assert {error["row"] for error in batch.errors} == set(range(len(value)))
@@ -69,7 +70,7 @@ def test_any_json_value_is_answered(value: object) -> None:
 
 @given(usable, names, anything)
 def test_one_strange_field_is_taken_or_named(row: dict, name: str, value: object) -> None:
-    parsed = outcome(parse_transaction, row | {name: value})
+    parsed = outcome(PARSER.one, row | {name: value})
     if isinstance(parsed, InvalidFields):
         assert name not in ENGINEERED_FEATURES
         assert {fault["field"] for fault in parsed.errors} == {name}
@@ -85,40 +86,40 @@ def test_one_strange_field_is_taken_or_named(row: dict, name: str, value: object
 @given(st.binary(max_size=50))
 def test_any_bytes_are_answered(body: bytes) -> None:
     with pytest.raises((MalformedJson, InvalidFields)):
-        parse_transaction(body)
+        PARSER.one(body)
 
 
 @given(st.lists(usable, max_size=5), st.data())
 @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 def test_a_batch_is_its_rows(rows: list[dict], data: st.DataObject) -> None:
-    parsed = parse_batch(json.dumps(rows).encode(), max_rows=5)
+    parsed = PARSER.batch(json.dumps(rows).encode(), max_rows=5)
     assert parsed.errors == []
     assert parsed.transactions.raw.shape == (len(rows), 30)
     for row, raw in zip(rows, parsed.transactions.raw, strict=True):
-        assert parse_transaction(json.dumps(row).encode()).raw.tolist() == [raw.tolist()]
+        assert PARSER.one(json.dumps(row).encode()).raw.tolist() == [raw.tolist()]
     if rows:
         bad = data.draw(st.integers(0, len(rows) - 1))
         rows[bad] = {name: value for name, value in rows[bad].items() if name != "V7"}
-        parsed = parse_batch(json.dumps(rows).encode(), max_rows=5)
+        parsed = PARSER.batch(json.dumps(rows).encode(), max_rows=5)
         assert parsed.errors == [{"row": bad, "field": "V7", "message": "Field required"}]
         assert parsed.rows.tolist() == [place for place in range(len(rows)) if place != bad]
 
 
 def test_rows_are_counted_before_they_are_looked_at() -> None:
     with pytest.raises(BodyTooLarge, match="3 transactions or more; at most 2"):
-        parse_batch(b"[1, 2, 3]", max_rows=2)
+        PARSER.batch(b"[1, 2, 3]", max_rows=2)
 
 
 def test_a_name_that_no_database_holds_is_refused_by_its_field() -> None:
     row = dict.fromkeys(RAW_FEATURES, 1.0) | {"transaction_id": "a\0b"}
     with pytest.raises(InvalidFields) as refused:
-        parse_transaction(json.dumps(row).encode())
+        PARSER.one(json.dumps(row).encode())
     assert refused.value.errors == [{"field": "transaction_id", "message": "Name should have no NUL character"}]
 
 
 def test_names_of_unknown_fields_are_cut() -> None:
     with pytest.raises(InvalidFields) as refused:
-        parse_transaction(json.dumps({"x" * 10_000: 1}).encode())
+        PARSER.one(json.dumps({"x" * 10_000: 1}).encode())
     assert {"field": "x" * 64, "message": "Unknown field"} in refused.value.errors
 
 
@@ -131,7 +132,7 @@ ROW = dict.fromkeys(RAW_FEATURES, 1.0)
     ["2026-01-02T03:04:05Z", "2026-01-02t03:04:05z", "2026-01-02 05:04:05+02:00", "2026-01-02T03:04:05.000000999Z"],
 )
 def test_rfc_3339_in_any_zone(text: str) -> None:
-    parsed = parse_transaction(json.dumps(ROW | {"event_time": text}).encode())
+    parsed = PARSER.one(json.dumps(ROW | {"event_time": text}).encode())
     assert parsed.event_times == [MOMENT]
     assert parsed.event_times[0].tzinfo is UTC  # type: ignore[union-attr]
 
@@ -154,16 +155,16 @@ def test_rfc_3339_in_any_zone(text: str) -> None:
 )
 def test_anything_else_is_refused_by_name(value: object) -> None:
     with pytest.raises(InvalidFields) as refused:
-        parse_transaction(json.dumps(ROW | {"event_time": value}).encode())
+        PARSER.one(json.dumps(ROW | {"event_time": value}).encode())
     (fault,) = refused.value.errors
     assert fault["field"] == "event_time"
     assert fault["message"].startswith("Event time should be")
 
 
 def test_none_is_no_event_time_and_one_row_may_say_what_others_do_not() -> None:
-    assert parse_transaction(json.dumps(ROW | {"event_time": None}).encode()).event_times == []
+    assert PARSER.one(json.dumps(ROW | {"event_time": None}).encode()).event_times == []
     rows = [ROW, ROW | {"event_time": "2026-01-02T03:04:05Z"}]
-    parsed = parse_batch(json.dumps(rows).encode(), max_rows=5)
+    parsed = PARSER.batch(json.dumps(rows).encode(), max_rows=5)
     assert parsed.transactions.event_times == [None, MOMENT]
     assert parsed.transactions.take([1]).event_times == [MOMENT]
 

@@ -10,11 +10,12 @@ from ml_project.errors import InvalidInput
 from ml_project.tables import read_head
 from pipelines.data.csv_text import parse_csv_lines
 from pipelines.data.files import read_table
+from tests.support.creditcard import CREDITCARD
 
 
 def refused(location):
     with pytest.raises(InvalidInput) as caught:
-        read_table(str(location))
+        read_table(str(location), CREDITCARD)
     assert caught.value.remedy
     assert str(location) in caught.value.cause
     return caught.value.cause
@@ -36,12 +37,12 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path, csv, simulated_frame)
     expected.iloc[20:].to_parquet(folder / "part-1.parquet")
     (folder / "_SUCCESS").touch()
     for name in (csv, tmp_path / "a.csv.gz", tmp_path / "a.zip", tmp_path / "a.parquet", folder):
-        frame = read_table(str(name)).frame
+        frame = read_table(str(name), CREDITCARD).frame
         pd.testing.assert_frame_equal(frame, expected, check_dtype=False, check_exact=True)
 
 
 def test_original_file_is_read_to_the_last_bit(real_head_path):
-    table = read_table(str(real_head_path))
+    table = read_table(str(real_head_path), CREDITCARD)
     exact = pd.read_csv(real_head_path, float_precision="round_trip")
     assert len(table.frame) == 7_972
     assert [table.place_of(row) for row in (1, 7_972)] == ["line 2", "line 7973"]
@@ -74,7 +75,7 @@ def test_truncated_files(tmp_path, csv, simulated_frame):
     folder.mkdir()
     (tmp_path / "cut.parquet").rename(folder / "part-0.parquet")
     with pytest.raises(InvalidInput, match=r"part-0\.parquet: not a complete Parquet file"):
-        read_table(str(folder))
+        read_table(str(folder), CREDITCARD)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_text_that_is_no_table(tmp_path, content, message):
 def test_text_in_a_number_is_left_to_cleaning(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("Time,V1\n1,2\n2,abc\n")
-    assert read_table(str(path)).frame["V1"].tolist() == ["2", "abc"]
+    assert read_table(str(path), CREDITCARD).frame["V1"].tolist() == ["2", "abc"]
 
 
 @pytest.mark.parametrize("names", [[], ["a.csv", "b.csv"]])
@@ -122,7 +123,7 @@ def test_lines_of_a_csv_are_rows_whatever_they_hold():
         return "skip"
 
     types = {"Time": pa.float64(), "name": pa.string()}
-    head = read_head(b"Time,other,name\n")
+    head = read_head(b"Time,other,name\n", CREDITCARD)
     lines = b'0.1,a,NA\n,b,\n1,2\n3,c,"x,y"\n'
     table = parse_csv_lines(lines, head, types, refuse)
     assert table.to_pydict() == {"Time": [0.1, None, 3.0], "name": ["NA", None, "x,y"]}
@@ -153,11 +154,13 @@ def test_dialects_are_read_and_their_faults_have_lines(tmp_path, simulated_frame
     path = tmp_path / "book.csv"
     content = DIALECTS[dialect](expected)
     path.write_bytes(content.encode())
-    pd.testing.assert_frame_equal(read_table(str(path)).frame, expected, check_dtype=False, check_exact=True)
+    pd.testing.assert_frame_equal(
+        read_table(str(path), CREDITCARD).frame, expected, check_dtype=False, check_exact=True
+    )
     lines = content.splitlines(keepends=True)
     lines[12] = lines[12].replace("1", "one", 1)
     path.write_text("".join(lines), encoding="utf-8", newline="")
-    table = read_table(str(path))
+    table = read_table(str(path), CREDITCARD)
     (spoilt,) = [row for row, values in enumerate(table.frame.astype(str).to_numpy(), 1) if "one" in "".join(values)]
     assert table.place_of(spoilt) == "line 13"
 
@@ -197,7 +200,7 @@ def test_a_folder_is_all_that_lies_below_it(tmp_path, simulated_frame):
     for shadow in ("Class=1/._b.pq", "_temporary/d.parquet", ".staging/e.parquet", "notes.txt"):
         (tmp_path / shadow).parent.mkdir(exist_ok=True)
         (tmp_path / shadow).write_bytes(b"none of the data")
-    table = read_table(str(tmp_path))
+    table = read_table(str(tmp_path), CREDITCARD)
     expected = pd.concat(parts.values(), ignore_index=True)
     pd.testing.assert_frame_equal(table.frame.astype({"Class": int}), expected, check_dtype=False)
     legitimate = len(parts["Class=0/day=2026-01-02/a.PARQUET"])
@@ -209,7 +212,7 @@ def test_a_file_that_lacks_a_column_of_the_others_is_named(tmp_path, simulated_f
     simulated_frame.head(20).to_parquet(tmp_path / "a.parquet")
     simulated_frame.tail(20).drop(columns="V7").to_parquet(tmp_path / "b.parquet")
     with pytest.raises(InvalidInput, match=r"b\.parquet: missing column V7, which a\.parquet has"):
-        read_table(str(tmp_path))
+        read_table(str(tmp_path), CREDITCARD)
 
 
 def test_parquet_of_any_writer_is_the_same_table(tmp_path, simulated_frame):
@@ -223,7 +226,7 @@ def test_parquet_of_any_writer_is_the_same_table(tmp_path, simulated_frame):
     times = pa.array(["2026-01-02T03:04:05Z"] * 500, pa.string_view())
     pq.write_table(pa.table(simulated_frame).append_column("event_time", times), tmp_path / "views.parquet")
     for name in ("pandas", "bare", "views"):
-        frame = read_table(str(tmp_path / f"{name}.parquet")).frame
+        frame = read_table(str(tmp_path / f"{name}.parquet"), CREDITCARD).frame
         pd.testing.assert_frame_equal(frame[[*simulated_frame]], simulated_frame, check_dtype=False)
     assert frame["event_time"].tolist() == ["2026-01-02T03:04:05Z"] * 500
 
@@ -251,5 +254,5 @@ def test_a_table_larger_than_is_allowed_is_refused(tmp_path, simulated_frame):
     simulated_frame.to_csv(tmp_path / "a.csv", index=False)
     for name in ("a.parquet", "a.csv"):
         with pytest.raises(InvalidInput, match="it has more than 0 MB, unpacked"):
-            read_table(str(tmp_path / name), most_bytes=100_000)
-        assert len(read_table(str(tmp_path / name), most_bytes=10**6).frame) == 500
+            read_table(str(tmp_path / name), CREDITCARD, most_bytes=100_000)
+        assert len(read_table(str(tmp_path / name), CREDITCARD, most_bytes=10**6).frame) == 500

@@ -6,6 +6,7 @@ import pytest
 from ml_project.errors import InvalidInput, Unavailable
 from pipelines.data.files import read_table
 from pipelines.data.ingest import content_digest, ingest
+from tests.support.creditcard import CREDITCARD
 from tests.support.servers import S3Server
 
 
@@ -26,16 +27,18 @@ def test_every_kind_of_object_gives_the_same_table(put, s3_server: S3Server, s3_
     }.items():
         put(name, content)
     for key in ("a.csv", "a.parquet", "spark.parquet", "spark.parquet/"):
-        frame = read_table(f"s3://{s3_bucket}/in/{key}", s3_server.url).frame
+        frame = read_table(f"s3://{s3_bucket}/in/{key}", CREDITCARD, s3_server.url).frame
         pd.testing.assert_frame_equal(frame, simulated_frame, check_dtype=False)
 
 
 def test_ingest_keeps_the_address_as_the_name(put, s3_server, s3_bucket: str, real_sample, tmp_path) -> None:
     put("sample.parquet", real_sample.to_parquet())
     location = f"s3://{s3_bucket}/sample.parquet"
-    done = ingest(location, tmp_path / "x", cache=tmp_path, s3_endpoint_url=s3_server.url, on_notice=[].append)
+    done = ingest(
+        location, tmp_path / "x", CREDITCARD, cache=tmp_path, s3_endpoint_url=s3_server.url, on_notice=[].append
+    )
     real_sample.to_parquet(tmp_path / "sample.parquet")
-    local = ingest(str(tmp_path / "sample.parquet"), tmp_path / "y", cache=tmp_path, on_notice=[].append)
+    local = ingest(str(tmp_path / "sample.parquet"), tmp_path / "y", CREDITCARD, cache=tmp_path, on_notice=[].append)
     assert (done.meta.source, done.meta.name, done.meta.digest) == ("file", location, local.meta.digest)
     assert content_digest(pd.read_parquet(tmp_path / "x")) == local.meta.digest
 
@@ -48,7 +51,7 @@ def test_what_cannot_be_read_is_named_by_its_address(put, s3_server: S3Server, s
 
     def refused(location: str) -> str:
         with pytest.raises(InvalidInput) as caught:
-            read_table(location, s3_server.url)
+            read_table(location, CREDITCARD, s3_server.url)
         assert caught.value.cause.startswith(location)
         return caught.value.cause
 
@@ -66,4 +69,4 @@ def test_what_cannot_be_read_is_named_by_its_address(put, s3_server: S3Server, s
 def test_a_wrong_secret_names_the_setting(s3_server: S3Server, s3_bucket: str, monkeypatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(Unavailable, match=r"refuses the credentials.*AWS_SECRET_ACCESS_KEY"):
-        read_table(f"s3://{s3_bucket}/a.csv", s3_server.url)
+        read_table(f"s3://{s3_bucket}/a.csv", CREDITCARD, s3_server.url)

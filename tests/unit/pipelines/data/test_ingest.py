@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from ml_project.cleaning import CLEAN_COLUMNS
 from ml_project.errors import InvalidInput
 from pipelines.data.ingest import content_digest, ingest, read_ingested, write_ingested
+from tests.support.creditcard import CREDITCARD
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -21,17 +21,17 @@ def names(folder):
 
 
 def run(data, output, **kwargs):
-    return ingest(str(data), output, cache=output.parent, on_notice=[].append, **kwargs)
+    return ingest(str(data), output, CREDITCARD, cache=output.parent, on_notice=[].append, **kwargs)
 
 
 def test_head_of_the_original_file(tmp_path, real_head_path):
     done = run(real_head_path, tmp_path / "data" / "out.parquet")
-    frame, meta = read_ingested(done.path)
+    frame, meta = read_ingested(done.path, CREDITCARD)
     assert meta == done.meta
     assert (meta.source, meta.name) == ("file", str(real_head_path))
     assert (meta.cleaning.rows_in, meta.cleaning.rows_out) == (7_972, 7_933)
     assert (meta.cleaning.duplicates_dropped, meta.cleaning.frauds) == (39, 25)
-    assert list(frame.columns) == list(CLEAN_COLUMNS)
+    assert list(frame.columns) == list(CREDITCARD.clean_columns)
     assert names(tmp_path / "data") == ["out.parquet"]
 
 
@@ -63,7 +63,7 @@ def test_event_time_survives_and_counts(tmp_path, simulated_frame):
     from_csv = run(tmp_path / "a.csv", tmp_path / "out.parquet").meta
     from_parquet = run(tmp_path / "a.parquet", tmp_path / "out.parquet").meta
     assert from_csv.digest == from_parquet.digest
-    frame, _ = read_ingested(tmp_path / "out.parquet")
+    frame, _ = read_ingested(tmp_path / "out.parquet", CREDITCARD)
     assert frame["event_time"].tolist() == times.tolist()
 
 
@@ -127,16 +127,16 @@ def test_output_that_cannot_be_written(tmp_path, simulated_frame):
 
 def test_only_our_own_files_are_read_back(tmp_path, simulated_frame):
     with pytest.raises(InvalidInput, match=r"no ingested data\. Run ingest first"):
-        read_ingested(tmp_path / "none.parquet")
+        read_ingested(tmp_path / "none.parquet", CREDITCARD)
     simulated_frame.to_parquet(tmp_path / "foreign.parquet")
     with pytest.raises(InvalidInput, match=r"has not written.*Run ingest first"):
-        read_ingested(tmp_path / "foreign.parquet")
+        read_ingested(tmp_path / "foreign.parquet", CREDITCARD)
     done = run("simulated", tmp_path / "out.parquet", simulated_rows=1_000)
-    frame, meta = read_ingested(done.path)
+    frame, meta = read_ingested(done.path, CREDITCARD)
     frame.loc[0, "Amount"] += 1
     write_ingested(frame, meta, done.path)
     with pytest.raises(InvalidInput, match="has changed since"):
-        read_ingested(done.path)
+        read_ingested(done.path, CREDITCARD)
     done.path.write_bytes(done.path.read_bytes()[:-50])
     with pytest.raises(InvalidInput, match="not a complete Parquet file"):
-        read_ingested(done.path)
+        read_ingested(done.path, CREDITCARD)

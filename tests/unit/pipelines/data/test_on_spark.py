@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from ml_project.errors import InvalidInput
-from ml_project.schema import EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from ml_project.simulator import simulate
 from pipelines.data.ingest import IngestedFile, ingest, read_ingested, read_meta
 from pipelines.data.on_spark import ingest_on_spark
 from pipelines.settings import PipelineSettings
+from tests.support.creditcard import CREDITCARD, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -44,11 +44,11 @@ def test_rows_are_those_of_pandas(spark: Any, frame: pd.DataFrame, tmp_path: Pat
         frame.head(2_000).to_parquet(data / "0.parquet")
         frame.tail(1_040).to_parquet(data / "1.parquet")
     done = on_spark(tmp_path, str(data))
-    expected = ingest(str(data), tmp_path / "here.parquet", cache=tmp_path, on_notice=print)
+    expected = ingest(str(data), tmp_path / "here.parquet", CREDITCARD, cache=tmp_path, on_notice=print)
     assert done.meta.cleaning == expected.meta.cleaning
     assert (done.meta.source, done.meta.name) == ("file", str(data))
-    assert read_meta(done.path) == done.meta
-    mine, its = read_ingested(expected.path)[0], pd.read_parquet(done.path)
+    assert read_meta(done.path, CREDITCARD) == done.meta
+    mine, its = read_ingested(expected.path, CREDITCARD)[0], pd.read_parquet(done.path)
     assert list(its.columns) == list(mine.columns)
     ordered = [each.sort_values([EVENT_TIME, "V1"], ignore_index=True) for each in (its, mine)]
     pd.testing.assert_frame_equal(ordered[0].astype({EVENT_TIME: "datetime64[ns, UTC]"}), ordered[1])
@@ -96,7 +96,7 @@ def test_what_cannot_be_used_is_named_and_changes_nothing(spark: Any, frame: pd.
         spoilt.loc[17, column] = value
         with pytest.raises(InvalidInput, match=said):
             on_spark(tmp_path, _csv(spoilt, tmp_path / "bad.csv"))
-    assert read_meta(before.path) == before.meta
+    assert read_meta(before.path, CREDITCARD) == before.meta
     assert [each.name for each in before.path.parent.iterdir()] == [before.path.name]
 
 
@@ -121,9 +121,9 @@ def test_each_engine_takes_the_place_of_the_other(spark: Any, tmp_path: Path) ->
     done = on_spark(tmp_path, "simulated", simulated_rows=5_000, seed=3)
     assert (done.meta.source, done.meta.cleaning.rows_in) == ("simulated", 5_000)
     with pytest.raises(InvalidInput, match="ingested by Spark"):
-        read_ingested(done.path)
-    ingest("simulated", done.path, cache=tmp_path, simulated_rows=5_000, seed=3, on_notice=print)
-    frame, meta = read_ingested(done.path)
+        read_ingested(done.path, CREDITCARD)
+    ingest("simulated", done.path, CREDITCARD, cache=tmp_path, simulated_rows=5_000, seed=3, on_notice=print)
+    frame, meta = read_ingested(done.path, CREDITCARD)
     assert meta.cleaning == done.meta.cleaning
     assert on_spark(tmp_path, "simulated", simulated_rows=5_000, seed=3).meta == done.meta
     assert len(pd.read_parquet(done.path)) == len(frame)
@@ -142,7 +142,7 @@ def test_dialects_and_folders_are_read_as_without_spark(spark: Any, frame: pd.Da
     (folder / "Class=0" / "._a.pq").write_bytes(b"none of the data")
     for data in (german, folder):
         done = on_spark(tmp_path, str(data))
-        expected = ingest(str(data), tmp_path / "here.parquet", cache=tmp_path, on_notice=print)
+        expected = ingest(str(data), tmp_path / "here.parquet", CREDITCARD, cache=tmp_path, on_notice=print)
         assert done.meta.cleaning == expected.meta.cleaning
 
 

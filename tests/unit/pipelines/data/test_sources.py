@@ -10,6 +10,7 @@ import pytest
 from ml_project.errors import InvalidInput, Unavailable
 from pipelines.data import kaggle
 from pipelines.data.sources import read_source
+from tests.support.creditcard import CREDITCARD
 
 FAKE_CLIENT = """
 import fcntl, os, pathlib, sys, time
@@ -65,7 +66,7 @@ def test_wrong_content_is_refused_and_not_kept(tmp_path, client):
     assert names(cache) == []
     (cache / "creditcard.csv").write_bytes(b"cut")
     with pytest.raises(InvalidInput, match="Delete"):
-        read_source("auto", cache=cache, kaggle_command=client("bring"), on_notice=[].append)
+        read_source("auto", CREDITCARD, cache=cache, kaggle_command=client("bring"), on_notice=[].append)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,14 @@ def test_wrong_content_is_refused_and_not_kept(tmp_path, client):
 )
 def test_kaggle_out_of_reach(tmp_path, client, behaviour, message):
     with pytest.raises(Unavailable) as caught:
-        read_source("kaggle", cache=tmp_path, kaggle_timeout=0.5, kaggle_command=client(behaviour), on_notice=[].append)
+        read_source(
+            "kaggle",
+            CREDITCARD,
+            cache=tmp_path,
+            kaggle_timeout=0.5,
+            kaggle_command=client(behaviour),
+            on_notice=[].append,
+        )
     assert caught.value.cause == message
     assert "--data simulated" in caught.value.remedy
     assert [name for name in names(tmp_path) if name.startswith(".kaggle")] == []
@@ -104,6 +112,7 @@ def test_auto_falls_back_to_the_simulator_and_says_so(tmp_path, client):
     said = []
     raw = read_source(
         "auto",
+        CREDITCARD,
         cache=tmp_path,
         simulated_rows=5_000,
         seed=3,
@@ -121,7 +130,9 @@ def test_auto_takes_the_cached_file(tmp_path, csv):
     cache = csv.rename(tmp_path / "creditcard.csv").parent
     digest = hashlib.sha256((cache / "creditcard.csv").read_bytes()).hexdigest()
     for data in ("auto", "kaggle"):
-        raw = read_source(data, cache=cache, kaggle_sha256=digest, kaggle_command=("false",), on_notice=[].append)
+        raw = read_source(
+            data, CREDITCARD, cache=cache, kaggle_sha256=digest, kaggle_command=("false",), on_notice=[].append
+        )
         assert (raw.source, raw.name, len(raw.frame), raw.place_of(1)) == (
             "kaggle",
             "mlg-ulb/creditcardfraud",
@@ -132,7 +143,9 @@ def test_auto_takes_the_cached_file(tmp_path, csv):
 
 def test_simulated_rows_depend_on_the_seed_alone(tmp_path):
     def rows(seed):
-        return read_source("simulated", cache=tmp_path, simulated_rows=2_000, seed=seed, on_notice=[].append).frame
+        return read_source(
+            "simulated", CREDITCARD, cache=tmp_path, simulated_rows=2_000, seed=seed, on_notice=[].append
+        ).frame
 
     np.testing.assert_array_equal(rows(1), rows(1))
     assert not np.array_equal(rows(1), rows(2))

@@ -9,12 +9,12 @@ from rich.console import Console
 
 from ml_project.cleaning import clean
 from ml_project.errors import InvalidInput
-from ml_project.schema import RAW_FEATURES
 from ml_project.simulator import simulate
 from pipelines.data.ingest import IngestedMeta, content_digest
 from pipelines.data.sources import read_source
 from pipelines.data.validation import SUITE_FILE, load_suite, validate
 from pipelines.data.validation_report import Reference, summarise
+from tests.support.creditcard import CREDITCARD, RAW_FEATURES
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def check(tmp_path):
     """Clean a table as ingest does, spoil it if asked, and validate it."""
 
     def run(frame, spoil=lambda table: table, **kwargs):
-        table, report = clean(frame)
-        meta = IngestedMeta("file", "book.csv", content_digest(table), report)
-        return validate(spoil(table), meta, tmp_path / "docs", **kwargs)
+        table, report = clean(frame, CREDITCARD)
+        meta = IngestedMeta("file", "book.csv", content_digest(table), report, CREDITCARD.digest)
+        return validate(spoil(table), CREDITCARD, meta, tmp_path / "docs", **kwargs)
 
     return run
 
@@ -65,7 +65,7 @@ def test_head_of_the_original_file_passes(check, real_head_path):
 
 
 def test_simulated_data_pass(check, tmp_path):
-    raw = read_source("simulated", cache=tmp_path, on_notice=[].append)
+    raw = read_source("simulated", CREDITCARD, cache=tmp_path, on_notice=[].append)
     report = check(raw.frame)
     assert report.success, report.failures
     assert len(report.figures) == 63
@@ -160,11 +160,11 @@ def test_limits_are_data(check, small, tmp_path):
 def test_what_is_no_suite(tmp_path, content):
     (tmp_path / "suite.json").write_text(content)
     with pytest.raises(InvalidInput, match=r"suite\.json: not a validation suite"):
-        load_suite(tmp_path / "suite.json")
+        load_suite(CREDITCARD, tmp_path / "suite.json")
 
 
 def test_reference_is_that_of_the_real_sample(real_sample):
-    figures = summarise(real_sample, Reference.load())
+    figures = summarise(real_sample, CREDITCARD, Reference.load())
     shifts = [value for name, value in figures.items() if name.startswith("mean_shift_")]
     spreads = [value for name, value in figures.items() if name.startswith("spread_")]
     assert len(shifts) == len(spreads) == len(Reference.load().mean)
@@ -176,7 +176,7 @@ def test_reference_is_that_of_the_real_sample(real_sample):
 def test_figures_by_hand():
     reference = Reference(mean=dict.fromkeys(Reference.load().mean, 0.0), std=dict.fromkeys(Reference.load().std, 2.0))
     table = pd.DataFrame({"V1": [0.0, 4.0], "Class": [1, 0], "Weight": [1.0, 3.0]})
-    assert summarise(table, reference) == {
+    assert summarise(table, CREDITCARD, reference) == {
         "rows": 2,
         "frauds": 1,
         "fraud_rate": 0.25,

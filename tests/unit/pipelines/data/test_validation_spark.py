@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_project.schema import LABEL, RAW_FEATURES
 from ml_project.simulator import simulate
 from pipelines.data.ingest import ingest, read_ingested, write_ingested
 from pipelines.data.validation import validate, validate_on_spark
 from pipelines.settings import PipelineSettings
+from tests.support.creditcard import CREDITCARD, LABEL, RAW_FEATURES
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # two libraries' worth of them
 
@@ -25,16 +25,16 @@ def settings(tmp_path: Path) -> PipelineSettings:
     frame = pd.DataFrame(chunk.raw, columns=list(RAW_FEATURES))
     frame.assign(**{LABEL: chunk.label}, Weight=weight, event_time=times).to_parquet(tmp_path / "bank.parquet")
     settings = PipelineSettings(state_dir=tmp_path)  # type: ignore[call-arg]
-    ingest(str(tmp_path / "bank.parquet"), settings.dataset_path, cache=tmp_path, on_notice=print)
+    ingest(str(tmp_path / "bank.parquet"), settings.dataset_path, CREDITCARD, cache=tmp_path, on_notice=print)
     return settings
 
 
 @pytest.mark.parametrize("shift", [0.0, 30.0])
 def test_the_verdicts_are_those_of_pandas(spark: Any, settings: PipelineSettings, tmp_path: Path, shift: float) -> None:
-    frame, meta = read_ingested(settings.dataset_path)
+    frame, meta = read_ingested(settings.dataset_path, CREDITCARD)
     frame["V14"] += shift
     write_ingested(frame, meta, settings.dataset_path)
-    here = validate(frame, meta, tmp_path / "pandas")
+    here = validate(frame, CREDITCARD, meta, tmp_path / "pandas")
     there, told = validate_on_spark(settings, tmp_path / "spark")
     assert told == meta
     assert there.success == here.success == (shift == 0.0)

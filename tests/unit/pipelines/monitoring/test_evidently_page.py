@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_project.baseline import WATCHED
 from ml_project.bundle import Bundle
 from ml_project.dataset import Dataset
-from ml_project.schema import RAW_FEATURES
 from ml_project.simulator import simulate
 from pipelines.monitoring.evidently_page import log_evidently, sides
 from pipelines.monitoring.kept_decisions import KeptDecisions
+from tests.support.creditcard import CREDITCARD, RAW_FEATURES, WATCHED
 from tests.support.machine import missing
 
 Decide = Callable[..., KeptDecisions]
@@ -41,7 +40,7 @@ class Kept:
 @pytest.fixture(scope="module")
 def known() -> Dataset:
     (chunk,) = simulate(4_000, seed=3, days=2)
-    return Dataset(chunk.raw, chunk.label, np.ones(4_000), chunk.raw[:, 0])
+    return Dataset(CREDITCARD, chunk.raw, chunk.label, np.ones(4_000), chunk.raw[:, 0])
 
 
 def test_sides_have_the_same_hours_and_the_windows_shift(decide: Decide, known: Dataset, bundle: Bundle) -> None:

@@ -27,6 +27,7 @@ from stores.moves import Kind
 from stores.registry import Registry
 from stores.released import GATE_TAG
 from stores.releases import Releases, open_releases
+from tests.support.creditcard import CREDITCARD
 from tests.unit.stores.conftest import AddVersion, add_version, mlflow_store, model, registry
 
 __all__ = ["add_version", "mlflow_store", "model", "registry"]
@@ -112,7 +113,7 @@ def finished_twin(data: Dataset, settings: EnsembleSettings, source: str = "file
 @pytest.fixture(scope="session")
 def data() -> Dataset:
     (chunk,) = simulate(6_000, seed=3, fraud_rate=0.04)
-    return Dataset(chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0])
+    return Dataset(CREDITCARD, chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0])
 
 
 @pytest.fixture(scope="session")

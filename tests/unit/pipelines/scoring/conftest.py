@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml_project.bundle import Bundle
+from ml_project.contract import OUTPUTS
 from ml_project.policies import decide
-from ml_project.schema import OUTPUTS, RAW_FEATURES
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from pipelines.settings import PipelineSettings
 from stores.registry import Registry
+from tests.support.creditcard import RAW_FEATURES
 from tests.unit.stores.conftest import AddVersion, add_version, mlflow_store, model, registry
 
 __all__ = ["add_version", "mlflow_store", "model", "registry"]

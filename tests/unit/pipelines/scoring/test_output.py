@@ -18,6 +18,7 @@ from pipelines.scoring.output import LocalOutput
 from pipelines.scoring.parts import receipt_name, score_part
 from pipelines.scoring.plan import ScoringPlan, make_plan
 from pipelines.scoring.rows import RowScorer
+from tests.support.creditcard import CREDITCARD
 from tests.unit.pipelines.scoring.conftest import ROWS, assert_equal_scores, read_output
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -35,7 +36,7 @@ from pipelines.scoring.rows import RowScorer
 
 data, out, bundle = map(Path, sys.argv[1:])
 scorer = load_scorer(bundle, threads=1)
-plan = make_plan(str(data), str(out), 1, scorer.bundle.digest, "", 100)
+plan = make_plan(str(data), str(out), 1, scorer.bundle.digest, CREDITCARD, "", 100)
 output = LocalOutput(out)
 with output.alone():
     output.begin(plan)
@@ -49,7 +50,7 @@ with output.alone():
 @pytest.fixture
 def plan(parquet: Path, bundle: Bundle, tmp_path: Path) -> ScoringPlan:
     """Thirty parts."""
-    return make_plan(str(parquet), str(tmp_path / "out"), 1, bundle.digest, "", 100)
+    return make_plan(str(parquet), str(tmp_path / "out"), 1, bundle.digest, CREDITCARD, "", 100)
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_another_job_takes_the_unfinished_ones_place(
     with output.alone():
         output.begin(plan)
         score_part(plan, plan.parts[0], rows, open_place(str(parquet.parent), ""), output.staging)
-    other = make_plan(str(parquet), str(tmp_path / "out"), 2, plan.bundle_digest, "", 100)
+    other = make_plan(str(parquet), str(tmp_path / "out"), 2, plan.bundle_digest, CREDITCARD, "", 100)
     with output.alone():
         assert not output.begin(other)
         assert output.staging.names() == ["_started.json"]

@@ -9,10 +9,11 @@ from ml_project.errors import InvalidInput
 from pipelines.data.places import open_place
 from pipelines.scoring.parts import read_part
 from pipelines.scoring.plan import ScoringPlan, make_plan
+from tests.support.creditcard import CREDITCARD
 
 
 def plan_of(data: Path, part_rows: int = 0) -> ScoringPlan:
-    return make_plan(str(data), "out", 1, "digest", "", part_rows)
+    return make_plan(str(data), "out", 1, "digest", CREDITCARD, "", part_rows)
 
 
 def cut(plan: ScoringPlan) -> list[tuple[int, int, int, int, int]]:
@@ -59,7 +60,7 @@ def test_other_contents_are_another_job(parquet: Path, frame: pd.DataFrame) -> N
     assert plan_of(parquet).fingerprint == first
     pq.write_table(pa.Table.from_pandas(frame.assign(V3=frame["V3"] + 1), preserve_index=False), parquet)
     assert plan_of(parquet).fingerprint != first
-    assert make_plan(str(parquet), "out", 2, "digest", "").fingerprint != plan_of(parquet).fingerprint
+    assert make_plan(str(parquet), "out", 2, "digest", CREDITCARD, "").fingerprint != plan_of(parquet).fingerprint
 
 
 def test_marks_of_other_writers_are_no_input(parquet: Path, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ import pytest
 from ml_project.bundle import Bundle
 from ml_project.errors import InvalidInput
 from ml_project.policies import Thresholds
-from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Scorer
 from pipelines.monitoring.window import Window
 from pipelines.scoring.replay import run_replay
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionRecord, DecisionStore, LabelItem, migrate, open_engine
 from stores.registry import Registry
+from tests.support.creditcard import RAW_FEATURES
 from tests.unit.stores.conftest import AddVersion
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -91,7 +91,7 @@ def test_exports_of_a_purge_are_as_good(
 ) -> None:
     there = run_replay(settings, MONTH, None, stricter).replayed.metrics
     engine = open_engine(settings.decisions_url)
-    DecisionStore(engine).export(START + timedelta(days=40), tmp_path / "exports")
+    DecisionStore(engine).export(RAW_FEATURES, START + timedelta(days=40), tmp_path / "exports")
     engine.dispose()
     assert run_replay(settings, MONTH, str(tmp_path / "exports"), stricter).replayed.metrics == there
     later = Window(START + timedelta(minutes=200), MONTH.until)

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from ml_project.errors import InvalidInput
-from ml_project.schema import RAW_FEATURES
 from ml_project.simulator import FraudWave
 from pipelines.traffic.source import TrafficPlan, TrafficTransaction, total, transactions
+from tests.support.creditcard import RAW_FEATURES
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 PLAN = TrafficPlan("simulated", START, timedelta(days=3), per_day=1_000, seed=4)

@@ -6,9 +6,9 @@ import pytest
 
 from ml_project.bundle import Bundle
 from ml_project.errors import InvalidInput
-from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Scorer
 from pipelines.training.pyfunc_model import FraudEnsemble
+from tests.support.creditcard import RAW_FEATURES
 
 
 class Context:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, make_url
 
 from ml_project.dataset import Dataset
-from ml_project.ensemble import AGEING_FEATURES, EnsembleSettings
+from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import InvalidInput, Unavailable
 from ml_project.fitting import PreparedFold
 from ml_project.simulator import simulate
@@ -30,6 +30,7 @@ from pipelines.training.study import (
     suggest,
 )
 from pipelines.training.trials import WORKER, tune
+from tests.support.creditcard import CREDITCARD, LEFT_OUT
 from tests.support.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -38,8 +39,8 @@ ROOT = Path(__file__).resolve().parents[4]
 @pytest.fixture(scope="module")
 def folds() -> list[PreparedFold]:
     (chunk,) = simulate(4_000, seed=2, fraud_rate=0.03)
-    data = Dataset(chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0])
-    return [PreparedFold.prepare(fold, AGEING_FEATURES, 0, 1) for fold in forward_folds(data, 2)]
+    data = Dataset(CREDITCARD, chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0])
+    return [PreparedFold.prepare(fold, LEFT_OUT, 0, 1) for fold in forward_folds(data, 2)]
 
 
 @pytest.fixture
@@ -99,8 +100,15 @@ def test_a_resumed_sampler_draws_new_points(storage: str, folds: list[PreparedFo
 
 
 def test_studies_differ_by_data_and_seed() -> None:
-    names = {study_name(*key) for key in (("a", 0, 3, 10), ("b", 0, 3, 10), ("a", 1, 3, 10), ("a", 0, 2, 10))}
-    assert len(names) == 4
+    keys = (
+        ("a", "c", 0, 3, 10),
+        ("b", "c", 0, 3, 10),
+        ("a", "d", 0, 3, 10),
+        ("a", "c", 1, 3, 10),
+        ("a", "c", 0, 2, 10),
+    )
+    names = {study_name(*key) for key in keys}
+    assert len(names) == 5
 
 
 def test_every_suggestion_can_be_enqueued() -> None:

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_project.schema import RAW_FEATURES
 from serving.batch import CHUNK_ROWS
 from serving.batch import csv as csv_records
 from serving.batch.csv import blocks, read_csv
 from serving.errors import InvalidFields, MalformedFile
 from serving.transactions import MAX_MAGNITUDE
+from tests.support.creditcard import CREDITCARD, RAW_FEATURES
 
 HEADER = ",".join(RAW_FEATURES)
 GOOD = ",".join(str(float(place)) for place in range(30))
@@ -25,7 +25,7 @@ GOOD = ",".join(str(float(place)) for place in range(30))
 
 def read(text: str | bytes) -> tuple[list[list[float]], list[str | None], list[int], list[tuple]]:
     """Values, names, lines, and the faults as (line, field, message)."""
-    chunks = list(read_csv(io.BytesIO(text.encode() if isinstance(text, str) else text)))
+    chunks = list(read_csv(io.BytesIO(text.encode() if isinstance(text, str) else text), CREDITCARD))
     return (
         [row for chunk in chunks for row in chunk.transactions.raw.tolist()],
         [name for chunk in chunks for name in chunk.transactions.ids],
@@ -214,14 +214,14 @@ def test_no_quotes_make_it_read_a_line_again_and_again(monkeypatch, line) -> Non
     counted = CountedReader()
     monkeypatch.setattr(csv_records.csv, "reader", counted)
     text = f"{HEADER}\n" + f"{line}\n" * 20_000
-    chunks = list(read_csv(io.BytesIO(text.encode())))
+    chunks = list(read_csv(io.BytesIO(text.encode()), CREDITCARD))
     assert not any(len(chunk.rows) for chunk in chunks)
     assert counted.lines <= 3 * text.count("\n")
 
 
 def test_faults_are_counted_before_they_are_told() -> None:
     text = f"{HEADER}\n" + ("," * 29 + "\n") * 20_000
-    chunks = list(read_csv(io.BytesIO(text.encode())))
+    chunks = list(read_csv(io.BytesIO(text.encode()), CREDITCARD))
     assert all(len(chunk.errors) <= 11 * CHUNK_ROWS for chunk in chunks)
     told = [error for error in chunks[0].errors if error["row"] == 2]
     assert [error.get("field") for error in told] == [*RAW_FEATURES[:10], None]

@@ -16,8 +16,8 @@ import pytest
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
-from ml_project.schema import RAW_FEATURES
 from serving.batch.job import prefetched
+from tests.support.creditcard import RAW_FEATURES
 
 JSON, CSV = "application/json", "text/csv"
 PARQUET, ARROW = "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"

@@ -15,17 +15,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from ml_project.contract import MAX_MAGNITUDE
 from ml_project.errors import FraudError
 from ml_project.reasons import Explainer
-from ml_project.schema import MAX_MAGNITUDE, RAW_FEATURES
 from serving.batch import ARROW, PARQUET
 from serving.batch.csv import read_csv
-from serving.batch.readers import read_json, read_unpacked
+from serving.batch.readers import columns_of, read_json, read_unpacked
 from serving.batch.unpacking import NotUnpacked, unpack
 from serving.batch.upload import FormFile
 from serving.errors import FieldError
 from serving.routes.review import parse_feedback
-from serving.transactions import Chunk, parse_transaction
+from serving.transactions import Chunk, TransactionParser
+from tests.support.creditcard import CREDITCARD, RAW_FEATURES
 
 ROWS = 40
 _columns: dict[str, object] = {name: np.arange(ROWS) + place / 7 for place, name in enumerate(RAW_FEATURES)}
@@ -53,14 +54,14 @@ def as_arrow() -> bytes:
 def read_here(media_type: str, file: BinaryIO) -> Iterator[Chunk]:
     """Unpacked by this process, which is quicker than a child for each example."""
     with tempfile.TemporaryFile() as target:
-        unpack(file, target, media_type, 10_000)
-        yield from read_unpacked(target)
+        unpack(file, target, media_type, columns_of(CREDITCARD), 10_000)
+        yield from read_unpacked(target, CREDITCARD)
 
 
 read_parquet, read_arrow = partial(read_here, PARQUET), partial(read_here, ARROW)
 
 READERS: dict[str, tuple[Callable[..., Iterator[Chunk]], bytes]] = {
-    "csv": (read_csv, as_csv()),
+    "csv": (partial(read_csv, contract=CREDITCARD), as_csv()),
     "parquet": (read_parquet, as_parquet()),
     "plain parquet": (read_parquet, as_parquet(compression="none", use_dictionary=False)),
     "arrow": (read_arrow, as_arrow()),
@@ -155,8 +156,8 @@ _labels = st.fixed_dictionaries(
     | (_labels | st.lists(_labels, max_size=3) | _json).map(lambda content: json.dumps(content).encode())
 )
 def test_any_bytes_as_json(content: bytes) -> None:
-    check(read(lambda file: read_json(file, 10_000, 100), content))
-    for parse in (parse_transaction, lambda body: parse_feedback(body, 100)):
+    check(read(lambda file: read_json(file, TransactionParser(CREDITCARD), 10_000, 100), content))
+    for parse in (TransactionParser(CREDITCARD).one, lambda body: parse_feedback(body, 100)):
         with refusals_allowed():
             parse(content)
 

@@ -12,9 +12,12 @@ import pytest
 from pyarrow import parquet
 
 from serving.batch import ARROW, CHUNK_ROWS, PARQUET
+from serving.batch.readers import columns_of
 from serving.batch.unpacking import NotUnpacked, Unpacking, read_batches, read_schema
+from tests.support.creditcard import CREDITCARD
 
 MEBIBYTE = 2**20
+WANTED = columns_of(CREDITCARD)
 MANY = 8 * 10**6
 """Numbers of 64 MB, which compress to some kilobytes."""
 
@@ -46,7 +49,7 @@ def unpack(
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.flush()
-        Unpacking(file, target, media_type, memory, rows, size, seconds=60).wait()
+        Unpacking(file, target, media_type, WANTED, memory, rows, size, seconds=60).wait()
 
 
 def one_text_for_all_rows() -> bytes:
@@ -131,7 +134,7 @@ def test_a_child_that_is_ended(number: signal.Signals) -> None:
     with tempfile.TemporaryFile() as file, tempfile.TemporaryFile() as target:
         file.write(b"x")
         file.flush()
-        unpacking = Unpacking(file, target, PARQUET, 256 * MEBIBYTE, 10, MEBIBYTE, seconds=60)
+        unpacking = Unpacking(file, target, PARQUET, WANTED, 256 * MEBIBYTE, 10, MEBIBYTE, seconds=60)
         unpacking._child.send_signal(number)
         with pytest.raises(NotUnpacked):
             unpacking.wait()
@@ -142,5 +145,5 @@ def test_a_child_knows_no_secret(monkeypatch) -> None:
     monkeypatch.setattr("subprocess.Popen", lambda *_command, **options: started.append(options))
     monkeypatch.setenv("FRAUD_BOOTSTRAP_KEY", "x" * 40)
     with tempfile.TemporaryFile() as file:
-        Unpacking(file, file, PARQUET, MEBIBYTE, 10, MEBIBYTE, seconds=1)
+        Unpacking(file, file, PARQUET, WANTED, MEBIBYTE, 10, MEBIBYTE, seconds=1)
     assert "x" * 40 not in started[0]["env"].values()

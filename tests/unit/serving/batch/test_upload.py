@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_project.errors import FraudError
-from ml_project.schema import RAW_FEATURES
 from ml_project.scorer import Scorer
 from serving.batch.upload import FormFile
 from serving.errors import MalformedFile, UnsupportedMediaType
 from stores.releases import open_releases
+from tests.support.creditcard import RAW_FEATURES
 
 
 def form(**parts: tuple[str | None, bytes, str]) -> tuple[str, bytes]:

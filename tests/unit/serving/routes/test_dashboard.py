@@ -11,10 +11,10 @@ from anyio import to_thread
 
 from ml_project.drift import DriftLimits
 from ml_project.errors import Unavailable
-from ml_project.schema import RAW_FEATURES
 from serving.errors import TooManyRequests
 from serving.live_model import ModelSlot
 from serving.routes.dashboard import Dashboard, watched
+from tests.support.creditcard import RAW_FEATURES
 
 LIMITS = DriftLimits(minimum_rows=20, false_alarms=0.005, psi=0.1, ks=0.1, missing=0.01, out_of_range=0.005)
 

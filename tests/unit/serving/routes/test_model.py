@@ -4,9 +4,9 @@ import time
 from datetime import UTC, datetime
 
 from ml_project.card import Card
-from ml_project.schema import ENGINEERED_FEATURES, FEATURES, RAW_FEATURES
 from serving.routes.examples import MODEL
 from stores.released import Promoted, Promotions
+from tests.support.creditcard import ENGINEERED_FEATURES, FEATURES, RAW_FEATURES
 
 
 def wait_for_card(gateway) -> None:

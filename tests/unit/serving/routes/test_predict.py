@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
-from ml_project.schema import ENGINEERED_FEATURES, FEATURES, RAW_FEATURES
 from serving.large_bodies import SMALL_BYTES
+from tests.support.creditcard import ENGINEERED_FEATURES, FEATURES, RAW_FEATURES
 
 JSON = {"Content-Type": "application/json"}
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from ml_project.review import drawn_for_review
-from ml_project.schema import RAW_FEATURES
+from tests.support.creditcard import RAW_FEATURES
 
 
 def predicted(gateway, transaction, **fields: str) -> str:

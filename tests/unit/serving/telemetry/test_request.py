@@ -56,7 +56,7 @@ class BreakingScorer:
 
     def __init__(self, scorer) -> None:
         self._scorer = scorer
-        self.bundle, self.thresholds = scorer.bundle, scorer.thresholds
+        self.bundle, self.thresholds, self.contract = scorer.bundle, scorer.thresholds, scorer.contract
         self.broken = False
 
     def score(self, raw):

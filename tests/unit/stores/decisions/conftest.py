@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from stores.decisions import Chunk, DecisionRecord, DecisionStore, migrate, open_engine
+from tests.support.creditcard import RAW_FEATURES
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -75,6 +76,7 @@ def make_chunk() -> Callable[..., Chunk]:
         hybrid = np.where(np.arange(rows) % 10 == 1, 0.7, 0.2)
         defaults: dict[str, Any] = {
             "received_at": START,
+            "fields": RAW_FEATURES,
             "raw": generator.standard_normal((rows, 30)),
             "scores": np.stack([hybrid / 2, hybrid / 3, hybrid, hybrid / 5]),
             "decisions": ["REVIEW" if score >= 0.5 else "APPROVE" for score in hybrid],

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from ml_project.dataset import Dataset
-from ml_project.schema import LABEL, RAW_FEATURES, WEIGHT
 from ml_project.simulator import simulate
 from pipelines.training.spark.part import SparkPart, read_transactions
+from tests.support.creditcard import CREDITCARD, LABEL, RAW_FEATURES, WEIGHT
 
 ROWS = 12_000
 
@@ -27,10 +27,10 @@ def frame() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def here(frame: pd.DataFrame) -> Dataset:
-    return Dataset.from_frame(frame)
+    return Dataset.from_frame(frame, CREDITCARD)
 
 
 @pytest.fixture
 def there(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> SparkPart:
     frame.to_parquet(tmp_path / "bank.parquet", row_group_size=1_000)
-    return read_transactions(spark, tmp_path / "bank.parquet", seed=0)
+    return read_transactions(spark, tmp_path / "bank.parquet", CREDITCARD, seed=0)

@@ -18,12 +18,12 @@ from ml_project.ensemble import (
     anomaly_scores,
     without,
 )
-from ml_project.features import compute_features
 from ml_project.fitting import fit_twin, parity
 from ml_project.metrics import average_precision
 from ml_project.policies import POLICIES, PolicySettings, choose_thresholds
 from pipelines.training.spark.engine import SparkEngine
 from pipelines.training.spark.part import SparkPart, read_transactions
+from tests.support.creditcard import CREDITCARD
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -53,9 +53,13 @@ def test_a_sample_stands_for_all_however_rows_are_spread(
     assert abs(means[0] - means[1]) < 5 * deviation
 
     frame.sample(frac=1.0, random_state=9).to_parquet(tmp_path / "other.parquet", row_group_size=333)
-    other = SparkEngine(spark, sample_rows=SAMPLED).sample(read_transactions(spark, tmp_path / "other.parquet", 0))
+    other = SparkEngine(spark, sample_rows=SAMPLED).sample(
+        read_transactions(spark, tmp_path / "other.parquet", CREDITCARD, 0)
+    )
     np.testing.assert_array_equal(other.raw, sample.raw)
-    another = SparkEngine(spark, sample_rows=SAMPLED).sample(read_transactions(spark, tmp_path / "other.parquet", 1))
+    another = SparkEngine(spark, sample_rows=SAMPLED).sample(
+        read_transactions(spark, tmp_path / "other.parquet", CREDITCARD, 1)
+    )
     assert not np.array_equal(another.raw, sample.raw)
 
 
@@ -84,7 +88,7 @@ def test_fits_are_as_good_and_the_same_again(spark: Any, here: Dataset, there: S
         assert twin.bundle.manifest.data[name] == mine.bundle.manifest.data[name]
 
     train = engine.sample(split.train)
-    seen = without(compute_features(train.raw, twin.amount), SETTINGS.excluded)
+    seen = without(CREDITCARD, twin.transform(train.raw), SETTINGS.excluded)
     direct = IsolationMap.fit(anomaly_scores(twin.ensemble.forest, seen), train.weight)
     assert twin.ensemble.isolation_map.low == pytest.approx(direct.low, abs=2e-5)
     assert twin.ensemble.isolation_map.high == pytest.approx(direct.high, abs=1e-12)

@@ -9,9 +9,9 @@ import pytest
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine, Part
 from ml_project.errors import InvalidInput
-from ml_project.schema import EVENT_TIME, LABEL
 from pipelines.training.spark.engine import SparkEngine
 from pipelines.training.spark.part import SparkPart, read_transactions
+from tests.support.creditcard import CREDITCARD, EVENT_TIME, LABEL
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -36,8 +36,8 @@ def test_event_time_orders_where_there_is_one(spark: Any, frame: pd.DataFrame, t
     times = pd.to_datetime(1_700_000_000 - frame["Time"], unit="s", utc=True).astype(f"datetime64[{unit}, UTC]")
     timed = frame.assign(**{EVENT_TIME: times})
     timed.to_parquet(tmp_path / "timed.parquet")
-    its = SparkEngine(spark).split(read_transactions(spark, tmp_path / "timed.parquet", 0))
-    mine = LocalEngine().split(Dataset.from_frame(timed))
+    its = SparkEngine(spark).split(read_transactions(spark, tmp_path / "timed.parquet", CREDITCARD, 0))
+    mine = LocalEngine().split(Dataset.from_frame(timed, CREDITCARD))
     assert known(its.test) == pytest.approx(known(mine.test))
     assert its.test.last_moment == pytest.approx(1_700_000_000 - frame["Time"].min())
 
@@ -46,4 +46,4 @@ def test_too_few_frauds_are_refused(spark: Any, frame: pd.DataFrame, tmp_path: P
     late = frame["Time"] > frame["Time"].quantile(0.7)
     frame.assign(**{LABEL: frame[LABEL].mask(late, 0)}).to_parquet(tmp_path / "few.parquet")
     with pytest.raises(InvalidInput, match="The test part has 0 frauds"):
-        SparkEngine(spark).split(read_transactions(spark, tmp_path / "few.parquet", 0))
+        SparkEngine(spark).split(read_transactions(spark, tmp_path / "few.parquet", CREDITCARD, 0))

@@ -1,0 +1,119 @@
+"""A bank's own table, from its file to answered predictions, monitoring, scoring and retraining."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import mlflow
+import pandas as pd
+import pytest
+
+from ml_project.errors import InvalidInput
+from pipelines.monitoring.run import monitor
+from pipelines.monitoring.window import Window
+from pipelines.retraining.run import retrain
+from pipelines.scoring.run import score
+from pipelines.settings import PipelineSettings
+from pipelines.training.steps import run_main, run_train
+from stores.mlflow_client import quiet_mlflow
+from tests.support.gateway import Gateway
+from tests.support.shop import SHOP, SHOP_YAML, shop_transactions
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
+    """`main` once on a table of the contract `shop`."""
+    folder = tmp_path_factory.mktemp("shop")
+    (folder / "shop.yaml").write_text(SHOP_YAML)
+    shop_transactions(9_000, seed=1).to_csv(folder / "shop.csv", index=False)
+    quiet_mlflow()
+    settings = PipelineSettings(
+        state_dir=folder / "var",
+        tracking_uri="",
+        contract=str(folder / "shop.yaml"),
+        data=str(folder / "shop.csv"),
+        trials=1,
+        threads=2,
+        label_delay_days=0,
+    )
+    _run, _measured, promotion = run_main(settings)
+    assert promotion.production is not None
+    return settings
+
+
+def body(frame: pd.DataFrame, row: int, **others: object) -> dict[str, object]:
+    return {**frame[list(SHOP.raw_fields)].iloc[row].to_dict(), **others}
+
+
+def test_it_is_served_watched_and_learnt_from(own: PipelineSettings, tmp_path: Path) -> None:
+    frame = shop_transactions(300, seed=3, frauds=0.2)
+    with Gateway(tmp_path, FRAUD_RELEASES_URI=own.releases, FRAUD_CONTRACT=own.contract) as gateway:
+        gateway.wait_for_version(1)
+        now = datetime.now(UTC) - timedelta(hours=1)
+        bodies = [body(frame, row, transaction_id=f"order {row}", event_time=now.isoformat()) for row in range(300)]
+        answers = [gateway.client.post("/predict?explain=true", json=each).json() for each in bodies[:20]]
+        assert {answer["transaction_id"] for answer in answers} == {f"order {row}" for row in range(20)}
+        assert {reason["feature"] for answer in answers for reason in answer["reasons"]} & {"class", "1st"}
+        content = io.BytesIO()
+        frame.to_parquet(content)
+        for kind, upload in (
+            ("text/csv", frame.to_csv(index=False).encode()),
+            ("application/vnd.apache.parquet", content.getvalue()),
+        ):
+            found = gateway.client.post(
+                "/predict-batch", content=upload, headers={"Content-Type": kind, "Accept": "application/json"}
+            ).json()
+            mine = [each["hybrid_score"] for each in answers]
+            assert [each["hybrid_score"] for each in found[:20]] == pytest.approx(mine, abs=1e-6)
+        refused = gateway.client.post("/predict", json={**body(frame, 0), "1st": 99, "Amount": 3, "no": None})
+        assert refused.status_code == httpx.codes.UNPROCESSABLE_ENTITY
+        assert {error["field"] for error in refused.json()["errors"]} == {"1st", "Amount", "no"}
+        described = gateway.client.get("/features").json()
+        assert tuple(described["required_features"]) == SHOP.raw_fields
+        assert described["features"]["1st"]["maximum"] == 50
+        schema = gateway.client.get("/openapi.json").json()
+        taken = schema["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+        assert set(SHOP.raw_fields) <= taken["schema"]["properties"].keys()
+        assert taken["example"]["betrag.in.€"] == 12.5
+        page = gateway.client.get("/predictions?limit=5").json()
+        assert tuple(page["items"][0]["inputs"]) == SHOP.raw_fields
+    kept = own.model_copy(
+        update={"database_url": type(own.database_url)(f"sqlite:///{gateway.state}/gateway/decisions.db")}
+    )
+    window = Window(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC))
+    report = monitor(kept, window, None, datetime.now(UTC)).report
+    assert {drift.name for drift in report.watched.drifts} == {*SHOP.feature_names, "hybrid_score"} - {"hour"}
+    retrained = retrain(kept, "manual", datetime.now(UTC) + timedelta(hours=1))
+    assert retrained.run_id
+
+
+def test_it_is_scored_as_a_table_and_by_the_pyfunc(own: PipelineSettings, tmp_path: Path) -> None:
+    frame = shop_transactions(500, seed=5)
+    frame.to_parquet(tmp_path / "month.parquet")
+    outcome = score(own, str(tmp_path / "month.parquet"), str(tmp_path / "out"), "local")
+    assert outcome.job["rows"] == 500
+    mlflow.set_tracking_uri(own.mlflow_uri)
+    model = mlflow.pyfunc.load_model("models:/fraud-ensemble/1")
+    scored = pd.read_parquet(tmp_path / "out").sort_values("source_row")
+    mine = model.predict(frame[list(SHOP.raw_fields)])
+    assert scored["hybrid_score"].tolist() == pytest.approx(mine["hybrid_score"].tolist(), abs=1e-6)
+
+
+def test_contracts_are_not_mixed(own: PipelineSettings, tmp_path: Path) -> None:
+    other = own.model_copy(update={"contract": "creditcard", "data": "simulated"})
+    with pytest.raises(
+        InvalidInput, match="experiment fraud-detection holds runs of the contract shop, not of creditcard"
+    ):
+        run_train(other)
+    other = other.model_copy(update={"experiment": "another"})
+    with pytest.raises(InvalidInput, match=r"ingested by another contract than creditcard, version 1"):
+        run_train(other)
+    changed = tmp_path / "shop.yaml"
+    changed.write_text(SHOP_YAML.replace("above: 40", "above: 50"))
+    with pytest.raises(InvalidInput, match=r"ingested by another contract than shop.*Run ingest again"):
+        run_train(own.model_copy(update={"contract": str(changed)}))
+    with pytest.raises(InvalidInput, match="a table of the contract creditcard, not of shop"):
+        run_main(own.model_copy(update={"data": "simulated"}))
