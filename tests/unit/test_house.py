@@ -239,3 +239,24 @@ def test_what_leans_on_the_clock_is_found(source: str) -> None:
     tree = ast.parse(source)
     imported = any(map(is_clock, at_import(tree)))
     assert imported or any(fault for each in ast.walk(tree) for fault in bounds_of_speed(each))
+
+
+SIMULATED = {"ml_project/simulator.py", "ml_project/simulator_model.py", "pipelines/up/run.py"}
+"""What makes transactions of the public table."""
+
+EXAMPLES = {"serving/errors.py", "serving/routes/examples.py"}
+"""The API's description shows names such as the public table's."""
+
+
+def strings(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_only_its_contract_and_its_simulator_name_a_column_of_the_public_table() -> None:
+    column = re.compile(r"V\d{1,2}|Time|Amount|Class|Weight")
+    packages = ("ml_project", "stores", "pipelines", "serving")
+    paths = [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+    named = {f"{path.relative_to(ROOT)}: {text}" for path in paths for text in strings(path) if column.fullmatch(text)}
+    assert {name for name in named if name.split(":")[0] not in SIMULATED | EXAMPLES} == set()

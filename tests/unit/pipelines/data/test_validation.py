@@ -164,17 +164,19 @@ def test_what_is_no_suite(tmp_path, content):
 
 
 def test_reference_is_that_of_the_real_sample(real_sample):
-    figures = summarise(real_sample, CREDITCARD, Reference.load())
+    figures = summarise(real_sample, CREDITCARD, Reference.of(CREDITCARD))
     shifts = [value for name, value in figures.items() if name.startswith("mean_shift_")]
     spreads = [value for name, value in figures.items() if name.startswith("spread_")]
-    assert len(shifts) == len(spreads) == len(Reference.load().mean)
+    assert len(shifts) == len(spreads) == len(Reference.of(CREDITCARD).mean)
     # the file has six digits
     assert shifts == pytest.approx([0.0] * len(shifts), abs=2e-6)
     assert spreads == pytest.approx([1.0] * len(spreads), abs=2e-6)
 
 
 def test_figures_by_hand():
-    reference = Reference(mean=dict.fromkeys(Reference.load().mean, 0.0), std=dict.fromkeys(Reference.load().std, 2.0))
+    reference = Reference(
+        mean=dict.fromkeys(Reference.of(CREDITCARD).mean, 0.0), std=dict.fromkeys(Reference.of(CREDITCARD).std, 2.0)
+    )
     table = pd.DataFrame({"V1": [0.0, 4.0], "Class": [1, 0], "Weight": [1.0, 3.0]})
     assert summarise(table, CREDITCARD, reference) == {
         "rows": 2,
