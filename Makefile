@@ -13,6 +13,10 @@ BIN := $(VENV)/bin
 CHECK := $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=30
 UP := $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT) --backend $(BACKEND)
 
+# Packages are installed uncompiled, below: where this is set, as in container images, each process would compile anew
+# what it imports, and pytest would rewrite its plugins.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run smoke test test-slow soak bench demo-drift coverage terraform workflows docs audit sbom lint format lock clean
 

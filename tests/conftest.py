@@ -53,6 +53,26 @@ _COSTLY = {
 _databases = itertools.count()
 
 
+class _SaysFailuresAtOnce:
+    """Names a test when it fails: a run that is ended from outside never comes to its summary."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            cause = getattr(getattr(report.longrepr, "reprcrash", None), "message", "").partition("\n")[0]
+            self._terminal.ensure_newline()
+            self._terminal.write_line(f"{report.when} of {report.nodeid} failed: {cause}", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(_SaysFailuresAtOnce(terminal))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     # here, not beside the suites: pytest reads options only from what it loads first (and --version is its own)
     parser.addoption("--model-version", type=int, help="tests/model: registered version instead of a small bundle")
