@@ -20,10 +20,10 @@ from ml_project.bundle import Bundle
 from serving.batch import JSON
 from serving.routes.examples import TRANSACTION
 from stores.releases import open_releases
-from tests.faults.conftest import few_or_full
 from tests.faults.fuzzing import Request, changed, changed_request, requests, tables
 from tests.support.gateway import KEY, Gateway
 from tests.support.machine import ROOT
+from tests.support.sizes import few_or_full
 
 CLIENTS = 4
 MOST_BYTES = 10**9
