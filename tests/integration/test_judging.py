@@ -25,6 +25,8 @@ from stores.registry import ModelVersion, Registry
 from stores.releases import open_releases
 from tests.support.pipelines import BANK_ROWS, Execution
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -118,7 +120,6 @@ def test_markdown_and_page_hold_the_same_figures(artifact, card: Card) -> None: 
     assert len(tables) == 2 + 7 + 2 + 3 + 2 + 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("suite", [("tests/model", "--model-version", "1"), ("tests/data", "--ingested")])
 def test_the_suites_hold_for_what_was_made(executed: Execution, suite: tuple[str, ...]) -> None:
     environment = {**os.environ, "FRAUD_STATE_DIR": str(executed.settings.state_dir), "MLFLOW_TRACKING_URI": ""}
