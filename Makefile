@@ -11,8 +11,12 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 # a module's tests stay in one worker, see tests/conftest.py
-CHECK := $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=30
+CHECK = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=30
 UP := FRAUD_CONTRACT=$(CONTRACT) $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT) --backend $(BACKEND)
+
+# Packages are installed uncompiled, below: where this is set, as in container images, each process would compile anew
+# what it imports, and pytest would rewrite its plugins.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run smoke test test-slow soak bench demo-drift coverage terraform workflows docs audit sbom lint format lock clean
@@ -29,6 +33,8 @@ smoke: $(VENV)/run.stamp ## the same, ended after one /predict and one /predict-
 test: lint ## lint and every test not marked slow, in random order (WORKERS= at a time)
 	@$(CHECK) -m "not slow and not soak"
 
+# one more than the cores: one worker waits for most of its time, for what the AWS provider waits for
+test-slow: WORKERS = 3
 test-slow: $(VENV)/dev.stamp ## whole pipelines, servers and fault loops in small numbers
 	@$(CHECK) -m "slow and not soak"
 

@@ -112,8 +112,15 @@ class Registry:
 
     def find(self, run_id: str) -> ModelVersion | None:
         """The newest version that a run registered."""
+        return self._newest(f"run_id = '{run_id}'")
+
+    def find_bundle(self, digest: str) -> ModelVersion | None:
+        """The newest version with exactly these files, whichever run registered it."""
+        return self._newest(f"tags.`{DIGEST_TAG}` = '{digest}'")
+
+    def _newest(self, condition: str) -> ModelVersion | None:
         with translated(self.tracking_uri):
-            found = self._client.search_model_versions(f"name = '{self.model_name}' and run_id = '{run_id}'")
+            found = self._client.search_model_versions(f"name = '{self.model_name}' and {condition}")
             return max(map(_described, found), key=lambda v: v.version, default=None)
 
     def register(self, model_uri: str, run_id: str, tags: dict[str, str], description: str) -> ModelVersion:

@@ -28,6 +28,9 @@ from tests.support.servers import ACCESS_KEY, SECRET_KEY, PostgresServer, S3Serv
 # other, which on few cores takes them from whoever has work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# Also before a JVM starts: in one that lives a minute, optimising takes longer than it saves.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
 # Hypothesis fails an example that takes 0.2 s, and a strategy that is slow, by the clock on the wall.
 hypothesis.settings.register_profile(
     "at any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -41,16 +44,37 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     sys.modules["__main__"].__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
 
 _COSTLY = {
+    "terraform": r"tests\.terraform\.conftest import .*\bPlatform\b",
     "executed": r"\b(executed|own_settings)\b",
     "spark": r"\bspark\b",
     "mlflow_server": r"\bmlflow_server\b",
-    "browser": r"\btests\.browser\b",
-    "terraform": r"\bplatform: Platform\b",
     "terraform plans": r"\bmocked\b",
+    "browser": r"\btests\.browser\b",
 }
-"""Fixtures that take many seconds to make, and how modules ask for them; these modules share a worker and go first."""
+"""Fixtures that take many seconds to make, and how modules ask for them; these modules share a worker and go first,
+in this order."""
 
 _databases = itertools.count()
+
+
+class _SaysFailuresAtOnce:
+    """Names a test when it fails: a run that is ended from outside never comes to its summary."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            cause = getattr(getattr(report.longrepr, "reprcrash", None), "message", "").partition("\n")[0]
+            self._terminal.ensure_newline()
+            self._terminal.write_line(f"{report.when} of {report.nodeid} failed: {cause}", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(_SaysFailuresAtOnce(terminal))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -90,7 +114,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest groups first; stable, so that a random order stays one among the rest."""
-    items.sort(key=lambda item: _group(item.path) not in _COSTLY)
+    first = list(_COSTLY)
+    items.sort(key=lambda item: first.index(group) if (group := _group(item.path)) in first else len(first))
 
 
 @pytest.fixture(scope="session")
@@ -214,7 +239,12 @@ def spark(spark_stops: None) -> Any:
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    quick = {"spark.ui.enabled": "false", "spark.log.level": "ERROR", "spark.sql.shuffle.partitions": "4"}
+    quick = {
+        "spark.ui.enabled": "false",
+        "spark.log.level": "ERROR",
+        "spark.sql.shuffle.partitions": "4",
+        "spark.sql.codegen.wholeStage": "false",
+    }
     return SparkSession.builder.master("local[2]").config(map=quick).getOrCreate()
 
 

@@ -52,10 +52,14 @@ def set_policy(settings: PipelineSettings, policy: str, reason: str = "") -> Pro
     if champion is None:
         raise InvalidInput("There is no Production version.", "Promote one first.")
     bundle = under_policy(registry.bundle(champion), policy)
-    run = _made_before(tracker, bundle.digest) or _log_version(tracker, champion, bundle)
+    version = registry.find_bundle(bundle.digest)
+    if version is not None:
+        run = tracker.run(version.run_id)
+    else:
+        run = _made_before(tracker, bundle.digest) or _log_version(tracker, champion, bundle)
     order = Order(reason or f"policy {policy}", expect_current=champion.version, kind=Kind.POLICY)
     with tracker.answering():
-        return promote(settings, tracker, run, order=order)
+        return promote(settings, tracker, run, version, order)
 
 
 def under_policy(bundle: Bundle, policy: str) -> Bundle:
@@ -73,6 +77,7 @@ def under_policy(bundle: Bundle, policy: str) -> Bundle:
 
 
 def _made_before(tracker: Tracker, digest: str) -> Run | None:
+    """The run of one that was killed before it registered what it had made."""
     found = tracker.newest({DIGEST_TAG: digest, f"{DONE_TAG}threshold": "true"})
     return tracker.run(found.info.run_id) if found else None
 

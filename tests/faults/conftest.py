@@ -33,11 +33,6 @@ quiet_mlflow()
 Lost = Callable[[str, list[Acknowledged]], list[str]]
 
 
-def few_or_full(few: int, full: int) -> list[object]:
-    """One test in two sizes: `make test-slow` and `make soak`."""
-    return [pytest.param(few, marks=pytest.mark.slow, id="few"), pytest.param(full, marks=pytest.mark.soak, id="full")]
-
-
 @pytest.fixture(scope="session")
 def bundles() -> list[Bundle]:
     """Three models that score every transaction differently."""

@@ -15,11 +15,11 @@ from ml_project.bundle import Bundle
 from stores.releases import open_releases
 from tests.faults.attacks import ATTACKS
 from tests.faults.clients import Clients, Transactions
-from tests.faults.conftest import few_or_full
 from tests.faults.figures import FIGURES, Figures
 from tests.support.gateway import Gateway
 from tests.support.machine import ROOT
 from tests.support.processes import clean_environment
+from tests.support.sizes import few_or_full
 
 PAUSE_SECONDS = 0.2
 """Between two requests of an ordinary client: 16 of them ask some 70 times a second."""

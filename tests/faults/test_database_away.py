@@ -7,9 +7,10 @@ import pytest
 
 from stores.decisions import DecisionStore, open_engine
 from tests.faults.clients import Clients, Transactions
-from tests.faults.conftest import Lost, Model, few_or_full
+from tests.faults.conftest import Lost, Model
 from tests.faults.figures import Figures
 from tests.support.gateway import Gateway
+from tests.support.sizes import few_or_full
 
 
 def in_spool(one: Any) -> bool:

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 import pytest
 
 from tests.faults.clients import Clients, Transactions
-from tests.faults.conftest import Lost, Model, few_or_full
+from tests.faults.conftest import Lost, Model
 from tests.faults.figures import Figures
 from tests.faults.test_database_away import in_database, in_spool
 from tests.support.gateway import Gateway
 from tests.support.servers import PostgresServer
+from tests.support.sizes import few_or_full
 
 
 @contextmanager

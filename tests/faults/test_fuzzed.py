@@ -19,11 +19,11 @@ import pytest
 from ml_project.bundle import Bundle
 from serving.batch import JSON
 from stores.releases import open_releases
-from tests.faults.conftest import few_or_full
 from tests.faults.fuzzing import Request, changed, changed_request, requests, tables
 from tests.support.creditcard import TRANSACTION
 from tests.support.gateway import KEY, Gateway
 from tests.support.machine import ROOT
+from tests.support.sizes import few_or_full
 
 CLIENTS = 4
 MOST_BYTES = 10**9

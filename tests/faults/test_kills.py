@@ -10,9 +10,10 @@ from sqlalchemy import func, select
 from stores.decisions import open_engine
 from stores.decisions.schema import predictions
 from tests.faults.clients import Clients, Repeats, Transactions
-from tests.faults.conftest import Lost, Model, few_or_full
+from tests.faults.conftest import Lost, Model
 from tests.faults.figures import Figures
 from tests.support.gateway import Gateway
+from tests.support.sizes import few_or_full
 
 
 def kill_and_restart(gateway: Gateway) -> None:

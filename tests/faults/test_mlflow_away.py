@@ -8,10 +8,11 @@ from contextlib import contextmanager
 import pytest
 
 from tests.faults.clients import Clients, Transactions
-from tests.faults.conftest import Model, few_or_full
+from tests.faults.conftest import Model
 from tests.faults.figures import Figures
 from tests.support.gateway import Gateway
 from tests.support.mlflow import MlflowServer
+from tests.support.sizes import few_or_full
 
 
 @contextmanager

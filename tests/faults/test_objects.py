@@ -9,9 +9,10 @@ import pytest
 
 from ml_project.bundle import BOOSTER_FILE, ONNX_FILE
 from tests.faults.clients import Clients, Transactions
-from tests.faults.conftest import Model, few_or_full
+from tests.faults.conftest import Model
 from tests.faults.figures import Figures
 from tests.support.gateway import Gateway
+from tests.support.sizes import few_or_full
 
 
 def gone(folder: Path) -> None:

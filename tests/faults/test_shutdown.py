@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from tests.faults.clients import Clients, Transactions
-from tests.faults.conftest import Lost, Model, few_or_full
+from tests.faults.conftest import Lost, Model
 from tests.faults.figures import Figures
 from tests.support.gateway import KEY, Gateway
+from tests.support.sizes import few_or_full
 
 IN_PROGRESS = 5_000
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.clients import Clients, Transactions
-from tests.faults.conftest import Model, few_or_full
+from tests.faults.conftest import Model
 from tests.faults.figures import Figures
 from tests.support.gateway import Gateway
+from tests.support.sizes import few_or_full
 
 
 @pytest.mark.parametrize("swaps", few_or_full(8, 100))

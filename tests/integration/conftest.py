@@ -9,15 +9,15 @@ import pytest
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_main
 from stores.mlflow_client import quiet_mlflow
-from tests.support.pipelines import Execution, transactions
+from tests.support.pipelines import BANK_ROWS, Execution, transactions
 
 
 @pytest.fixture(scope="session")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> Execution:
-    """`main` once, on 12,000 transactions from a file, with SQLite stores."""
+    """`main` once, on a bank's transactions from a file, with SQLite stores."""
     folder = tmp_path_factory.mktemp("pipeline")
     file = folder / "bank.csv"
-    transactions(12_000, seed=4).to_csv(file, index=False)
+    transactions(BANK_ROWS, seed=4).to_csv(file, index=False)
     quiet_mlflow()
     settings = PipelineSettings(state_dir=folder / "var", tracking_uri="", data=str(file), trials=3, threads=2)
     return Execution(settings, *run_main(settings))

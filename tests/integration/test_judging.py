@@ -23,7 +23,9 @@ from pipelines.promotion.report import GateLimits
 from pipelines.tracking import Tracker
 from stores.registry import ModelVersion, Registry
 from stores.releases import open_releases
-from tests.support.pipelines import Execution
+from tests.support.pipelines import BANK_ROWS, Execution
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,9 +70,9 @@ def test_the_card_says_what_the_run_measured(executed: Execution, card: Card, cl
     run = executed.run.data
     assert (card.version, card.policy, card.gate) == (1, "recall_at_fpr", "passed")
     assert card.figures["average_precision"].value == run.data.metrics["test_average_precision"]
-    assert (card.data.rows, card.data.source) == (12_000, "file")
+    assert (card.data.rows, card.data.source) == (BANK_ROWS, "file")
     assert card.data.digest == run.data.tags["data.digest"]
-    assert sum(part.rows for part in card.data.splits.values()) == 12_000
+    assert sum(part.rows for part in card.data.splits.values()) == BANK_ROWS
     assert set(card.ablations) == {"xgboost_alone", "seed_recipe", "logistic_regression"}
     assert card.lineage["bundle digest"] == run.data.tags["bundle.sha256"]
     assert card.lineage["run"] == run.info.run_id
@@ -118,7 +120,6 @@ def test_markdown_and_page_hold_the_same_figures(artifact, card: Card) -> None: 
     assert len(tables) == 2 + 7 + 2 + 3 + 2 + 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("suite", [("tests/model", "--model-version", "1"), ("tests/data", "--ingested")])
 def test_the_suites_hold_for_what_was_made(executed: Execution, suite: tuple[str, ...]) -> None:
     environment = {**os.environ, "FRAUD_STATE_DIR": str(executed.settings.state_dir), "MLFLOW_TRACKING_URI": ""}

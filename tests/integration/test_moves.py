@@ -18,7 +18,7 @@ from pipelines.promotion.rollback import approve, rollback
 from pipelines.promotion.verify import verify
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_promote
-from stores.registry import Registry
+from stores.registry import DIGEST_TAG, Registry
 from tests.support.commands import Commands
 from tests.support.pipelines import Execution
 from tests.support.processes import Server, clean_environment, free_port
@@ -90,6 +90,8 @@ def test_another_policy_is_another_version_of_the_same_model(
     assert (moves(client)[-1]["kind"], moves(client)[-1]["why"]) == ("policy", "fewer alerts")
 
     assert set_policy(settings, "f1").outcome is Outcome.UNCHANGED
+    # a later run that made the same model again, and registered nothing since it was Production
+    client.create_run(executed.run.experiment_id, tags={DIGEST_TAG: one.digest, "fraud.done.threshold": "true"})
     back = set_policy(settings, "recall_at_fpr", "more alerts")
     assert (back.outcome, back.version.version) == (Outcome.PROMOTED, 1)
     assert set_policy(settings, "f1").version.version == 2

@@ -18,7 +18,9 @@ from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_ingest, run_main, run_promote, run_threshold, run_train, run_validate
 from stores.registry import Registry
 from tests.support.creditcard import LABEL, RAW_FEATURES
-from tests.support.pipelines import Execution, transactions
+from tests.support.pipelines import BANK_ROWS, Execution, transactions
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +64,8 @@ def test_the_parent_says_which_data_and_code(executed: Execution, client: Mlflow
     assert contexts == {"training", "validation", "test"}
     names = {dataset.dataset.name for dataset in run.inputs.dataset_inputs}
     assert names == {f"bank.csv ({part})" for part in contexts}
-    assert run.data.metrics["rows"] == 12_000
-    assert int(run.data.params["train_rows"]) == pytest.approx(7_200, abs=30)
+    assert run.data.metrics["rows"] == BANK_ROWS
+    assert int(run.data.params["train_rows"]) == pytest.approx(0.6 * BANK_ROWS, abs=30)
 
 
 def test_each_model_bears_the_figures_that_it_earned_and_no_others(executed: Execution, client: MlflowClient) -> None:
@@ -165,30 +167,24 @@ def test_twin_and_refit_are_told_apart(executed: Execution) -> None:
     folder = Path(mlflow.artifacts.download_artifacts("models:/fraud-ensemble@Production/artifacts/bundle"))
     refit = json.loads((folder / MANIFEST_FILE).read_text())
     assert (twin.data["role"], refit["data"]["role"]) == ("twin", "refit")
-    assert refit["data"]["rows"] == 12_000
+    assert refit["data"]["rows"] == BANK_ROWS
     assert twin.data["rows"] < 7_300
     assert twin.data["seen_until"] < refit["data"]["seen_until"]
     assert json.loads(json.dumps(twin.settings)) == refit["settings"]
 
 
-@pytest.mark.slow
-def test_the_same_candidate_again_changes_nothing(executed: Execution) -> None:
-    _, _, promotion = run_main(executed.settings)
+def test_from_an_empty_study_comes_the_same_model_which_changes_nothing(
+    executed: Execution, own_settings: PipelineSettings
+) -> None:
+    run, _, promotion = run_main(own_settings)
+    assert run.data.data.tags["bundle.sha256"] == executed.run.data.data.tags["bundle.sha256"]
     assert promotion.outcome is Outcome.UNCHANGED
     assert "nothing to do" in promotion.sentence
 
 
-@pytest.mark.slow
-def test_from_an_empty_study_the_digest_is_the_same(executed: Execution, tmp_path: Path) -> None:
-    elsewhere = executed.settings.model_copy(update={"state_dir": tmp_path})
-    run, _, _ = run_main(elsewhere)
-    assert run.data.data.tags["bundle.sha256"] == executed.run.data.data.tags["bundle.sha256"]
-
-
-@pytest.mark.slow
 def test_step_by_step_refuses_simulated_after_real(own_settings: PipelineSettings) -> None:
     client = MlflowClient(own_settings.mlflow_uri)
-    settings = own_settings.model_copy(update={"data": "simulated", "simulated_rows": 60_000, "trials": 1})
+    settings = own_settings.model_copy(update={"data": "simulated", "simulated_rows": 30_000, "trials": 1})
     run_ingest(settings)
     run_validate(settings)
     run = run_train(settings)
@@ -202,7 +198,7 @@ def test_step_by_step_refuses_simulated_after_real(own_settings: PipelineSetting
 
 
 def test_data_that_fail_validation_are_not_trained_on(executed: Execution, tmp_path: Path) -> None:
-    spoiled = transactions(12_000, seed=4)
+    spoiled = transactions(BANK_ROWS, seed=4)
     spoiled["V14"] += 30
     file = tmp_path / "spoiled.csv"
     spoiled.to_csv(file, index=False)

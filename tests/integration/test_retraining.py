@@ -30,10 +30,12 @@ from stores.decisions import Chunk, DecisionStore, LabelItem, migrate, open_engi
 from stores.registry import Registry
 from tests.support.commands import Command, Commands
 from tests.support.creditcard import PCA_COMPONENTS
+from tests.support.pipelines import BANK_ROWS
 from tests.support.processes import clean_environment
+from tests.support.sizes import few_or_full
 
 pytestmark = pytest.mark.slow
-ROWS = 15_000
+ROWS = 8_000
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def champion(settings: PipelineSettings, version: int = 1) -> Scorer:
 
 def wave(seed: int = 7) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Thirty days in which most frauds look legitimate to who learnt from the past, but for two components."""
-    (chunk,) = simulate(ROWS, seed=seed, days=30, fraud_rate=0.015)
+    (chunk,) = simulate(ROWS, seed=seed, days=30, fraud_rate=0.018)
     fraud, raw = chunk.label == 1, chunk.raw
     rng = np.random.default_rng(seed)
     new = np.flatnonzero(fraud)[rng.random(int(fraud.sum())) < 0.8]
@@ -157,14 +159,14 @@ def test_after_a_fraud_wave_the_new_version_is_better_on_later_rows_and_live(
 
     (run,) = retrainings(client)
     figures, tags = run.data.metrics, run.data.tags
-    assert (figures["base_rows"], figures["decided_rows"], figures["rows"]) == (12_000, ROWS, 12_000 + ROWS)
+    assert (figures["base_rows"], figures["decided_rows"], figures["rows"]) == (BANK_ROWS, ROWS, BANK_ROWS + ROWS)
     true_frauds = wave()[1].sum()
     # some frauds nobody spoke of; the sample says how many
     assert figures["decided_frauds"] < true_frauds
     alerts_and_corrected = figures["decided_frauds"] - figures["approved_frauds"] + figures["corrected_frauds"]
     assert alerts_and_corrected == pytest.approx(true_frauds, rel=0.5)
     assert (tags["retrain.reason"], tags["retrain.outcome"], tags["champion.version"]) == ("drift", "promoted", "1")
-    assert "Retraining (drift) on 27,000 rows" in tags["mlflow.note.content"]
+    assert f"Retraining (drift) on {BANK_ROWS + ROWS:,} rows" in tags["mlflow.note.content"]
     assert tags["data.digest"][:16] in tags["mlflow.note.content"]
     assert datetime.fromisoformat(tags["data.base_until"]) >= after_a_wave
     first = study(settings, run).trials[0]
@@ -215,8 +217,9 @@ def lease(settings: PipelineSettings, statement: str) -> Any:
     return found
 
 
+@pytest.mark.parametrize("kills", few_or_full(3, 7))
 def test_killed_at_every_step_it_goes_on_and_repeats_nothing(
-    settings: PipelineSettings, client: MlflowClient, after_a_wave: datetime, start: Callable[..., Command]
+    kills: int, settings: PipelineSettings, client: MlflowClient, after_a_wave: datetime, start: Callable[..., Command]
 ) -> None:
     def tags() -> dict[str, str]:
         found = retrainings(client)
@@ -237,7 +240,8 @@ def test_killed_at_every_step_it_goes_on_and_repeats_nothing(
         lambda: "fraud.done.threshold" in tags(),
         lambda: bool(client.search_model_versions(registered.format(retrainings(client)[0].info.run_id))),
     ]
-    for number, reached in enumerate(moments):
+    step = (len(moments) - 1) // (kills - 1)
+    for number, reached in enumerate(moments[::step]):
         process = start("--reason", "schedule")
         while not reached():
             assert process.poll() is None, process.communicate()

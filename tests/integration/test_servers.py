@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, make_url
 from pipelines.up.servers import ServerSecrets
 from tests.support.commands import Commands
 from tests.support.machine import ROOT
-from tests.support.pipelines import transactions
+from tests.support.pipelines import BANK_ROWS, transactions
 from tests.support.processes import free_port, wait_for
 from tests.support.servers import ACCESS_KEY, SECRET_KEY, PostgresServer, S3Server
 
@@ -150,7 +150,7 @@ def platform(
 def trained(platform: Platform) -> subprocess.CompletedProcess[str]:
     """`main` on data from S3."""
     client = platform.s3.client()
-    content = transactions(8_000, seed=4).to_csv(index=False).encode()
+    content = transactions(BANK_ROWS, seed=4).to_csv(index=False).encode()
     client.put_object(Bucket=BUCKET, Key="data/bank.csv", Body=content)
     return platform.pipelines("main", "--data", f"s3://{BUCKET}/data/bank.csv", "--trials", "1")
 

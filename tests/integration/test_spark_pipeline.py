@@ -16,18 +16,17 @@ from pipelines.promotion.report import Theme
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_main
 from tests.support.creditcard import LABEL, RAW_FEATURES
-from tests.support.pipelines import transactions
+from tests.support.pipelines import BANK_ROWS, transactions
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Spark's and MLflow's own
 
-ROWS = 12_000
 SAMPLED = 500
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> PipelineSettings:
     """Of a registry without a version, and transactions of which training brings a part into its own process."""
-    transactions(ROWS, seed=4).to_csv(tmp_path / "bank.csv", index=False)
+    transactions(BANK_ROWS, seed=4).to_csv(tmp_path / "bank.csv", index=False)
     own = PipelineSettings(state_dir=tmp_path, tracking_uri="", data=str(tmp_path / "bank.csv"), trials=2, threads=2)
     return own.model_copy(update={"spark_sample_rows": SAMPLED})
 
@@ -36,10 +35,10 @@ def test_versions_of_both_engines_pass_one_gate(spark: Any, settings: PipelineSe
     run, measured, promotion = run_main(settings, "spark")
     assert promotion.outcome is Outcome.PROMOTED
     found = MlflowClient(settings.mlflow_uri).get_run(run.id)
-    assert (found.data.params["engine"], found.data.metrics["rows"]) == ("spark", ROWS)
+    assert (found.data.params["engine"], found.data.metrics["rows"]) == ("spark", BANK_ROWS)
     parts = [json.loads(each.dataset.profile)["num_rows"] for each in found.inputs.dataset_inputs]
-    assert (len(parts), sum(parts)) == (3, ROWS)
-    assert sum(int(found.data.params[f"{part}_rows"]) for part in ("train", "validation", "test")) == ROWS
+    assert (len(parts), sum(parts)) == (3, BANK_ROWS)
+    assert sum(int(found.data.params[f"{part}_rows"]) for part in ("train", "validation", "test")) == BANK_ROWS
     assert found.data.metrics["parity_max_difference"] < 1e-5
     assert measured.metrics["test_average_precision"].value > 0.6
 
@@ -51,7 +50,7 @@ def test_versions_of_both_engines_pass_one_gate(spark: Any, settings: PipelineSe
 
     folder = Path(mlflow.artifacts.download_artifacts("models:/fraud-ensemble@Production/artifacts/bundle"))
     manifest = json.loads((folder / MANIFEST_FILE).read_text())
-    assert (manifest["data"]["role"], manifest["data"]["rows"]) == ("refit", ROWS)
+    assert (manifest["data"]["role"], manifest["data"]["rows"]) == ("refit", BANK_ROWS)
     assert manifest["data"]["seen_until"] == float(found.data.params["last_moment"])
     scorer, later = load_scorer(folder), transactions(3_000, seed=9)
     hybrid = scorer.score(later[list(RAW_FEATURES)].to_numpy()).hybrid

@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -14,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.machine import REAL_SAMPLE, find_pg_ctl, find_program, missing
-from tests.support.pipelines import start_up, transactions
+from tests.support.machine import REAL_SAMPLE, ROOT, find_pg_ctl, find_program, missing
+from tests.support.pipelines import BANK_ROWS, start_up, transactions
 from tests.support.processes import closed, free_port, wait_for
 
 pytestmark = pytest.mark.slow
@@ -36,79 +37,61 @@ def test_smoke_on_the_real_sample_serves_what_it_promoted(tmp_path: Path) -> Non
         assert all(closed(port) for port in ports)
 
 
-def test_not_ready_before_the_promotion_ready_after_it_and_all_stopped_by_ctrl_c(tmp_path: Path) -> None:
-    file = tmp_path / "bank.csv"
-    transactions(12_000, seed=4).to_csv(file, index=False)
-    port, mlflow_port = free_port(), free_port()
-    process = start_up(
-        tmp_path / "var",
-        *("--data", str(file), "--trials", "2", "--port", str(port), "--mlflow-port", str(mlflow_port)),
-    )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", 200)
-        assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 503
-        ready = wait_for(f"http://127.0.0.1:{port}/health/ready", 200, seconds=240)
-        assert str(ready.json()["model_version"]) == "1"
-        second = start_up(tmp_path / "var", "--port", str(free_port()), "--mlflow-port", str(free_port()))
-        assert "Another `up` runs" in second.communicate(timeout=60)[0]
-        assert second.returncode == 3
-        time.sleep(3)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode in (0, 130), output
-    assert closed(port)
-    assert closed(mlflow_port)
+def ask_as_deployed(port: int, version: str) -> "subprocess.CompletedProcess[str]":
+    """What a deployment asks the gateway that it has started."""
+    script, url = str(ROOT / "deploy" / "smoke.py"), f"http://127.0.0.1:{port}"
+    command = [sys.executable, script, "--url", url, "--version", version, "--seconds", "0"]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_ctrl_c_in_the_middle_leaves_nothing_running_and_the_study_goes_on(tmp_path: Path) -> None:
-    port, mlflow_port = free_port(), free_port()
+def test_after_ctrl_c_and_after_kill_9_the_next_one_clears_up_goes_on_and_serves(tmp_path: Path) -> None:
     file = tmp_path / "bank.csv"
-    transactions(12_000, seed=4).to_csv(file, index=False)
-    arguments = ("--data", str(file), "--trials", "6", "--port", str(port), "--mlflow-port", str(mlflow_port))
-    process = start_up(tmp_path / "var", *arguments)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "trials 2/6" in line:
+    transactions(BANK_ROWS, seed=4).to_csv(file, index=False)
+    port, mlflow_port = free_port(), free_port()
+    arguments = ("--data", str(file), "--trials", "4", "--port", str(port), "--mlflow-port", str(mlflow_port))
+
+    interrupted = start_up(tmp_path / "var", *arguments)
+    wait_for(f"http://127.0.0.1:{port}/health", 200)
+    assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 503
+    second = start_up(tmp_path / "var", "--port", str(free_port()), "--mlflow-port", str(free_port()))
+    assert "Another `up` runs" in second.communicate(timeout=60)[0]
+    assert second.returncode == 3
+    assert interrupted.stdout is not None
+    for line in interrupted.stdout:
+        if "trials 2/4" in line:
             break
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    interrupted.send_signal(signal.SIGINT)
+    rest, _ = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130
     assert "interrupted" in rest
     assert closed(port)
     assert closed(mlflow_port)
-    again = start_up(tmp_path / "var", *arguments, "--smoke")
-    output, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, output
-    assert "continuing study" in output
-    assert "trials 6/6" in output
 
-
-def test_after_kill_9_the_next_one_clears_up_and_starts(tmp_path: Path) -> None:
-    port, mlflow_port = free_port(), free_port()
-    file = tmp_path / "bank.csv"
-    transactions(12_000, seed=4).to_csv(file, index=False)
-    arguments = (
-        "--data",
-        str(file),
-        "--trials",
-        "1",
-        "--port",
-        str(port),
-        "--mlflow-port",
-        str(mlflow_port),
-        "--smoke",
-    )
-    process = start_up(tmp_path / "var", *arguments)
+    killed = start_up(tmp_path / "var", *arguments)
     wait_for(f"http://127.0.0.1:{port}/health", 200)
-    process.kill()
-    process.communicate(timeout=60)
+    killed.kill()
+    killed.communicate(timeout=60)
     assert not closed(port)
-    again = start_up(tmp_path / "var", *arguments)
-    output, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, output
-    assert "Production is now version 1." in output
+
+    last = start_up(tmp_path / "var", *arguments)
+    try:
+        ready = wait_for(f"http://127.0.0.1:{port}/health/ready", 200, seconds=240)
+        assert str(ready.json()["model_version"]) == "1"
+        well, wrong = ask_as_deployed(port, "1"), ask_as_deployed(port, "2")
+        last.send_signal(signal.SIGINT)
+        output, _ = last.communicate(timeout=60)
+    finally:
+        last.kill()
+    assert last.returncode in (0, 130), output
+    assert "continuing study" in output
+    assert "trials 4/4" in output
+    assert closed(port)
+    assert closed(mlflow_port)
+    gone = ask_as_deployed(port, "1")
+    assert [well.returncode, wrong.returncode, gone.returncode] == [0, 1, 1], well.stderr
+    assert "version 1 answers: " in well.stdout
+    assert "names version 1, not 2" in wrong.stderr
+    assert "gave no answer" in gone.stderr
 
 
 @pytest.mark.parametrize("option", ["--port", "--mlflow-port"])
@@ -138,7 +121,7 @@ def _collect_commands(process: "subprocess.Popen[str]", shown: set[str]) -> None
 def test_smoke_on_postgresql_and_s3(tmp_path: Path) -> None:
     if find_pg_ctl() is None or find_program("rclone") is None or importlib.util.find_spec("flask_wtf") is None:
         missing("PostgreSQL, rclone or Flask-WTF")
-    transactions(12_000, seed=4).to_csv(tmp_path / "bank.csv", index=False)
+    transactions(BANK_ROWS, seed=4).to_csv(tmp_path / "bank.csv", index=False)
     ports = free_port(), free_port()
     arguments = ("--data", str(tmp_path / "bank.csv"), "--trials", "1", "--backend", "servers", "--smoke")
     with tempfile.TemporaryDirectory(prefix="up") as name:

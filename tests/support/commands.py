@@ -4,6 +4,8 @@ A command runs as one of a user's does: a process of its own with arguments, env
 code; `Commands` starts it. Run as a program, this module is the process that forks.
 """
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -12,7 +14,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,10 +182,31 @@ def _watch(connection: socket.socket) -> None:
     time.tzset()
 
 
+def _run() -> int:
+    """Run the command in this process; its exit code."""
+    del sys.modules["pipelines.__main__"]  # it is run now
+    try:
+        runpy.run_module("pipelines", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else end.code is not None
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
     for name in _IMPORTED:
         importlib.import_module(name)
     assert "onnxruntime" not in sys.modules
+    # a collection in a command would write to, and so copy, every page that it shares with this process
+    gc.collect()
+    gc.freeze()
     _next_command(sys.argv[1])
-    del sys.modules["pipelines.__main__"]  # it is run now
-    runpy.run_module("pipelines", run_name="__main__", alter_sys=True)
+    code = _run()
+    # all of an ordinary end but the freeing of every object, which copies those pages too, for seconds
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

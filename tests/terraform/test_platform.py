@@ -83,6 +83,9 @@ def test_the_bucket_is_private_encrypted_and_versioned(plan: Plan) -> None:
     versioning = one(plan, "module.storage.aws_s3_bucket_versioning.platform")["versioning_configuration"]
     assert versioning[0]["status"] == "Enabled"
     assert one(plan, "aws_kms_key.platform")["enable_key_rotation"] is True
+    rules = {rule["id"]: rule for rule in one(plan, "aws_s3_bucket_lifecycle_configuration.platform")["rule"]}
+    assert rules["old-versions"]["noncurrent_version_expiration"][0]["noncurrent_days"] == 90
+    assert rules["artifacts-of-old-runs"]["filter"][0]["prefix"] == "artifacts/"
 
 
 def test_the_database_is_encrypted_private_protected_and_in_two_zones(plan: Plan) -> None:

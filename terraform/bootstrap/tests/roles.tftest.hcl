@@ -56,8 +56,9 @@ run "roles" {
     condition = alltrue([for environment in ["staging", "production"] : alltrue([
       aws_s3_bucket_versioning.state[environment].versioning_configuration[0].status == "Enabled",
       aws_s3_bucket_public_access_block.state[environment].restrict_public_buckets,
+      toset(aws_s3_bucket_lifecycle_configuration.state[environment].rule[*].id) == toset(["old-versions", "plans"]),
     ])])
-    error_message = "each environment's state is versioned and private"
+    error_message = "each environment's state is versioned and private, and sheds what is old"
   }
 }
 

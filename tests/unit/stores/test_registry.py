@@ -100,6 +100,13 @@ def test_find_gives_the_newest_version_of_a_run(registry: Registry, mlflow_store
     assert registry.find("no-such-run") is None
 
 
+def test_find_bundle_gives_the_newest_version_with_these_files(registry: Registry, add_version):
+    for digest in ("a" * 64, "b" * 64, "a" * 64, "c" * 64):
+        add_version(digest=digest)
+    assert registry.find_bundle("a" * 64).version == 3
+    assert registry.find_bundle("d" * 64) is None
+
+
 def test_download_brings_the_bundle_whole(registry: Registry, add_version, bundle: Bundle, tmp_path: Path):
     number = add_version(bundle, bundle.digest)
     folder = tmp_path / "cache" / "x"
