@@ -89,6 +89,7 @@ def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArra
         part = slice(begin, begin + 1_000)
         chunk = Chunk(
             received_at=now,
+            fields=scorer.contract.raw_fields,
             raw=raw[part],
             scores=np.array([scores.isolation, scores.boosted, scores.hybrid, scores.probability])[:, part],
             decisions=[str(decide(score, scorer.thresholds)) for score in scores.hybrid[part]],

@@ -163,6 +163,7 @@ def keep_decisions(url: str) -> None:
         store.add_segment(
             Chunk(
                 received_at=now,
+                fields=RAW_FEATURES,
                 raw=raw,
                 scores=np.full((4, len(raw)), 0.001),
                 decisions=["APPROVE"] * len(raw),

@@ -69,9 +69,7 @@ def test_many_rows_are_thinned_but_alerts_and_labels_stay(
 
 
 def test_nothing_is_an_empty_set(decide: Callable[..., KeptDecisions]) -> None:
-    from stores.decisions.archive import SCHEMA
-
-    nothing = KeptDecisions.of_table(SCHEMA.empty_table())
+    nothing = KeptDecisions.none(CREDITCARD)
     assert (len(nothing), nothing.rows, nothing.raw.shape) == (0, 0.0, (0, 30))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ml_project.bundle import Bundle
+from ml_project.contract import Contract
 from ml_project.dataset import Dataset
 from ml_project.policies import Thresholds
 from pipelines.promotion.checks import judge
@@ -149,7 +150,9 @@ def test_simulated_never_replaces_real_nor_what_nobody_knows(
 
 
 def test_what_no_force_gets_past(limits: GateLimits, evidence: Evidence, data: Dataset, good: Bundle) -> None:
-    other_features = replace(good, manifest=good.manifest.model_copy(update={"features": good.manifest.features[::-1]}))
+    document = CREDITCARD.to_dict()
+    other = Contract.model_validate(document | {"features": document["features"][::-1]})
+    other_features = replace(good, manifest=good.manifest.model_copy(update={"contract": other}))
     broken = replace(evidence, shipped=replace(evidence.shipped, expected_digest="0" * 64))
     for candidate, name in (
         (against(replace(evidence, twin=finished_twin(data, SMALL, "simulated")), good), "real beats simulated"),

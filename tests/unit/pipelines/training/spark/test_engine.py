@@ -23,7 +23,7 @@ from ml_project.metrics import average_precision
 from ml_project.policies import POLICIES, PolicySettings, choose_thresholds
 from pipelines.training.spark.engine import SparkEngine
 from pipelines.training.spark.part import SparkPart, read_transactions
-from tests.support.creditcard import CREDITCARD
+from tests.support.creditcard import CREDITCARD, LEFT_OUT
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -65,10 +65,11 @@ def test_a_sample_stands_for_all_however_rows_are_spread(
 
 def test_statistics_of_all_rows(spark: Any, here: Dataset, there: SparkPart) -> None:
     engine = SparkEngine(spark, sample_rows=SAMPLED)
-    amount = engine._amount(there)
-    _, expected_amount = LocalEngine().fit(here, replace(SETTINGS, booster=BoosterSettings(rounds=1)))
-    assert (amount.mean, amount.std) == pytest.approx((expected_amount.mean, expected_amount.std))
-    found, expected = engine.statistics(there, amount), LocalEngine().statistics(here, amount)
+    transform = engine._transform(there)
+    _, local = LocalEngine().fit(here, replace(SETTINGS, booster=BoosterSettings(rounds=1)))
+    (mine, its) = (each.scales["amount_zscore"] for each in (transform, local))
+    assert (mine.mean, mine.std) == pytest.approx((its.mean, its.std))
+    found, expected = engine.statistics(there, transform), LocalEngine().statistics(here, transform)
     for name in ("mean", "std", "minimum", "maximum"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-9, atol=1e-9)
     assert np.abs(np.array(found.median) - np.array(expected.median)).max() < 0.2 * max(expected.iqr)
@@ -88,7 +89,7 @@ def test_fits_are_as_good_and_the_same_again(spark: Any, here: Dataset, there: S
         assert twin.bundle.manifest.data[name] == mine.bundle.manifest.data[name]
 
     train = engine.sample(split.train)
-    seen = without(CREDITCARD, twin.transform(train.raw), SETTINGS.excluded)
+    seen = without(CREDITCARD, twin.transform(train.raw), LEFT_OUT)
     direct = IsolationMap.fit(anomaly_scores(twin.ensemble.forest, seen), train.weight)
     assert twin.ensemble.isolation_map.low == pytest.approx(direct.low, abs=2e-5)
     assert twin.ensemble.isolation_map.high == pytest.approx(direct.high, abs=1e-12)
