@@ -13,6 +13,7 @@ from serving.model_follower import ModelFollower
 from stores.released import Gated
 from stores.releases import Release
 from tests.support.creditcard import CREDITCARD
+from tests.support.shop import SHOP
 
 
 @pytest.fixture
@@ -222,3 +223,12 @@ def test_trouble_says_why_the_release_pointer_stands_in(watcher, slot, source, s
     source.promote(5, scorer)
     watcher.check()
     assert (slot.current.live.named_by, slot.trouble) == ("registry", None)
+
+
+def test_a_version_for_other_fields_does_not_go_live(slot, source, scorer) -> None:
+    watcher = ModelFollower(lambda: source, slot, SHOP, poll_seconds=10, threads=1)
+    source.promote(1, scorer)
+    watcher.check()
+    assert slot.current is None
+    assert slot.swaps["refused"] == 1
+    assert "It scores transactions of the contract creditcard, version 1; this gateway is for shop" in str(slot.trouble)

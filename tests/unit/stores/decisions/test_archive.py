@@ -11,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import insert
 
+from ml_project.errors import InvalidInput
 from stores.decisions import (
     Chunk,
     DecisionRecord,
@@ -215,3 +216,12 @@ def test_tables_of_a_window(
     found = store.tables(RAW_FEATURES, START + timedelta(hours=1), START + timedelta(hours=3))
     ids = [name for table in found for name in table.column("prediction_id").to_pylist()]
     assert ids == [records[1].prediction_id, records[2].prediction_id, *chunk.prediction_ids]
+
+
+def test_decisions_on_other_fields_are_not_taken_for_ones_own(store: DecisionStore, make_record, make_chunk) -> None:
+    store.add([make_record()])
+    with pytest.raises(InvalidInput, match="decisions on transactions of another contract"):
+        list(store.tables(RAW_FEATURES[:-1]))
+    store.add_segment(make_chunk(3))
+    with pytest.raises(InvalidInput, match="decisions on transactions of another contract"):
+        list(store.tables((*RAW_FEATURES[:-1], "amount")))
