@@ -45,7 +45,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 _COSTLY = {
     "terraform": r"tests\.terraform\.conftest import .*\bPlatform\b",
-    "executed": r"\b(executed|own_settings)\b",
+    "executed": r"\b(executed: Execution|own_settings)\b",
     "spark": r"\bspark\b",
     "mlflow_server": r"\bmlflow_server\b",
     "terraform plans": r"\bmocked\b",

@@ -14,9 +14,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 from sqlalchemy import create_engine, text
 
+from pipelines.settings import PipelineSettings
 from tests.support.commands import Command, Commands
 from tests.support.machine import ROOT
-from tests.support.pipelines import Execution
 from tests.support.processes import clean_environment, free_port, wait_for
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ def midnight() -> datetime:
 class Site:
     """A gateway on what `main` promoted, and the commands around it."""
 
-    execution: Execution
+    settings: PipelineSettings
     commands: Commands
     folder: Path
     port: int
@@ -40,10 +40,9 @@ class Site:
 
     @property
     def environment(self) -> dict[str, str]:
-        settings = self.execution.settings
         return clean_environment(
-            FRAUD_STATE_DIR=str(settings.state_dir),
-            FRAUD_RELEASES_URI=str(settings.releases),
+            FRAUD_STATE_DIR=str(self.settings.state_dir),
+            FRAUD_RELEASES_URI=str(self.settings.releases),
             FRAUD_DATABASE_URL=f"sqlite:///{self.folder}/decisions.db",
             FRAUD_METRICS_TEXTFILE=str(self.folder / "fraud.prom"),
             FRAUD_REPLICATES="100",
@@ -88,8 +87,8 @@ class Site:
 
 
 @pytest.fixture
-def site(executed: Execution, commands: Commands, tmp_path: Path) -> Iterator[Site]:
-    running = Site(executed, commands, tmp_path, free_port())
+def site(own_settings: PipelineSettings, commands: Commands, tmp_path: Path) -> Iterator[Site]:
+    running = Site(own_settings, commands, tmp_path, free_port())
     running.start()
     yield running
     assert running.process is not None
@@ -134,7 +133,7 @@ def test_a_day_like_training_is_no_breach_and_a_drifting_one_is(site: Site) -> N
     assert "Traceback" not in loud.stderr
     assert 'figure="psi",of="V14"' in (site.folder / "fraud.prom").read_text()
 
-    client = MlflowClient(site.execution.settings.mlflow_uri)
+    client = MlflowClient(site.settings.mlflow_uri)
     experiment = client.get_experiment_by_name("fraud-monitoring")
     newest, before = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])[:2]
     assert (newest.data.tags["breached"], before.data.tags["breached"]) == ("true", "false")
