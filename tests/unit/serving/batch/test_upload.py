@@ -23,6 +23,7 @@ from serving.batch.upload import FormFile
 from serving.errors import MalformedFile, UnsupportedMediaType
 from stores.releases import open_releases
 from tests.support.creditcard import RAW_FEATURES
+from tests.support.sizes import few_or_full
 
 
 def form(**parts: tuple[str | None, bytes, str]) -> tuple[str, bytes]:
@@ -176,6 +177,6 @@ def test_two_hundred_thousand_rows(own_process: Gateway, part: bytes) -> None:
     assert peak_during_upload(own_process, part, 200_000) - settled < 60
 
 
-@pytest.mark.slow
-def test_two_million_rows_in_half_a_gigabyte(own_process: Gateway, part: bytes) -> None:
-    assert peak_during_upload(own_process, part, 2_000_000) < 500
+@pytest.mark.parametrize("rows", few_or_full(600_000, 2_000_000))
+def test_millions_of_rows_in_half_a_gigabyte(own_process: Gateway, part: bytes, rows: int) -> None:
+    assert peak_during_upload(own_process, part, rows) < 500
