@@ -74,14 +74,6 @@ def test_few_rows_and_no_rows_are_shown_not_judged(decide: Decide, manifest: Man
     assert [figure.metric for figure in nothing.figures if figure.breached] == ["rows_per_day"]
 
 
-def test_an_old_bundle_is_judged_by_whole_days(decide: Decide, manifest: Manifest) -> None:
-    old = manifest.model_copy(update={"baseline": None})
-    part = Window(DAY, DAY + timedelta(hours=6))
-    rows = decide(seed=7, drift={"V14": 0.7})
-    assert by_name(watched_figures(rows, old, WINDOW, LIMITS).figures)["psi_V14"].breached
-    assert not by_name(watched_figures(rows, old, part, LIMITS).figures)["psi_V14"].judged
-
-
 def test_slow_answers(decide: Decide, manifest: Manifest) -> None:
     rows = decide()
     rows.latency_ms[:] = 400

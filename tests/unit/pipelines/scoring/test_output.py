@@ -36,7 +36,7 @@ from pipelines.scoring.rows import RowScorer
 
 data, out, bundle = map(Path, sys.argv[1:])
 scorer = load_scorer(bundle, threads=1)
-plan = make_plan(str(data), str(out), 1, scorer.bundle.digest, CREDITCARD, "", 100)
+plan = make_plan(str(data), str(out), 1, scorer.bundle.digest, scorer.bundle.manifest.contract, "", 100)
 output = LocalOutput(out)
 with output.alone():
     output.begin(plan)
