@@ -22,8 +22,8 @@ BANK_ROWS = 8_000
 
 
 def transactions(rows: int, seed: int) -> pd.DataFrame:
-    """Simulated transactions, 1.5 % of them frauds, as a bank's own file would hold them."""
-    chunks = list(simulate(rows, seed=seed, fraud_rate=0.015))
+    """Simulated transactions, 1.8 % of them frauds, as a bank's own file would hold them."""
+    chunks = list(simulate(rows, seed=seed, fraud_rate=0.018))
     frame = pd.DataFrame(np.concatenate([chunk.raw for chunk in chunks]), columns=list(RAW_FEATURES))
     return frame.assign(**{LABEL: np.concatenate([chunk.label for chunk in chunks])})
 

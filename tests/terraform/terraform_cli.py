@@ -36,8 +36,6 @@ class Terraform:
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
         self.environment = {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **(environment or {})}
-        # Terraform's ten at a time spare AWS; here most of the time is the provider's waits
-        self.environment["TF_CLI_ARGS_apply"] = self.environment["TF_CLI_ARGS_destroy"] = "-parallelism=40"
         # one that a developer points at a file that is not there only warns, but on every command
         if not Path(self.environment.get("TF_CLI_CONFIG_FILE", "/")).exists():
             del self.environment["TF_CLI_CONFIG_FILE"]
