@@ -35,7 +35,7 @@ from tests.support.processes import clean_environment
 from tests.support.sizes import few_or_full
 
 pytestmark = pytest.mark.slow
-ROWS = 8_000
+ROWS = 15_000
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def champion(settings: PipelineSettings, version: int = 1) -> Scorer:
 
 def wave(seed: int = 7) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Thirty days in which most frauds look legitimate to who learnt from the past, but for two components."""
-    (chunk,) = simulate(ROWS, seed=seed, days=30, fraud_rate=0.013)
+    (chunk,) = simulate(ROWS, seed=seed, days=30, fraud_rate=0.015)
     fraud, raw = chunk.label == 1, chunk.raw
     rng = np.random.default_rng(seed)
     new = np.flatnonzero(fraud)[rng.random(int(fraud.sum())) < 0.8]

@@ -20,7 +20,7 @@ from tests.support.pipelines import BANK_ROWS, transactions
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Spark's and MLflow's own
 
-SAMPLED = 300
+SAMPLED = 500
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ from tests.support.creditcard import LABEL, RAW_FEATURES
 from tests.support.machine import ROOT
 from tests.support.processes import clean_environment
 
-BANK_ROWS = 8_000
+BANK_ROWS = 12_000
 """Few, and yet with frauds enough in the test part for the gate to judge by."""
 
 
 def transactions(rows: int, seed: int) -> pd.DataFrame:
-    """Simulated transactions, 1.8 % of them frauds, as a bank's own file would hold them."""
-    chunks = list(simulate(rows, seed=seed, fraud_rate=0.018))
+    """Simulated transactions, 1.5 % of them frauds, as a bank's own file would hold them."""
+    chunks = list(simulate(rows, seed=seed, fraud_rate=0.015))
     frame = pd.DataFrame(np.concatenate([chunk.raw for chunk in chunks]), columns=list(RAW_FEATURES))
     return frame.assign(**{LABEL: np.concatenate([chunk.label for chunk in chunks])})
 
