@@ -239,9 +239,9 @@ def _look(
     gaps, counts = others[: len(fields)], others[len(fields) :]
     for fault, count, example in zip(faults, counts[: len(faults)], counts[len(faults) :], strict=True):
         if count:
-            quoted = f" ({example[:40]!r})" if example else ""
+            shown = f" ({example[:40]!r})" if example else ""
             column = "a line" if fault.column == BROKEN else f"column {fault.column}"
-            said = f"{name}: {column} {fault.said} in {count:,} rows{quoted}."
+            said = f"{name}: {column} {fault.said} in {count:,} rows{shown}."
             raise InvalidInput(said, "Correct or remove them.")
     for column, count in zip(fields, gaps, strict=True):
         if count == rows:
