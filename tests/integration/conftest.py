@@ -1,6 +1,8 @@
 """Whole pipelines on small data, in this process or as real ones."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -10,6 +12,15 @@ from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_main
 from stores.mlflow_client import quiet_mlflow
 from tests.support.pipelines import BANK_ROWS, Execution, transactions
+
+_ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Where MLflow's tables hold a path."""
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +43,12 @@ def _registry_of_main(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def own_settings(executed: Execution, tmp_path: Path) -> PipelineSettings:
-    """A registry of one's own in which version 1 was promoted by `main`, for tests that change it."""
-    shutil.copy(executed.settings.mlflow_database, tmp_path / "mlflow.db")
-    shutil.copytree(executed.settings.releases, tmp_path / "releases")
-    return executed.settings.model_copy(update={"state_dir": tmp_path})
+    """A registry of one's own, files included, in which version 1 was promoted by `main`, for tests that change it."""
+    theirs, mine = executed.settings.state_dir, tmp_path
+    shutil.copy(executed.settings.mlflow_database, mine / "mlflow.db")
+    shutil.copytree(executed.settings.releases, mine / "releases")
+    shutil.copytree(theirs / "artifacts", mine / "artifacts")
+    with closing(sqlite3.connect(mine / "mlflow.db")) as database, database:
+        for table, column in _ADDRESSES:
+            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(theirs), str(mine)))
+    return executed.settings.model_copy(update={"state_dir": mine})
