@@ -22,8 +22,9 @@ def main() -> None:
     parser.add_argument("--days", type=float, default=7, help="how far back to read (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="also write the frame to this Parquet file")
     options = parser.parse_args()
-    with open_store(PipelineSettings().decisions_url, existing=True) as store:
-        tables = list(store.tables(since=datetime.now(UTC) - timedelta(days=options.days)))
+    settings, since = PipelineSettings(), datetime.now(UTC) - timedelta(days=options.days)
+    with open_store(settings.decisions_url, existing=True) as store:
+        tables = list(store.tables(settings.data_contract.raw_fields, since))
     if not tables:
         print("No decisions in that time.")
         return
