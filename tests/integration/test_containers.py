@@ -87,7 +87,7 @@ def stack(images: dict[str, str], postgres_server: PostgresServer, s3_server: S3
 @pytest.fixture(scope="module")
 def mlflow(images: dict[str, str], stack: Stack) -> Iterator[Container]:
     with Container(images["mlflow"], stack.environment("mlflow"), stack.socket) as server:
-        wait_for(f"http://127.0.0.1:{stack.mlflow_port}/health", 200, seconds=240)
+        wait_for(f"http://127.0.0.1:{stack.mlflow_port}/health", 200, seconds=1200)
         yield server
 
 

@@ -124,7 +124,7 @@ def test_markdown_and_page_hold_the_same_figures(artifact, card: Card) -> None: 
 def test_the_suites_hold_for_what_was_made(executed: Execution, suite: tuple[str, ...]) -> None:
     environment = {**os.environ, "FRAUD_STATE_DIR": str(executed.settings.state_dir), "MLFLOW_TRACKING_URI": ""}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *suite]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout[-3000:]
     assert "skipped" not in done.stdout
 

@@ -39,7 +39,7 @@ def mlflow_run(state: Path, entry_point: str, *parameters: str, server: bool = T
     elsewhere = state.with_name("elsewhere")
     elsewhere.mkdir(exist_ok=True)
     done = subprocess.run(
-        command, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=1200, check=False
     )
     assert done.returncode == 0, f"{entry_point}: {done.stdout[-2000:]} {done.stderr[-3000:]}"
 

@@ -263,7 +263,7 @@ def test_of_two_promoters_at_once_one_wins(
             version: start("promote", "--version", str(version), "--expect-current", str(current))
             for version in contenders
         }
-        said = {version: process.communicate(timeout=180) for version, process in running.items()}
+        said = {version: process.communicate(timeout=600) for version, process in running.items()}
         codes = {version: process.returncode for version, process in running.items()}
         assert sorted(codes.values()) == [0, 3], said
         winner, loser = sorted(codes, key=codes.__getitem__)
@@ -272,10 +272,10 @@ def test_of_two_promoters_at_once_one_wins(
         assert aliases(client) == {"Production": winner, "Previous": current}
         assert verified()
         current = winner
-    shown, _ = start("history", "--json").communicate(timeout=180)
+    shown, _ = start("history", "--json").communicate(timeout=600)
     assert len(json.loads(shown)["moves"]) == 3 + 3
     checked = start("verify")
-    assert "released files" in checked.communicate(timeout=180)[0]
+    assert "released files" in checked.communicate(timeout=600)[0]
     assert checked.returncode == 0
-    back, _ = start("rollback", "--reason", "test").communicate(timeout=180)
+    back, _ = start("rollback", "--reason", "test").communicate(timeout=600)
     assert f"again (before: version {current})" in back

@@ -251,13 +251,13 @@ def test_killed_at_every_step_it_goes_on_and_repeats_nothing(
         process.send_signal(signal.SIGKILL)
         process.communicate()
         if number == 0:  # the killed one's lease stands until it runs out
-            output, errors = (second := start()).communicate(timeout=120)
+            output, errors = (second := start()).communicate(timeout=600)
             assert second.returncode == 3, output + errors
             assert "A retraining runs already, by" in errors
             assert "runs out in" in errors
         assert lease(settings, "SELECT count(*) FROM leases") == 1
         lease(settings, "UPDATE leases SET expires_at = '2000-01-01 00:00:00.000000'")
-    output, errors = (last := start()).communicate(timeout=300)
+    output, errors = (last := start()).communicate(timeout=1200)
     assert last.returncode == 0, output + errors
     assert "continuing run" in output
     assert "Traceback" not in errors

@@ -99,7 +99,7 @@ class Platform:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_for(f"{self.mlflow_url}/health", 200, seconds=240)
+        wait_for(f"{self.mlflow_url}/health", 200, seconds=1200)
 
     def stop_mlflow(self) -> None:
         if self.mlflow is not None:

@@ -29,7 +29,7 @@ def test_smoke_on_the_real_sample_serves_what_it_promoted(tmp_path: Path) -> Non
     arguments = ("--port", str(ports[0]), "--mlflow-port", str(ports[1]), "--trials", "3", "--smoke")
     for sentence in ("Production is now version 1.", "The candidate is version 1, which is Production already"):
         process = start_up(tmp_path, "--data", str(REAL_SAMPLE), *arguments)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=1200)
         assert process.returncode == 0, output
         assert sentence in output
         assert '"decision": "DECLINE"' in output
@@ -54,14 +54,14 @@ def test_after_ctrl_c_and_after_kill_9_the_next_one_clears_up_goes_on_and_serves
     wait_for(f"http://127.0.0.1:{port}/health", 200)
     assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 503
     second = start_up(tmp_path / "var", "--port", str(free_port()), "--mlflow-port", str(free_port()))
-    assert "Another `up` runs" in second.communicate(timeout=60)[0]
+    assert "Another `up` runs" in second.communicate(timeout=600)[0]
     assert second.returncode == 3
     assert interrupted.stdout is not None
     for line in interrupted.stdout:
         if "trials 2/4" in line:
             break
     interrupted.send_signal(signal.SIGINT)
-    rest, _ = interrupted.communicate(timeout=60)
+    rest, _ = interrupted.communicate(timeout=600)
     assert interrupted.returncode == 130
     assert "interrupted" in rest
     assert closed(port)
@@ -70,16 +70,16 @@ def test_after_ctrl_c_and_after_kill_9_the_next_one_clears_up_goes_on_and_serves
     killed = start_up(tmp_path / "var", *arguments)
     wait_for(f"http://127.0.0.1:{port}/health", 200)
     killed.kill()
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=600)
     assert not closed(port)
 
     last = start_up(tmp_path / "var", *arguments)
     try:
-        ready = wait_for(f"http://127.0.0.1:{port}/health/ready", 200, seconds=240)
+        ready = wait_for(f"http://127.0.0.1:{port}/health/ready", 200, seconds=1200)
         assert str(ready.json()["model_version"]) == "1"
         well, wrong = ask_as_deployed(port, "1"), ask_as_deployed(port, "2")
         last.send_signal(signal.SIGINT)
-        output, _ = last.communicate(timeout=60)
+        output, _ = last.communicate(timeout=600)
     finally:
         last.kill()
     assert last.returncode in (0, 130), output
@@ -103,7 +103,7 @@ def test_a_port_in_use_is_said_at_once(tmp_path: Path, option: str) -> None:
         process = start_up(
             tmp_path, option, str(port), "--mlflow-port" if option == "--port" else "--port", str(free_port())
         )
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=600)
     assert process.returncode == 2
     assert f"Port {port} on 127.0.0.1 is in use" in output
     assert "Traceback" not in output

@@ -154,7 +154,7 @@ def test_a_gateway_that_restarts_is_waited_for_and_nothing_is_sent_twice(site: S
     site.process.wait()
     assert site.kept() < 4_000
     site.start()
-    output, errors = sending.communicate(timeout=120)
+    output, errors = sending.communicate(timeout=600)
     assert sending.returncode == 0, output + errors
     assert "4,000 transactions" in output
     assert " 0 retries" not in output
@@ -170,7 +170,7 @@ def test_ctrl_c_says_how_far_it_came(site: Site) -> None:
         assert sending.poll() is None
         time.sleep(0.02)
     sending.send_signal(signal.SIGINT)
-    output, errors = sending.communicate(timeout=60)
+    output, errors = sending.communicate(timeout=600)
     assert sending.returncode == 130, output + errors
     assert "transactions in" in output
     assert "Traceback" not in errors

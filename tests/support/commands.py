@@ -129,7 +129,7 @@ class Commands:
         return Command(arguments, pid, None, connection, written)
 
     def run(
-        self, *arguments: str, environment: dict[str, str], timeout: float = 180
+        self, *arguments: str, environment: dict[str, str], timeout: float = 900
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
         command = self.start(*arguments, environment=environment)

@@ -40,7 +40,7 @@ def wait_for_port(port: int, process: "subprocess.Popen[Any]", seconds: float = 
         time.sleep(0.02)
 
 
-def wait_for(url: str, status: int, seconds: float = 90) -> httpx.Response:
+def wait_for(url: str, status: int, seconds: float = 300) -> httpx.Response:
     """Until an address answers with a status; that answer."""
     deadline = time.monotonic() + seconds
     with httpx.Client(timeout=60) as client:  # one: making it costs more than what it waits for
