@@ -2,9 +2,10 @@
 
 An operator is one class. Its arithmetic is written once, over columns: the one row of a request, a table and a batch of
 Spark's go through the same code, so that they cannot differ. What it has to know of the training rows (`Scale`) is
-fitted by whoever has them and kept in the bundle.
+fitted in training and kept in the bundle.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,7 +71,7 @@ class ComponentColumns:
         return self._magnitude
 
 
-class Operator:
+class Operator(ABC):
     """One way of making a feature.
 
     Attributes
@@ -85,18 +86,18 @@ class Operator:
     scaled: ClassVar[bool] = False
 
     @staticmethod
+    @abstractmethod
     def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:
         """Values (n,) from the arguments' columns, each (n,)."""
-        raise NotImplementedError
 
 
-class ListOperator:
+class ListOperator(ABC):
     """One way of making a feature of a list of fields, of any length."""
 
     @staticmethod
+    @abstractmethod
     def compute(columns: ComponentColumns) -> Floats:
         """Values (n,)."""
-        raise NotImplementedError
 
 
 class Value(Operator):
