@@ -6,15 +6,15 @@ a traceback or ten minutes without an end of one file is an exit code other than
 
 import faulthandler
 import hashlib
+import os
 import random
-import resource
 import sys
 from pathlib import Path
 
 from ml_project.bundle import FILES, combined_digest
 from ml_project.errors import InvalidBundle
 from stores.bundle_trial import score_first
-from tests.faults.fuzzing import changed
+from tests.faults.fuzzing import changed, peak_memory
 
 LONGEST_SECONDS = 600
 
@@ -36,8 +36,7 @@ def main(folder: Path, name: str, count: int, seed: int) -> None:
             score_first(tried, digest)
         except InvalidBundle:
             refused += 1
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    sys.stdout.write(f"{refused} {count - refused} {most}\n")
+    sys.stdout.write(f"{refused} {count - refused} {peak_memory(os.getpid())}\n")
 
 
 if __name__ == "__main__":

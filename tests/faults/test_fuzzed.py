@@ -3,7 +3,6 @@
 import http.client
 import os
 import random
-import re
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import pytest
 from ml_project.bundle import Bundle
 from serving.batch import JSON
 from stores.releases import open_releases
-from tests.faults.fuzzing import Request, changed, changed_request, requests, tables
+from tests.faults.fuzzing import Request, changed, changed_request, peak_memory, requests, tables
 from tests.support.creditcard import TRANSACTION
 from tests.support.gateway import KEY, Gateway
 from tests.support.machine import ROOT
@@ -43,14 +42,7 @@ def gateway(bundles: list[Bundle], tmp_path: Path) -> Iterator[Gateway]:
         assert running.process.poll() is None
         assert running.client.post("/predict", json=TRANSACTION).json()["model_version"] == "1"
         assert "Traceback" not in running.log.read_text()
-        assert peak(running.process.pid) < MOST_BYTES
-
-
-def peak(pid: int) -> int:
-    """The most memory that a process has had, in bytes; 0 where the system does not say."""
-    status = Path(f"/proc/{pid}/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024 if found else 0
+        assert peak_memory(running.process.pid) < MOST_BYTES
 
 
 class Sender:
