@@ -1,4 +1,4 @@
-"""Stores whose process dies before the n-th thing that it writes; as a program, one death by os._exit."""
+"""Stores whose process dies before the n-th thing that it writes."""
 
 import os
 import sys
@@ -90,10 +90,11 @@ COMMANDS: dict[str, Callable[[Mover], None]] = {
 }
 
 
-if __name__ == "__main__":
-    _, command, uri, model, releases, writes = sys.argv
-    mover = mortal_mover(uri, model, Path(releases), Life(int(writes), lambda: os._exit(DIED)))
+def run(command: str, uri: str, model: str, releases: Path, writes: int, complaint: Path) -> None:
+    """What a process does that is to die by ``os._exit``; a refusal is written to a file."""
+    mover = mortal_mover(uri, model, releases, Life(writes, lambda: os._exit(DIED)))
     try:
         COMMANDS[command](mover)
     except FraudError as error:
-        sys.exit(str(error))
+        complaint.write_text(str(error))
+        sys.exit(1)
