@@ -26,4 +26,9 @@ Imports no other package here. The gateway imports `contract`, `contract_file`, 
 `scorer`, `reasons`, `tree_shap`, `review`, `card` and `errors`: no pandas, scikit-learn, XGBoost or ONNX in these.
 """
 
+import os
+
+# ONNX Runtime reads it while it is imported: it would report processes and models to its makers, over the network.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 __version__ = "0.1.0"

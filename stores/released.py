@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Literal, Protocol
-
-import onnxruntime
 
 import ml_project
 from ml_project.card import Card
@@ -197,7 +196,7 @@ class ReleasedProduction:
 
 
 _RECEIPT: Final = "tried"
-_TRIED_WITH: Final = f"{ml_project.__version__} {onnxruntime.__version__}"
+_TRIED_WITH: Final = f"{ml_project.__version__} {version('onnxruntime')}"
 """A first scoring is one by this software; the next start of the same need not repeat it."""
 
 

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from ml_project.fitting import Fitted
 from ml_project.policies import DECISIONS, NEVER, Decision, Thresholds, decide, decide_all
 from ml_project.scorer import BATCH_ROWS, Scorer, golden_rows, load_scorer
 from ml_project.split import TimeSplit
+from tests.support.machine import ROOT
 
 
 def with_golden(bundle: Bundle, *rows: GoldenRow) -> Scorer:
@@ -175,6 +179,18 @@ def sigmoid_graph(columns: int, outputs: tuple[str, ...], name: str = "features"
 def test_a_graph_of_another_shape_is_refused(bundle: Bundle, graph: bytes, message: str):
     with pytest.raises(InvalidBundle, match=message):
         Scorer(Bundle(bundle.manifest, graph, b""))
+
+
+def test_scoring_reports_to_nobody(bundle_folder: Path, tmp_path: Path):
+    """ONNX Runtime's makers would hear of it; what it has to tell them lies in the home directory until they do."""
+    program = "import pathlib, sys, ml_project.scorer as it; it.load_scorer(pathlib.Path(sys.argv[1]))"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run(
+        [sys.executable, "-c", program, str(bundle_folder)],
+        env=environment | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    assert list(tmp_path.rglob("*onnxruntime*")) == []
 
 
 def test_a_scorer_keeps_its_bundle(bundle: Bundle, small_scorer: Scorer):
