@@ -26,6 +26,10 @@ WORKER: Final = "worker"
 
 _LOOK_SECONDS: Final = 0.5
 
+UNSIGNED_SECONDS: Final = 20.0
+"""How long a running trial may be without its worker's name. A worker that dies between making a trial and its first
+heartbeat leaves one that Optuna takes for running for ever."""
+
 
 class _GivenUp(Exception):  # not a FraudError: never shown
     """The trial has no place in the budget, or its point is tried already."""
@@ -69,6 +73,12 @@ def work_off(
     import optuna
 
     began = time.monotonic()
+    unsigned: dict[int, float] = {}
+
+    def orphaned(trial: "optuna.trial.FrozenTrial") -> bool:
+        now = time.monotonic()
+        return WORKER not in trial.user_attrs and now - unsigned.setdefault(trial.number, now) > UNSIGNED_SECONDS
+
     while timeout is None or time.monotonic() - began < timeout:
         on_change()
         running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
@@ -82,6 +92,7 @@ def work_off(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(study)
+        _put_back(study, orphaned)
         time.sleep(_LOOK_SECONDS)
     on_change()
 
@@ -118,19 +129,19 @@ def _require_place(trial: "optuna.Trial", trials: int) -> None:
 
 def put_back(study: "optuna.Study", worker: str) -> None:
     """Fail what a dead worker was trying, and put its point back in the queue."""
-    _put_back(study, lambda name: name == worker)
+    _put_back(study, lambda trial: trial.user_attrs.get(WORKER) == worker)
 
 
 def put_back_dead(study: "optuna.Study") -> None:
     """The same for workers of this machine that no longer run: an execution that was killed has left its trials."""
-    _put_back(study, _is_dead)
+    _put_back(study, lambda trial: _is_dead(trial.user_attrs.get(WORKER, "")))
 
 
-def _put_back(study: "optuna.Study", wanted: Callable[[str], bool]) -> None:
+def _put_back(study: "optuna.Study", wanted: "Callable[[optuna.trial.FrozenTrial], bool]") -> None:
     import optuna
 
     for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        if wanted(trial.user_attrs.get(WORKER, "")):
+        if wanted(trial):
             # another process may do the same: then the point waits twice, and the second trial of it gives up
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
             retry(study, trial)

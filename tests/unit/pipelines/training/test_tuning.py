@@ -17,7 +17,7 @@ import pytest
 
 from ml_project.ensemble import EnsembleSettings
 from pipelines.training.sampler import STARTUP_TRIALS
-from pipelines.training.study import finished_trials, open_study, starting_point, suggest
+from pipelines.training.study import finished_trials, fixed_point, open_study, starting_point, suggest
 from pipelines.training.trials import WORKER, objective_of, put_back, tune, worker_name
 from pipelines.training.tuning import SharedStudy, tune_together
 from tests.support.machine import ROOT
@@ -106,6 +106,21 @@ def test_put_back_knows_its_own(tmp_path: Path) -> None:
     assert suggest(again) == suggest(optuna.trial.FixedTrial(first.params))
     assert second.state == STATES.RUNNING
     assert worker_name(7).endswith(":7")
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")  # for `ask`, which no worker uses
+def test_what_a_worker_left_before_it_signed_is_not_waited_for(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It died between making the trial and its first heartbeat: nothing says whose the trial is."""
+    monkeypatch.setattr("pipelines.training.trials.UNSIGNED_SECONDS", 0.5)
+    study = open_study("s", storage, 0)
+    study.ask()
+    tune(study, folds(0), 2, None, lambda _trial: None)  # type: ignore[arg-type]
+    states = [trial.state for trial in study.get_trials()]
+    assert states[0] == STATES.FAIL
+    assert len(finished_trials(study)) == 2
+    assert points(study, STATES.RUNNING, STATES.WAITING) == []
+    tried = [fixed_point(trial) for trial in finished_trials(study)]
+    assert starting_point(EnsembleSettings()) in tried, "the point that it had taken is tried"
 
 
 def test_one_workers_pruner_sees_what_another_reported(tmp_path: Path) -> None:
