@@ -1,27 +1,35 @@
-"""What the defaults reach on real transactions. Training on them takes minutes, hence slow."""
-
-from pathlib import Path
+"""What the defaults reach on real transactions, as a newcomer trains on them."""
 
 import pytest
+from mlflow.tracking import MlflowClient
 
-from pipelines.promotion.promote import Outcome
-from pipelines.settings import PipelineSettings
-from pipelines.training.steps import run_main
-from stores.mlflow_client import quiet_mlflow
+from tests.support.commands import Commands
 from tests.support.machine import REAL_SAMPLE, missing
+from tests.support.pipelines import up_environment
+from tests.support.processes import free_port
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+def metrics(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> dict[str, float]:
+    """Figures of the run that `up --smoke` promoted and served."""
     if not REAL_SAMPLE.is_file():
         missing(str(REAL_SAMPLE))
-    quiet_mlflow()
-    state: Path = tmp_path_factory.mktemp("quality")
-    run, _, promotion = run_main(PipelineSettings(state_dir=state, tracking_uri="", data=str(REAL_SAMPLE), threads=2))
-    assert promotion.outcome is Outcome.PROMOTED
-    figures: dict[str, float] = run.data.data.metrics
+    state = tmp_path_factory.mktemp("quality")
+    ports = ("--port", str(free_port()), "--mlflow-port", str(free_port()))
+    arguments = ("--data", str(REAL_SAMPLE), "--trials", "6", "--smoke", *ports)
+    done = commands.run("up", *arguments, environment=up_environment(state), timeout=1200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for sentence in (
+        "Production is now version 1.",
+        '"decision": "DECLINE"',
+        "/predict-batch answered 3 transactions",
+    ):
+        assert sentence in done.stdout
+    client = MlflowClient(f"sqlite:///{state / 'mlflow.db'}")
+    promoted = client.get_model_version_by_alias("fraud-ensemble", "Production")
+    figures: dict[str, float] = client.get_run(promoted.run_id).data.metrics
     return figures
 
 

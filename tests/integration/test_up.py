@@ -1,4 +1,4 @@
-"""`python -m pipelines up` as a newcomer meets it: real servers, real processes, the real sample."""
+"""`python -m pipelines up` as a newcomer meets it: real servers, real processes."""
 
 import importlib.util
 import json
@@ -15,26 +15,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.machine import REAL_SAMPLE, ROOT, find_pg_ctl, find_program, missing
-from tests.support.pipelines import BANK_ROWS, start_up, transactions
+from tests.support.commands import Command, Commands
+from tests.support.machine import ROOT, find_pg_ctl, find_program, missing
+from tests.support.pipelines import BANK_ROWS, transactions, up_environment
 from tests.support.processes import closed, free_port, wait_for
 
 pytestmark = pytest.mark.slow
-
-
-def test_smoke_on_the_real_sample_serves_what_it_promoted(tmp_path: Path) -> None:
-    if not REAL_SAMPLE.is_file():
-        missing(str(REAL_SAMPLE))
-    ports = free_port(), free_port()
-    arguments = ("--port", str(ports[0]), "--mlflow-port", str(ports[1]), "--trials", "3", "--smoke")
-    for sentence in ("Production is now version 1.", "The candidate is version 1, which is Production already"):
-        process = start_up(tmp_path, "--data", str(REAL_SAMPLE), *arguments)
-        output, _ = process.communicate(timeout=1200)
-        assert process.returncode == 0, output
-        assert sentence in output
-        assert '"decision": "DECLINE"' in output
-        assert "/predict-batch answered 3 transactions" in output
-        assert all(closed(port) for port in ports)
 
 
 def ask_as_deployed(port: int, version: str) -> "subprocess.CompletedProcess[str]":
@@ -44,47 +30,52 @@ def ask_as_deployed(port: int, version: str) -> "subprocess.CompletedProcess[str
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_after_ctrl_c_and_after_kill_9_the_next_one_clears_up_goes_on_and_serves(tmp_path: Path) -> None:
+def ended(command: Command) -> str:
+    """Wait for its end; all that it wrote."""
+    output, errors = command.communicate(timeout=1200)
+    return output + errors
+
+
+def test_after_ctrl_c_and_after_kill_9_the_next_one_clears_up_and_goes_on(tmp_path: Path, commands: Commands) -> None:
     file = tmp_path / "bank.csv"
     transactions(BANK_ROWS, seed=4).to_csv(file, index=False)
     port, mlflow_port = free_port(), free_port()
-    arguments = ("--data", str(file), "--trials", "4", "--port", str(port), "--mlflow-port", str(mlflow_port))
+    url, ports = f"http://127.0.0.1:{port}", ("--port", str(port), "--mlflow-port", str(mlflow_port))
+    settings = up_environment(tmp_path / "var")
 
-    interrupted = start_up(tmp_path / "var", *arguments)
-    wait_for(f"http://127.0.0.1:{port}/health", 200)
-    assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 503
-    second = start_up(tmp_path / "var", "--port", str(free_port()), "--mlflow-port", str(free_port()))
-    assert "Another `up` runs" in second.communicate(timeout=600)[0]
+    def start(*arguments: str) -> Command:
+        return commands.start("up", "--data", str(file), "--trials", "4", *ports, *arguments, environment=settings)
+
+    interrupted = start()
+    wait_for(f"{url}/health", 200)
+    assert httpx.get(f"{url}/health/ready").status_code == 503
+    second = commands.run("up", "--port", str(free_port()), "--mlflow-port", str(free_port()), environment=settings)
+    assert "Another `up` runs" in second.stderr
     assert second.returncode == 3
-    assert interrupted.stdout is not None
-    for line in interrupted.stdout:
-        if "trials 2/4" in line:
-            break
+    while interrupted.poll() is None and "trials 2/4" not in "".join(interrupted.output()):
+        time.sleep(0.1)
     interrupted.send_signal(signal.SIGINT)
-    rest, _ = interrupted.communicate(timeout=600)
-    assert interrupted.returncode == 130
-    assert "interrupted" in rest
+    output = ended(interrupted)
+    assert interrupted.returncode == 130, output
+    assert "interrupted" in output
     assert closed(port)
     assert closed(mlflow_port)
 
-    killed = start_up(tmp_path / "var", *arguments)
-    wait_for(f"http://127.0.0.1:{port}/health", 200)
+    killed = start()
+    ready = wait_for(f"{url}/health/ready", 200, seconds=1200)
+    assert str(ready.json()["model_version"]) == "1"
+    well, wrong = ask_as_deployed(port, "1"), ask_as_deployed(port, "2")
     killed.kill()
-    killed.communicate(timeout=600)
-    assert not closed(port)
-
-    last = start_up(tmp_path / "var", *arguments)
-    try:
-        ready = wait_for(f"http://127.0.0.1:{port}/health/ready", 200, seconds=1200)
-        assert str(ready.json()["model_version"]) == "1"
-        well, wrong = ask_as_deployed(port, "1"), ask_as_deployed(port, "2")
-        last.send_signal(signal.SIGINT)
-        output, _ = last.communicate(timeout=600)
-    finally:
-        last.kill()
-    assert last.returncode in (0, 130), output
+    output = ended(killed)
     assert "continuing study" in output
     assert "trials 4/4" in output
+    assert not closed(port)
+
+    last = start("--smoke")
+    output = ended(last)
+    assert last.returncode == 0, output
+    assert "The candidate is version 1, which is Production already" in output
+    assert "/predict-batch answered 3 transactions" in output
     assert closed(port)
     assert closed(mlflow_port)
     gone = ask_as_deployed(port, "1")
@@ -95,30 +86,28 @@ def test_after_ctrl_c_and_after_kill_9_the_next_one_clears_up_goes_on_and_serves
 
 
 @pytest.mark.parametrize("option", ["--port", "--mlflow-port"])
-def test_a_port_in_use_is_said_at_once(tmp_path: Path, option: str) -> None:
+def test_a_port_in_use_is_said_at_once(tmp_path: Path, option: str, commands: Commands) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        process = start_up(
-            tmp_path, option, str(port), "--mlflow-port" if option == "--port" else "--port", str(free_port())
-        )
-        output, _ = process.communicate(timeout=600)
-    assert process.returncode == 2
-    assert f"Port {port} on 127.0.0.1 is in use" in output
-    assert "Traceback" not in output
+        other = "--mlflow-port" if option == "--port" else "--port"
+        arguments = (option, str(port), other, str(free_port()))
+        done = commands.run("up", *arguments, environment=up_environment(tmp_path))
+    assert done.returncode == 2
+    assert f"Port {port} on 127.0.0.1 is in use" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
-def _collect_commands(process: "subprocess.Popen[str]", shown: set[str]) -> None:
-    """What `ps` would show anybody of this machine's processes until one of them ends."""
-    while process.poll() is None:
+def _collect_commands(done: threading.Event, shown: set[str]) -> None:
+    """What `ps` would show anybody of this machine's processes until it is done."""
+    while not done.wait(0.2):
         for file in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):
                 shown.add(file.read_text(errors="replace").replace("\0", " "))
-        time.sleep(0.2)
 
 
-def test_smoke_on_postgresql_and_s3(tmp_path: Path) -> None:
+def test_smoke_on_postgresql_and_s3(tmp_path: Path, commands: Commands) -> None:
     if find_pg_ctl() is None or find_program("rclone") is None or importlib.util.find_spec("flask_wtf") is None:
         missing("PostgreSQL, rclone or Flask-WTF")
     transactions(BANK_ROWS, seed=4).to_csv(tmp_path / "bank.csv", index=False)
@@ -126,17 +115,20 @@ def test_smoke_on_postgresql_and_s3(tmp_path: Path) -> None:
     arguments = ("--data", str(tmp_path / "bank.csv"), "--trials", "1", "--backend", "servers", "--smoke")
     with tempfile.TemporaryDirectory(prefix="up") as name:
         Path(name).chmod(0o755)  # PostgreSQL's account must reach it where this runs as root
-        process = start_up(Path(name), *arguments, "--port", str(ports[0]), "--mlflow-port", str(ports[1]))
+        places = ("--port", str(ports[0]), "--mlflow-port", str(ports[1]))
+        command = commands.start("up", *arguments, *places, environment=up_environment(Path(name)))
         secret = Path(name) / "servers" / "secrets.json"
         shown: set[str] = set()
-        watch = threading.Thread(target=_collect_commands, args=(process, shown), daemon=True)
+        done = threading.Event()
+        watch = threading.Thread(target=_collect_commands, args=(done, shown), daemon=True)
         watch.start()
         try:
-            output, _ = process.communicate(timeout=1200)
+            output = ended(command)
         finally:
-            process.terminate()
+            command.send_signal(signal.SIGTERM)
+            done.set()
             watch.join()
-        assert process.returncode == 0, output
+        assert command.returncode == 0, output
         everything = "\n".join(shown)
         assert "rclone" in everything
         assert "postgres" in everything

@@ -1,7 +1,5 @@
-"""Transactions to train on, a finished pipeline, and `python -m pipelines` as a process."""
+"""Transactions to train on, and a finished pipeline."""
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +12,6 @@ from pipelines.settings import PipelineSettings
 from pipelines.tracking import Run
 from pipelines.training.train import Measurement
 from tests.support.creditcard import LABEL, RAW_FEATURES
-from tests.support.machine import ROOT
 from tests.support.processes import clean_environment
 
 BANK_ROWS = 12_000
@@ -38,13 +35,6 @@ class Execution:
     promotion: Promotion
 
 
-def start_up(state: Path, *arguments: str, **settings: str) -> "subprocess.Popen[str]":
-    """Start `python -m pipelines up` over a state folder; settings as environment variables."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipelines", "up", *arguments],
-        cwd=ROOT,
-        env=clean_environment(FRAUD_STATE_DIR=str(state), MLFLOW_TRACKING_URI="", **settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def up_environment(state: Path) -> dict[str, str]:
+    """The environment of an `up` over a state folder."""
+    return clean_environment(FRAUD_STATE_DIR=str(state), MLFLOW_TRACKING_URI="")
