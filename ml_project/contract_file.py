@@ -1,4 +1,4 @@
-"""Contracts as people write them: YAML, in which a name such as ``V1..V28`` stands for each of its range.
+"""Contracts as people write them: YAML, in which a name such as ``risk1..risk12`` stands for each of its range.
 
 Every fault is told with its line and what to do about it. Names and categories are taken as they are written: YAML
 alone would read the field ``no`` as false.

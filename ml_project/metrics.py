@@ -47,7 +47,7 @@ class RankingCurve:
     caught, false_alerts : ndarray of shape (k,)
         Weighted frauds and legitimate rows at or above the score.
     caught_amount : ndarray of shape (k,)
-        Weighted Amount of the frauds caught.
+        Weighted amount of the frauds caught.
     frauds, legitimate, fraud_amount : float
         Totals, so that a curve of a sample stands for the whole.
     """
@@ -81,7 +81,7 @@ class RankingCurve:
         return self.false_alerts / self.legitimate
 
     def cost(self, review_cost: float) -> NDArray[np.float64]:
-        """Currency lost at each score: a missed fraud costs its Amount, an alert costs a review."""
+        """Currency lost at each score: a missed fraud costs its amount, an alert costs a review."""
         return (self.fraud_amount - self.caught_amount) + review_cost * self.alerts
 
     def at(self, threshold: float) -> int:
@@ -329,7 +329,7 @@ _NOTHING = 1e-9
 
 
 def losses(data: Labelled, score: NDArray[np.floating], threshold: float, review_cost: float) -> NDArray[np.float64]:
-    """Currency that each row costs, shape (n,): a review if it raises an alert, its Amount if it is missed fraud."""
+    """Currency that each row costs, shape (n,): a review if it raises an alert, its amount if it is missed fraud."""
     alerted = np.asarray(score) >= threshold
     return np.where(alerted, review_cost, np.where(data.label == 1, data.amount, 0.0))
 

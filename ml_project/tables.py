@@ -40,7 +40,7 @@ def _by_folded(contract: Contract) -> dict[str, str]:
 
 
 def spelled(names: Sequence[str]) -> list[str]:
-    """Names for a message, in which consecutive numbers become a range: V1 to V28 is ``V1..V28``."""
+    """Names for a message, in which consecutive numbers become a range: x1 to x28 is ``x1..x28``."""
     found: list[tuple[str, int | None, int]] = []
     for name in names:
         match = _NUMBERED.fullmatch(name)

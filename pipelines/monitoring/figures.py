@@ -44,7 +44,7 @@ class Figure:
     Attributes
     ----------
     name, of : str
-        What is measured, and of what: ``psi`` of ``V14``.
+        What is measured, and of what: ``psi`` of a feature's name.
     low, high : float or None
         Limits; None where there is none.
     judged : bool

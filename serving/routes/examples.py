@@ -141,7 +141,7 @@ WATCH: Final[dict[str, Any]] = {
     "drift": {
         "rows": 20000,
         "judged": True,
-        "features": [{"name": "V14", "psi": 0.04, "limit": 0.1, "breached": False, "missing": 0.0}],
+        "features": [{"name": "amount", "psi": 0.04, "limit": 0.1, "breached": False, "missing": 0.0}],
     },
     "precision": 0.75,
     "recall": 0.88,

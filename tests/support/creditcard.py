@@ -18,5 +18,8 @@ LABEL: Final = CREDITCARD.label_field
 WEIGHT: Final = CREDITCARD.weight
 EVENT_TIME: Final = CREDITCARD.event_time
 TRANSACTION_ID: Final = CREDITCARD.transaction_id
+DRIFTING: Final = "V11"
+"""A feature of which tests let the values move."""
+
 TRANSACTION: Final = example_transaction(CREDITCARD)
 """An ordinary one, as a client would send it."""

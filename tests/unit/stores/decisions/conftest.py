@@ -87,7 +87,7 @@ def make_chunk() -> Callable[..., Chunk]:
             "latency_ms": 9.5,
             "request_id": "request-2",
             "key_name": "batch",
-            "reasons": {row: [{"feature": "V14", "value": -3.5, "contribution": 1.5}] for row in range(1, rows, 10)},
+            "reasons": {row: [{"feature": "risk", "value": -3.5, "contribution": 1.5}] for row in range(1, rows, 10)},
         }
         return Chunk(**defaults | fields)
 
