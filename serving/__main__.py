@@ -173,7 +173,7 @@ def _replay(arguments: argparse.Namespace, settings: GatewaySettings) -> int:
 def _purge(arguments: argparse.Namespace, settings: GatewaySettings) -> int:
     older_than = datetime.now(UTC) - arguments.older_than
     with _opened(settings) as (store, _keys), _export_folder(arguments.to, settings) as (folder, keep):
-        exported = store.purge(settings.data_contract.raw_fields, older_than, folder, keep)
+        exported = store.purge(settings.data_contract, older_than, folder, keep)
     where = f", kept in {arguments.to.rstrip('/')}/{exported.decisions.name}" if exported.decisions else ""
     sys.stdout.write(f"{exported.rows} predictions deleted{where}\n")
     return DONE

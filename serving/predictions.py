@@ -23,7 +23,7 @@ from serving.errors import ScoringFailed
 from serving.live_model import LiveModel
 from serving.telemetry.request import RequestRecord, count_decisions, stage
 from serving.transactions import Transactions
-from stores.decisions import Chunk, DecisionRecord
+from stores.decisions import Chunk, DecisionRecord, KeptContract
 from stores.decisions.segments import new_segment_id, segment_prediction_ids
 
 
@@ -219,6 +219,7 @@ def record_of_one(predictions: Predictions, request: RequestRecord, sample_rate:
     return DecisionRecord(
         prediction_id=prediction_id,
         review_rate=1.0 if predictions.alerts else sample_rate if drawn else None,
+        contract=KeptContract.of(predictions.model.contract),
         inputs=tuple(predictions.transactions.raw[0].tolist()),
         isolation_score=float(predictions.scores.isolation[0]),
         boosted_score=float(predictions.scores.boosted[0]),
@@ -242,7 +243,7 @@ def chunk_of_many(predictions: Predictions, request: RequestRecord, sample_rate:
         segment_id=segment_id,
         sample=frozenset(row for row in drawn if not predictions.decisions[row]),
         sample_rate=sample_rate,
-        fields=predictions.model.contract.raw_fields,
+        contract=KeptContract.of(predictions.model.contract),
         raw=predictions.transactions.raw,
         scores=np.stack([scores.isolation, scores.boosted, scores.hybrid, scores.probability]),
         decisions=[names[place] for place in predictions.decisions.tolist()],

@@ -103,10 +103,9 @@ def read_decided(
     store: DecisionStore, contract: Contract, bounds: EventTimeBounds, until: datetime, seed: int
 ) -> Decided:
     """Decisions on transactions before ``until``, without those whose event times are out of bounds."""
-    fields = contract.raw_fields
     spans = (_FIRST, bounds.earliest), (bounds.latest, _LAST)
-    misdated = sum(_answered(store.tables_by_event_time(fields, *span)) for span in spans)
-    tables = store.tables_by_event_time(fields, bounds.earliest, until)
+    misdated = sum(_answered(store.tables_by_event_time(contract, *span)) for span in spans)
+    tables = store.tables_by_event_time(contract, bounds.earliest, until)
     return Decided(read_for_training(tables, contract, seed), misdated)
 
 

@@ -25,6 +25,7 @@ KEPT: Final[dict[str, Any]] = {
     "prediction_id": PREDICTION["prediction_id"],
     "received_at": "2026-01-02T03:04:05.678Z",
     "inputs": {},
+    "contract": {"name": "cards", "version": 1, "digest": "5f8d1c3e9a7b"},
     "isolation_score": 0.0,
     "boosted_score": 1.6e-06,
     "hybrid_score": 1.45e-06,

@@ -11,7 +11,7 @@ from ml_project.reasons import Explainer
 from ml_project.review import drawn_for_review
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
-from stores.decisions import DecisionRecord, DecisionStore, LabelItem, ShadowDecision, open_engine
+from stores.decisions import DecisionRecord, DecisionStore, KeptContract, LabelItem, ShadowDecision, open_engine
 from tests.browser.released import Version
 from tests.support.creditcard import DRIFTING, RAW_FEATURES
 
@@ -39,6 +39,7 @@ def keep_a_day(version: Version, state: Path, rows: int = 4_000) -> list[Decisio
             DecisionRecord(
                 prediction_id=prediction_id,
                 received_at=received_at,
+                contract=KeptContract.of(version.bundle.manifest.contract),
                 inputs=tuple(raw[row].tolist()),
                 isolation_score=float(scores.isolation[row]),
                 boosted_score=float(scores.boosted[row]),
