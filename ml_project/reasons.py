@@ -65,6 +65,11 @@ class Explainer:
     ----------
     bundle : Bundle
 
+    Attributes
+    ----------
+    importance : ndarray of shape (f,)
+        Mean size of each feature's contributions to the bundle's golden rows, in log-odds.
+
     Raises
     ------
     InvalidBundle
@@ -141,11 +146,14 @@ class Explainer:
 
     def _check(self, bundle: Bundle) -> None:
         golden = bundle.manifest.golden_rows
+        self.importance = np.zeros(len(bundle.manifest.contract.features))
         if not golden:
             return
         features = self._transform(np.array([row.raw for row in golden]))
         scored = np.array([row.scores[OUTPUTS[1]] for row in golden])
-        margin = self.contributions(features).sum(axis=1)
+        contributions = self.contributions(features)
+        self.importance = np.abs(contributions[:, :-1]).mean(axis=0)
+        margin = contributions.sum(axis=1)
         explained = np.exp(-np.logaddexp(0.0, -margin))
         worst = float(np.abs(explained - scored).max())
         if not worst <= PARITY_TOLERANCE:

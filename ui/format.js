@@ -52,6 +52,14 @@ export function percent(value) {
   return `${new Intl.NumberFormat(undefined, { maximumFractionDigits: digits }).format(value * 100)} %`;
 }
 
+/** A field's or feature's value of whatever type. */
+export function valueOf(value, digits = 4) {
+  if (value === null || value === undefined) {
+    return "missing";
+  }
+  return typeof value === "number" ? significant(value, digits) : typeof value === "boolean" ? (value ? "yes" : "no") : value;
+}
+
 /** An ISO moment, in local time. */
 export function dateTime(iso) {
   return moment.format(new Date(iso));

@@ -273,7 +273,7 @@ def test_only_its_contract_and_its_simulator_name_a_column_of_the_public_table()
     found = []
     for name in tracked():
         path = ROOT / name
-        about = name in OF_THE_PUBLIC_TABLE or path.name.startswith("test_") or name.startswith(("docs/", "ui/"))
+        about = name in OF_THE_PUBLIC_TABLE or path.name.startswith("test_") or name.startswith("docs/")
         if path.suffix in SOURCES and path.is_file() and not about:
             found += [f"{name}:{number}" for number in named_columns(path.read_text())]
     assert found == []
