@@ -72,7 +72,7 @@ def test_a_range_stands_for_each_of_its_names() -> None:
             "  spread: {variance: [class, 1st, no]}",
             "  spread: {variance: [class, 1st, no], value: class}",
             "my.yaml, line 23: feature spread: 2 operators, not one. Name one of value, log1p, zscore, ratio, "
-            "hour_of_day, variance, max_abs, mean_abs.",
+            "hour_of_day, day_of_week, weekend, one_hot, frequency, missing, variance, max_abs, mean_abs.",
         ),
         (
             "  log_to_ratio: {ratio: [betrag_log, class_to_1st]}",
@@ -82,8 +82,8 @@ def test_a_range_stands_for_each_of_its_names() -> None:
         ),
         (
             'label: {field: "is fraud?"}',
-            'label: {field: "is fraud?", positive: 2}',
-            "my.yaml, line 9: label: positive: Input should be 1. Correct it.",
+            'label: {field: "is fraud?", negative: [no, yes]}',
+            "my.yaml, line 9: label: 'yes' stands for two of fraud, legitimate and unknown. Leave it to one.",
         ),
         ('label: {field: "is fraud?"}', "", "my.yaml, line 1: the section label is missing. Add it."),
         (
