@@ -39,13 +39,14 @@ def test_a_range_stands_for_each_of_its_names() -> None:
         (
             "  class: {type: number}",
             "  class: {type: money}",
-            "my.yaml, line 5: field class: type: Input should be 'number', 'timestamp' or 'string'. Correct it.",
+            "my.yaml, line 5: field class: type: Input should be 'number', 'integer', 'boolean', 'category', "
+            "'timestamp' or 'string'. Correct it.",
         ),
         (
             "  class: {type: number}",
             "  class: {type: number, min: 3}",
-            "my.yaml, line 5: field class: min: unknown key. Use description, example, expected, maximum, minimum, "
-            "required, role, type.",
+            "my.yaml, line 5: field class: min: unknown key. Use decimals, description, example, expected, maximum, "
+            "minimum, required, role, type, unit, values.",
         ),
         (
             "  no: {type: number}",
@@ -66,7 +67,7 @@ def test_a_range_stands_for_each_of_its_names() -> None:
             "  spread: {variance: [class, 1st, no]}",
             "  spread: {median: [class, 1st, no]}",
             "my.yaml, line 23: feature spread: there is no operator median. Use one of value, log1p, zscore, ratio, "
-            "hour_of_day, variance, max_abs, mean_abs.",
+            "hour_of_day, day_of_week, weekend, one_hot, frequency, missing, variance, max_abs, mean_abs.",
         ),
         (
             "  spread: {variance: [class, 1st, no]}",
