@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.contract import Contract
+from ml_project.features import present
 from ml_project.policies import DECISIONS, Decision, Thresholds, decide_all
 from ml_project.statistics import weighted_quantile
 
@@ -40,6 +41,8 @@ class Baseline:
         Of each threshold policy, the shares of APPROVE, REVIEW and DECLINE.
     decision_rows : float
         Effective rows behind them.
+    missing : dict
+        Share of the training rows without a value, of figures that have such rows.
     """
 
     rows: tuple[float, ...]
@@ -47,6 +50,7 @@ class Baseline:
     shares: dict[str, tuple[tuple[float, ...], ...]]
     decisions: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     decision_rows: float = 0.0
+    missing: dict[str, float] = field(default_factory=dict)
 
     @property
     def hourly(self) -> bool:
@@ -68,14 +72,18 @@ class Baseline:
         """
         hours, count = hours_of(contract, features), HOURS if contract.clock else 1
         inner = [k / BINS for k in range(1, BINS)]
-        edges, shares = {}, {}
+        edges, shares, missing = {}, {}, dict[str, float]()
         for name, values in watched_columns(contract, features, hybrid).items():
-            edges[name] = np.unique(weighted_quantile(values, weight, inner))
-            shares[name] = _hourly_shares(values, edges[name], hours, weight, count)
+            edges[name] = np.unique(weighted_quantile(*present(values, weight), inner))
+            there = ~np.isnan(values)
+            if not there.all():
+                missing[name] = float(weight[~there].sum() / weight.sum())
+            shares[name] = _hourly_shares(values[there], edges[name], hours[there], weight[there], count)
         return cls(
             rows=tuple(round(effective_rows(weight[hours == hour]), 1) for hour in range(count)),
             edges={name: tuple(inner_edges.tolist()) for name, inner_edges in edges.items()},
             shares=shares,
+            missing=missing,
         )
 
 
@@ -127,5 +135,6 @@ def _hourly_shares(
     cells = hours * bins + np.searchsorted(edges, values, side="left")
     counts = np.bincount(cells, weights=weight, minlength=count * bins).reshape(count, bins)
     totals = counts.sum(axis=1, keepdims=True)
-    shares = np.where(totals > 0, counts / np.where(totals > 0, totals, 1), counts.sum(axis=0) / weight.sum())
+    whole = counts.sum(axis=0) / weight.sum() if len(values) else np.full(bins, 1 / bins)
+    shares = np.where(totals > 0, counts / np.where(totals > 0, totals, 1), whole)
     return tuple(tuple(row) for row in np.round(shares, _DIGITS).tolist())

@@ -375,11 +375,14 @@ def slices(data: "Dataset", amounts: Sequence[float], hours: Sequence[float]) ->
     amounts, hours : sequence of float
         Rising inner edges; a band holds its lower edge.
     """
-    hour = np.mod(data.raw[:, 0], SECONDS_PER_DAY) / 3600
-    return {
-        **_bands("amount", data.amount, [0.0, *amounts, np.inf]),
-        **_bands("hour", hour, [0.0, *hours, 24.0]),
-    }
+    contract = data.contract
+    found: dict[str, NDArray[np.intp]] = {}
+    if contract.amount is not None:
+        found |= _bands("amount", data.amount, [0.0, *amounts, np.inf])
+    if contract.timed:
+        seconds = data.moment if contract.time_place is None else data.raw[:, contract.time_place]
+        found |= _bands("hour", np.mod(seconds, SECONDS_PER_DAY) / 3600, [0.0, *hours, 24.0])
+    return found
 
 
 def _bands(name: str, values: NDArray[np.float64], edges: list[float]) -> dict[str, NDArray[np.intp]]:

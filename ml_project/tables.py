@@ -210,7 +210,7 @@ def read_head(start: bytes, contract: Contract, what: str = "The CSV") -> CsvHea
             break
     text = _header_text(line, place, what)
     names, separator = _names(text, separator, contract, what)
-    numbers = [place for place, name in enumerate(names) if name in contract.raw_fields]
+    numbers = [place for place, name in enumerate(names) if name in contract.number_fields]
     return CsvHead(names, place, lines, separator, _decimal(start[place:], numbers, separator, what))
 
 

@@ -69,7 +69,9 @@ def run_prequential(settings: PipelineSettings, plan: BlockSettings, run_id: str
         When nothing is ingested, or a block has too few frauds.
     """
     frame, meta = read_ingested(settings.dataset_path, settings.data_contract)
-    folds = blocks(Dataset.from_frame(frame, settings.data_contract), plan.blocks, plan.start, plan.label_delay)
+    folds = blocks(
+        Dataset.from_frame(frame, meta.resolved(settings.data_contract)), plan.blocks, plan.start, plan.label_delay
+    )
     tracker = Tracker(settings)
     frozen = _settings(tracker, run_id)
     parameters: dict[str, object] = {

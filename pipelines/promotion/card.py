@@ -172,9 +172,9 @@ def _ablations(run: Run, metrics: Mapping[str, float]) -> dict[str, Ablation]:
 
 def _samples(shipped: Bundle) -> tuple[Sample, ...]:
     """One ordinary legitimate transaction and the clearest fraud: golden rows rise in score, legitimate ones first."""
-    golden, fields = shipped.manifest.golden_rows, shipped.manifest.contract.raw_fields
+    golden, contract = shipped.manifest.golden_rows, shipped.manifest.contract
     return tuple(
-        Sample(fraud=fraud, transaction=dict(zip(fields, row.raw, strict=True)), scores=row.scores)
+        Sample(fraud=fraud, transaction=contract.transaction(row.values.tolist()), scores=row.scores)
         for fraud, row in ((False, golden[1]), (True, golden[-1]))
     )
 

@@ -248,8 +248,8 @@ def latency_ratio(bundle: Bundle, enough: float) -> float:
         A ratio that is low enough; above it the measurement is repeated, and the lowest counts.
     """
     candidate, reference = Scorer(bundle, threads=1), Scorer(reference_bundle(), threads=1)
-    raw = np.array([bundle.manifest.golden_rows[-1].raw], dtype=np.float64)
-    theirs = np.array([reference.bundle.manifest.golden_rows[-1].raw], dtype=np.float64)
+    raw = bundle.manifest.golden_rows[-1].values[None]
+    theirs = reference.bundle.manifest.golden_rows[-1].values[None]
     rows = bundle.manifest.transform(raw), reference.bundle.manifest.transform(theirs)
     return lowest_of(lambda: _ratio(candidate, reference, *rows), enough)
 

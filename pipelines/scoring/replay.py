@@ -63,7 +63,7 @@ class DecisionChanges:
         raw = raw_values(table, scorer.contract)
         before = decision_places(table).astype(np.int64)
         after = decide_all(scorer.score(raw).hybrid, scorer.thresholds)
-        cells, amount = before * len(DECISIONS) + after, raw[:, scorer.contract.amount_place]
+        cells, amount = before * len(DECISIONS) + after, scorer.contract.amounts(raw)
         fraud = table["label"].fill_null(0).to_numpy() == 1
         for sums, weight in (
             (self.counts, np.ones(len(table))),

@@ -95,7 +95,7 @@ def train(
         tags={"data.source": meta.source, "data.digest": meta.digest, DATA_NAME_TAG: meta.name},
     )
     _log_inputs(run, split, engine, meta)
-    run.log_json(settings.data_contract.to_dict(), "contract.json")
+    run.log_json(meta.resolved(settings.data_contract).to_dict(), "contract.json")
     with step("tune"):
         chosen = search(settings, run, engine.sample(split.train), meta.digest, starts)
     with step("fit the evaluation twin, the refit and the baselines"):

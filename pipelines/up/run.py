@@ -190,7 +190,7 @@ def sample_transactions(rows: int = 3) -> list[dict[str, float]]:
     ]
 
 
-def golden_transactions(manifest: Manifest) -> list[dict[str, float]]:
+def golden_transactions(manifest: Manifest) -> list[dict[str, Any]]:
     """Transactions that a version was trained on, whatever its contract; the first is the clearest fraud."""
     rows = manifest.golden_rows
-    return [dict(zip(manifest.contract.raw_fields, row.raw, strict=True)) for row in (rows[-1], rows[0], rows[1])]
+    return [manifest.contract.transaction(row.values.tolist()) for row in (rows[-1], rows[0], rows[1])]

@@ -173,7 +173,7 @@ def _table(chunk: Chunk, predictions: Predictions, schema: pa.Schema) -> pa.Tabl
         }
         columns[_REASONS.name] = [texts.get(row) for row in range(count)]
     if _AMOUNT.name in schema.names:
-        columns[_AMOUNT.name] = predictions.transactions.raw[:, predictions.model.contract.amount_place]
+        columns[_AMOUNT.name] = predictions.model.contract.amounts(predictions.transactions.raw)
     return pa.table(columns, schema=schema)
 
 

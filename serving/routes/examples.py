@@ -162,11 +162,12 @@ WATCH: Final[dict[str, Any]] = {
 
 def example_transaction(contract: Contract) -> dict[str, Any]:
     """A transaction as a client would send it."""
-    return {**_inputs(contract), contract.transaction_id: PREDICTION["transaction_id"]}
+    entities = {field.name: field.shown for field in contract.fields if field.role == "entity"}
+    return {**_inputs(contract), **entities, contract.transaction_id: PREDICTION["transaction_id"]}
 
 
-def _inputs(contract: Contract) -> dict[str, float]:
-    return {field.name: field.example for field in contract.scored_fields}
+def _inputs(contract: Contract) -> dict[str, Any]:
+    return {field.name: field.shown for field in contract.scored_fields}
 
 
 def with_inputs(example: Any, contract: Contract) -> Any:
