@@ -261,7 +261,7 @@ def replay(record: "DecisionRecord", settings: GatewaySettings) -> Replay:
     registry = Registry(settings.mlflow_uri, settings.model_name)
     history = History(settings.mlflow_uri, settings.model_name)
     scorer = Production(registry, releases, settings.bundle_cache, history).load(version, threads=1)
-    scores = scorer.score(np.array([record.inputs]))
+    scores = scorer.score(np.array([record.scored]))
     hybrid = float(scores.hybrid[0])
     return Replay(
         record.prediction_id,

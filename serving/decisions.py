@@ -279,7 +279,7 @@ def explained(items: Sequence[Found], model: LiveModel | None) -> list[Found]:
     if model is None or not unexplained:
         return completed
     records = [items[place].record for place in unexplained]
-    raw = np.array([record.inputs for record in records])
+    raw = np.array([record.scored for record in records])
     isolation = np.array([record.isolation_score for record in records])
     for place, record, explanation in zip(unexplained, records, model.explainer.explain(raw, isolation), strict=True):
         reasons = [dict(reason) for reason in explanation.reasons]

@@ -24,6 +24,7 @@ from serving.live_model import LiveModel
 from serving.telemetry.request import RequestRecord, count_decisions, stage
 from serving.transactions import Transactions
 from stores.decisions import Chunk, DecisionRecord, KeptContract
+from stores.decisions.records import Value
 from stores.decisions.segments import new_segment_id, segment_prediction_ids
 
 
@@ -220,7 +221,7 @@ def record_of_one(predictions: Predictions, request: RequestRecord, sample_rate:
         prediction_id=prediction_id,
         review_rate=1.0 if predictions.alerts else sample_rate if drawn else None,
         contract=KeptContract.of(predictions.model.contract),
-        inputs=tuple(predictions.transactions.raw[0].tolist()),
+        inputs=_inputs(predictions),
         isolation_score=float(predictions.scores.isolation[0]),
         boosted_score=float(predictions.scores.boosted[0]),
         hybrid_score=float(predictions.scores.hybrid[0]),
@@ -231,6 +232,16 @@ def record_of_one(predictions: Predictions, request: RequestRecord, sample_rate:
         reasons=_reasons(predictions).get(0),
         **_shared(predictions, request),
     )
+
+
+def _inputs(predictions: Predictions) -> tuple[Value, ...]:
+    """The first transaction as it is kept: categories in words."""
+    contract = predictions.model.contract
+    values: list[Value] = predictions.transactions.raw[0].tolist()
+    if not contract.plain:
+        for name, texts in predictions.transactions.texts(contract).items():
+            values[contract.raw_fields.index(name)] = texts[0]
+    return tuple(values)
 
 
 def chunk_of_many(predictions: Predictions, request: RequestRecord, sample_rate: float) -> Chunk:
@@ -245,6 +256,7 @@ def chunk_of_many(predictions: Predictions, request: RequestRecord, sample_rate:
         sample_rate=sample_rate,
         contract=KeptContract.of(predictions.model.contract),
         raw=predictions.transactions.raw,
+        texts=predictions.transactions.texts(predictions.model.contract),
         scores=np.stack([scores.isolation, scores.boosted, scores.hybrid, scores.probability]),
         decisions=[names[place] for place in predictions.decisions.tolist()],
         transaction_ids=ids if any(name is not None for name in ids) else None,

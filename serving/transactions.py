@@ -3,7 +3,7 @@
 Event times are RFC 3339 in JSON; columns of files may hold timestamps or text.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from ml_project.columns import coder, seconds_of
-from ml_project.contract import WRONG, Contract, ContractField
+from ml_project.contract import OTHER, WRONG, Contract, ContractField
 from ml_project.event_times import FAULT, EventTimeBounds, parse_event_time
 from serving.errors import BodyTooLarge, FieldError, InvalidFields
 from serving.http import json_in
@@ -178,11 +178,14 @@ class Transactions:
         The clients' own names, n of them.
     event_times : list of datetime or None
         When they happened, n of them; empty where no client says.
+    unseen : mapping
+        By row and field, the categories in words that are not among their fields' values.
     """
 
     raw: NDArray[np.float64]
     ids: list[str | None]
     event_times: list[datetime | None] = field(default_factory=list)
+    unseen: Mapping[tuple[int, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # -0.0 is 0.0: the same transaction, whoever rounds it.
@@ -191,7 +194,23 @@ class Transactions:
     def take(self, rows: list[int]) -> "Transactions":
         """Some of them, in this order."""
         times = [self.event_times[row] for row in rows] if self.event_times else []
-        return Transactions(self.raw[rows], [self.ids[row] for row in rows], times)
+        unseen: dict[tuple[int, str], str] = {}
+        if self.unseen:
+            places = {row: place for place, row in enumerate(rows)}
+            unseen = {(places[row], name): text for (row, name), text in self.unseen.items() if row in places}
+        return Transactions(self.raw[rows], [self.ids[row] for row in rows], times, unseen)
+
+    def texts(self, contract: Contract) -> dict[str, list[str | None]]:
+        """Categories in words, by field, n of each; None where one is missing."""
+        found: dict[str, list[str | None]] = {}
+        for place, each in enumerate(contract.scored_fields):
+            if each.type == "category":
+                codes = self.raw[:, place]
+                words = [None if np.isnan(code) else each.values[int(code)] for code in codes]
+                for row in np.flatnonzero(codes == OTHER).tolist():
+                    words[row] = self.unseen.get((row, each.name), "other")
+                found[each.name] = words
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +269,7 @@ class TransactionParser:
         """
         row = json_in(body)
         try:
-            return self._transactions([vars(self._model.model_validate(row))])
+            return self._transactions([vars(self._model.model_validate(row))], [row])
         except ValidationError as error:
             raise InvalidFields(_faults(error)) from None
 
@@ -269,6 +288,7 @@ class TransactionParser:
                 json_in(body)  # says what is wrong with it, if it is not JSON
             raise InvalidFields([{"message": "The body should be an array of transactions."}])
         valid: list[dict[str, Any]] = []
+        given: list[dict[str, Any]] = []
         places: list[int] = []
         faults: list[FieldError] = []
         count = 0
@@ -281,12 +301,13 @@ class TransactionParser:
             for place, row in enumerate(rows, first):
                 try:
                     valid.append(vars(self._model.model_validate(row)))
+                    given.append(row)
                     places.append(place)
                 except ValidationError as error:
                     faults += _faults(error, place, brief=len(faults) >= MAX_ERRORS)
-        return Chunk(self._transactions(valid), np.array(places, dtype=np.int64), faults)
+        return Chunk(self._transactions(valid, given), np.array(places, dtype=np.int64), faults)
 
-    def _transactions(self, rows: list[dict[str, Any]]) -> Transactions:
+    def _transactions(self, rows: list[dict[str, Any]], sent: list[dict[str, Any]]) -> Transactions:
         values: Iterable[Any] = chain.from_iterable(map(self._raw_values, rows))
         if not self.contract.plain:
             values = map(_as_number, values)
@@ -294,7 +315,18 @@ class TransactionParser:
         times = [row[self._moment] for row in rows]
         given = times if any(times) else []
         ids = [row[self._id] for row in rows]
-        return Transactions(raw.reshape(len(rows), self._fields), ids, given)
+        raw = raw.reshape(len(rows), self._fields)
+        if self.contract.plain:
+            return Transactions(raw, ids, given)
+        unseen = {(row, name): str(sent[row][name]).strip() for row, name in unseen_categories(raw, self.contract)}
+        return Transactions(raw, ids, given, unseen)
+
+
+def unseen_categories(raw: NDArray[np.float64], contract: Contract) -> Iterator[tuple[int, str]]:
+    """Rows and fields of raw transactions (n, fields) with a category that is not among its field's values."""
+    for place, each in enumerate(contract.scored_fields):
+        if each.type == "category":
+            yield from ((row, each.name) for row in np.flatnonzero(raw[:, place] == OTHER).tolist())
 
 
 def _as_number(value: float | datetime | None) -> float:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
+from ml_project.columns import raw_column
 from ml_project.contract import Contract
 from ml_project.policies import DECISIONS, Decision
 
@@ -120,8 +121,8 @@ class KeptDecisions:
 
 
 def raw_values(table: Any, contract: Contract) -> NDArray[np.float64]:
-    """The raw fields (n, fields) of a table of decisions, in the contract's order."""
-    return np.column_stack([table[name].to_numpy() for name in contract.raw_fields])
+    """The raw fields (n, fields) of a table of decisions, as the contract has them: in its order, by its categories."""
+    return np.column_stack([raw_column(field, table[field.name]) for field in contract.scored_fields])
 
 
 def decision_places(table: Any) -> NDArray[np.int8]:
@@ -174,15 +175,18 @@ def thinning(
     return places, weight[places]
 
 
-def read_by_version(tables: Iterable[Any], contract: Contract, seed: int = 0) -> dict[str, KeptDecisions]:
+def read_by_version(
+    tables: Iterable[Any], contract: Contract | Callable[[str], Contract], seed: int = 0
+) -> dict[str, KeptDecisions]:
     """Decisions by model version, each transaction once.
 
     Parameters
     ----------
     tables : iterable of pyarrow.Table
         What ``DecisionStore.tables_by_event_time`` gives.
-    contract : Contract
-        What it was asked for.
+    contract : Contract or callable
+        What it was asked for; where its categories are learnt, by the digest of a bundle the contract that has them
+        (``DecisionStore.contract_of``).
     seed : int
         Chooses the rows that thinning leaves out.
     """
@@ -200,7 +204,9 @@ def read_by_version(tables: Iterable[Any], contract: Contract, seed: int = 0) ->
         rows = table.filter(answered_rows(table))
         versions = np.array(rows["model_version"].to_pylist(), dtype=object)
         for version in sorted(set(versions.tolist())):
-            waiting.setdefault(version, []).append(KeptDecisions.of_table(rows.filter(versions == version), contract))
+            mine = rows.filter(versions == version)
+            own = contract if isinstance(contract, Contract) else contract(mine["bundle_digest"][0].as_py())
+            waiting.setdefault(version, []).append(KeptDecisions.of_table(mine, own))
             if sum(map(len, waiting[version])) >= MOST_ROWS // 2:
                 take_in(version)
     for version in list(waiting):
@@ -243,8 +249,8 @@ class ShadowReader:
     ----------
     look_up : callable
         ``DecisionStore.shadow_of``.
-    contract : Contract
-        What the tables were asked for.
+    contract : Contract or callable
+        See `read_by_version`.
 
     Attributes
     ----------
@@ -253,7 +259,7 @@ class ShadowReader:
     """
 
     look_up: Callable[[Sequence[str]], Any]
-    contract: Contract
+    contract: Contract | Callable[[str], Contract]
     seed: int = 0
     pairs: dict[tuple[str, str], ShadowPair] = field(default_factory=dict)
 
@@ -275,7 +281,10 @@ class ShadowReader:
         names = list(zip(*versions, strict=True))
         for pair in sorted(set(names)):
             chosen = np.array([name == pair for name in names])
-            part = _pair(champions.filter(chosen), challengers.filter(chosen), self.contract)
+            mine = champions.filter(chosen)
+            given = self.contract
+            own = given if isinstance(given, Contract) else given(mine["bundle_digest"][0].as_py())
+            part = _pair(mine, challengers.filter(chosen), own)
             self.pairs[pair] = part.joined(self.pairs.get(pair)).thinned(rng)
 
 
@@ -343,7 +352,7 @@ def _training_rows(table: Any, contract: Contract) -> pd.DataFrame:
         "repeated": compute.or_(table["duplicate_of"].is_valid(), table["conflicts_with"].is_valid()).to_numpy(),
         contract.weight: np.ones(len(table)),
     }
-    raw = {name: table[name].to_numpy() for name in contract.raw_fields}
+    raw = dict(zip(contract.raw_fields, raw_values(table, contract).T, strict=True))
     dated = {name: values.to_pandas().to_numpy("datetime64[us]") for name, values in times.items()}
     return pd.DataFrame(raw | dated | own, index=pd.Index(names, dtype=object))
 

@@ -151,7 +151,11 @@ def _slow(block: Block, head: CsvHead, contract: Contract) -> Chunk:
             times.append(None if time_column is None else parsed_cell(cells[time_column]))
             rows.append(row)
     values = [_column(field, records, head) for field in contract.scored_fields]
-    chunk = checked(contract, np.column_stack(values), ids, np.array(rows, dtype=np.int64), times)
+
+    def word(row: int, name: str) -> str:
+        return records[row][head.names.index(name)]
+
+    chunk = checked(contract, np.column_stack(values), ids, np.array(rows, dtype=np.int64), times, word)
     errors = sorted(chunk.errors + faults, key=lambda error: error["row"])
     return Chunk(chunk.transactions, chunk.rows, errors)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ml_project.columns import EXPECTED, raw_column, takes
+from ml_project.columns import EXPECTED, category_text, raw_column, takes
 from ml_project.contract import MAX_MAGNITUDE, WRONG, Contract, ContractField
 from ml_project.tables import column_hint, is_index, is_text
 from serving.batch import ARROW, PARQUET, unpacking
@@ -32,6 +32,7 @@ from serving.transactions import (
     TransactionParser,
     Transactions,
     event_times_of,
+    unseen_categories,
 )
 
 MAX_ROW_ERRORS: Final = 10
@@ -106,7 +107,11 @@ def chunk_of(columns: pa.RecordBatch | pa.Table, contract: Contract, rows: NDArr
     else:
         ids = [None] * len(columns)
     times = event_times_of(columns[moment]) if moment in names else []
-    return checked(contract, raw, ids, rows, times)
+
+    def word(row: int, name: str) -> str:
+        return category_text(columns[name][row].as_py())
+
+    return checked(contract, raw, ids, rows, times, word)
 
 
 def checked(
@@ -115,8 +120,12 @@ def checked(
     ids: list[str | None],
     rows: NDArray[np.int64],
     times: Sequence[datetime | ValueError | None] = (),
+    word: Callable[[int, str], str] = lambda _row, _name: "",
 ) -> Chunk:
-    """What can be scored of raw transactions (n, fields), names (empty ones count as none), places and event times."""
+    """What can be scored of raw transactions (n, fields), names (empty ones count as none), places and event times.
+
+    ``word`` says what a row has in a field with a category.
+    """
     timeless = {place: str(when) for place, when in enumerate(times) if isinstance(when, ValueError)}
     if contract.event_time in contract.raw_fields:
         raw[:, contract.raw_fields.index(contract.event_time)] = [_moment(when) for when in times] or np.nan
@@ -132,7 +141,8 @@ def checked(
     if contract.requires("transaction_id"):
         misnamed |= {place: _REQUIRED for place, name in enumerate(names) if name is None}
     moments = [None if isinstance(when, ValueError) else when for when in times] if any(times) else []
-    transactions = Transactions(raw, names, moments)
+    unseen = {} if contract.plain else {each: word(*each).strip() for each in unseen_categories(raw, contract)}
+    transactions = Transactions(raw, names, moments, unseen)
     if not misnamed and not timeless and not bad.any():
         return Chunk(transactions, rows, [])
     told = bad & (np.cumsum(bad, axis=1) <= MAX_ROW_ERRORS)

@@ -146,38 +146,30 @@ def described_features(contract: Contract, model: LiveModel | None = None) -> di
         "model_version": model.version if model else None,
         "contract": {"name": contract.contract, "version": contract.version, "digest": contract.digest},
         "label": contract.label_field,
-        "fields": [
-            {**_described_field(field), "training_range": ranges.get(field.name)} for field in _fields_to_send(contract)
-        ],
+        "fields": [{**field, "training_range": ranges.get(field["name"])} for field in _fields_to_send(contract)],
         "telling": telling_fields(contract, model),
         "groups": field_groups(contract.raw_fields),
         "features": described,
     }
 
 
-def _fields_to_send(contract: Contract) -> list[ContractField]:
-    """Those that are scored, then the ones beside them, which any request may have."""
-    given = {field.name: field for field in contract.fields}
-    beside = (
-        given.get(name, ContractField(name=name, type=kind, role=role, required=False))  # type: ignore[arg-type]
-        for name, kind, role in (
-            (contract.transaction_id, "string", "transaction_id"),
-            (contract.event_time, "timestamp", "event_time"),
-        )
-        if name not in contract.raw_fields
-    )
-    return [*contract.scored_fields, *beside]
+def _fields_to_send(contract: Contract) -> list[dict[str, Any]]:
+    """Those that are scored, then the ones beside them, of which two may be sent whatever the contract says."""
+    given = {field.name: field for field in contract.fields if field.role != "weight"}
+    found = [_described_field(field, scored=field.name in contract.raw_fields) for field in given.values()]
+    for name, kind, role in (
+        (contract.transaction_id, "string", "transaction_id"),
+        (contract.event_time, "timestamp", "event_time"),
+    ):
+        if name not in given:
+            field = ContractField.model_validate({"name": name, "type": kind, "role": role, "required": False})
+            found.append(_described_field(field, scored=False))
+    return sorted(found, key=lambda field: not field["scored"])
 
 
-def _described_field(field: ContractField) -> dict[str, Any]:
-    said = field.model_dump(mode="json", include={"name", "type", "role", "required", "minimum", "maximum", "values"})
-    shown = field.model_dump(mode="json", include={"example", "description"}, exclude_defaults=True)
-    return {
-        **said,
-        "scored": field.scored,
-        "example": shown.get("example"),
-        "description": shown.get("description", ""),
-    }
+def _described_field(field: ContractField, *, scored: bool) -> dict[str, Any]:
+    names = ("name", "type", "role", "required", "minimum", "maximum", "values", "decimals", "unit", "example")
+    return {name: getattr(field, name) for name in (*names, "description")} | {"scored": scored}
 
 
 def telling_fields(contract: Contract, model: LiveModel | None) -> list[str]:

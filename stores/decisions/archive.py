@@ -26,7 +26,7 @@ from ml_project.errors import InvalidInput
 from stores.decisions.reads import Scope, contracts_of, newest_labels, scope_of
 from stores.decisions.records import TEXTS, KeptContract
 from stores.decisions.schema import labels, predictions, segments, shadow_decisions, transactions
-from stores.decisions.segments import MAX_ROWS, SHARED, read_content, segment_prediction_ids
+from stores.decisions.segments import MAX_ROWS, SHARED, numbers_of, read_content, segment_prediction_ids
 from stores.decisions.writes import transaction_key
 from stores.files import replacing
 from stores.sql import one_of
@@ -75,7 +75,9 @@ def schema_of(contract: Contract) -> Any:
 
     ``review_rate`` is explained at the table predictions: one over it is what a label weighs.
     """
-    return pa.schema([*_BEFORE, *((field.name, _TYPES[field.type]) for field in contract.scored_fields), *_AFTER])
+    own = dict(_BEFORE)
+    fields = ((field.name, _TYPES[field.type]) for field in contract.scored_fields if field.name not in own)
+    return pa.schema([*_BEFORE, *fields, *_AFTER])
 
 
 def tables(connection: Connection, contract: Contract, since: datetime | None, until: datetime | None) -> Iterator[Any]:
@@ -118,7 +120,7 @@ def _singles(
             del row["labelled"]  # the label itself comes with it
             row["reasons"] = None if row["reasons"] is None else json.dumps(row["reasons"])
         filled = {name: pa.array([row[name] for row in listed], schema.field(name).type) for name in listed[0]}
-        yield _labelled(connection, schema, filled | inputs, [row["prediction_id"] for row in listed])
+        yield _labelled(connection, schema, inputs | filled, [row["prediction_id"] for row in listed])
         last = rows[-1]
         after = tuple_(*key) > tuple_(last._mapping[moment], last.prediction_id)
         rows = connection.execute(query.where(after).order_by(*key).limit(ROWS)).all()  # type: ignore[assignment]
@@ -137,8 +139,14 @@ def _segments(connection: Connection, contract: Contract, conditions: list[Any])
         filled = {
             name: pa.repeat(pa.scalar(value, schema.field(name).type), segment.rows) for name, value in same.items()
         }
-        filled |= {name: content.column(name) for name in content.column_names if name not in kept.names}
-        filled |= _typed({name: content.column(name) for name in kept.names}, kept, contract, segment.rows)
+        texts = {kept.names[place] for place in kept.texts}
+        scored = {name: content.column(name) if name in texts else numbers_of(content, name) for name in kept.names}
+        filled |= {name: content.column(name) for name in content.column_names if name in schema.names}
+        filled |= {
+            name: values
+            for name, values in _typed(scored, kept, contract, segment.rows).items()
+            if name not in dict(_BEFORE)
+        }
         marks = segment.marks or {}
         for place, name in enumerate(("duplicate_of", "conflicts_with")):
             values = [marks[str(row)][place] if str(row) in marks else None for row in range(segment.rows)]

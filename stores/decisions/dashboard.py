@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from stores.decisions.reads import Scope, contracts_of, scope_of
+from stores.decisions.records import code_texts, unpack_scored
 from stores.decisions.schema import labels, predictions, segments, shadow_decisions
-from stores.decisions.segments import APPROVE, read_content
+from stores.decisions.segments import APPROVE, raw_of, read_content
 
 MOST_LABELS: Final = 50_000
 
@@ -27,7 +28,7 @@ class Sample:
     Attributes
     ----------
     raw : dict of str to ndarray of shape (k, fields)
-        By the bundle that decided, the numbers of its rows, in order, NaN in the places of texts.
+        By the bundle that decided, what its rows were scored as, in order.
     hybrid, latency_ms : ndarray of shape (n,)
     weight : ndarray of shape (n,)
         How many decisions each stands for.
@@ -191,12 +192,10 @@ def _singles(connection: Connection, scope: Scope, since: datetime, until: datet
     )
     rows = connection.execute(query).all()
     kept = contracts_of(connection, {row.bundle_digest for row in rows})
-    raw = {}
-    for digest in {row.bundle_digest for row in rows}:
-        contract = kept[digest]
-        packed = [row.inputs[: contract.number_bytes] for row in rows if row.bundle_digest == digest]
-        raw[digest] = np.full((len(packed), len(contract.fields)), np.nan)
-        raw[digest][:, contract.numbers] = np.frombuffer(b"".join(packed), dtype="<f8").reshape(len(packed), -1)
+    raw = {
+        digest: unpack_scored([row.inputs for row in rows if row.bundle_digest == digest], kept[digest])
+        for digest in {row.bundle_digest for row in rows}
+    }
     return Sample(
         raw=raw,
         hybrid=np.array([row.hybrid_score for row in rows]),
@@ -217,9 +216,8 @@ def _bulk(connection: Connection, scope: Scope, since: datetime, until: datetime
     content = read_content(segment.segment_id, segment.content, segment.sha256)
     taken = content.take(np.linspace(0, segment.rows - 1, min(quota, segment.rows)).astype(np.int64))
     contract = contracts_of(connection, [segment.bundle_digest])[segment.bundle_digest]
-    raw = np.full((len(taken), len(contract.fields)), np.nan)
-    for place in contract.numbers:
-        raw[:, place] = taken[contract.names[place]].to_numpy()
+    raw = raw_of(taken, contract)
+    code_texts(raw, {place: taken.column(contract.names[place]).to_pylist() for place in contract.texts}, contract)
     return Sample(
         raw={segment.bundle_digest: raw},
         hybrid=taken["hybrid_score"].to_numpy(),

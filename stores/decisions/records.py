@@ -8,12 +8,16 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import Any, Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_project.columns import coder
 from ml_project.contract import Contract
 from ml_project.errors import FraudError, InvalidInput, Unavailable
 
@@ -73,6 +77,12 @@ class KeptContract:
         return tuple(place for place, (_name, type_) in enumerate(self.fields) if type_ in TEXTS)
 
     @cached_property
+    def coders(self) -> dict[int, Callable[[str], float]]:
+        """By place, what turns a text into the number that was scored."""
+        values = {field["name"]: field.get("values", ()) for field in json.loads(self.content)["fields"]}
+        return {place: coder(values[self.names[place]]) for place in self.texts}
+
+    @cached_property
     def number_bytes(self) -> int:
         """How many bytes of packed inputs are numbers."""
         return len(self.numbers) * _NUMBER_BYTES
@@ -124,6 +134,24 @@ def check_transaction_id(transaction_id: str) -> None:
         raise InvalidInput("The transaction_id holds a NUL or a lone surrogate.", "Send printable characters.")
 
 
+def unpack_scored(packed: Sequence[bytes], contract: KeptContract) -> NDArray[np.float64]:
+    """What was scored (n, fields) of several packed inputs under one contract."""
+    raw = np.full((len(packed), len(contract.fields)), np.nan)
+    numbers = np.frombuffer(b"".join(content[: contract.number_bytes] for content in packed), dtype="<f8")
+    raw[:, contract.numbers] = numbers.reshape(len(packed), -1)
+    if contract.texts:
+        texts = [json.loads(content[contract.number_bytes :]) for content in packed]
+        code_texts(raw, dict(zip(contract.texts, zip(*texts, strict=True), strict=True)), contract)
+    return raw
+
+
+def code_texts(raw: NDArray[np.float64], texts: Mapping[int, Sequence[str | None]], contract: KeptContract) -> None:
+    """Put into raw transactions (n, fields) what the texts, by place, were scored as."""
+    for place, values in texts.items():
+        code = contract.coders[place]
+        raw[:, place] = [np.nan if value is None else code(value) for value in values]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord:
     """One scored transaction; ``inputs`` in the order of the contract's fields, times with a time zone.
@@ -163,6 +191,12 @@ class DecisionRecord:
         return {
             name: _typed(value, type_) for (name, type_), value in zip(self.contract.fields, self.inputs, strict=True)
         }
+
+    @property
+    def scored(self) -> list[float]:
+        """The inputs as the bundle scored them, in the contract's order."""
+        scored: list[float] = unpack_scored([pack_inputs(self.inputs, self.contract)], self.contract)[0].tolist()
+        return scored
 
     @property
     def payload_digest(self) -> bytes:

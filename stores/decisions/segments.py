@@ -211,11 +211,13 @@ class Chunk:
         columns = dict(zip(self.contract.names, map(_float64, self.raw.T), strict=True))
         columns |= {name: pa.array(values, pa.string()) for name, values in self.texts.items()}
         columns |= dict(zip(OUTPUTS, map(_float64, self.scores), strict=True))
+        if _MOMENT in columns:  # scored, too: kept once, as the moment
+            columns[_MOMENT] = pa.nulls(len(self.raw), _TIME)
         columns["decision"] = pa.array(self.decisions, pa.string())
         if self.transaction_ids is not None:
             columns["transaction_id"] = pa.array(self.transaction_ids, pa.string())
         if self.event_times is not None:
-            columns["event_time"] = pa.array(self.event_times, pa.timestamp("us", "UTC"))
+            columns[_MOMENT] = pa.array(self.event_times, _TIME)
         if self.reasons:
             texts = [json.dumps(self.reasons[row]) if row in self.reasons else None for row in range(len(self.raw))]
             columns["reasons"] = pa.array(texts, pa.string())
@@ -254,6 +256,26 @@ def raw_fields_of(table: Any) -> list[str]:
     return [name for name in table.column_names if name not in _OWN]
 
 
+def numbers_of(table: Any, name: str) -> NDArray[np.float64]:
+    """A column of a segment as it was scored: numbers, and of moments the seconds since 1970."""
+    column = table.column(name)
+    if column.type == _TIME:
+        microseconds: NDArray[np.float64] = column.cast(pa.int64()).cast(pa.float64()).to_numpy()
+        return microseconds / 1e6
+    numbers: NDArray[np.float64] = column.to_numpy()
+    return numbers
+
+
+def raw_of(table: Any, contract: KeptContract) -> NDArray[np.float64]:
+    """The numbers (n, fields) of a segment's rows, NaN in the places of texts."""
+    raw = np.full((len(table), len(contract.fields)), np.nan)
+    for place in contract.numbers:
+        raw[:, place] = numbers_of(table, contract.names[place])
+    return raw
+
+
+_MOMENT: Final = "event_time"
+_TIME: Final = pa.timestamp("us", "UTC")
 _OWN: Final = frozenset((*OUTPUTS, "decision", "transaction_id", "event_time", "reasons"))
 
 
@@ -261,12 +283,16 @@ def record_at(
     segment_id: str, row: int, contract: KeptContract, shared: Mapping[str, Any], table: Any
 ) -> DecisionRecord:
     """One row of a segment's table as a record."""
-    values = table.slice(row, 1).to_pylist()[0]
+    one = table.slice(row, 1)
+    raw = raw_of(one, contract)[0].tolist()
+    for place in contract.texts:
+        raw[place] = one.column(contract.names[place])[0].as_py()
+    values = one.select([name for name in one.column_names if name in _OWN]).to_pylist()[0]
     reasons = values.pop("reasons", None)
     return DecisionRecord(
         prediction_id=prediction_id_at(segment_id, row),
         contract=contract,
-        inputs=tuple(values.pop(name) for name in contract.names),
+        inputs=tuple(raw),
         reasons=None if reasons is None else json.loads(reasons),
         **shared,
         **values,

@@ -27,7 +27,7 @@ import numpy as np
 
 from ml_project.contract import OUTPUTS
 from stores.decisions.records import DecisionRecord, KeptContract
-from stores.decisions.segments import Chunk, raw_fields_of, read_stream
+from stores.decisions.segments import Chunk, raw_fields_of, raw_of, read_stream
 from stores.files import write_atomically
 
 SUFFIX: Final = ".spool2"
@@ -223,18 +223,15 @@ def decode(content: bytes, folder: Path) -> DecisionRecord | Chunk:
     header = _with_times(json.loads(content[start : start + length]))
     contract = read_contract(folder, header.pop("contract", None))
     table = read_stream(content[start + length :])
-    if raw_fields_of(table) != list(contract.names):
+    if not {*raw_fields_of(table)} <= {*contract.names}:
         raise ValueError(f"a chunk with other columns than {contract.name} has")
-    raw = np.full((len(table), len(contract.fields)), np.nan)
-    for place in contract.numbers:
-        raw[:, place] = table.column(contract.names[place]).to_numpy()
     optional = {name: table.column(name).to_pylist() for name in table.column_names if name in _OPTIONAL}
     reasons = {row: json.loads(text) for row, text in enumerate(optional.get("reasons", ())) if text is not None}
     header.pop("listed", None)  # always empty in what older software spooled
     return Chunk(
         **header | {"sample": frozenset(header.get("sample", ()))},
         contract=contract,
-        raw=raw,
+        raw=raw_of(table, contract),
         texts={name: table.column(name).to_pylist() for name in map(contract.names.__getitem__, contract.texts)},
         scores=np.stack([table.column(name).to_numpy() for name in OUTPUTS]),
         decisions=table.column("decision").to_pylist(),

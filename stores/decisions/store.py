@@ -4,6 +4,7 @@ Who writes waits for a turn, and predictions go before all else: see `Turns`.
 """
 
 import itertools
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -166,6 +167,11 @@ class DecisionStore:
         """A prediction, single or bulk."""
         with self._reading() as connection:
             return reads.find_all(connection, [prediction_id]).get(prediction_id)
+
+    def contract_of(self, bundle_digest: str) -> Contract:
+        """The contract of a bundle that decided, with the categories that it has learnt."""
+        with self._reading() as connection:
+            return Contract(**json.loads(reads.contracts_of(connection, [bundle_digest])[bundle_digest].content))
 
     def find_transaction(self, transaction_id: str, contract: str | None = None) -> Found | None:
         """The first prediction of a transaction of that contract's clients; without its name, of the first one's."""

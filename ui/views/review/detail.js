@@ -33,7 +33,8 @@ export function detailOf(item, catalogue) {
 /** What a person knows a transaction by: its amount, or else its own name. */
 export function titleOf({ inputs, transaction_id: name, prediction_id: id }, catalogue) {
   const field = catalogue?.withRole("amount");
-  return typeof inputs[field?.name] === "number" ? amount(inputs[field.name]) : name ?? `Prediction ${id.slice(0, 8)}`;
+  const value = inputs[field?.name];
+  return typeof value === "number" ? amount(value / 10 ** (field.decimals ?? 0), field.unit) : name ?? `Prediction ${id.slice(0, 8)}`;
 }
 
 /** All fields, those that move the score most first; many of them with a search. */

@@ -140,7 +140,8 @@ export class TransactionForm {
 }
 
 function labelOf(field, currency) {
-  const unit = field.role === "amount" ? `, in ${currency}` : field.role === "time" ? ", in seconds" : "";
+  const money = `, in ${field.decimals ? `1/${10 ** field.decimals} ` : ""}${field.unit || currency}`;
+  const unit = field.role === "amount" ? money : field.role === "time" ? ", in seconds" : "";
   return `${field.name}${unit}${field.required ? "" : " (optional)"}`;
 }
 

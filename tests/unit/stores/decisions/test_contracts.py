@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,11 @@ from sqlalchemy import Engine, delete, inspect, select
 from ml_project.contract import Contract
 from ml_project.contract_file import parse_contract
 from ml_project.errors import InvalidInput
+from ml_project.policies import Thresholds
+from ml_project.scorer import Scores
+from pipelines.monitoring.kept_decisions import raw_values, read_for_training
+from serving.predictions import Predictions, chunk_of_many, record_of_one
+from serving.transactions import TransactionParser, Transactions
 from stores.decisions import (
     Chunk,
     Conflict,
@@ -41,7 +48,7 @@ from stores.decisions.records import TEXTS, pack_inputs, to_row, unpack_inputs
 from stores.decisions.schema import bundles, contracts, metadata, predictions, segments
 from stores.decisions.segments import checksum, new_segment_id, prediction_id_at
 from tests.support.creditcard import CREDITCARD, KEPT, RAW_FEATURES
-from tests.support.shop import SHOP, SHOP_YAML
+from tests.support.shop import CARDS, COUNTRIES, SHOP, SHOP_YAML, VISITS
 
 Make = Callable[..., DecisionRecord]
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -190,6 +197,93 @@ def test_several_contracts_in_one_database(
     frame = pd.read_parquet(exported.decisions)
     assert {str(frame[name].dtype) for name in SHOP.raw_fields} == {"float64"}
     assert str(frame["received_at"].dtype).startswith("datetime64[")
+
+
+def decided(contract: Contract, transactions: Transactions) -> Predictions:
+    """Predictions as a gateway of the contract makes them."""
+    model: Any = SimpleNamespace(
+        contract=contract,
+        scorer=SimpleNamespace(thresholds=Thresholds(0.5, 0.9)),
+        version="1",
+        live=SimpleNamespace(digest=contract.digest),
+    )
+    rows = len(transactions.ids)
+    return Predictions(model, transactions, Scores(*np.full((4, rows), 0.1)), np.zeros(rows, dtype=np.int8), {})
+
+
+VISIT = {"channel": "fax", "country": "NA", "items": 3, "new customer": True, "newsletter": None, "risk": 0.1}
+LEARNT = VISITS.with_values({"country": COUNTRIES})
+CARD = {"transaction": "a", "at": "2026-01-01T12:00:00.25+01:00", "card no.": "1", "cents": 1999, "risk": -1}
+
+
+@pytest.mark.parametrize(("contract", "row"), [(LEARNT, VISIT), (CARDS, CARD | {"since": "2020-02-03"}), (CARDS, CARD)])
+def test_fields_of_every_type(store: DecisionStore, contract: Contract, row: dict[str, Any], tmp_path: Path) -> None:
+    """Single and bulk, by pages, tables and exports; and scored again as they were."""
+    parser = TransactionParser(contract)
+    one = parser.one(json.dumps(row).encode())
+    request: Any = SimpleNamespace(latency_ms=1.0, request_id="r", key_name=None)
+    record = record_of_one(decided(contract, one), request, 0.0)
+    second = {"transaction": "b"} if contract is CARDS else {}
+    rows = [row | second, row | second | {"risk": 2.5} | ({"transaction": "c"} if second else {})]
+    bulk = parser.batch(json.dumps(rows).encode(), 10).transactions
+    chunk = chunk_of_many(decided(contract, bulk), request, 0.0)
+    assert stored(store.add([record]))[0][1] is False
+    store.add_segment(chunk)
+    raw = np.concatenate([one.raw, bulk.raw])
+    found = store.find_all([record.prediction_id, *chunk.prediction_ids])
+    assert np.array_equal([each.record.scored for each in found.values()], raw, equal_nan=True)
+    for each in found.values():
+        sent = {name: each.record.values[name] for name in row if name in contract.raw_fields and name != "risk"}
+        assert {**sent, "at": None, "since": None} == {
+            **{name: value for name, value in row.items() if name in sent},
+            "at": None,
+            "since": None,
+        }
+    tables = list(store.tables(contract))
+    assert np.array_equal(np.concatenate([raw_values(table, contract) for table in tables]), raw, equal_nan=True)
+    frame = read_for_training(tables, contract)
+    assert len(frame) == 3
+    [window] = store.slices([record.received_at - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1)], 10)
+    sampled = np.concatenate([sample.raw[contract.digest] for sample in window.samples])
+    assert np.array_equal(sampled, raw, equal_nan=True)
+    assert store.contract_of(contract.digest) == contract
+
+    exported = store.purge(contract, datetime.now(UTC) + timedelta(hours=1), tmp_path)
+    assert exported.decisions is not None
+    frame = pd.read_parquet(exported.decisions, dtype_backend="numpy_nullable")
+    kinds = {"number": "Float64", "integer": "Int64", "boolean": "boolean", "category": "category"}
+    for field in contract.scored_fields:
+        if field.type == "timestamp":
+            assert str(frame[field.name].dtype).startswith("datetime64[")
+        else:
+            assert str(frame[field.name].dtype) == kinds[field.type], field.name
+
+
+def test_a_spooled_decision_with_every_type(store: DecisionStore, tmp_path: Path) -> None:
+    request: Any = SimpleNamespace(latency_ms=1.0, request_id="r", key_name=None)
+    parser, spool = TransactionParser(LEARNT), Spool(tmp_path / "spool")
+    record = record_of_one(decided(LEARNT, parser.one(json.dumps(VISIT).encode())), request, 0.0)
+    chunk = chunk_of_many(decided(CARDS, TransactionParser(CARDS).one(json.dumps(CARD).encode())), request, 0.0)
+    spool.append([record, chunk])
+    spool.close()
+    assert spool.replay(store).added == 2
+    found = store.find(record.prediction_id)
+    assert found is not None
+    assert found.record.values == record.values
+    assert record.values["channel"] == "fax"
+    [bulk] = store.find_all(chunk.prediction_ids).values()
+    assert bulk.record.values["at"] == "2026-01-01T11:00:00.250000+00:00"
+
+
+def test_an_optional_field_that_came_later(store: DecisionStore, make_record: Make) -> None:
+    more = SHOP_YAML.replace(
+        "  class: {type: number}", "  colour: {type: category, required: false}\n  class: {type: number}"
+    )
+    grown = parse_contract(f"version: 2\n{more}".encode(), "shop.yaml")
+    store.add([shop_record(make_record)])
+    (table,) = store.tables(grown)
+    assert table["colour"].null_count == 1
+    assert table["class"].to_pylist() == [1 / 3]
 
 
 @pytest.mark.parametrize("name", ["t\x1fu", "shop\x1ft", "\x1f"])
