@@ -34,7 +34,7 @@ class KeptDecisions:
     Attributes
     ----------
     raw : (n, fields)
-    hybrid, probability, latency_ms, alert_threshold, weight : (n,)
+    amount, hybrid, probability, latency_ms, alert_threshold, weight : (n,)
     decision : (n,) int8
         Places in ``ml_project.policies.DECISIONS``.
     label : (n,) int8
@@ -46,6 +46,7 @@ class KeptDecisions:
     """
 
     raw: NDArray[np.float64]
+    amount: NDArray[np.float64]
     hybrid: NDArray[np.float64]
     probability: NDArray[np.float64]
     latency_ms: NDArray[np.float64]
@@ -106,8 +107,10 @@ class KeptDecisions:
             return values
 
         moments = np.where(table["event_time"].is_valid(), table["event_time"].to_numpy(), column("received_at"))
+        raw = raw_values(table, contract)
         return cls(
-            raw=raw_values(table, contract),
+            raw=raw,
+            amount=contract.amounts(raw),
             hybrid=column("hybrid_score"),
             probability=column("fraud_probability"),
             latency_ms=column("latency_ms"),

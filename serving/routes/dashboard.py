@@ -78,8 +78,13 @@ class FeatureDrift(BaseModel):
     name: str
     psi: float
     limit: float | None = Field(description="Null where the version's card has no limits.")
-    breached: bool
-    missing: float
+    breached: bool = Field(description="Whether the PSI or a share is above its limit.")
+    missing: float = Field(description="Share of rows without a value.")
+    missing_limit: float | None
+    other: float | None = Field(
+        description="Share of rows with a category that training did not have; null for others."
+    )
+    other_limit: float | None
 
 
 class WindowDrift(BaseModel):
@@ -286,9 +291,21 @@ def drift(slices: Sequence[Slice], model: LiveModel, hours: float) -> WindowDrif
     figures = []
     for each in found:
         high = None if limits is None else limit_of(each.psi, limits.psi)
-        breached = judged and high is not None and each.psi.value > high
+        absent = None if limits is None else each.missing.limit(limits.missing)
+        strange = None if limits is None or each.other is None else each.other.limit(limits.other)
+        other = None if each.other is None else each.other.value
+        held = (each.psi.value, high), (each.missing.value, absent), (other or 0.0, strange)
         figures.append(
-            FeatureDrift(name=each.name, psi=each.psi.value, limit=high, breached=breached, missing=each.missing)
+            FeatureDrift(
+                name=each.name,
+                psi=each.psi.value,
+                limit=high,
+                breached=judged and any(limit is not None and value > limit for value, limit in held),
+                missing=each.missing.value,
+                missing_limit=absent,
+                other=other,
+                other_limit=strange,
+            )
         )
     return WindowDrift(rows=rows, judged=judged, features=sorted(figures, key=lambda figure: -figure.psi))
 

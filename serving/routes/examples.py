@@ -121,6 +121,7 @@ PROMOTION: Final[dict[str, Any]] = {
 }
 
 _QUANTILES: Final = {"p50": 1.4e-06, "p90": 0.0004, "p99": 0.02}
+_SHARES: Final = {"missing_limit": 0.01, "other": None, "other_limit": None}
 WATCH: Final[dict[str, Any]] = {
     "since": "2026-01-01T03:04:05Z",
     "until": "2026-01-02T03:04:05Z",
@@ -142,7 +143,7 @@ WATCH: Final[dict[str, Any]] = {
     "drift": {
         "rows": 20000,
         "judged": True,
-        "features": [{"name": "amount", "psi": 0.04, "limit": 0.1, "breached": False, "missing": 0.0}],
+        "features": [{"name": "amount", "psi": 0.04, "limit": 0.1, "breached": False, "missing": 0.0, **_SHARES}],
     },
     "precision": 0.75,
     "recall": 0.88,

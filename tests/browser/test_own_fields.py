@@ -207,7 +207,7 @@ def test_a_control_of_each_type(visit: Visitor, own: tuple[Contract, Gateway], w
     assert page.locator("datalist option").count() == 60
     page.get_by_role("button", name="Now, for opened").click()
     opened = page.get_by_label("opened", exact=True).input_value()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", opened)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", opened)
     assert violations(page) == []
     assert overflow(page) == 0
     page.get_by_role("button", name="Score", exact=True).click()

@@ -6,6 +6,7 @@ import { amount, dateTime, percent, significant, valueOf } from "../../format.js
 import { sampled } from "./queue.js";
 
 const SEARCHED = 40;
+const SHORT = 10;
 
 /**
  * @param {Object} item as GET /predictions gives it
@@ -54,7 +55,7 @@ function inputsOf(inputs, catalogue) {
   return h("details", {}, h("summary", {}, "All that was sent"),
     names.length > SEARCHED && h("div", { class: "field find" },
       h("label", { for: "input-search" }, `Find one of ${names.length} fields`), find),
-    h("dl", { class: "inputs" }, entries));
+    h("dl", { class: names.some((name) => name.length > SHORT) ? "inputs wide" : "inputs" }, entries));
 }
 
 /** What was decided, and whether chance brought it here. */

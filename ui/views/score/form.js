@@ -6,6 +6,7 @@ import { significant } from "../../format.js";
 
 const SELECT = 24;
 const SEARCHED = 20;
+const SHORT = 10;
 
 export class TransactionForm {
   #catalogue;
@@ -21,7 +22,7 @@ export class TransactionForm {
     const head = h("div", { class: "pair" }, fields(first));
     this.#groups = groups.map(({ name, fields: members }) => {
       const filled = h("span", { class: "muted" });
-      const element = h("details", {}, h("summary", {}, `${name} `, filled), h("div", { class: "components" }, fields(members)));
+      const element = h("details", {}, h("summary", {}, `${name} `, filled), h("div", { class: widthOf(members) }, fields(members)));
       return { element, filled, names: members.map((field) => field.name) };
     });
     const rest = groups.flatMap(({ fields: members }) => members).length;
@@ -139,9 +140,14 @@ export class TransactionForm {
   }
 }
 
+/** Columns as wide as the names want them. */
+function widthOf(members) {
+  return Math.max(...members.map(({ name }) => name.length)) > SHORT ? "components wide" : "components";
+}
+
 function labelOf(field, currency) {
   const money = `, in ${field.decimals ? `1/${10 ** field.decimals} ` : ""}${field.unit || currency}`;
-  const unit = field.role === "amount" ? money : field.role === "time" ? ", in seconds" : "";
+  const unit = field.role === "amount" ? money : field.role === "time" && !/second/i.test(field.name) ? ", in seconds" : "";
   return `${field.name}${unit}${field.required ? "" : " (optional)"}`;
 }
 
@@ -161,7 +167,7 @@ function controlOf(field, attributes) {
   }
   if (field.type === "timestamp") {
     const now = h("button", { type: "button", class: "quiet", onclick: () => {
-      input.value = new Date().toISOString();
+      input.value = new Date().toISOString().replace(/\.\d+/, "");
       input.dispatchEvent(new Event("input", { bubbles: true }));
     }, "aria-label": `Now, for ${field.name}` }, "Now");
     return { element: h("div", { class: "beside" }, input, now), input };
