@@ -121,7 +121,14 @@ def test_a_challenger_beside_the_champion(serve, source, make_scorer, raw_rows) 
 def test_samples_are_bounded_and_weigh_what_they_stand_for(busy, monkeypatch) -> None:
     monkeypatch.setattr("serving.routes.dashboard.SAMPLE", 60)
     gateway = busy.app.state.gateway
-    answer = watched(gateway.decisions.store, gateway.slot.current, datetime.now(UTC) + timedelta(seconds=1), 1, 1)
+    answer = watched(
+        gateway.decisions.store,
+        CREDITCARD.contract,
+        gateway.slot.current,
+        datetime.now(UTC) + timedelta(seconds=1),
+        1,
+        1,
+    )
     assert (answer.rows, answer.sampled_rows, answer.drift.rows) == (340, 60, 60)
 
 
