@@ -145,8 +145,9 @@ def described_features(contract: Contract, model: LiveModel | None = None) -> di
 def features_example(contract: Contract) -> dict[str, Any]:
     """The same for the API's description, of one feature."""
     described = described_features(contract)
-    amount = described["features"][contract.amount] | {"training_range": {"minimum": 0.0, "maximum": 25691.16}}
-    return described | {"model_version": "3", "features": {contract.amount: amount}}
+    name = contract.amount or contract.raw_fields[0]
+    shown = described["features"][name] | {"training_range": {"minimum": 0.0, "maximum": 25691.16}}
+    return described | {"model_version": "3", "features": {name: shown}}
 
 
 def _training_ranges(model: LiveModel) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """A bank's own table, from its file to answered predictions, monitoring, scoring and retraining."""
 
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from pipelines.scoring.run import score
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_main, run_train
 from stores.mlflow_client import quiet_mlflow
+from tests.support.commands import Commands
 from tests.support.gateway import Gateway
-from tests.support.shop import SHOP, SHOP_YAML, shop_transactions
+from tests.support.shop import SHOP, SHOP_YAML, VISITS_YAML, card_transactions, shop_transactions, visits
 
 pytestmark = pytest.mark.slow
 
@@ -117,3 +119,80 @@ def test_contracts_are_not_mixed(own: PipelineSettings, tmp_path: Path) -> None:
         run_train(own.model_copy(update={"contract": str(changed)}))
     with pytest.raises(InvalidInput, match="a table of the contract creditcard, not of shop"):
         run_main(own.model_copy(update={"data": "simulated"}))
+
+
+@pytest.fixture(scope="module")
+def visited(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
+    """`main` once on a table with categories, booleans and missing values, without time and amount."""
+    folder = tmp_path_factory.mktemp("visits")
+    (folder / "visits.yaml").write_text(VISITS_YAML)
+    visits(6_000, seed=1).to_csv(folder / "visits.csv", index=False)
+    quiet_mlflow()
+    settings = PipelineSettings(
+        state_dir=folder / "var",
+        tracking_uri="",
+        contract=str(folder / "visits.yaml"),
+        data=str(folder / "visits.csv"),
+        trials=1,
+        threads=2,
+    )
+    run, measured, promotion = run_main(settings)
+    assert promotion.production is not None
+    assert "test_cost_per_day" not in measured.metrics
+    assert run.data.data.metrics["unlabelled_dropped"] > 100
+    return settings
+
+
+def test_categories_and_missing_values_are_served_and_scored_alike(visited: PipelineSettings, tmp_path: Path) -> None:
+    frame = visits(200, seed=3, frauds=0.3).drop(columns="outcome")
+    frame.to_csv(tmp_path / "month.csv", index=False)
+    frame.to_parquet(tmp_path / "month.parquet")
+    outcome = score(visited, str(tmp_path / "month.csv"), str(tmp_path / "out"), "local")
+    assert (outcome.job["rows"], outcome.job["quarantined"]) == (200, 0)
+    scored = pd.read_parquet(tmp_path / "out").sort_values("source_row")["hybrid_score"].tolist()
+    mlflow.set_tracking_uri(visited.mlflow_uri)
+    model = mlflow.pyfunc.load_model("models:/fraud-ensemble/1")
+    assert model.predict(frame)["hybrid_score"].tolist() == pytest.approx(scored, abs=1e-6)
+    with Gateway(tmp_path, FRAUD_RELEASES_URI=visited.releases, FRAUD_CONTRACT=visited.contract) as gateway:
+        gateway.wait_for_version(1)
+        rows = json.loads(frame.to_json(orient="records"))
+        for kind, upload in (
+            ("application/json", json.dumps(rows).encode()),
+            ("text/csv", (tmp_path / "month.csv").read_bytes()),
+            ("application/vnd.apache.parquet", (tmp_path / "month.parquet").read_bytes()),
+        ):
+            found = gateway.client.post(
+                "/predict-batch", content=upload, headers={"Content-Type": kind, "Accept": "application/json"}
+            ).json()
+            assert [each["hybrid_score"] for each in found] == pytest.approx(scored, abs=1e-6), kind
+        body = {"channel": "fax", "country": "XX", "new customer": True, "risk": 4.0}
+        answer = gateway.client.post("/predict", json=body)
+        warned = {(each["feature"], each["value"]) for each in answer.json()["warnings"]}
+        assert warned >= {("channel", "other"), ("country", "other")}
+        wrong = {"channel": 1.5, "country": None, "new customer": "perhaps", "items": 2.5, "risk": "high"}
+        refused = gateway.client.post("/predict", json=wrong)
+        assert refused.status_code == httpx.codes.UNPROCESSABLE_ENTITY
+        assert {error["field"] for error in refused.json()["errors"]} == wrong.keys()
+
+
+@pytest.fixture(scope="module")
+def drafted(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> PipelineSettings:
+    """From a table to a version by three commands, with a draft that nobody has edited."""
+    folder = tmp_path_factory.mktemp("cards")
+    card_transactions(6_000, seed=1).to_csv(folder / "cards.csv", index=False)
+    draft = ("contract", "infer", "--data", "cards.csv", "--label", "is_fraud", "--entity", "card no.")
+    environment = {"FRAUD_STATE_DIR": str(folder / "var"), "FRAUD_TRIALS": "1", "FRAUD_THREADS": "2"}
+    for arguments in (
+        (*draft, "--output", "cards.yaml"),
+        ("contract", "check", "cards.yaml", "--data", "cards.csv"),
+        ("main", "--data", "cards.csv"),
+    ):
+        done = commands.run(*arguments, cwd=folder, env={**environment, "FRAUD_CONTRACT": "cards.yaml"})
+        assert done.returncode == 0, done.stderr
+    quiet_mlflow()
+    return PipelineSettings(
+        state_dir=folder / "var",
+        tracking_uri="",
+        contract=str(folder / "cards.yaml"),
+        data=str(folder / "cards.csv"),
+    )
