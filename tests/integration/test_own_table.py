@@ -20,6 +20,7 @@ from pipelines.training.steps import run_main, run_train
 from stores.mlflow_client import quiet_mlflow
 from tests.support.commands import Commands
 from tests.support.gateway import Gateway
+from tests.support.processes import clean_environment
 from tests.support.shop import SHOP, SHOP_YAML, VISITS_YAML, card_transactions, shop_transactions, visits
 
 pytestmark = pytest.mark.slow
@@ -179,20 +180,41 @@ def test_categories_and_missing_values_are_served_and_scored_alike(visited: Pipe
 def drafted(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> PipelineSettings:
     """From a table to a version by three commands, with a draft that nobody has edited."""
     folder = tmp_path_factory.mktemp("cards")
-    card_transactions(6_000, seed=1).to_csv(folder / "cards.csv", index=False)
-    draft = ("contract", "infer", "--data", "cards.csv", "--label", "is_fraud", "--entity", "card no.")
-    environment = {"FRAUD_STATE_DIR": str(folder / "var"), "FRAUD_TRIALS": "1", "FRAUD_THREADS": "2"}
+    data, contract = str(folder / "cards.csv"), str(folder / "cards.yaml")
+    card_transactions(6_000, seed=1).to_csv(data, index=False)
     for arguments in (
-        (*draft, "--output", "cards.yaml"),
-        ("contract", "check", "cards.yaml", "--data", "cards.csv"),
-        ("main", "--data", "cards.csv"),
+        ("infer", "--data", data, "--label", "is_fraud", "--entity", "card no.", "--output", contract),
+        ("check", contract, "--data", data),
     ):
-        done = commands.run(*arguments, cwd=folder, env={**environment, "FRAUD_CONTRACT": "cards.yaml"})
-        assert done.returncode == 0, done.stderr
+        done = commands.run("contract", *arguments, environment=clean_environment(FRAUD_STATE_DIR=str(folder / "var")))
+        assert (done.returncode, done.stderr) == (0, "")
     quiet_mlflow()
-    return PipelineSettings(
-        state_dir=folder / "var",
-        tracking_uri="",
-        contract=str(folder / "cards.yaml"),
-        data=str(folder / "cards.csv"),
+    settings = PipelineSettings(
+        state_dir=folder / "var", tracking_uri="", contract=contract, data=data, trials=1, threads=2, label_delay_days=0
     )
+    _run, _measured, promotion = run_main(settings)
+    assert promotion.production is not None
+    return settings
+
+
+def test_a_draft_that_nobody_has_edited_answers_and_learns(drafted: PipelineSettings, tmp_path: Path) -> None:
+    frame = card_transactions(300, seed=5, frauds=0.3, days=2)
+    with Gateway(tmp_path, FRAUD_RELEASES_URI=drafted.releases, FRAUD_CONTRACT=drafted.contract) as gateway:
+        gateway.wait_for_version(1)
+        bodies = json.loads(frame.drop(columns="is_fraud").to_json(orient="records"))
+        answers = [gateway.client.post("/predict", json=body).json() for body in bodies[:30]]
+        assert [answer["transaction_id"] for answer in answers] == frame["transaction"].tolist()[:30]
+        found = gateway.client.post("/predict-batch", json=bodies).json()
+        alike = [answer["hybrid_score"] for answer in answers]
+        assert [each["hybrid_score"] for each in found[:30]] == pytest.approx(alike, abs=1e-6)
+        refused = gateway.client.post("/predict", json={**bodies[0], "cents": 1.5, "at": "yesterday", "card no.": 7})
+        assert {error["field"] for error in refused.json()["errors"]} == {"cents", "at", "card no."}
+    frame.to_csv(tmp_path / "month.csv", index=False)
+    score(drafted, str(tmp_path / "month.csv"), str(tmp_path / "out"), "local")
+    scored = pd.read_parquet(tmp_path / "out").sort_values("source_row")
+    assert scored["hybrid_score"].tolist()[:30] == pytest.approx(alike, abs=1e-6)
+    assert scored["card no."].tolist() == frame["card no."].tolist()
+    kept = drafted.model_copy(
+        update={"database_url": type(drafted.database_url)(f"sqlite:///{gateway.state}/gateway/decisions.db")}
+    )
+    assert retrain(kept, "manual", datetime.now(UTC)).run_id
