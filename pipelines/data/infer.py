@@ -250,10 +250,10 @@ def _label(series: pd.Series, name: str) -> _LabelGuess:
     texts, places = distinct_texts(arrow_column(series))
     words: dict[str, int] = {}
     for place, count in zip(*np.unique(places, return_counts=True), strict=True):
-        word = label_word(texts[place]) if place >= 0 else ""
+        word = texts[place].casefold() if place >= 0 else ""
         words[word] = words.get(word, 0) + int(count)
-    positive = [word for word in words if word in FRAUD]
-    negative = [word for word in words if word in LEGITIMATE]
+    positive = [word for word in words if label_word(word) in FRAUD]
+    negative = [word for word in words if label_word(word) in LEGITIMATE]
     said = ""
     if not (positive and negative):
         if len(words) != 2:
