@@ -207,7 +207,7 @@ def predict_all(
                 some = rows[start : start + _EXPLAINED_AT_ONCE]
                 explained += model.explainer.explain(transactions.raw[some], scores.isolation[some])
     explanations = dict(zip(rows.tolist(), explained, strict=True))
-    unseen = model.explainer.unseen(transactions.raw)
+    unseen = model.explainer.unseen(transactions.raw) if model.explainer.categories else {}
     return Predictions(model, transactions, scores, decisions, explanations, unseen=unseen)
 
 
