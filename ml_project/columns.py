@@ -195,8 +195,9 @@ def label_column(
     positive: Sequence[str], negative: Sequence[str], unknown: Sequence[str], column: pa.Array | pa.ChunkedArray
 ) -> NDArray[np.int8]:
     """Labels (n,): 1 for fraud, 0 for legitimate, ``UNKNOWN``, and ``NO_LABEL`` for any other value."""
-    known = dict.fromkeys(positive, 1) | dict.fromkeys(negative, 0) | dict.fromkeys(unknown, UNKNOWN)
+    meant = ((positive, 1), (negative, 0), (unknown, UNKNOWN))
+    known = {label_word(word): label for words, label in meant for word in words}
     texts, places = distinct_texts(column)
-    words = [known.get(label_word(text), NO_LABEL) for text in texts] + [known.get("", NO_LABEL)]
-    labels: NDArray[np.int8] = np.array(words, dtype=np.int8)[places]
+    found = [known.get(label_word(text), NO_LABEL) for text in texts] + [known.get("", NO_LABEL)]
+    labels: NDArray[np.int8] = np.array(found, dtype=np.int8)[places]
     return labels

@@ -163,7 +163,7 @@ def label_word(value: object) -> str:
 
 def _label_words(given: object) -> tuple[str, ...]:
     listed = given if isinstance(given, list | tuple) else [given]
-    return tuple(dict.fromkeys(label_word(each) for each in listed))
+    return tuple(dict.fromkeys(str(each).strip().casefold() for each in listed))
 
 
 _Words = Annotated[tuple[str, ...], BeforeValidator(_label_words)]
@@ -622,7 +622,7 @@ def _field_faults(fields: Sequence[ContractField], label: Label) -> Iterator[Con
             yield ContractFault(place, cause, remedy)
     if label.field in names:
         yield ContractFault(("label", "field"), f"{label.field} is a field as well", "Remove it from the fields.")
-    words = Counter((*label.positive, *label.negative, *label.unknown))
+    words = Counter(map(label_word, (*label.positive, *label.negative, *label.unknown)))
     for word in (word for word, times in words.items() if times > 1):
         yield ContractFault(("label",), f"{word!r} stands for two of fraud, legitimate and unknown", "Leave it to one.")
     for role, count in Counter(field.role for field in fields if field.role).items():

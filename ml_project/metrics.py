@@ -217,12 +217,13 @@ def ranking_metrics(fpr: float = 0.01) -> dict[str, Metric]:
     return {"average_precision": average_precision, "roc_auc": roc_auc, f"recall_at_fpr_{fpr:g}": recall_at_fpr(fpr)}
 
 
-def threshold_metrics(threshold: float, review_cost: float, days: float) -> dict[str, Metric]:
-    """The figures of one alert threshold."""
+def threshold_metrics(threshold: float, review_cost: float | None, days: float) -> dict[str, Metric]:
+    """The figures of one alert threshold; without a review's cost none of costs."""
+    cost = {} if review_cost is None else {"cost_per_day": cost_at(threshold, review_cost, days)}
     return {
         "precision": precision_at(threshold),
         "recall": recall_at(threshold),
-        "cost_per_day": cost_at(threshold, review_cost, days),
+        **cost,
         "alerts_per_day": alerts_per_day_at(threshold, days),
     }
 

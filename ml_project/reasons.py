@@ -95,7 +95,7 @@ class Explainer:
         sent = {place: each.of[0] for place, each in enumerate(contract.features) if each.is_field}
         taken = {place: fields.index(name) for place, name in sent.items() if name in fields}
         self._shown, self._sent = list(taken), list(taken.values())
-        self._categories = [place for place, each in enumerate(contract.scored_fields) if each.type == "category"]
+        self.categories = [place for place, each in enumerate(contract.scored_fields) if each.type == "category"]
         self._fields = fields
         self._ranged = [place for place, each in enumerate(contract.features) if each.name in fields]
         self._low = np.array(manifest.statistics.minimum)[self._ranged]
@@ -137,9 +137,9 @@ class Explainer:
     def unseen(self, raw: NDArray[np.float64]) -> dict[int, list[RangeWarning]]:
         """Warnings of raw transactions (n, fields) with categories that no training row had, by row."""
         found: dict[int, list[RangeWarning]] = {}
-        if self._categories:
-            for row, column in np.argwhere(raw[:, self._categories] == OTHER).tolist():
-                name = self._fields[self._categories[column]]
+        if self.categories:
+            for row, column in np.argwhere(raw[:, self.categories] == OTHER).tolist():
+                name = self._fields[self.categories[column]]
                 found.setdefault(row, []).append({"feature": name, "value": "other"})
         return found
 

@@ -56,7 +56,7 @@ class Prediction(TypedDict):
     reasons: NotRequired[list[Reason]]
     """The strongest terms of the score, where the decision is not APPROVE or where they were asked for."""
     warnings: NotRequired[list[RangeWarning]]
-    """With reasons: values outside the range of the training rows."""
+    """Categories that no training row had; with reasons also values outside the range of the training rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,8 @@ class Predictions:
         None before they are kept.
     firsts : mapping
         Rows of repeated transactions, which bear their first answers.
+    unseen : mapping
+        Warnings of categories that no training row had, by row; every answer says them.
     """
 
     model: LiveModel
@@ -93,6 +95,7 @@ class Predictions:
     prediction_ids: list[str] = field(default_factory=list)
     kept: Literal["database", "spool"] | None = None
     firsts: Mapping[int, First] = field(default_factory=dict)
+    unseen: Mapping[int, list[RangeWarning]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.decisions)
@@ -130,6 +133,7 @@ class Predictions:
             prediction_ids=[self.prediction_ids[row] for row in rows],
             explanations={places[row]: said for row, said in self.explanations.items() if row in places},
             firsts={places[row]: first for row, first in self.firsts.items() if row in places},
+            unseen={places[row]: said for row, said in self.unseen.items() if row in places},
         )
 
     def answers(self) -> list[Prediction]:
@@ -159,6 +163,8 @@ class Predictions:
                 answer["transaction_id"] = transaction_id
             if self.kept is not None:
                 answer["kept"] = self.kept
+        for row, warnings in self.unseen.items():
+            answers[row]["warnings"] = warnings
         for row, explanation in self.explanations.items():
             answers[row]["reasons"] = explanation.reasons
             if explanation.warnings:
@@ -201,7 +207,9 @@ def predict_all(
                 between()
                 some = rows[start : start + _EXPLAINED_AT_ONCE]
                 explained += model.explainer.explain(transactions.raw[some], scores.isolation[some])
-    return Predictions(model, transactions, scores, decisions, dict(zip(rows.tolist(), explained, strict=True)))
+    explanations = dict(zip(rows.tolist(), explained, strict=True))
+    unseen = model.explainer.unseen(transactions.raw) if model.explainer.categories else {}
+    return Predictions(model, transactions, scores, decisions, explanations, unseen=unseen)
 
 
 def _rows_to_explain(decisions: NDArray[np.int8], explain: Explain) -> NDArray[np.intp]:

@@ -246,7 +246,7 @@ class TransactionParser:
             __config__=ConfigDict(extra="forbid"),
             **_attributes(members),  # type: ignore[call-overload]
         )
-        self._fields = len(contract.raw_fields)
+        self._fields, self._plain = len(contract.raw_fields), contract.plain
         named = {name: f"member_{place}" for place, name in enumerate(members)}
         chosen = [named[name] for name in contract.raw_fields]
         one: Callable[[dict[str, Any]], tuple[Any, ...]] = lambda row: (row[chosen[0]],)  # noqa: E731
@@ -309,7 +309,7 @@ class TransactionParser:
 
     def _transactions(self, rows: list[dict[str, Any]], sent: list[dict[str, Any]]) -> Transactions:
         values: Iterable[Any] = chain.from_iterable(map(self._raw_values, rows))
-        if not self.contract.plain:
+        if not self._plain:
             values = map(_as_number, values)
         raw = np.fromiter(values, dtype=np.float64, count=len(rows) * self._fields)
         times = [row[self._moment] for row in rows]

@@ -20,7 +20,7 @@ import pyarrow.parquet
 
 from ml_project.cleaning import NO_VALUES, CleaningReport, check_columns
 from ml_project.columns import LEARNT_VALUES, NO_VALUE, TRUTHS, UNKNOWN, learn_values
-from ml_project.contract import A_VALUE, Contract, ContractField
+from ml_project.contract import A_VALUE, Contract, ContractField, label_word
 from ml_project.errors import InvalidInput
 from ml_project.event_times import NANOSECONDS, EventTimeBounds
 from ml_project.simulator import FIELDS, LABEL, simulate
@@ -243,8 +243,9 @@ def _label(raw: Any, contract: Contract) -> Any:
     label = contract.label
     words = f.lower(f.coalesce(_words(raw, contract.label_field), f.lit("")))
     words = f.when(words == "true", "1").when(words == "false", "0").otherwise(words)
-    found = f.when(words.isin(*label.positive), f.lit(1.0)).when(words.isin(*label.negative), f.lit(0.0))
-    return found.when(words.isin(*label.unknown), f.lit(float(UNKNOWN))) if label.unknown else found
+    positive, negative, unknown = (map(label_word, each) for each in (label.positive, label.negative, label.unknown))
+    found = f.when(words.isin(*positive), f.lit(1.0)).when(words.isin(*negative), f.lit(0.0))
+    return found.when(words.isin(*unknown), f.lit(float(UNKNOWN))) if label.unknown else found
 
 
 def learnt_on_spark(raw: Any, contract: Contract) -> dict[str, tuple[str, ...]]:

@@ -130,7 +130,8 @@ class _ContractWords:
         event_time = contract.event_time in columns
         kept = [name for name in contract.kept_columns if name != contract.event_time or event_time]
         clean = [*contract.clean_columns, *(name for name in kept if name in columns)]
-        optional = {field.name for field in contract.fields if not field.required and field.role is None}
+        optional = {each.name for each in contract.fields if not each.required and each.role in (None, "entity")}
+        optional.add(contract.transaction_id)
         # without a time or a name nothing tells a repeated row from another one of the kind
         told = event_time or contract.time or contract.transaction_id in clean
         codes = {field.name: field.limits for field in contract.scored_fields if field.type in ("boolean", "category")}
@@ -141,7 +142,7 @@ class _ContractWords:
             {
                 "@clean": clean,
                 "@identity": [column for column in clean if column != contract.weight] if told else [],
-                "@present": [column for column in contract.clean_columns if column not in optional],
+                "@present": [column for column in clean if column not in optional],
                 "@codes": list(codes),
                 "@expected": list(expected),
                 "@label": [contract.label_field],

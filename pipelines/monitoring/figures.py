@@ -301,7 +301,7 @@ def measure_by_label(
         "average_precision": average_precision,
         "precision_at_budget": precision_within(budget),
         "recall_at_budget": recall_within(budget),
-        **threshold_metrics(float(old.alert_threshold[-1]), settings.review_cost, days),
+        **threshold_metrics(float(old.alert_threshold[-1]), settings.priced_review, days),
     }
     found = estimate(data, old.hybrid, wanted, settings.replicates, settings.seed)
     found["calibration_error"] = _calibration(data, old.probability, settings)

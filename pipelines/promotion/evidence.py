@@ -110,7 +110,7 @@ class Evidence:
     """
 
     parity: float | None
-    review_cost: float
+    review_cost: float | None
     alerts_per_day: float
     twin: Bundle
     test: Dataset
@@ -176,7 +176,7 @@ def gather(
     data, twin = run.data.data, read_run_bundle(run, TWIN)
     return Evidence(
         parity=data.metrics.get("parity_max_difference"),
-        review_cost=_parameter(data.params, "review_cost"),
+        review_cost=None if twin.manifest.contract.amount is None else _parameter(data.params, "review_cost"),
         alerts_per_day=_parameter(data.params, "alerts_per_day"),
         twin=twin,
         test=Dataset.from_frame(run.frame(TEST_ROWS), twin.manifest.contract),

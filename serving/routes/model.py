@@ -225,10 +225,11 @@ _SMALLEST_GROUP: Final = 4
 def features_example(contract: Contract) -> dict[str, Any]:
     """The same for the API's description, of one feature."""
     described = described_features(contract)
-    amount = described["features"][contract.amount] | {"training_range": {"minimum": 0.0, "maximum": 25691.16}}
-    fields = [field for field in described["fields"] if field["name"] == contract.amount]
-    shown = {"fields": fields, "telling": [contract.amount], "groups": [], "features": {contract.amount: amount}}
-    return described | {"model_version": "3"} | shown
+    name = contract.amount or contract.raw_fields[0]
+    shown = described["features"][name] | {"training_range": {"minimum": 0.0, "maximum": 25691.16}}
+    fields = [field for field in described["fields"] if field["name"] == name]
+    few = {"fields": fields, "telling": [name], "groups": [], "features": {name: shown}}
+    return described | {"model_version": "3"} | few
 
 
 def _training_ranges(model: LiveModel) -> dict[str, dict[str, Any]]:

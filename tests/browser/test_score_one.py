@@ -12,14 +12,11 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.accessibility import overflow, violations
 from tests.browser.conftest import Pictures, Visitor
 from tests.browser.released import Version
-from tests.browser.visits import SCHEMES, WIDTHS
+from tests.browser.visits import FILLED, SCHEMES, WIDTHS
 from tests.support.creditcard import RAW_FEATURES
 from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.slow
-
-
-FILLED = re.compile(r"(\d+) of \1 filled")
 
 
 def field(page: Page, name: str) -> Locator:

@@ -243,6 +243,7 @@ def test_what_leans_on_the_clock_is_found(source: str) -> None:
 
 OF_THE_PUBLIC_TABLE = {
     "contracts/creditcard.yaml": "its contract",
+    "contracts/creditcard2023.yaml": "the contract of Kaggle's table of 2023, which has its columns",
     "contracts/creditcard.reference.json": "its reference figures",
     "ml_project/simulator.py": "its simulator",
     "ml_project/simulator_model.py": "its simulator",

@@ -1,9 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from ml_project.contract_file import InvalidContract, contract_named, parse_contract, read_contract
 from ml_project.errors import InvalidInput
+from ml_project.features import OPERATORS
 from tests.support.creditcard import CREDITCARD
 from tests.support.shop import SHOP, SHOP_YAML
 
@@ -131,3 +133,16 @@ def test_contracts_are_found_by_name_or_path(tmp_path: Path) -> None:
         contract_named("shop")
     with pytest.raises(InvalidInput, match=r"none\.yaml: cannot be read"):
         contract_named(str(tmp_path / "none.yaml"))
+
+
+def test_the_example_of_the_documentation_is_a_contract() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "contracts.md").read_text()
+    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    contract = parse_contract(example.encode(), "docs/contracts.md")
+    assert contract.unlearnt == ("country",)
+    assert {"channel=web", "channel=other", "channel=missing", "night", "spread"} <= {*contract.feature_names}
+    for name in OPERATORS:
+        assert f"`{name}" in page
+    assert {field.type for field in contract.fields} == {
+        *("number", "integer", "boolean", "category", "timestamp", "string")
+    }
