@@ -26,6 +26,7 @@ from pipelines.data.files import read_table
 WINDOWS = ((0.3, 0.6), (0.4, 0.7), (0.5, 0.8), (0.6, 0.8), (0.6, 1.0), (0.8, 1.0))
 LEGITIMATE_ROWS = 40_000
 DEFAULT = EnsembleSettings().resolved(contract_named())
+TIME = contract_named().time
 
 
 def booster(**changes: object) -> EnsembleSettings:
@@ -36,7 +37,7 @@ def booster(**changes: object) -> EnsembleSettings:
 VARIANTS = {
     "defaults": DEFAULT,
     "all 37 features in the trees": replace(DEFAULT, excluded=()),
-    "without Time only": replace(DEFAULT, excluded=("Time",)),
+    f"without {TIME} only": replace(DEFAULT, excluded=(TIME,)),
     "no monotone directions": booster(monotone_auc=1.0),
     "one tree a round (240 rounds)": booster(num_parallel_tree=1, rounds=240),
     "frauds not weighted up": booster(scale_pos_weight=1.0),
@@ -63,7 +64,7 @@ def main() -> None:
     folds = windows(thin(data, LEGITIMATE_ROWS, seed=0))
     figures = {name: np.zeros((options.seeds, len(folds))) for name in VARIANTS}
     for seed in range(options.seeds):
-        for excluded in ((), ("Time",), contract.left_out):
+        for excluded in ((), (TIME,), contract.left_out):
             prepared = [PreparedFold.prepare(fold, excluded, seed, threads=2) for fold in folds]
             for name, settings in VARIANTS.items():
                 if settings.excluded == excluded:

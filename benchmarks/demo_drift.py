@@ -21,7 +21,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
-from ml_project.simulator import FIELDS, LABEL, simulate
+from ml_project.simulator import FIELDS, LABEL, TELLING, simulate
 from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import render
 from pipelines.processes import Service
@@ -164,7 +164,7 @@ def demonstrate(bank: Bank) -> tuple[list[Watched], Probe, dict[str, str]]:
     bank.run("main")
     bank.wait_for_version("1")
     print("version 1 answers; 30 days of traffic")
-    options = ("--drift", "V14=0.5", "--drift-after", f"{bank.drift_day}d")
+    options = ("--drift", f"{TELLING}=0.5", "--drift-after", f"{bank.drift_day}d")
     bank.traffic(0, DAYS - 1, *options)
     windows = [bank.watch(day) for day in WATCHED_DAYS]
     for each in windows:
@@ -179,7 +179,7 @@ def demonstrate(bank: Bank) -> tuple[list[Watched], Probe, dict[str, str]]:
     while probe.is_alive() and probe.answers.get("2", 0) < 20:
         time.sleep(0.1)
     probe.stop()
-    bank.traffic(DAYS - 1, 1, "--drift", "V14=0.5")
+    bank.traffic(DAYS - 1, 1, "--drift", f"{TELLING}=0.5")
     windows.append(bank.watch(DAYS - 1))
     print(f"day {DAYS - 1}: {windows[-1].sentence}")
     facts = {
@@ -205,8 +205,8 @@ def page(windows: list[Watched], facts: dict[str, str]) -> str:
     first = next(each for each in windows if each.exit_code == 4)
     pictures = [
         over_days(
-            "PSI of V14",
-            "psi_V14",
+            f"PSI of {TELLING}",
+            f"psi_{TELLING}",
             "The last day is the new version's, whose baseline holds days from before the drift, too.",
             limit=True,
         ),
@@ -224,7 +224,7 @@ def page(windows: list[Watched], facts: dict[str, str]) -> str:
         title="A drift, noticed and learnt",
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         summary=(
-            f"{DAYS} days of {PER_DAY:,} simulated transactions; from day {DRIFT_DAY} on V14 is half a standard "
+            f"{DAYS} days of {PER_DAY:,} simulated transactions; from day {DRIFT_DAY} on {TELLING} is half a standard "
             f"deviation higher, which monitor says of day {first.day}. Labels come after 7 days."
         ),
         facts=facts,

@@ -14,10 +14,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import Any, Final
 
-TRANSACTION: Final = Path(__file__).with_name("transaction.json")
 DECISIONS: Final = ("APPROVE", "REVIEW", "DECLINE")
 _TIMEOUT: Final = 10.0
 _PAUSE: Final = 1.0
@@ -76,6 +74,21 @@ def wait_until_ready(gateway: Gateway, version: str, seconds: float) -> str:
         time.sleep(_PAUSE)
 
 
+def example_transaction(gateway: Gateway) -> Any:
+    """The transaction that the gateway's own description shows: it has the fields of the contract that it serves.
+
+    Raises
+    ------
+    SmokeError
+        When the description shows none.
+    """
+    described = gateway.ask("/openapi.json")
+    try:
+        return described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    except (KeyError, TypeError) as error:
+        raise SmokeError("/openapi.json shows no transaction for /predict") from error
+
+
 def check_predictions(gateway: Gateway, live: str) -> dict[str, Any]:
     """One prediction and a batch of two, by the live version, alike for equal transactions.
 
@@ -84,7 +97,7 @@ def check_predictions(gateway: Gateway, live: str) -> dict[str, Any]:
     SmokeError
         When they are anything else.
     """
-    transaction = json.loads(TRANSACTION.read_text())
+    transaction = example_transaction(gateway)
     answer = gateway.ask("/predict", transaction)
     batch = gateway.ask("/predict-batch", [transaction, transaction])
     if not isinstance(answer, dict) or not isinstance(batch, list) or len(batch) != 2:

@@ -4,7 +4,8 @@
     python examples/read_decisions.py --days 30 --output decisions.parquet
 
 The database is the one of the environment (FRAUD_DATABASE_URL, FRAUD_STATE_DIR). The columns are those of
-`stores.decisions.archive.SCHEMA`: a row per transaction with its inputs, scores, thresholds, decision, version, label.
+`stores.decisions.archive.schema_of`: a row per transaction with its inputs, each of its field's type, scores,
+thresholds, decision, version, label.
 """
 
 import argparse
@@ -24,7 +25,7 @@ def main() -> None:
     options = parser.parse_args()
     settings, since = PipelineSettings(), datetime.now(UTC) - timedelta(days=options.days)
     with open_store(settings.decisions_url, existing=True) as store:
-        tables = list(store.tables(settings.data_contract.raw_fields, since))
+        tables = list(store.tables(settings.data_contract, since))
     if not tables:
         print("No decisions in that time.")
         return

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.contract import Contract
+from ml_project.features import present
 from ml_project.policies import DECISIONS, Decision, Thresholds, decide_all
 from ml_project.statistics import weighted_quantile
 
@@ -40,6 +41,8 @@ class Baseline:
         Of each threshold policy, the shares of APPROVE, REVIEW and DECLINE.
     decision_rows : float
         Effective rows behind them.
+    missing : dict
+        Share of the training rows without a value, of figures that have such rows.
     """
 
     rows: tuple[float, ...]
@@ -47,6 +50,7 @@ class Baseline:
     shares: dict[str, tuple[tuple[float, ...], ...]]
     decisions: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     decision_rows: float = 0.0
+    missing: dict[str, float] = field(default_factory=dict)
 
     @property
     def hourly(self) -> bool:
@@ -68,20 +72,92 @@ class Baseline:
         """
         hours, count = hours_of(contract, features), HOURS if contract.clock else 1
         inner = [k / BINS for k in range(1, BINS)]
-        edges, shares = {}, {}
+        edges, shares, missing = {}, {}, dict[str, float]()
+        kinds = {each.name: each for each in watched_categories(contract)}
         for name, values in watched_columns(contract, features, hybrid).items():
-            edges[name] = np.unique(weighted_quantile(values, weight, inner))
-            shares[name] = _hourly_shares(values, edges[name], hours, weight, count)
+            if name in kinds:
+                edges[name] = np.arange(0.5, kinds[name].bins - 1)
+            else:
+                edges[name] = np.unique(weighted_quantile(*present(values, weight), inner))
+            there = ~np.isnan(values)
+            if not there.all():
+                missing[name] = float(weight[~there].sum() / weight.sum())
+            shares[name] = _hourly_shares(values[there], edges[name], hours[there], weight[there], count)
         return cls(
             rows=tuple(round(effective_rows(weight[hours == hour]), 1) for hour in range(count)),
             edges={name: tuple(inner_edges.tolist()) for name, inner_edges in edges.items()},
             shares=shares,
+            missing=missing,
         )
 
 
+@dataclass(frozen=True)
+class WatchedCategory:
+    """A category that has a feature for each of its values: they are one figure of drift.
+
+    Its bins are its values in order, then what is none of them, then, if it may be missing, what is missing.
+
+    Attributes
+    ----------
+    name : str
+        Of the field; longer where a feature is called that.
+    places : tuple of int
+        Its values' features, and the one for all others, among the features.
+    optional : bool
+        Whether it may be missing.
+    beside : frozenset of str
+        The features that say nothing more.
+    """
+
+    name: str
+    places: tuple[int, ...]
+    optional: bool
+    beside: frozenset[str]
+
+    @property
+    def bins(self) -> int:
+        """How many there are."""
+        return len(self.places) + self.optional
+
+    @property
+    def other(self) -> int:
+        """The bin of what is none of its values."""
+        return len(self.places) - 1
+
+    def codes(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The bin (n,) of each row of features (n, f)."""
+        hits = features[:, list(self.places)] == 1
+        return np.where(hits.any(axis=1), hits.argmax(axis=1), len(self.places)).astype(np.float64)
+
+
+def watched_categories(contract: Contract) -> tuple[WatchedCategory, ...]:
+    """The categories that are watched as such; one without features for its values is watched by its other features."""
+    places: dict[str, dict[str, int]] = {}
+    for place, feature in enumerate(contract.features):
+        if feature.operator == "one_hot" and feature.category is not None:
+            places.setdefault(feature.of[0], {}).setdefault(feature.category, place)
+    found = []
+    for each in contract.scored_fields:
+        mine = places.get(each.name, {})
+        wanted = (*each.values, "")
+        if not mine or mine.keys() != set(wanted):
+            continue
+        same = (one for one in contract.features if one.operator in ("one_hot", "missing"))
+        beside = frozenset(one.name for one in same if one.of == (each.name,))
+        name = each.name if each.name not in contract.feature_names else f"{each.name} (category)"
+        found.append(WatchedCategory(name, tuple(mine[value] for value in wanted), not each.required, beside))
+    return tuple(found)
+
+
 def watched_names(contract: Contract) -> tuple[str, ...]:
-    """The figures of drift: every feature but the hour of day, which they are compared within, and the score."""
-    return (*(name for name in contract.feature_names if name != contract.clock), SCORE)
+    """The figures of drift: every feature but the hour of day, which they are compared within, and the score.
+
+    The features for a category's values are one figure, under the category's name.
+    """
+    categories = watched_categories(contract)
+    covered = {contract.clock}.union(*(each.beside for each in categories))
+    plain = (name for name in contract.feature_names if name not in covered)
+    return (*plain, *(each.name for each in categories), SCORE)
 
 
 def hours_of(contract: Contract, features: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -96,8 +172,16 @@ def watched_columns(
     contract: Contract, features: NDArray[np.float32], hybrid: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
     """Values of each of `watched_names`."""
-    columns = zip(contract.feature_names, features.T, strict=True)
-    return {name: column.astype(np.float64) for name, column in columns if name != contract.clock} | {SCORE: hybrid}
+    columns = dict(zip(contract.feature_names, features.T, strict=True))
+    kinds = {each.name: each for each in watched_categories(contract)}
+    return {
+        name: hybrid if name == SCORE else kinds[name].codes(features) if name in kinds else _exact(columns[name])
+        for name in watched_names(contract)
+    }
+
+
+def _exact(column: NDArray[np.float32]) -> NDArray[np.float64]:
+    return column.astype(np.float64)
 
 
 def effective_rows(weight: NDArray[np.float64]) -> float:
@@ -127,5 +211,6 @@ def _hourly_shares(
     cells = hours * bins + np.searchsorted(edges, values, side="left")
     counts = np.bincount(cells, weights=weight, minlength=count * bins).reshape(count, bins)
     totals = counts.sum(axis=1, keepdims=True)
-    shares = np.where(totals > 0, counts / np.where(totals > 0, totals, 1), counts.sum(axis=0) / weight.sum())
+    whole = counts.sum(axis=0) / weight.sum() if len(values) else np.full(bins, 1 / bins)
+    shares = np.where(totals > 0, counts / np.where(totals > 0, totals, 1), whole)
     return tuple(tuple(row) for row in np.round(shares, _DIGITS).tolist())

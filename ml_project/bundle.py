@@ -12,12 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer
 
 from ml_project.baseline import Baseline
 from ml_project.contract import Contract
 from ml_project.errors import InvalidBundle
-from ml_project.features import FeatureTransform, Scale
+from ml_project.features import FeatureTransform, Scale, Shares
 from ml_project.manifest_check import manifest_fault
 from ml_project.policies import Thresholds
 from ml_project.statistics import FeatureStatistics, Histogram
@@ -35,8 +37,14 @@ LARGEST_FILE: Final = 64 * 1024**2
 class GoldenRow(BaseModel):
     """A transaction whose scores every loader must reproduce before it answers."""
 
-    raw: tuple[float, ...]
+    raw: tuple[float | None, ...]
+    """None where a value is missing: JSON has no NaN."""
     scores: dict[str, float]
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The raw transaction, (fields,)."""
+        return np.array(self.raw, dtype=np.float64)
 
 
 class Manifest(BaseModel):
@@ -48,6 +56,7 @@ class Manifest(BaseModel):
     contract: Contract
     settings: dict[str, Any]
     scales: dict[str, Scale]
+    shares: dict[str, Shares] = {}
     statistics: FeatureStatistics
     score_baseline: Histogram
     policy: str
@@ -65,7 +74,7 @@ class Manifest(BaseModel):
     @cached_property
     def transform(self) -> FeatureTransform:
         """From raw transactions to the ensemble's inputs."""
-        return FeatureTransform(self.contract, self.scales)
+        return FeatureTransform(self.contract, self.scales, self.shares)
 
     @property
     def thresholds(self) -> Thresholds:

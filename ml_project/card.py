@@ -4,7 +4,7 @@ The gateway reads cards too, and has no pandas: the modules that make them are i
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -59,11 +59,17 @@ class ThresholdCurve(_Frozen):
     precision: tuple[float, ...]
     false_positive_rate: tuple[float, ...]
     alerts_per_day: tuple[float, ...]
-    cost_per_day: tuple[float, ...]
+    cost_per_day: tuple[float, ...] = ()
+    """Empty where the contract has no amount."""
 
     @classmethod
     def of(
-        cls, curve: "RankingCurve", review_cost: float, days: float, marked: Sequence[float] = (), points: int = POINTS
+        cls,
+        curve: "RankingCurve",
+        review_cost: float | None,
+        days: float,
+        marked: Sequence[float] = (),
+        points: int = POINTS,
     ) -> "ThresholdCurve":
         """A curve thinned to ``points``: dense where frauds are and at the top, with ``marked`` thresholds in it."""
         kept = _thinned(curve, marked, points)
@@ -73,8 +79,9 @@ class ThresholdCurve(_Frozen):
             "precision": curve.precision,
             "false_positive_rate": curve.false_positive_rate,
             "alerts_per_day": curve.alerts / days,
-            "cost_per_day": curve.cost(review_cost) / days,
         }
+        if review_cost is not None:
+            columns["cost_per_day"] = curve.cost(review_cost) / days
         return cls(**{name: tuple(float(f"{v:.6g}") for v in values[kept]) for name, values in columns.items()})
 
     def at(self, threshold: float) -> int:
@@ -104,7 +111,7 @@ class Sample(_Frozen):
     """A transaction as a client would send it, with the scores that this version gives it."""
 
     fraud: bool
-    transaction: dict[str, float]
+    transaction: dict[str, Any]
     scores: dict[str, float]
 
 
@@ -172,7 +179,7 @@ class Card(_Frozen):
     policy: str
     policies: dict[str, Policy]
     alerts_per_day: float
-    review_cost: float
+    review_cost: float | None
     ablations: dict[str, Ablation]
     test_curve: ThresholdCurve
     what_if: ThresholdCurve

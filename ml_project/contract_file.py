@@ -1,4 +1,4 @@
-"""Contracts as people write them: YAML, in which a name such as ``V1..V28`` stands for each of its range.
+"""Contracts as people write them: YAML, in which a name such as ``risk1..risk12`` stands for each of its range.
 
 Every fault is told with its line and what to do about it. Names and categories are taken as they are written: YAML
 alone would read the field ``no`` as false.
@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ml_project.contract import Contract, ContractFault, ContractField, Feature, Label, contract_faults
+from ml_project.contract import Contract, ContractFault, ContractField, Feature, Label, contract_faults, expanded
 from ml_project.errors import InvalidInput
 from ml_project.features import OPERATORS
 
@@ -102,7 +102,7 @@ def parse_contract(content: bytes, name: str) -> Contract:
     if faults:
         raise InvalidContract([reader.told(fault, name) for fault in faults])
     try:
-        return Contract(**parts)
+        return Contract(**{**parts, "features": expanded(parts["fields"], parts["features"])})
     except ValidationError as error:
         [first, *_others] = error.errors(include_url=False)
         where = ".".join(map(str, first["loc"]))
@@ -148,7 +148,7 @@ class _Reader:
         if "fields" in sections:
             parts["fields"] = list(self._fields(sections["fields"].node))
         if "label" in sections:
-            members = {key: _value(entry.node) for key, entry in self._mapping("label", sections["label"].node).items()}
+            members = {key: _read(key, entry) for key, entry in self._mapping("label", sections["label"].node).items()}
             parts["label"] = self._part(Label, members, ("label",)) or parts["label"]
         if "features" in sections:
             parts["features"] = list(self._features(sections["features"].node))
@@ -157,7 +157,7 @@ class _Reader:
     def _fields(self, node: yaml.Node) -> Iterator[ContractField]:
         for written, entry in self._mapping("fields", node).items():
             place = ("fields", written)
-            members = {key: _value(each.node) for key, each in self._members(entry.node, place).items()}
+            members = {key: _read(key, each) for key, each in self._members(entry.node, place).items()}
             names = self._unrolled(written, place)
             for number, name in enumerate(names):
                 given = {**members, "name": name}
@@ -179,7 +179,7 @@ class _Reader:
                 self._fault(place, f"{len(operators)} operators, not one", f"Name one of {known}.")
                 continue
             [operator] = operators
-            others = {key: _value(each.node) for key, each in members.items() if key != operator}
+            others = {key: _read(key, each) for key, each in members.items() if key != operator}
             arguments = _names(members[operator].node)
             unrolled = [name for argument in arguments for name in self._unrolled(argument, place)]
             names = self._unrolled(written, place)
@@ -240,6 +240,16 @@ class _Reader:
 
 
 _NOUNS: Final = {"fields": "field", "features": "feature", "label": "label"}
+
+
+_AS_WRITTEN: Final = ("values", "positive", "negative", "unknown")
+
+
+def _read(key: str, entry: _Entry) -> Any:
+    """What a member says; values of categories and labels are taken as they are written."""
+    if key in _AS_WRITTEN:
+        return _names(entry.node)
+    return str(entry.node.value) if key == "category" else _value(entry.node)
 
 
 def _value(node: yaml.Node) -> Any:

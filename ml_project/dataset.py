@@ -1,6 +1,7 @@
 """Labelled transactions as arrays, in time order: what training, evaluation and the gate work on."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,14 @@ from numpy.typing import NDArray
 
 from ml_project.contract import Contract
 from ml_project.features import SECONDS_PER_DAY
+
+ROWS_PER_DAY: Final = 10_000
+"""What counts as a day of a table without times, whose rows are in the order of their file."""
+
+
+def file_moments(rows: int) -> NDArray[np.float64]:
+    """Seconds (n,) of rows whose order is all that is known."""
+    return np.arange(rows, dtype=np.float64) * (SECONDS_PER_DAY / ROWS_PER_DAY)
 
 
 def span_in_days(first_moment: float, last_moment: float) -> float:
@@ -30,7 +39,8 @@ class Dataset:
     weight : ndarray of shape (n,)
         Sampling weight: a row kept with probability p counts 1/p.
     moment : ndarray of shape (n,)
-        What orders the rows, in seconds: the event time since 1970 where there is one, else the field of role time.
+        What orders the rows, in seconds: the event time since 1970 where there is one, else the field of role time,
+        else the row's place in its file (`file_moments`).
     """
 
     contract: Contract
@@ -44,8 +54,8 @@ class Dataset:
 
     @property
     def amount(self) -> NDArray[np.float64]:
-        """Amounts, shape (n,)."""
-        return self.raw[:, self.contract.amount_place]
+        """Amounts, shape (n,); zeros where the contract has none."""
+        return self.contract.amounts(self.raw)
 
     @property
     def frauds(self) -> int:
@@ -78,18 +88,25 @@ class Dataset:
         contract = self.contract
         frame = pd.DataFrame(self.raw, columns=list(contract.raw_fields))
         frame[contract.label_field], frame[contract.weight] = self.label, self.weight
-        if not np.array_equal(self.moment, self.raw[:, contract.time_place]):
+        if contract.event_time in contract.raw_fields:
+            microseconds = np.round(self.moment * 1e6).astype(np.int64)
+            frame[contract.event_time] = pd.to_datetime(microseconds, unit="us", utc=True)
+        elif contract.time_place is None or not np.array_equal(self.moment, self.raw[:, contract.time_place]):
             frame[contract.event_time] = pd.to_datetime(self.moment, unit="s", utc=True)
         return frame
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, contract: Contract) -> "Dataset":
-        """Arrays of a cleaned frame (see ``cleaning``), sorted by event time where there is one, else by time."""
+        """Arrays of a cleaned frame (see ``cleaning``), sorted by event time, else by time, else as they are."""
+        seconds = np.full(len(frame), np.nan)
         if contract.event_time in frame:
             times = pd.to_datetime(frame[contract.event_time], utc=True).astype("datetime64[ns, UTC]")
-            moment = times.astype("int64").to_numpy() / 1e9
-        else:
+            nanoseconds = times.astype("int64").to_numpy()
+            moment, seconds = nanoseconds / 1e9, nanoseconds // 1_000 / 1e6  # as gateways have it
+        elif contract.time is not None:
             moment = frame[contract.time].to_numpy(dtype=np.float64)
+        else:
+            moment = file_moments(len(frame))
         given = contract.weight in frame
         weight = frame[contract.weight].to_numpy(dtype=np.float64) if given else np.ones(len(frame))
         # clean data is in order; then nothing is moved, and column by column no second copy of all rows is made
@@ -97,6 +114,7 @@ class Dataset:
         order = slice(None) if sorted_already else np.argsort(moment, kind="stable")
         raw = np.empty((len(frame), len(contract.raw_fields)))
         for place, name in enumerate(contract.raw_fields):
-            raw[:, place] = frame[name].to_numpy(dtype=np.float64)[order]
+            column = seconds if name == contract.event_time else frame[name].to_numpy(dtype=np.float64)
+            raw[:, place] = column[order]
         label = frame[contract.label_field].to_numpy(dtype=np.int8)
         return cls(contract, raw, label[order], weight[order], moment[order])

@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ml_project.baseline import HOURS, SCORE, Baseline, hours_of, watched_columns, watched_names
+from ml_project.baseline import (
+    HOURS,
+    SCORE,
+    Baseline,
+    hours_of,
+    watched_categories,
+    watched_columns,
+    watched_names,
+)
 from ml_project.contract import Contract
 from ml_project.statistics import FeatureStatistics
 
@@ -57,6 +65,7 @@ class DriftCounts:
         """Count features (n, f) and scores (n,) under weights (n,)."""
         counts = cls.none(baseline)
         all_hours = hours_of(contract, features)
+        places = {name: feature for feature, name in enumerate(contract.feature_names)}
         for place, (name, column) in enumerate(watched_columns(contract, features, hybrid).items()):
             values, hours, weights = column, all_hours, weight
             there = np.isfinite(column)
@@ -67,8 +76,8 @@ class DriftCounts:
             counts.squares[place] = np.square(weights).sum()
             cells = np.searchsorted(np.array(baseline.edges[name]), values, side="left")
             counts.bins[place] = np.bincount(cells, weights=weights, minlength=counts.bins.shape[1])
-            if name != SCORE:
-                feature = contract.feature_names.index(name)
+            if name in places:
+                feature = places[name]
                 beyond = (values < statistics.minimum[feature]) | (values > statistics.maximum[feature])
                 counts.outside[place] = weights[beyond].sum()
         return counts
@@ -109,6 +118,19 @@ class Shift:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A share of rows, its usual size, and what chance alone would exceed with the probability that was asked for."""
+
+    value: float
+    usual: float
+    noise: float
+
+    def limit(self, least: float) -> float:
+        """The share that it must exceed: so much more than usual, and more than chance."""
+        return max(self.usual + least, self.noise)
+
+
+@dataclass(frozen=True)
 class Drift:
     """How far one of `baseline.watched_names` has moved.
 
@@ -118,10 +140,12 @@ class Drift:
         Effective rows with a value.
     psi, ks : Shift
         Population stability index, and the largest distance of the distributions, both on the baseline's bins.
-    missing : float
-        Share of rows without a value.
+    missing : Share
+        Rows without a value.
+    other : Share or None
+        Of a category, the rows with what is none of its values.
     out_of_range : Shift or None
-        Share of the values outside the training rows' range; None for the score, which has none.
+        Share of the values outside the training rows' range; None for the score and for categories, which have none.
     expected, observed : tuple of float
         Shares per bin: the baseline's in the window's mix of hours, and the window's.
     """
@@ -130,10 +154,11 @@ class Drift:
     rows: float
     psi: Shift
     ks: Shift
-    missing: float
+    missing: Share
     out_of_range: Shift | None
     expected: tuple[float, ...]
     observed: tuple[float, ...]
+    other: Share | None = None
 
 
 def compare(
@@ -161,6 +186,7 @@ def compare(
 def judge(contract: Contract, baseline: Baseline, counts: DriftCounts, significance: float) -> list[Drift]:
     """The same of rows that were counted; see `compare`."""
     training = sum(baseline.rows)
+    kinds = {each.name: each for each in watched_categories(contract)}
     found = []
     for place, name in enumerate(watched_names(contract)):
         hours, kept, missing = counts.hours[place], counts.hours[place].sum(), counts.missing[place]
@@ -169,22 +195,40 @@ def judge(contract: Contract, baseline: Baseline, counts: DriftCounts, significa
         bins = counts.bins[place, : len(baseline.edges[name]) + 1]
         observed: NDArray[np.float64] = bins / max(kept, np.finfo(float).tiny)
         out_of_range = None
-        if name != SCORE:
+        if name != SCORE and name not in kinds:
             _low, high = chance_counts(_RANGE_ENDS, training, rows, significance)
             out_of_range = Shift(float(counts.outside[place] / kept) if rows else 0.0, high / rows if rows else 0.0)
+        kind = kinds.get(name)
+        other = (
+            None if kind is None else share_of(observed[kind.other], expected[kind.other], known, rows, significance)
+        )
+        if kind is not None and kind.optional:
+            absent = share_of(observed[-1], expected[-1], known, rows, significance)
+        else:
+            usual = baseline.missing.get(name, 0.0)
+            value = float(missing / (kept + missing)) if missing else 0.0
+            absent = share_of(value, usual, training, rows, significance) if usual else Share(value, 0.0, 0.0)
         found.append(
             Drift(
                 name,
                 rows,
                 population_stability(expected, observed, known, rows, significance),
                 kolmogorov_smirnov(expected, observed, known, rows, significance),
-                float(missing / (kept + missing)) if missing else 0.0,
+                absent,
                 out_of_range,
                 tuple(expected.tolist()),
                 tuple(observed.tolist()),
+                other,
             )
         )
     return found
+
+
+def share_of(value: float, usual: float, known: float, rows: float, significance: float) -> Share:
+    """A share of ``rows`` rows that was ``usual`` among ``known`` rows before."""
+    # one more than was seen, so that a share of 0 allows for chance
+    _low, high = chance_counts(usual * known + 1, known, rows, significance)
+    return Share(float(value), float(usual), high / rows if rows else 0.0)
 
 
 def population_stability(
@@ -286,7 +330,7 @@ def _merged(
 
 
 _DRIFT_FIGURES: Final = 3
-"""PSI, KS and the share out of range have noise; what is missing has none."""
+"""PSI, KS and the share out of range have noise; of a category, the share of others stands in the last one's place."""
 
 _DECISION_FIGURES: Final = 4
 """Alerts and declines, each too many or too few."""
@@ -302,6 +346,7 @@ class DriftLimits(BaseModel):
     psi: float = Field(ge=0)
     ks: float = Field(ge=0)
     missing: float = Field(ge=0)
+    other: float = Field(0.01, ge=0)
     out_of_range: float = Field(ge=0)
 
     def significance(self, watched: int) -> float:

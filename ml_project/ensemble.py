@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
 from ml_project.contract import Contract
+from ml_project.features import present
 from ml_project.statistics import Ranked, weighted_quantile
 
 
@@ -122,16 +123,23 @@ def fit_forest(
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A fitted ensemble and its reference scores by scikit-learn and XGBoost, which the ONNX graph must reproduce."""
+    """A fitted ensemble and its reference scores by scikit-learn and XGBoost, which the ONNX graph must reproduce.
+
+    Attributes
+    ----------
+    medians : ndarray of shape (f,) or None
+        What the isolation forest sees where a feature is missing; None where none can be. XGBoost sees it as missing.
+    """
 
     forest: IsolationForest
     booster: xgb.Booster
     isolation_map: IsolationMap
     blend_weight: float
+    medians: NDArray[np.float32] | None = None
 
     def isolation(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Isolation scores mapped to 0..1, shape (n,)."""
-        return self.isolation_map(anomaly_scores(self.forest, features))
+        return self.isolation_map(anomaly_scores(self.forest, filled(features, self.medians)))
 
     def boosted(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """XGBoost's probabilities, shape (n,)."""
@@ -140,6 +148,21 @@ class Ensemble:
     def hybrid(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Hybrid scores, shape (n,)."""
         return blend(self.isolation(features), self.boosted(features), self.blend_weight)
+
+
+def training_medians(
+    contract: Contract, features: NDArray[np.float32], weight: NDArray[np.float64]
+) -> NDArray[np.float32] | None:
+    """Weighted median of each feature's values that are there, (f,); None where a contract's cannot be missing."""
+    if not contract.may_miss:
+        return None
+    medians = [weighted_quantile(*present(column, weight), [0.5])[0] for column in features.T]
+    return np.array(medians, dtype=np.float32)
+
+
+def filled(features: NDArray[np.float32], medians: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Features (n, f) with medians in place of what is missing."""
+    return features if medians is None else np.where(np.isnan(features), medians, features)
 
 
 def blend(isolation: NDArray[np.float64], boosted: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
@@ -204,9 +227,10 @@ def feature_aucs(
     frauds, weights = features[fraud], weight[legitimate]
     aucs = []
     for place, column in enumerate(features.T):
-        ranked, scores = Ranked.of(column[legitimate], weights), frauds[:, place]
+        ranked = Ranked.of(*present(column[legitimate], weights))
+        scores, share = present(frauds[:, place], weight[fraud])
         below, at_most = ranked.weight_up_to(scores, inclusive=False), ranked.weight_up_to(scores)
-        aucs.append(np.average((below + at_most) / 2, weights=weight[fraud]) / ranked.cumulative[-1])
+        aucs.append(np.average((below + at_most) / 2, weights=share) / ranked.cumulative[-1])
     return np.array(aucs)
 
 
@@ -244,7 +268,9 @@ def fit_ensemble(
     The result depends on the arguments alone: same rows, settings, seed and threads, same trees.
     """
     seen = without(contract, features, settings.resolved(contract).excluded or ())
-    forest = fit_forest(seen, weight, settings.forest, seed)
+    medians = training_medians(contract, seen, weight)
+    known = filled(seen, medians)
+    forest = fit_forest(known, weight, settings.forest, seed)
     booster = fit_booster(contract, seen, label, weight, settings.booster, seed, threads)
-    mapping = IsolationMap.fit(anomaly_scores(forest, seen), weight)
-    return Ensemble(forest, booster, mapping, settings.blend_weight)
+    mapping = IsolationMap.fit(anomaly_scores(forest, known), weight)
+    return Ensemble(forest, booster, mapping, settings.blend_weight, medians)

@@ -7,7 +7,7 @@ fitted in training and kept in the bundle.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
@@ -53,6 +53,29 @@ class Scale:
         return cls(mean, std if std > CONSTANT * abs(mean) else 1.0)
 
 
+Shares = tuple[float, ...]
+"""How common a category's values are among the training rows: first all that are not listed, last the missing one."""
+
+
+def category_places(codes: Floats, values: int) -> NDArray[np.intp]:
+    """Places in `Shares` of a category's codes (n,), of which there are ``values``."""
+    return np.where(np.isnan(codes), values + 1, codes + 1).astype(np.intp)
+
+
+def fit_shares(codes: Floats, values: int, weight: Floats) -> Shares:
+    """Shares of the rows' weight."""
+    counts = np.bincount(category_places(codes, values), weights=weight, minlength=values + 2)
+    return tuple((counts / weight.sum()).tolist())
+
+
+def present(values: NDArray[Any], weight: Floats) -> tuple[NDArray[Any], Floats]:
+    """The values (n,) that are there, with their weights; a single 0 where none is."""
+    if not (missing := np.isnan(values)).any():
+        return values, weight
+    there = ~missing & (weight > 0)
+    return (values[there], weight[there]) if there.any() else (np.zeros(1, values.dtype), np.ones(1))
+
+
 class ComponentColumns:
     """Columns (n, k) that an operator takes together; what several operators need of them is computed once."""
 
@@ -71,28 +94,52 @@ class ComponentColumns:
         return self._magnitude
 
 
+_NUMBERS: Final = ("number", "integer")
+
+Known = Scale | Shares | float | None
+"""What an operator knows beside its arguments: something learnt, or the code of a category."""
+
+
 class Operator(ABC):
-    """One way of making a feature.
+    """One way of making a feature. A missing argument makes it missing.
 
     Attributes
     ----------
     arguments : int
         How many fields or earlier features it takes.
-    scaled : bool
-        Whether it needs the `Scale` of its argument.
+    types : tuple of str
+        Types of the fields that it takes.
+    of_features : bool
+        Whether it takes earlier features, too.
+    graded : bool
+        Whether it has more values than 1 and 0.
+    answers_missing : bool
+        Whether it has a value where its argument is missing.
+    learns : {'scale', 'shares'} or None
+        What of its argument's training rows it knows: their `Scale`, or the `Shares` of a category's values.
     """
 
     arguments: ClassVar[int] = 1
-    scaled: ClassVar[bool] = False
+    types: ClassVar[tuple[str, ...]] = _NUMBERS
+    of_features: ClassVar[bool] = True
+    graded: ClassVar[bool] = True
+    answers_missing: ClassVar[bool] = False
+    learns: ClassVar[str | None] = None
 
     @staticmethod
     @abstractmethod
-    def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:
-        """Values (n,) from the arguments' columns, each (n,)."""
+    def compute(columns: Sequence[Floats], known: Any) -> Floats:
+        """Values (n,) from the arguments' columns, each (n,); ``known`` is a `Known`."""
 
 
 class ListOperator(ABC):
     """One way of making a feature of a list of fields, of any length."""
+
+    types: ClassVar[tuple[str, ...]] = _NUMBERS
+    of_features: ClassVar[bool] = False
+    graded: ClassVar[bool] = True
+    answers_missing: ClassVar[bool] = False
+    learns: ClassVar[str | None] = None
 
     @staticmethod
     @abstractmethod
@@ -103,8 +150,10 @@ class ListOperator(ABC):
 class Value(Operator):
     """The field as it is."""
 
+    types = (*_NUMBERS, "boolean")
+
     @staticmethod
-    def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:  # noqa: ARG004
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
         """See `Operator`."""
         return columns[0]
 
@@ -113,7 +162,7 @@ class Log1p(Operator):
     """Natural logarithm of 1 + the value, which is at least 0."""
 
     @staticmethod
-    def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:  # noqa: ARG004
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
         """See `Operator`."""
         return np.log1p(columns[0])
 
@@ -121,13 +170,14 @@ class Log1p(Operator):
 class ZScore(Operator):
     """Standard deviations from the training rows' mean."""
 
-    scaled = True
+    of_features = False
+    learns = "scale"
 
     @staticmethod
-    def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:
+    def compute(columns: Sequence[Floats], known: Scale) -> Floats:
         """See `Operator`."""
-        assert scale is not None
-        return (columns[0] - scale.mean) / scale.std
+        scores: Floats = (columns[0] - known.mean) / known.std
+        return scores
 
 
 class Ratio(Operator):
@@ -136,7 +186,7 @@ class Ratio(Operator):
     arguments = 2
 
     @staticmethod
-    def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:  # noqa: ARG004
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
         """See `Operator`."""
         dividend, divisor = columns
         guarded = np.copysign(np.maximum(np.abs(divisor), RATIO_GUARD), divisor + 0.0)
@@ -145,12 +195,94 @@ class Ratio(Operator):
 
 
 class HourOfDay(Operator):
-    """Hour of day, 0 <= h < 24, of seconds that count from a midnight."""
+    """Hour of day, 0 <= h < 24, of seconds that count from a midnight; that of a timestamp is in UTC."""
+
+    types = ("timestamp",)
+    of_features = False
 
     @staticmethod
-    def compute(columns: Sequence[Floats], scale: Scale | None) -> Floats:  # noqa: ARG004
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
         """See `Operator`."""
-        return np.minimum(np.mod(columns[0], SECONDS_PER_DAY) / 3600, _LAST_HOUR)
+        hours: Floats = np.minimum(np.mod(columns[0], SECONDS_PER_DAY) / 3600, _LAST_HOUR)
+        return hours
+
+
+_THURSDAY: Final = 3
+"""1 January 1970, where Monday is 0."""
+
+
+class DayOfWeek(Operator):
+    """Day of the week in UTC, Monday 0 to Sunday 6, of seconds since 1970."""
+
+    types = ("timestamp",)
+    of_features = False
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
+        """See `Operator`."""
+        days: Floats = np.mod(np.floor(columns[0] / SECONDS_PER_DAY) + _THURSDAY, 7)
+        return days
+
+
+class Weekend(Operator):
+    """1 on Saturday and Sunday in UTC, else 0."""
+
+    types = ("timestamp",)
+    of_features = False
+    graded = False
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:
+        """See `Operator`."""
+        day = DayOfWeek.compute(columns, known)
+        return np.where(np.isnan(day), day, day >= _SATURDAY)
+
+
+_SATURDAY: Final = 5
+
+
+class OneHot(Operator):
+    """1 where a category has one value, else 0; a contract has one of them for each value."""
+
+    types = ("category",)
+    of_features = False
+    graded = False
+    answers_missing = True
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: float) -> Floats:
+        """See `Operator`."""
+        hits: Floats = (columns[0] == known).astype(np.float64)
+        return hits
+
+
+class Frequency(Operator):
+    """How common a category's value was among the training rows, 0 to 1."""
+
+    types = ("category",)
+    of_features = False
+    answers_missing = True
+    learns = "shares"
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Shares) -> Floats:
+        """See `Operator`."""
+        shares: Floats = np.array(known)[category_places(columns[0], len(known) - 2)]
+        return shares
+
+
+class Missing(Operator):
+    """1 where the field has no value, else 0."""
+
+    types = (*_NUMBERS, "boolean", "category", "timestamp")
+    of_features = False
+    graded = False
+    answers_missing = True
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
+        """See `Operator`."""
+        return np.isnan(columns[0]).astype(np.float64)
 
 
 class Variance(ListOperator):
@@ -192,6 +324,11 @@ OPERATORS: Final[Mapping[str, type[Operator] | type[ListOperator]]] = {
     "zscore": ZScore,
     "ratio": Ratio,
     "hour_of_day": HourOfDay,
+    "day_of_week": DayOfWeek,
+    "weekend": Weekend,
+    "one_hot": OneHot,
+    "frequency": Frequency,
+    "missing": Missing,
     "variance": Variance,
     "max_abs": MaxAbs,
     "mean_abs": MeanAbs,
@@ -215,11 +352,12 @@ class _Step(NamedTuple):
     sources: tuple[int, ...]
     columns: slice | list[int] | None
     """What a `ListOperator` takes."""
-    scale: Scale | None
+    known: Known
     above: float | None
     between: tuple[float, float] | None
     kept: bool
     """Whether a later feature is made of it."""
+    may_miss: bool
 
 
 @dataclass(frozen=True)
@@ -229,18 +367,26 @@ class FeatureTransform:
     Attributes
     ----------
     contract : Contract
-    scales : mapping
-        Of each feature whose operator is ``scaled``.
+    scales, shares : mapping
+        Of each feature whose operator learns them.
     """
 
     contract: "Contract"
     scales: Mapping[str, Scale]
+    shares: Mapping[str, Shares] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, contract: "Contract", raw: Floats, weight: Floats) -> "FeatureTransform":
-        """Scales of raw transactions (n, fields) under weights (n,)."""
-        scaled = contract.scaled_features
-        return cls(contract, {name: Scale.fit(raw[:, place], weight) for name, place in scaled.items()})
+        """What the operators learn of raw transactions (n, fields) under weights (n,)."""
+        fields = contract.scored_fields
+        return cls(
+            contract,
+            {name: Scale.fit(*present(raw[:, place], weight)) for name, place in contract.scaled_features.items()},
+            {
+                name: fit_shares(raw[:, place], len(fields[place].values), weight)
+                for name, place in contract.counted_features.items()
+            },
+        )
 
     def __call__(self, raw: Floats) -> NDArray[np.float32]:
         """The ensemble's inputs.
@@ -263,19 +409,19 @@ class FeatureTransform:
                 block[:, copy.target] = rows[:, copy.source]
             lists: dict[tuple[int, ...], ComponentColumns] = {}
             kept: dict[int, Floats] = {}
-            for target, compute, sources, chosen, scale, above, between, keep in steps:
+            for target, compute, sources, chosen, known, above, between, keep, may_miss in steps:
                 if chosen is None:
                     taken = [rows[:, place] if place >= 0 else kept[~place] for place in sources]
-                    values = compute(taken, scale)
+                    values = compute(taken, known)
                 else:
                     columns = lists.get(sources)
                     if columns is None:
                         columns = lists[sources] = ComponentColumns(rows[:, chosen])
                     values = compute(columns)
                 if above is not None:
-                    values = values > above
+                    values = _tested(values, values > above, may_miss)
                 elif between is not None:
-                    values = (between[0] <= values) & (values <= between[1])
+                    values = _tested(values, (between[0] <= values) & (values <= between[1]), may_miss)
                 block[:, target] = values
                 if keep:
                     kept[target] = np.asarray(values, dtype=np.float64)
@@ -306,9 +452,19 @@ class FeatureTransform:
         return fields.index(argument) if argument in fields else ~self.contract.feature_names.index(argument)
 
     def _step(self, place: int, feature: "Feature", sources: tuple[int, ...], kept: bool) -> _Step:
-        operator, scale = OPERATORS[feature.operator], self.scales.get(feature.name)
+        operator, name = OPERATORS[feature.operator], feature.name
         columns = _selection(sources) if issubclass(operator, ListOperator) else None
-        return _Step(place, operator.compute, sources, columns, scale, feature.above, feature.between, kept)
+        known: Known = self.scales.get(name) or self.shares.get(name)
+        if feature.category is not None:
+            values = self.contract.scored_fields[sources[0]].values
+            known = float(values.index(feature.category)) if feature.category else -1.0
+        limits = feature.above, feature.between
+        return _Step(place, operator.compute, sources, columns, known, *limits, kept, name in self.contract.may_miss)
+
+
+def _tested(values: Floats, answer: NDArray[np.bool_], may_miss: bool) -> Any:
+    """A test of a missing value is missing."""
+    return np.where(np.isnan(values), np.nan, answer) if may_miss else answer
 
 
 def _selection(places: tuple[int, ...]) -> slice | list[int]:

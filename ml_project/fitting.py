@@ -34,8 +34,10 @@ from ml_project.ensemble import (
     booster_matrix,
     booster_parameters,
     feature_aucs,
+    filled,
     fit_forest,
     monotone_directions,
+    training_medians,
     without,
 )
 from ml_project.features import FeatureTransform
@@ -88,6 +90,7 @@ def _finish(
         contract=transform.contract,
         settings=asdict(settings.resolved(transform.contract)),
         scales=dict(transform.scales),
+        shares=dict(transform.shares),
         statistics=engine.statistics(part, transform),
         score_baseline=Histogram.fit(unseen.hybrid, unseen.weight),
         policy="",
@@ -204,6 +207,7 @@ class PreparedFold:
     past_data: Dataset
     future: NDArray[np.float32]
     future_data: Dataset
+    medians: NDArray[np.float32] | None
     matrix: xgb.QuantileDMatrix
     aucs: NDArray[np.float64]
     seed: int
@@ -219,14 +223,16 @@ class PreparedFold:
         future = without(contract, transform(fold.future.raw), excluded)
         matrix = booster_matrix(contract, past, fold.past.label, fold.past.weight, threads)
         aucs = feature_aucs(past, fold.past.label, fold.past.weight)
-        return cls(past, fold.past, future, fold.future, matrix, aucs, seed, threads)
+        medians = training_medians(contract, past, fold.past.weight)
+        return cls(past, fold.past, future, fold.future, medians, matrix, aucs, seed, threads)
 
     def isolation(self, settings: ForestSettings) -> NDArray[np.float64]:
         """The future's isolation scores by a forest fitted on the past."""
         if settings not in self._isolation:
-            forest = fit_forest(self.past, self.past_data.weight, settings, self.seed)
-            mapping = IsolationMap.fit(anomaly_scores(forest, self.past), self.past_data.weight)
-            self._isolation[settings] = mapping(anomaly_scores(forest, self.future))
+            past, future = (filled(features, self.medians) for features in (self.past, self.future))
+            forest = fit_forest(past, self.past_data.weight, settings, self.seed)
+            mapping = IsolationMap.fit(anomaly_scores(forest, past), self.past_data.weight)
+            self._isolation[settings] = mapping(anomaly_scores(forest, future))
         return self._isolation[settings]
 
     def boosted(self, settings: BoosterSettings) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ml_project.baseline import HOURS, Baseline, watched_names
 from ml_project.contract import MAX_MAGNITUDE, OUTPUTS, Contract
-from ml_project.features import Scale
+from ml_project.features import Scale, Shares
 from ml_project.policies import NEVER, Thresholds
 from ml_project.statistics import FeatureStatistics, Histogram
 
@@ -39,7 +39,9 @@ def manifest_fault(manifest: "Manifest") -> str | None:
         for name, thresholds in manifest.policies.items():
             _thresholds(name, thresholds)
         contract = manifest.contract
+        _require(not contract.unlearnt, "the contract names no values of a category")
         _scales(contract, manifest.scales)
+        _category_shares(contract, manifest.shares)
         weight = manifest.settings.get("blend_weight", 0.0)
         plain = isinstance(weight, int | float) and not isinstance(weight, bool)
         _require(plain and 0 <= weight <= 1, f"the blend_weight {str(weight)[:40]} is not between 0 and 1")
@@ -68,10 +70,16 @@ def _thresholds(name: str, thresholds: Thresholds) -> None:
 def _scales(contract: Contract, scales: Mapping[str, Scale]) -> None:
     _require(scales.keys() == contract.scaled_features.keys(), "the scales are not those of the features")
     for name, scale in scales.items():
-        field = contract.scored_fields[contract.scaled_features[name]]
-        low = -MAX_MAGNITUDE if field.minimum is None else field.minimum
+        low, _high = contract.scored_fields[contract.scaled_features[name]].limits
         usual = low <= scale.mean <= MAX_MAGNITUDE and 0 < scale.std <= MAX_MAGNITUDE
         _require(usual, f"{name[:40]} has the mean {scale.mean} and the standard deviation {scale.std}")
+
+
+def _category_shares(contract: Contract, shares: Mapping[str, Shares]) -> None:
+    _require(shares.keys() == contract.counted_features.keys(), "the shares are not those of the features")
+    for name, values in shares.items():
+        known = contract.scored_fields[contract.counted_features[name]].values
+        _shares(name[:40], np.array([values], dtype=np.float64), len(known) + 1)
 
 
 def _statistics(contract: Contract, statistics: FeatureStatistics) -> None:
@@ -105,6 +113,9 @@ def _baseline(contract: Contract, baseline: Baseline) -> None:
         _require(len(hours) == len(baseline.rows), f"the baseline of {name} has {len(hours)} hours")
         _require(len({len(hour) for hour in hours}) == 1, f"the shares of {name} differ in length")
         _shares(name, np.array(hours, dtype=np.float64), len(edges))
+    absent = baseline.missing
+    known = absent.keys() <= ours and all(0 <= share <= 1 for share in absent.values())
+    _require(known, "the baseline's missing shares are not those of its figures")
     for policy, shares in baseline.decisions.items():
         _shares(policy[:40], np.array([shares], dtype=np.float64), len(shares) - 1)
 
@@ -126,7 +137,7 @@ def _golden_rows(contract: Contract, rows: "tuple[GoldenRow, ...]") -> None:
     shape = all(len(row.raw) == len(contract.raw_fields) and row.scores.keys() == set(OUTPUTS) for row in rows)
     _require(shape, "the golden rows have other fields or scores than this software")
     if rows:
-        raw = np.array([row.raw for row in rows], dtype=np.float64)
+        raw = np.array([row.values for row in rows])
         scores = np.array([[row.scores[name] for name in OUTPUTS] for row in rows])
         _require(not contract.unusable(raw).any(), "a golden row holds a value that cannot be scored")
         _require(bool((np.abs(scores - 0.5) <= 0.5 + _ROUNDING).all()), "a golden row has a score not between 0 and 1")

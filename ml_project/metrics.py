@@ -47,7 +47,7 @@ class RankingCurve:
     caught, false_alerts : ndarray of shape (k,)
         Weighted frauds and legitimate rows at or above the score.
     caught_amount : ndarray of shape (k,)
-        Weighted Amount of the frauds caught.
+        Weighted amount of the frauds caught.
     frauds, legitimate, fraud_amount : float
         Totals, so that a curve of a sample stands for the whole.
     """
@@ -81,7 +81,7 @@ class RankingCurve:
         return self.false_alerts / self.legitimate
 
     def cost(self, review_cost: float) -> NDArray[np.float64]:
-        """Currency lost at each score: a missed fraud costs its Amount, an alert costs a review."""
+        """Currency lost at each score: a missed fraud costs its amount, an alert costs a review."""
         return (self.fraud_amount - self.caught_amount) + review_cost * self.alerts
 
     def at(self, threshold: float) -> int:
@@ -217,12 +217,13 @@ def ranking_metrics(fpr: float = 0.01) -> dict[str, Metric]:
     return {"average_precision": average_precision, "roc_auc": roc_auc, f"recall_at_fpr_{fpr:g}": recall_at_fpr(fpr)}
 
 
-def threshold_metrics(threshold: float, review_cost: float, days: float) -> dict[str, Metric]:
-    """The figures of one alert threshold."""
+def threshold_metrics(threshold: float, review_cost: float | None, days: float) -> dict[str, Metric]:
+    """The figures of one alert threshold; without a review's cost none of costs."""
+    cost = {} if review_cost is None else {"cost_per_day": cost_at(threshold, review_cost, days)}
     return {
         "precision": precision_at(threshold),
         "recall": recall_at(threshold),
-        "cost_per_day": cost_at(threshold, review_cost, days),
+        **cost,
         "alerts_per_day": alerts_per_day_at(threshold, days),
     }
 
@@ -329,7 +330,7 @@ _NOTHING = 1e-9
 
 
 def losses(data: Labelled, score: NDArray[np.floating], threshold: float, review_cost: float) -> NDArray[np.float64]:
-    """Currency that each row costs, shape (n,): a review if it raises an alert, its Amount if it is missed fraud."""
+    """Currency that each row costs, shape (n,): a review if it raises an alert, its amount if it is missed fraud."""
     alerted = np.asarray(score) >= threshold
     return np.where(alerted, review_cost, np.where(data.label == 1, data.amount, 0.0))
 
@@ -375,11 +376,14 @@ def slices(data: "Dataset", amounts: Sequence[float], hours: Sequence[float]) ->
     amounts, hours : sequence of float
         Rising inner edges; a band holds its lower edge.
     """
-    hour = np.mod(data.raw[:, 0], SECONDS_PER_DAY) / 3600
-    return {
-        **_bands("amount", data.amount, [0.0, *amounts, np.inf]),
-        **_bands("hour", hour, [0.0, *hours, 24.0]),
-    }
+    contract = data.contract
+    found: dict[str, NDArray[np.intp]] = {}
+    if contract.amount is not None:
+        found |= _bands("amount", data.amount, [0.0, *amounts, np.inf])
+    if contract.timed:
+        seconds = data.moment if contract.time_place is None else data.raw[:, contract.time_place]
+        found |= _bands("hour", np.mod(seconds, SECONDS_PER_DAY) / 3600, [0.0, *hours, 24.0])
+    return found
 
 
 def _bands(name: str, values: NDArray[np.float64], edges: list[float]) -> dict[str, NDArray[np.intp]]:

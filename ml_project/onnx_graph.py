@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 import xgboost as xgb
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from sklearn.ensemble import IsolationForest
 
@@ -35,10 +36,12 @@ class _Trees:
         for name, value in row.items():
             self.nodes.setdefault(name, []).append(value)
 
-    def add_branch(self, tree: int, node: int, feature: int, threshold: float, true: int, false: int) -> None:
-        self._add(
-            tree, node, featureids=feature, values=threshold, modes=self.mode, truenodeids=true, falsenodeids=false
-        )
+    def add_branch(
+        self, tree: int, node: int, feature: int, threshold: float, true: int, false: int, missing: bool
+    ) -> None:
+        """``missing`` says whether a missing value goes the way of ``true``."""
+        branch = {"featureids": feature, "values": threshold, "truenodeids": true, "falsenodeids": false}
+        self._add(tree, node, modes=self.mode, missing_value_tracks_true=int(missing), **branch)
 
     def add_leaf(self, tree: int, node: int, value: float) -> None:
         self._add(tree, node, featureids=0, values=0.0, modes="LEAF", truenodeids=0, falsenodeids=0)
@@ -73,8 +76,11 @@ def mean_path_length(samples: int) -> float:
     return 2 * (float(np.log(samples - 1)) + _EULER) - 2 * (samples - 1) / samples
 
 
-def _isolation_trees(forest: IsolationForest) -> _Trees:
-    """Leaf value = path length / number of trees, so that the sum over trees is the mean path length."""
+def _isolation_trees(forest: IsolationForest, medians: NDArray[np.float32] | None) -> _Trees:
+    """Leaf value = path length / number of trees, so that the sum over trees is the mean path length.
+
+    A missing value goes the way of the feature's median.
+    """
     trees = _Trees("BRANCH_LEQ")
     for number, (estimator, columns) in enumerate(zip(forest.estimators_, forest.estimators_features_, strict=True)):
         tree = estimator.tree_
@@ -87,24 +93,25 @@ def _isolation_trees(forest: IsolationForest) -> _Trees:
                 continue
             depth[left] = depth[right] = depth[node] + 1
             threshold = _float32_not_above(float(tree.threshold[node]))
-            trees.add_branch(number, node, int(columns[tree.feature[node]]), threshold, left, right)
+            feature = int(columns[tree.feature[node]])
+            missing = medians is not None and float(medians[feature]) <= threshold
+            trees.add_branch(number, node, feature, threshold, left, right, missing)
     return trees
 
 
-def _boosted_trees(booster: xgb.Booster) -> tuple[_Trees, float]:
-    """Trees and base margin of a binary booster, read from XGBoost's own JSON model."""
+def _boosted_trees(booster: xgb.Booster, missing: bool) -> tuple[_Trees, float]:
+    """Trees and base margin of a binary booster, read from XGBoost's own JSON model; ``missing``: values may be."""
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
     base = np.atleast_1d(json.loads(learner["learner_model_param"]["base_score"]))[0]
     trees = _Trees("BRANCH_LT")
     for number, tree in enumerate(learner["gradient_booster"]["model"]["trees"]):
-        columns = zip(
-            tree["left_children"], tree["right_children"], tree["split_indices"], tree["split_conditions"], strict=True
-        )
-        for node, (left, right, feature, condition) in enumerate(columns):
+        names = ("left_children", "right_children", "split_indices", "split_conditions", "default_left")
+        columns = zip(*(tree[name] for name in names), strict=True)
+        for node, (left, right, feature, condition, default_left) in enumerate(columns):
             if left < 0:
                 trees.add_leaf(number, node, condition)
             else:
-                trees.add_branch(number, node, feature, condition, left, right)
+                trees.add_branch(number, node, feature, condition, left, right, missing and bool(default_left))
     return trees, float(np.log(base / (1 - base)))
 
 
@@ -113,7 +120,7 @@ def ensemble_to_onnx(ensemble: Ensemble, calibrator: Calibrator) -> bytes:
 
     Outputs, each float32 of shape (n, 1), are named by ``OUTPUTS``.
     """
-    boosted, base_margin = _boosted_trees(ensemble.booster)
+    boosted, base_margin = _boosted_trees(ensemble.booster, missing=ensemble.medians is not None)
     mapping, weight = ensemble.isolation_map, ensemble.blend_weight
     constants = {
         "two": 2.0,
@@ -149,7 +156,7 @@ def ensemble_to_onnx(ensemble: Ensemble, calibrator: Calibrator) -> bytes:
     ]
     graph = helper.make_graph(
         [
-            _isolation_trees(ensemble.forest).node("path"),
+            _isolation_trees(ensemble.forest, ensemble.medians).node("path"),
             boosted.node("margin", base_margin),
             *(helper.make_node(operator, inputs, [output]) for operator, inputs, output in steps),
         ],

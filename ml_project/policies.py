@@ -92,9 +92,12 @@ def _recall_at_fpr(curve: RankingCurve, settings: PolicySettings, _days: float) 
     return int(np.searchsorted(curve.false_positive_rate, settings.fpr, side="right")) - 1
 
 
+COST: Final = "cost"
+"""The policy that needs amounts."""
+
 POLICIES: dict[str, Policy] = {
     "f1": _f1,
-    "cost": _cost,
+    COST: _cost,
     "alert_budget": _alert_budget,
     "recall_at_fpr": _recall_at_fpr,
 }

@@ -21,7 +21,8 @@ class Budget:
     """What reviewing may take: alerts a day, at a price each."""
 
     alerts_per_day: float
-    review_cost: float
+    review_cost: float | None
+    """None where nothing is to be said of costs."""
 
 
 def blocks(data: Dataset, count: int, start: float, label_delay: float) -> list[Fold[Dataset]]:
@@ -50,6 +51,7 @@ def measure_block(
         "average_precision": average_precision,
         "precision_at_budget": precision_within(alerts),
         "recall_at_budget": recall_within(alerts),
-        "cost_per_day": cost_within(alerts, budget.review_cost, scored.days),
     }
+    if budget.review_cost is not None:
+        figures["cost_per_day"] = cost_within(alerts, budget.review_cost, scored.days)
     return estimate(scored, scored.hybrid, figures, replicates, engine.seed)

@@ -10,7 +10,7 @@ All contributions are log-odds, so that they can be ranked together:
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 
 from ml_project.bundle import Bundle
 from ml_project.calibration import log_odds
-from ml_project.contract import OUTPUTS
+from ml_project.contract import OTHER, OUTPUTS
 from ml_project.errors import InvalidBundle
 from ml_project.tree_shap import TreeShap, read_paths
 
@@ -36,18 +36,20 @@ class Reason(TypedDict):
 
     feature: str
     description: str
-    value: float
+    value: float | None
+    """None where it is missing."""
     contribution: float
     """Log-odds; positive towards fraud."""
 
 
 class RangeWarning(TypedDict):
-    """A value outside the range of the training rows, where trees extrapolate blindly."""
+    """A value that the training rows say nothing of: outside their range, or a category that is not among theirs."""
 
     feature: str
-    value: float
-    minimum: float
-    maximum: float
+    value: float | str
+    """A category is named other."""
+    minimum: NotRequired[float]
+    maximum: NotRequired[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,11 @@ class Explainer:
     Parameters
     ----------
     bundle : Bundle
+
+    Attributes
+    ----------
+    importance : ndarray of shape (f,)
+        Mean size of each feature's contributions to the bundle's golden rows, in log-odds.
 
     Raises
     ------
@@ -88,6 +95,8 @@ class Explainer:
         sent = {place: each.of[0] for place, each in enumerate(contract.features) if each.is_field}
         taken = {place: fields.index(name) for place, name in sent.items() if name in fields}
         self._shown, self._sent = list(taken), list(taken.values())
+        self.categories = [place for place, each in enumerate(contract.scored_fields) if each.type == "category"]
+        self._fields = fields
         self._ranged = [place for place, each in enumerate(contract.features) if each.name in fields]
         self._low = np.array(manifest.statistics.minimum)[self._ranged]
         self._high = np.array(manifest.statistics.maximum)[self._ranged]
@@ -110,16 +119,29 @@ class Explainer:
         strongest = np.argsort(-np.abs(terms), axis=1, kind="stable")[:, :top]
         seen = features[:, self._ranged]
         strange = (seen < self._low) | (seen > self._high)
+        unseen = self.unseen(raw)
         return [
             Explanation(
                 [self._reason(term, values[row, term], terms[row, term]) for term in order if terms[row, term]],
                 [
-                    self._warning(column, values[row, self._ranged[column]])
-                    for column in np.flatnonzero(strange[row]).tolist()
+                    *(
+                        self._warning(column, values[row, self._ranged[column]])
+                        for column in np.flatnonzero(strange[row]).tolist()
+                    ),
+                    *unseen.get(row, ()),
                 ],
             )
             for row, order in enumerate(strongest.tolist())
         ]
+
+    def unseen(self, raw: NDArray[np.float64]) -> dict[int, list[RangeWarning]]:
+        """Warnings of raw transactions (n, fields) with categories that no training row had, by row."""
+        found: dict[int, list[RangeWarning]] = {}
+        if self.categories:
+            for row, column in np.argwhere(raw[:, self.categories] == OTHER).tolist():
+                name = self._fields[self.categories[column]]
+                found.setdefault(row, []).append({"feature": name, "value": "other"})
+        return found
 
     def _forest_term(self, isolation: NDArray[np.float64], margin: NDArray[np.float64]) -> NDArray[np.float64]:
         boosted_part = (1 - self._weight) * np.exp(-np.logaddexp(0.0, -margin))
@@ -130,7 +152,7 @@ class Explainer:
         return {
             "feature": name,
             "description": words,
-            "value": _short(value),
+            "value": _short_or_none(value),
             "contribution": round(float(contribution), 6),
         }
 
@@ -141,11 +163,14 @@ class Explainer:
 
     def _check(self, bundle: Bundle) -> None:
         golden = bundle.manifest.golden_rows
+        self.importance = np.zeros(len(bundle.manifest.contract.features))
         if not golden:
             return
-        features = self._transform(np.array([row.raw for row in golden]))
+        features = self._transform(np.array([row.values for row in golden]))
         scored = np.array([row.scores[OUTPUTS[1]] for row in golden])
-        margin = self.contributions(features).sum(axis=1)
+        contributions = self.contributions(features)
+        self.importance = np.abs(contributions[:, :-1]).mean(axis=0)
+        margin = contributions.sum(axis=1)
         explained = np.exp(-np.logaddexp(0.0, -margin))
         worst = float(np.abs(explained - scored).max())
         if not worst <= PARITY_TOLERANCE:
@@ -157,3 +182,7 @@ class Explainer:
 def _short(value: float) -> float:
     """No more digits than a reader can use, nor than an engineered feature's float32 is sure of."""
     return float(f"{value:.7g}")
+
+
+def _short_or_none(value: float) -> float | None:
+    return None if np.isnan(value) else _short(value)

@@ -54,7 +54,8 @@ def fit_logistic_regression(train: Dataset, engine: LocalEngine) -> Score:
     statistics = FeatureStatistics.fit(train.contract.feature_names, features, train.weight)
 
     def scaled(values: NDArray[np.float32]) -> NDArray[np.float64]:
-        return np.clip(statistics.standardise(values), -_CLIP, _CLIP)
+        # what is missing is put at the mean
+        return np.nan_to_num(np.clip(statistics.standardise(values), -_CLIP, _CLIP))
 
     model = LogisticRegression(C=0.1, max_iter=1000, random_state=engine.seed)
     model.fit(scaled(features), train.label, sample_weight=train.weight)

@@ -96,7 +96,7 @@ class Scorer:
             raise InvalidBundle("The bundle has no golden rows.", "Train again.")
         if any(len(row.raw) != len(self.contract.raw_fields) or set(row.scores) != set(OUTPUTS) for row in rows):
             raise InvalidBundle("The golden rows have other fields or scores than this software.", "Train again.")
-        scores = self.score(np.array([row.raw for row in rows], dtype=np.float64))
+        scores = self.score(np.array([row.values for row in rows]))
         apart = [scores.row(i)[name] - expected for i, row in enumerate(rows) for name, expected in row.scores.items()]
         worst = float(np.abs(apart).max())  # NaN where any is NaN, as Python's max is not
         if not worst <= PARITY_TOLERANCE:
@@ -110,7 +110,8 @@ class Scorer:
 def golden_rows(scorer: Scorer, raw: NDArray[np.float64]) -> tuple[GoldenRow, ...]:
     """Transactions with the scores that the fitted bundle gives them."""
     scores = scorer.score(raw)
-    return tuple(GoldenRow(raw=tuple(row.tolist()), scores=scores.row(i)) for i, row in enumerate(raw))
+    known = ([None if np.isnan(value) else value for value in row] for row in raw.tolist())
+    return tuple(GoldenRow(raw=tuple(row), scores=scores.row(i)) for i, row in enumerate(known))
 
 
 def load_scorer(folder: Path, expected_digest: str | None = None, threads: int = 0) -> Scorer:

@@ -21,6 +21,9 @@ FIELDS: Final = ("Time", *COMPONENTS, "Amount")
 """The raw fields of the contract that it makes transactions for, `creditcard`, in order."""
 
 LABEL: Final = "Class"
+TELLING: Final = "V14"
+"""Where simulated frauds stand out most."""
+
 
 _DRIFTABLE: Final = FIELDS[1:]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.features import CONSTANT
+from ml_project.features import CONSTANT, present
 
 HISTOGRAM_BINS = 20
 
@@ -71,9 +71,12 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Moments:
-    """Total weight, and of each feature the mean, variance and extremes, each of shape (f,); disjoint rows' add up."""
+    """Of each feature's values that are there the weight, mean, variance and extremes; disjoint rows' add up.
 
-    weight: float
+    Each is of shape (f,).
+    """
+
+    weight: NDArray[np.float64]
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
     minimum: NDArray[np.float64]
@@ -82,18 +85,19 @@ class Moments:
     @classmethod
     def of(cls, features: NDArray[np.float32], weight: NDArray[np.float64]) -> "Moments":
         """Of features (n, f) under weights (n,)."""
-        figures = np.empty((4, features.shape[1]))
+        figures, total = np.empty((5, features.shape[1])), float(weight.sum())
         for place, column in enumerate(features.T):  # one by one: in float64 all would take twice the rows' memory
-            values = column.astype(np.float64)
-            mean = np.average(values, weights=weight)
-            variance = np.average((values - mean) ** 2, weights=weight)
-            figures[:, place] = mean, variance, values.min(), values.max()
-        return cls(float(weight.sum()), *figures)
+            values, weights = present(column.astype(np.float64), weight)
+            mean = np.average(values, weights=weights)
+            variance = np.average((values - mean) ** 2, weights=weights)
+            here = total if weights is weight else float(weights.sum()) if len(values) < len(column) else 0.0
+            figures[:, place] = here, mean, variance, values.min(), values.max()
+        return cls(*figures)
 
     def __add__(self, other: "Moments") -> "Moments":
         """Source: Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983."""
         weight = self.weight + other.weight
-        here, there = self.weight / weight, other.weight / weight
+        here, there = (each.weight / np.where(weight > 0, weight, 1.0) for each in (self, other))
         apart = other.mean - self.mean
         return Moments(
             weight,
@@ -105,14 +109,12 @@ class Moments:
 
     def to_bytes(self) -> bytes:
         """For the way between processes."""
-        figures = (self.mean, self.variance, self.minimum, self.maximum)
-        return np.concatenate([[self.weight], *figures]).tobytes()
+        return np.concatenate([self.weight, self.mean, self.variance, self.minimum, self.maximum]).tobytes()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Moments":
         """The inverse of `to_bytes`."""
-        weight, *others = np.frombuffer(content)
-        return cls(float(weight), *np.reshape(others, (4, -1)))
+        return cls(*np.reshape(np.frombuffer(content), (5, -1)))
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class FeatureStatistics:
         std = np.sqrt(known.variance)
         quartiles, histograms = np.empty((len(names), 3)), {}
         for place, name in enumerate(names):
-            ranked = Ranked.of(features[:, place], weight)
+            ranked = Ranked.of(*present(features[:, place], weight))
             quartiles[place] = ranked.quantiles([0.25, 0.5, 0.75])
             histograms[name] = Histogram.of(ranked)
         iqr = quartiles[:, 2] - quartiles[:, 0]

@@ -40,7 +40,7 @@ def _by_folded(contract: Contract) -> dict[str, str]:
 
 
 def spelled(names: Sequence[str]) -> list[str]:
-    """Names for a message, in which consecutive numbers become a range: V1 to V28 is ``V1..V28``."""
+    """Names for a message, in which consecutive numbers become a range: x1 to x28 is ``x1..x28``."""
     found: list[tuple[str, int | None, int]] = []
     for name in names:
         match = _NUMBERED.fullmatch(name)
@@ -210,7 +210,7 @@ def read_head(start: bytes, contract: Contract, what: str = "The CSV") -> CsvHea
             break
     text = _header_text(line, place, what)
     names, separator = _names(text, separator, contract, what)
-    numbers = [place for place, name in enumerate(names) if name in contract.raw_fields]
+    numbers = [place for place, name in enumerate(names) if name in contract.number_fields]
     return CsvHead(names, place, lines, separator, _decimal(start[place:], numbers, separator, what))
 
 

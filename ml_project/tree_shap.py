@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 from ml_project.errors import InvalidBundle
 
 _OBJECTIVE: Final = "binary:logistic"
-_ANYTHING: Final = (-math.inf, math.inf, 1.0)
+_ANYTHING: Final = (-math.inf, math.inf, 1.0, True)
 
-_Interval = tuple[float, float, float]
-"""What a path asks of a feature, low <= value < high, and the share of training weight that meets it."""
+_Interval = tuple[float, float, float, bool]
+"""What a path asks of a feature, low <= value < high; the share of training weight that meets it; whether a missing
+value does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class TreePaths:
         Column of the features.
     low, high : ndarray of shape (D, L), float32
         The path is taken by low <= value < high.
+    missing : ndarray of shape (D, L), bool
+        Whether it is taken where the feature is missing.
     share : ndarray of shape (D, L)
         Product of the cover ratios of the feature's splits on the path.
     leaf : ndarray of shape (L,)
@@ -57,6 +60,7 @@ class TreePaths:
     feature: NDArray[np.intp]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
+    missing: NDArray[np.bool_]
     share: NDArray[np.float64]
     leaf: NDArray[np.float64]
     base: float
@@ -84,9 +88,10 @@ def read_paths(booster: bytes) -> TreePaths:
 
 
 def _paths(tree: Mapping[str, Any]) -> Iterator[tuple[float, dict[int, _Interval]]]:
-    left, right, feature = (_integers(tree[name]) for name in ("left_children", "right_children", "split_indices"))
+    names = ("left_children", "right_children", "split_indices", "default_left")
+    left, right, feature, default_left = (_integers(tree[name]) for name in names)
     split, cover = _float32(tree["split_conditions"]), _float32(tree["sum_hessian"])
-    if len({len(left), len(right), len(feature), len(split), len(cover)}) != 1:
+    if len({len(left), len(right), len(feature), len(split), len(cover), len(default_left)}) != 1:
         raise ValueError("a tree's columns have different lengths")
     waiting: list[tuple[int, dict[int, _Interval]]] = [(0, {})]
     seen = 0
@@ -99,10 +104,13 @@ def _paths(tree: Mapping[str, Any]) -> Iterator[tuple[float, dict[int, _Interval
             yield split[node], path
             continue
         threshold = split[node]
-        low, high, share = path.get(feature[node], _ANYTHING)
+        low, high, share, missing = path.get(feature[node], _ANYTHING)
         below, above = cover[left[node]] / cover[node], cover[right[node]] / cover[node]
-        waiting.append((left[node], path | {feature[node]: (low, min(high, threshold), share * below)}))
-        waiting.append((right[node], path | {feature[node]: (max(low, threshold), high, share * above)}))
+        leftwards = bool(default_left[node])
+        asked = (low, min(high, threshold), share * below, missing and leftwards)
+        waiting.append((left[node], path | {feature[node]: asked}))
+        asked = (max(low, threshold), high, share * above, missing and not leftwards)
+        waiting.append((right[node], path | {feature[node]: asked}))
 
 
 def _integers(values: list[Any]) -> list[int]:
@@ -129,8 +137,8 @@ def _float32(values: list[Any]) -> list[float]:
 def _arrays(paths: list[tuple[float, dict[int, _Interval]]], base: float, features: int) -> TreePaths:
     depth = max((len(path) for _leaf, path in paths), default=0) or 1
     feature = np.zeros((depth, len(paths)), dtype=np.intp)
-    limits = np.empty((3, depth, len(paths)))
-    limits[:] = np.reshape(_ANYTHING, (3, 1, 1))
+    limits = np.empty((4, depth, len(paths)))
+    limits[:] = np.reshape(_ANYTHING, (4, 1, 1))
     for column, (_leaf, path) in enumerate(paths):
         for row, (name, interval) in enumerate(path.items()):
             feature[row, column] = name
@@ -139,7 +147,8 @@ def _arrays(paths: list[tuple[float, dict[int, _Interval]]], base: float, featur
         raise ValueError("a tree asks for a feature that there is not")
     low, high = limits[:2].astype(np.float32)
     leaf = np.array([value for value, _path in paths], dtype=np.float64)
-    return TreePaths(feature, low, high, np.ascontiguousarray(limits[2]), leaf, base, features)
+    share, missing = np.ascontiguousarray(limits[2]), limits[3].astype(np.bool_)
+    return TreePaths(feature, low, high, missing, share, leaf, base, features)
 
 
 _LEAST: Final = 1e-300
@@ -172,7 +181,10 @@ class TreeShap:
     def _row(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         paths = self._paths
         seen = values[paths.feature]
-        met = ((seen >= paths.low) & (seen < paths.high)).astype(np.float64)
+        taken = (seen >= paths.low) & (seen < paths.high)
+        if np.isnan(values).any():
+            taken |= np.isnan(seen) & paths.missing
+        met = taken.astype(np.float64)
         integral = np.zeros_like(paths.share)
         for node, weight in self._nodes:
             factors = met * node

@@ -6,7 +6,8 @@ from typing import Final, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from ml_project.policies import PolicySettings
+from ml_project.errors import InvalidInput
+from ml_project.policies import COST, POLICIES, PolicySettings
 from stores.settings import NO_SECRET, PlatformSettings
 
 LIMITS_FILE: Final = Path(__file__).with_name("monitor.yaml")
@@ -126,6 +127,25 @@ class PipelineSettings(PlatformSettings):
     def schedule(self) -> str:
         """URL of the scheduler's database."""
         return self.schedule_url.get_secret_value() or f"sqlite:///{(self.state_dir / 'schedule.db').resolve()}"
+
+    @property
+    def priced_review(self) -> float | None:
+        """What a review costs; None where the contract has no amount, so that nothing is said of costs."""
+        return None if self.data_contract.amount is None else self.review_cost
+
+    def usable_policies(self) -> tuple[str, ...]:
+        """The threshold policies that the contract's transactions allow.
+
+        Raises
+        ------
+        InvalidInput
+            When the one in use is not among them.
+        """
+        known = tuple(name for name in POLICIES if name != COST or self.data_contract.amount is not None)
+        if self.policy == COST and COST not in known:
+            cause = f"The policy cost needs amounts, and the contract {self.data_contract.contract} has none."
+            raise InvalidInput(cause, f"Choose one of {', '.join(known)}, or give a field `role: amount`.")
+        return known
 
     @property
     def dataset_path(self) -> Path:

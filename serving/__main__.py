@@ -173,7 +173,7 @@ def _replay(arguments: argparse.Namespace, settings: GatewaySettings) -> int:
 def _purge(arguments: argparse.Namespace, settings: GatewaySettings) -> int:
     older_than = datetime.now(UTC) - arguments.older_than
     with _opened(settings) as (store, _keys), _export_folder(arguments.to, settings) as (folder, keep):
-        exported = store.purge(settings.data_contract.raw_fields, older_than, folder, keep)
+        exported = store.purge(settings.data_contract, older_than, folder, keep)
     where = f", kept in {arguments.to.rstrip('/')}/{exported.decisions.name}" if exported.decisions else ""
     sys.stdout.write(f"{exported.rows} predictions deleted{where}\n")
     return DONE
@@ -261,7 +261,7 @@ def replay(record: "DecisionRecord", settings: GatewaySettings) -> Replay:
     registry = Registry(settings.mlflow_uri, settings.model_name)
     history = History(settings.mlflow_uri, settings.model_name)
     scorer = Production(registry, releases, settings.bundle_cache, history).load(version, threads=1)
-    scores = scorer.score(np.array([record.inputs]))
+    scores = scorer.score(np.array([record.scored]))
     hybrid = float(scores.hybrid[0])
     return Replay(
         record.prediction_id,

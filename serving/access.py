@@ -35,11 +35,11 @@ _PUBLIC: Final = frozenset({"/", "/ui", "/docs", "/health", "/openapi.json", "/h
 """The last one asks for a signature instead of a key."""
 
 _PUBLIC_FOLDERS: Final = ("/ui/", "/docs/", "/health/")
-_SCOPES: Final = {"/predict": "predict", "/predict-batch": "predict", "/feedback": "feedback"}
+_SCOPES: Final = {"/predict": "predict", "/predict-batch": "predict", "/feedback": "feedback", "/features": ""}
 
 
 def scope_of(path: str) -> str | None:
-    """The scope that a path asks for: None for the public ones, ``read`` for all that is not listed."""
+    """The scope that a path asks for: None for the public ones, empty for any key, ``read`` for what is not listed."""
     if path in _PUBLIC or path.startswith(_PUBLIC_FOLDERS):
         return None
     return _SCOPES.get(path, "read")

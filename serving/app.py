@@ -100,7 +100,7 @@ def create_app(
         DiskBudget(settings.upload_disk_bytes, settings.gateway_dir, settings.upload_reserve_bytes),
         wire(follower.look_now),
         PastPromotions(follower, at_once),
-        Dashboard(slot),
+        Dashboard(slot, contract.contract),
         shadow,
     )
 

@@ -8,14 +8,13 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Final, Literal, TypeVar
 
 import anyio
 import numpy as np
 from anyio import to_thread
 
-from ml_project.contract import Contract
 from ml_project.errors import Refused, Unavailable
 from serving.live_model import LiveModel
 from serving.predictions import Predictions, chunk_of_many, record_of_one, with_firsts
@@ -72,7 +71,7 @@ class Decisions:
         self._shadow = shadow
         self.store = store
         self.keys = Keys(store.engine)
-        self._contract = settings.data_contract
+        self._contract = settings.data_contract.contract
         self._spool = Spool(settings.decision_spool)
         self._writer = GroupWriter(store, self._spool)
         self._readers = anyio.CapacityLimiter(_READERS)
@@ -170,7 +169,7 @@ class Decisions:
             LabelItem(prediction_id=prediction_id, transaction_id=transaction_id, label=label)
             for prediction_id, transaction_id, label in items
         ]
-        return [asdict(outcome) for outcome in self.store.label(named, reviewer)]
+        return [asdict(outcome) for outcome in self.store.label(named, reviewer, contract=self._contract)]
 
     def page(
         self, wanted: Mapping[str, Any], after: str | None, limit: int, model: LiveModel | None = None
@@ -179,8 +178,8 @@ class Decisions:
 
         ``model`` explains the approvals in it that go to review; they were answered without reasons.
         """
-        page = self.store.page(PageFilter(**wanted), after, limit)
-        return [described(found, self._contract) for found in explained(page.items, model)], page.after
+        page = self.store.page(PageFilter(**wanted, contract=self._contract), after, limit)
+        return [described(found) for found in explained(page.items, model)], page.after
 
     def find(self, prediction_id: str) -> dict[str, Any] | None:
         """All that is kept of a prediction, its labels from the oldest on."""
@@ -188,7 +187,7 @@ class Decisions:
         if found is None:
             return None
         return {
-            **described(found, self._contract),
+            **described(found),
             "labels": [label_described(label) for label in self.store.labels(prediction_id)],
         }
 
@@ -251,12 +250,13 @@ def ensure_bootstrap_key(keys: Keys, plaintext: str) -> None:
 _LABEL_NAMES: Final = ("legitimate", "fraud")
 
 
-def described(found: Found, contract: Contract) -> dict[str, Any]:
+def described(found: Found) -> dict[str, Any]:
     """A prediction with its newest label."""
-    record = asdict(found.record)
-    record["inputs"] = dict(zip(contract.raw_fields, found.record.inputs, strict=True))
+    record = found.record
     return {
-        **record,
+        **{field.name: getattr(record, field.name) for field in fields(record)},
+        "inputs": record.values,
+        "contract": {name: getattr(record.contract, name) for name in ("name", "version", "digest")},
         "label": None if found.label is None else label_described(found.label),
         "segment_id": found.segment_id,
         "spooled": found.spooled,
@@ -279,7 +279,7 @@ def explained(items: Sequence[Found], model: LiveModel | None) -> list[Found]:
     if model is None or not unexplained:
         return completed
     records = [items[place].record for place in unexplained]
-    raw = np.array([record.inputs for record in records])
+    raw = np.array([record.scored for record in records])
     isolation = np.array([record.isolation_score for record in records])
     for place, record, explanation in zip(unexplained, records, model.explainer.explain(raw, isolation), strict=True):
         reasons = [dict(reason) for reason in explanation.reasons]

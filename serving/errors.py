@@ -224,7 +224,7 @@ def problem(status: int) -> dict[str, Any]:
         "request_id": "req_0f8fad5bd9cb469f",
     }
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        example["errors"] = [{"field": "V28", "message": "Field required"}]
+        example["errors"] = [{"field": "amount", "message": "Field required"}]
     return example
 
 

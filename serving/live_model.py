@@ -88,7 +88,7 @@ class ModelSlot:
 
 def warm_up(scorer: Scorer) -> None:
     """Let ONNX Runtime allocate and start its threads before the first client waits for them."""
-    rows = np.array([row.raw for row in scorer.bundle.manifest.golden_rows], dtype=np.float64)
+    rows = np.array([row.values for row in scorer.bundle.manifest.golden_rows])
     for _ in range(_WARM_UP_SINGLES):
         scorer.score(rows[:1])
     batch = np.resize(rows, (16 * BATCH_ROWS, rows.shape[1]))

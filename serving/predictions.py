@@ -23,7 +23,8 @@ from serving.errors import ScoringFailed
 from serving.live_model import LiveModel
 from serving.telemetry.request import RequestRecord, count_decisions, stage
 from serving.transactions import Transactions
-from stores.decisions import Chunk, DecisionRecord
+from stores.decisions import Chunk, DecisionRecord, KeptContract
+from stores.decisions.records import Value
 from stores.decisions.segments import new_segment_id, segment_prediction_ids
 
 
@@ -55,7 +56,7 @@ class Prediction(TypedDict):
     reasons: NotRequired[list[Reason]]
     """The strongest terms of the score, where the decision is not APPROVE or where they were asked for."""
     warnings: NotRequired[list[RangeWarning]]
-    """With reasons: values outside the range of the training rows."""
+    """Categories that no training row had; with reasons also values outside the range of the training rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class Predictions:
         None before they are kept.
     firsts : mapping
         Rows of repeated transactions, which bear their first answers.
+    unseen : mapping
+        Warnings of categories that no training row had, by row; every answer says them.
     """
 
     model: LiveModel
@@ -92,6 +95,7 @@ class Predictions:
     prediction_ids: list[str] = field(default_factory=list)
     kept: Literal["database", "spool"] | None = None
     firsts: Mapping[int, First] = field(default_factory=dict)
+    unseen: Mapping[int, list[RangeWarning]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.decisions)
@@ -129,6 +133,7 @@ class Predictions:
             prediction_ids=[self.prediction_ids[row] for row in rows],
             explanations={places[row]: said for row, said in self.explanations.items() if row in places},
             firsts={places[row]: first for row, first in self.firsts.items() if row in places},
+            unseen={places[row]: said for row, said in self.unseen.items() if row in places},
         )
 
     def answers(self) -> list[Prediction]:
@@ -158,6 +163,8 @@ class Predictions:
                 answer["transaction_id"] = transaction_id
             if self.kept is not None:
                 answer["kept"] = self.kept
+        for row, warnings in self.unseen.items():
+            answers[row]["warnings"] = warnings
         for row, explanation in self.explanations.items():
             answers[row]["reasons"] = explanation.reasons
             if explanation.warnings:
@@ -200,7 +207,9 @@ def predict_all(
                 between()
                 some = rows[start : start + _EXPLAINED_AT_ONCE]
                 explained += model.explainer.explain(transactions.raw[some], scores.isolation[some])
-    return Predictions(model, transactions, scores, decisions, dict(zip(rows.tolist(), explained, strict=True)))
+    explanations = dict(zip(rows.tolist(), explained, strict=True))
+    unseen = model.explainer.unseen(transactions.raw) if model.explainer.categories else {}
+    return Predictions(model, transactions, scores, decisions, explanations, unseen=unseen)
 
 
 def _rows_to_explain(decisions: NDArray[np.int8], explain: Explain) -> NDArray[np.intp]:
@@ -219,7 +228,8 @@ def record_of_one(predictions: Predictions, request: RequestRecord, sample_rate:
     return DecisionRecord(
         prediction_id=prediction_id,
         review_rate=1.0 if predictions.alerts else sample_rate if drawn else None,
-        inputs=tuple(predictions.transactions.raw[0].tolist()),
+        contract=KeptContract.of(predictions.model.contract),
+        inputs=_inputs(predictions),
         isolation_score=float(predictions.scores.isolation[0]),
         boosted_score=float(predictions.scores.boosted[0]),
         hybrid_score=float(predictions.scores.hybrid[0]),
@@ -232,6 +242,16 @@ def record_of_one(predictions: Predictions, request: RequestRecord, sample_rate:
     )
 
 
+def _inputs(predictions: Predictions) -> tuple[Value, ...]:
+    """The first transaction as it is kept: categories in words."""
+    contract = predictions.model.contract
+    values: list[Value] = predictions.transactions.raw[0].tolist()
+    if not contract.plain:
+        for name, texts in predictions.transactions.texts(contract).items():
+            values[contract.raw_fields.index(name)] = texts[0]
+    return tuple(values)
+
+
 def chunk_of_many(predictions: Predictions, request: RequestRecord, sample_rate: float) -> Chunk:
     """What is kept of a batch's chunk; it brings the predictions' ids."""
     scores, ids = predictions.scores, predictions.transactions.ids
@@ -242,8 +262,9 @@ def chunk_of_many(predictions: Predictions, request: RequestRecord, sample_rate:
         segment_id=segment_id,
         sample=frozenset(row for row in drawn if not predictions.decisions[row]),
         sample_rate=sample_rate,
-        fields=predictions.model.contract.raw_fields,
+        contract=KeptContract.of(predictions.model.contract),
         raw=predictions.transactions.raw,
+        texts=predictions.transactions.texts(predictions.model.contract),
         scores=np.stack([scores.isolation, scores.boosted, scores.hybrid, scores.probability]),
         decisions=[names[place] for place in predictions.decisions.tolist()],
         transaction_ids=ids if any(name is not None for name in ids) else None,

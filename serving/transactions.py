@@ -3,8 +3,7 @@
 Event times are RFC 3339 in JSON; columns of files may hold timestamps or text.
 """
 
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -14,10 +13,20 @@ from typing import Annotated, Any, Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 
-from ml_project.contract import MAX_MAGNITUDE, Contract, ContractField
-from ml_project.event_times import EventTimeBounds
+from ml_project.columns import coder, seconds_of
+from ml_project.contract import OTHER, WRONG, Contract, ContractField
+from ml_project.event_times import FAULT, EventTimeBounds, parse_event_time
 from serving.errors import BodyTooLarge, FieldError, InvalidFields
 from serving.http import json_in
 from serving.large_bodies import SMALL_BYTES, is_array, json_array
@@ -37,35 +46,7 @@ _MESSAGES: Final = {
 }
 """Where pydantic speaks of itself rather than of the client's data."""
 
-FAULT: Final = "Event time should be a date and time with a zone, such as 2026-01-02T03:04:05Z (RFC 3339)"
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
-
-
-def parse_event_time(value: object, *, zone: bool = True) -> datetime | None:
-    """A moment in UTC; None stands for none.
-
-    Parameters
-    ----------
-    zone : bool
-        Whether the zone must be there; without one, as in a training file, it is UTC.
-
-    Raises
-    ------
-    ValueError
-        With words for the client.
-    """
-    if value is None or isinstance(value, datetime):
-        return value
-    match = _RFC_3339.fullmatch(value) if isinstance(value, str) else None
-    if match is None or (zone and match[2] is None):
-        raise ValueError(FAULT)
-    try:
-        moment = datetime.fromisoformat(str(value).upper())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError(FAULT) from None
 
 
 def event_times_of(column: Any) -> list[datetime | ValueError | None]:
@@ -96,23 +77,93 @@ _Moment = Annotated[datetime, BeforeValidator(parse_event_time)]
 _Identifier = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[^\x00]*$")]
 
 
-def _number(field: ContractField) -> tuple[Any, Any]:
-    low = -MAX_MAGNITUDE if field.minimum is None else field.minimum
-    high = MAX_MAGNITUDE if field.maximum is None else field.maximum
-    limits = Field(strict=True, allow_inf_nan=False, ge=low, le=high)
-    return Annotated[float, limits], Field(alias=field.name, description=field.description or None)
+def _kind(field: ContractField) -> Any:
+    """What a scored field takes, as the number that raw transactions hold."""
+    if field.numeric:
+        low, high = field.limits
+        limits = Field(strict=True, allow_inf_nan=False, ge=low, le=high)
+        if field.type == "number":
+            return Annotated[float, limits]
+        said = WithJsonSchema({"type": "integer", "minimum": int(low), "maximum": int(high)})
+        return Annotated[float, limits, AfterValidator(_whole), said]
+    if field.type == "boolean":
+        said = WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 0, "maximum": 1}]})
+        return Annotated[float, BeforeValidator(_truth), said]
+    if field.type == "category":
+        text = {"type": "string", "pattern": r"\S", "examples": list(field.values[:_SHOWN])}
+        said = WithJsonSchema({"anyOf": [text, {"type": "integer"}]})
+        return Annotated[float, BeforeValidator(_coded(field.values)), said]
+    said = WithJsonSchema({"type": "string", "format": "date-time"})
+    return Annotated[float, BeforeValidator(_seconds), said]
 
 
-def _members(contract: Contract) -> dict[str, tuple[Any, Any]]:
+_SHOWN: Final = 10
+
+
+def _whole(value: float) -> float:
+    if not value.is_integer():
+        raise ValueError(WORDS["integer"])
+    return value
+
+
+def _truth(value: object) -> float:
+    if not isinstance(value, bool | int | float) or value not in (0, 1):
+        raise ValueError(WORDS["boolean"])
+    return float(value)
+
+
+def _coded(values: Sequence[str]) -> Callable[[object], float]:
+    code = coder(values)
+
+    def read(value: object) -> float:
+        if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
+            raise ValueError(WORDS["category"])
+        return code(str(value).strip())
+
+    return read
+
+
+def _seconds(value: object) -> float:
+    seconds = seconds_of(value) if isinstance(value, str) else WRONG
+    if seconds == WRONG:
+        raise ValueError(WORDS["timestamp"])
+    return seconds
+
+
+WORDS: Final = {
+    "number": "Input should be a finite number",
+    "integer": "Input should be a whole number",
+    "boolean": "Input should be true or false",
+    "category": "Input should be a text, or a whole number",
+    "timestamp": "Input should be a date and time, such as 2026-01-02T03:04:05Z (RFC 3339)",
+}
+"""What is said of a value that is none of its field's type."""
+
+
+def _members(contract: Contract) -> dict[str, tuple[Any, Any, bool]]:
+    """What a transaction takes: by name, the type, the description, and whether it must be there."""
+    fields = {field.name: field for field in contract.fields}
+    kinds: dict[str, Any] = {field.name: _kind(field) for field in contract.scored_fields}
+    required = {name: fields[name].required for name in kinds}
+    kinds |= {contract.transaction_id: _Identifier, contract.event_time: _Moment}
+    required[contract.transaction_id] = contract.requires("transaction_id")
+    required[contract.event_time] = contract.requires("event_time")
+    for name in contract.entities:
+        kinds[name], required[name] = _Identifier, fields[name].required
+    members = {
+        name: (kind, fields[name].description or None if name in fields else None, required[name])
+        for name, kind in kinds.items()
+    }
+    return members | dict.fromkeys(contract.engineered, (Any, "Ignored: computed here.", False))
+
+
+def _attributes(members: dict[str, tuple[Any, Any, bool]]) -> dict[str, tuple[Any, Any]]:
     """The model's attributes, numbered: a field may have a name that no attribute can have, or that pydantic's has."""
-    words = {field.name: field.description for field in contract.fields if field.description}
-    beside = (contract.transaction_id, _Identifier | None), (contract.event_time, _Moment | None)
-    members = [
-        *map(_number, contract.scored_fields),
-        *((kind, Field(None, alias=name, description=words.get(name))) for name, kind in beside),
-        *((Any, Field(None, alias=name, description="Ignored: computed here.")) for name in contract.engineered),
-    ]
-    return {f"member_{place}": member for place, member in enumerate(members)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for place, (name, (kind, words, required)) in enumerate(members.items()):
+        default = Field(alias=name, description=words) if required else Field(None, alias=name, description=words)
+        found[f"member_{place}"] = (kind if required or kind is Any else kind | None, default)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +178,14 @@ class Transactions:
         The clients' own names, n of them.
     event_times : list of datetime or None
         When they happened, n of them; empty where no client says.
+    unseen : mapping
+        By row and field, the categories in words that are not among their fields' values.
     """
 
     raw: NDArray[np.float64]
     ids: list[str | None]
     event_times: list[datetime | None] = field(default_factory=list)
+    unseen: Mapping[tuple[int, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # -0.0 is 0.0: the same transaction, whoever rounds it.
@@ -140,7 +194,23 @@ class Transactions:
     def take(self, rows: list[int]) -> "Transactions":
         """Some of them, in this order."""
         times = [self.event_times[row] for row in rows] if self.event_times else []
-        return Transactions(self.raw[rows], [self.ids[row] for row in rows], times)
+        unseen: dict[tuple[int, str], str] = {}
+        if self.unseen:
+            places = {row: place for place, row in enumerate(rows)}
+            unseen = {(places[row], name): text for (row, name), text in self.unseen.items() if row in places}
+        return Transactions(self.raw[rows], [self.ids[row] for row in rows], times, unseen)
+
+    def texts(self, contract: Contract) -> dict[str, list[str | None]]:
+        """Categories in words, by field, n of each; None where one is missing."""
+        found: dict[str, list[str | None]] = {}
+        for place, each in enumerate(contract.scored_fields):
+            if each.type == "category":
+                codes = self.raw[:, place]
+                words = [None if np.isnan(code) else each.values[int(code)] for code in codes]
+                for row in np.flatnonzero(codes == OTHER).tolist():
+                    words[row] = self.unseen.get((row, each.name), "other")
+                found[each.name] = words
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +244,14 @@ class TransactionParser:
         self._model: type[BaseModel] = create_model(
             "Transaction",
             __config__=ConfigDict(extra="forbid"),
-            **members,  # type: ignore[call-overload]
+            **_attributes(members),  # type: ignore[call-overload]
         )
-        self._fields = len(contract.raw_fields)
-        names = list(members)
-        self._raw_values = itemgetter(*names[: self._fields])
-        self._id, self._moment = names[self._fields : self._fields + 2]
+        self._fields, self._plain = len(contract.raw_fields), contract.plain
+        named = {name: f"member_{place}" for place, name in enumerate(members)}
+        chosen = [named[name] for name in contract.raw_fields]
+        one: Callable[[dict[str, Any]], tuple[Any, ...]] = lambda row: (row[chosen[0]],)  # noqa: E731
+        self._raw_values = itemgetter(*chosen) if len(chosen) > 1 else one
+        self._id, self._moment = named[contract.transaction_id], named[contract.event_time]
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema of a transaction."""
@@ -197,7 +269,7 @@ class TransactionParser:
         """
         row = json_in(body)
         try:
-            return self._transactions([vars(self._model.model_validate(row))])
+            return self._transactions([vars(self._model.model_validate(row))], [row])
         except ValidationError as error:
             raise InvalidFields(_faults(error)) from None
 
@@ -216,6 +288,7 @@ class TransactionParser:
                 json_in(body)  # says what is wrong with it, if it is not JSON
             raise InvalidFields([{"message": "The body should be an array of transactions."}])
         valid: list[dict[str, Any]] = []
+        given: list[dict[str, Any]] = []
         places: list[int] = []
         faults: list[FieldError] = []
         count = 0
@@ -228,18 +301,38 @@ class TransactionParser:
             for place, row in enumerate(rows, first):
                 try:
                     valid.append(vars(self._model.model_validate(row)))
+                    given.append(row)
                     places.append(place)
                 except ValidationError as error:
                     faults += _faults(error, place, brief=len(faults) >= MAX_ERRORS)
-        return Chunk(self._transactions(valid), np.array(places, dtype=np.int64), faults)
+        return Chunk(self._transactions(valid, given), np.array(places, dtype=np.int64), faults)
 
-    def _transactions(self, rows: list[dict[str, Any]]) -> Transactions:
-        values: Iterable[float] = chain.from_iterable(map(self._raw_values, rows))
+    def _transactions(self, rows: list[dict[str, Any]], sent: list[dict[str, Any]]) -> Transactions:
+        values: Iterable[Any] = chain.from_iterable(map(self._raw_values, rows))
+        if not self._plain:
+            values = map(_as_number, values)
         raw = np.fromiter(values, dtype=np.float64, count=len(rows) * self._fields)
         times = [row[self._moment] for row in rows]
         given = times if any(times) else []
         ids = [row[self._id] for row in rows]
-        return Transactions(raw.reshape(len(rows), self._fields), ids, given)
+        raw = raw.reshape(len(rows), self._fields)
+        if self.contract.plain:
+            return Transactions(raw, ids, given)
+        unseen = {(row, name): str(sent[row][name]).strip() for row, name in unseen_categories(raw, self.contract)}
+        return Transactions(raw, ids, given, unseen)
+
+
+def unseen_categories(raw: NDArray[np.float64], contract: Contract) -> Iterator[tuple[int, str]]:
+    """Rows and fields of raw transactions (n, fields) with a category that is not among its field's values."""
+    for place, each in enumerate(contract.scored_fields):
+        if each.type == "category":
+            yield from ((row, each.name) for row in np.flatnonzero(raw[:, place] == OTHER).tolist())
+
+
+def _as_number(value: float | datetime | None) -> float:
+    if value is None:
+        return np.nan
+    return value.timestamp() if isinstance(value, datetime) else value
 
 
 def require_believable(transactions: Transactions, contract: Contract, bounds: EventTimeBounds) -> None:

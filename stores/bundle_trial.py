@@ -105,7 +105,7 @@ def score_first(folder: Path, digest: str) -> None:
     from ml_project.scorer import load_scorer
 
     scorer = load_scorer(folder, digest, threads=1)
-    rows = np.array([row.raw for row in scorer.bundle.manifest.golden_rows])
+    rows = np.array([row.values for row in scorer.bundle.manifest.golden_rows])
     scores = scorer.score(np.resize(rows, (_BATCH, rows.shape[1])))
     Explainer(scorer.bundle).explain(rows[:1], scores.isolation[:1])
 

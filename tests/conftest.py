@@ -120,7 +120,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def real_sample() -> pd.DataFrame:
-    """A sample of the real data set (columns Time, V1..V28, Amount, Class, Weight), sorted by Time."""
+    """A sample of the real data set (the contract's columns and the weight), in time order."""
     if not REAL_SAMPLE.is_file():
         missing(str(REAL_SAMPLE))
     return pd.read_parquet(REAL_SAMPLE)
@@ -136,7 +136,7 @@ def real_head_path() -> Path:
 
 @pytest.fixture
 def simulated_frame() -> pd.DataFrame:
-    """500 simulated transactions (columns Time, V1..V28, Amount, Class), every tenth a fraud or so."""
+    """500 simulated transactions (the contract's columns), every tenth a fraud or so."""
     (chunk,) = simulate(500, seed=1, fraud_rate=0.1)
     return pd.DataFrame(chunk.raw, columns=list(RAW_FEATURES)).assign(**{LABEL: chunk.label.astype(np.int64)})
 

@@ -1,5 +1,6 @@
 // Puts the page together. The contract that views rely on is in ui/README.md.
 import { api } from "./api.js";
+import { Fields } from "./fields.js";
 import { useCurrency } from "./format.js";
 import { askForKey, currentKey } from "./keys.js";
 import { route } from "./router.js";
@@ -29,7 +30,7 @@ async function start() {
   });
   const settings = await readSettings();
   useCurrency(settings.currency);
-  const context = Object.freeze({ api, settings, status, announce });
+  const context = Object.freeze({ api, settings, status, announce, fields: new Fields({ api, status }) });
   await route(document.getElementById("main"), document.getElementById("views"), context);
 }
 

@@ -15,9 +15,9 @@ export function useCurrency(code) {
   [money, wholeMoney] = moneyIn(code);
 }
 
-/** 1234.5 as 1,234.50 with its currency. */
-export function amount(value) {
-  return money.format(value);
+/** 1234.5 as 1,234.50 with its currency: a contract's own, or the page's. */
+export function amount(value, currency = "") {
+  return (/^[A-Z]{3}$/.test(currency) ? moneyIn(currency)[0] : money).format(value);
 }
 
 /** A sum of many amounts, without its cents. */
@@ -50,6 +50,14 @@ export function percent(value) {
     return "< 0.0001 %";
   }
   return `${new Intl.NumberFormat(undefined, { maximumFractionDigits: digits }).format(value * 100)} %`;
+}
+
+/** A field's or feature's value of whatever type. */
+export function valueOf(value, digits = 4) {
+  if (value === null || value === undefined) {
+    return "missing";
+  }
+  return typeof value === "number" ? significant(value, digits) : typeof value === "boolean" ? (value ? "yes" : "no") : value;
 }
 
 /** An ISO moment, in local time. */

@@ -8,6 +8,7 @@ Every command imports its work when it is called, so that ``--help`` stays quick
 - `promotion`: what is Production (promote, rollback, approve, policy, history, verify)
 - `evaluation`: how good models are (compare, prequential)
 - `operations`: what runs while a model is live (score, monitor, schedule)
+- `contract`: what a transaction is (contract infer, check, show)
 - `webhook`: how MLflow tells gateways of a promotion (webhook add, list, test, remove)
 - `traffic`: simulate-traffic
 """

@@ -25,7 +25,9 @@ PerDay = Annotated[
 ]
 Data = Annotated[str, typer.Option(help="simulated, or a CSV or Parquet file or folder with labels.")]
 Start = Annotated[str | None, typer.Option(help="Event time of the beginning; by default so that it ends now.")]
-Drift = Annotated[list[str] | None, typer.Option(help="V14=0.5 shifts V14 by half a standard deviation; repeatable.")]
+Drift = Annotated[
+    list[str] | None, typer.Option(help="FIELD=0.5 shifts a field by half a standard deviation; repeatable.")
+]
 DriftAfter = Annotated[str, typer.Option(help="Event time before drift and amount factor set in, such as 20d.")]
 FraudRate = Annotated[float, typer.Option(min=0, max=1, help="Share of frauds in simulated traffic.")]
 Factor = Annotated[float, typer.Option(help="Multiplies amounts.")]
@@ -73,7 +75,7 @@ def simulate_traffic(
 
     Examples
     --------
-    python -m pipelines simulate-traffic --duration 30d --batch 100 --label-delay 7d --drift V14=0.5 --drift-after 20d
+    python -m pipelines simulate-traffic --duration 30d --batch 100 --label-delay 7d --drift FIELD=0.5 --drift-after 20d
 
     python -m pipelines simulate-traffic --rate 50 --duration 10m
     """
@@ -163,11 +165,11 @@ def _shown(progress: "Progress", total: int | None) -> Iterator[Callable[[], Non
 def _shift(text: str, contract: "Contract") -> tuple[str, float]:
     name, _, deviations = text.partition("=")
     if name not in contract.raw_fields or name == contract.time:
-        raise InvalidInput(f"--drift {text}: there is no feature {name!r} to shift.", "Write V14=0.5.")
+        raise InvalidInput(f"--drift {text}: there is no feature {name!r} to shift.", "Write FIELD=0.5.")
     try:
         return name, float(deviations)
     except ValueError:
-        raise InvalidInput(f"--drift {text}: {deviations!r} is not a number.", "Write V14=0.5.") from None
+        raise InvalidInput(f"--drift {text}: {deviations!r} is not a number.", "Write FIELD=0.5.") from None
 
 
 def _wave(text: str | None) -> "FraudWave | None":

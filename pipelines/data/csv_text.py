@@ -18,11 +18,11 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from ml_project.cleaning import require_distinct
+from ml_project.columns import NO_VALUE
 from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.tables import HEAD_BYTES, CsvHead, read_head
 
-_MISSING: Final = frozenset(pa.csv.ConvertOptions().null_values)
 _CHUNK_ROWS: Final = 50_000
 _NEWLINE: Final = b"\n"
 
@@ -46,7 +46,7 @@ def read_csv(open_file: OpenFile, contract: Contract, name: str) -> tuple[pd.Dat
     InvalidInput
         When the file is empty, not UTF-8, or not a table, naming the line.
     """
-    types = dict.fromkeys(contract.clean_columns, pa.float64()) | {contract.event_time: pa.string()}
+    types = dict.fromkeys(contract.known_columns, pa.string()) | dict.fromkeys(contract.number_columns, pa.float64())
     with open_file() as file:
         start = file.read(HEAD_BYTES)
         head = read_head(start, contract, name)
@@ -107,7 +107,8 @@ def _read_records(
     chunks: list[pd.DataFrame] = [pd.DataFrame(columns=head.names, dtype=object)]
     lines: list[int] = []
     rows: list[list[str | None]] = []
-    numbers = contract.clean_columns
+    numbers = contract.number_columns
+    blank = [name in numbers or name == contract.event_time for name in head.names]
 
     def pack() -> None:
         columns = zip(head.names, zip(*rows, strict=True), strict=True)
@@ -118,7 +119,8 @@ def _read_records(
         file.read(head.size)
         for line, cells in _records(file, name, head):
             lines.append(line)
-            rows.append([None if cell in _MISSING else cell for cell in cells])
+            pairs = zip(cells, blank, strict=True)
+            rows.append([None if may_be and cell in NO_VALUE else cell for cell, may_be in pairs])
             if len(rows) == _CHUNK_ROWS:
                 pack()
     if rows:

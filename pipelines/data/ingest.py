@@ -3,8 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from ml_project.cleaning import CleaningReport, clean
+from ml_project.cleaning import CleaningReport, clean, learnt_values
 from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.event_times import NANOSECONDS, EventTimeBounds
@@ -22,7 +22,7 @@ from pipelines.data.sources import Source, read_source
 from stores.files import replacing, write_atomically
 
 _KEY: Final = b"fraud.ingest"
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _META_FILE: Final = "_ingested.json"
 _REMEDY: Final = "Run ingest first."
 _AGAIN: Final = "Run ingest again."
@@ -44,6 +44,8 @@ class IngestedMeta:
         What cleaning found and did.
     contract : str
         Digest of the contract that the data were read by.
+    values : dict
+        What categories learnt: see `cleaning.learnt_values`.
     """
 
     source: Source
@@ -51,6 +53,11 @@ class IngestedMeta:
     digest: str
     cleaning: CleaningReport
     contract: str
+    values: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def resolved(self, contract: Contract) -> Contract:
+        """The contract that the data were read by, with the values that its categories learnt."""
+        return contract.with_values(self.values)
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,7 @@ def ingest(
     s3_endpoint_url: str = "",
     most_bytes: int = MOST_BYTES,
     bounds: EventTimeBounds = NANOSECONDS,
+    values: Mapping[str, tuple[str, ...]] | None = None,
     on_notice: Callable[[str], None],
 ) -> IngestedFile:
     """Read the data that was asked for, clean them, and write them as one Parquet file, whole or not at all.
@@ -90,6 +98,8 @@ def ingest(
         What to do with missing values.
     bounds : EventTimeBounds
         The event times that are believed.
+    values : mapping, optional
+        What categories have learnt before, which they keep.
 
     Raises
     ------
@@ -109,8 +119,10 @@ def ingest(
         most_bytes=most_bytes,
         on_notice=on_notice,
     )
-    frame, report = clean(raw.frame, contract, missing, name=raw.name, place_of=raw.place_of, bounds=bounds)
-    meta = IngestedMeta(raw.source, raw.name, content_digest(frame), report, contract.digest)
+    learnt = {**learnt_values(raw.frame, contract), **(values or {})}
+    known = contract.with_values(learnt)
+    frame, report = clean(raw.frame, known, missing, name=raw.name, place_of=raw.place_of, bounds=bounds)
+    meta = IngestedMeta(raw.source, raw.name, content_digest(frame), report, contract.digest, learnt)
     write_ingested(frame, meta, output)
     return IngestedFile(output, meta)
 
@@ -180,7 +192,8 @@ def read_meta(path: Path, contract: Contract) -> IngestedMeta:
     note: dict[str, Any] = json.loads(content)
     if note.pop("format", None) != _FORMAT:
         raise InvalidInput(f"{path}: a Parquet file that ingest has not written, or another version of it.", _REMEDY)
-    meta = IngestedMeta(**{**note, "cleaning": CleaningReport(**note["cleaning"])})
+    values = {name: tuple(each) for name, each in note["values"].items()}
+    meta = IngestedMeta(**{**note, "cleaning": CleaningReport(**note["cleaning"]), "values": values})
     if meta.contract != contract.digest:
         raise InvalidInput(f"{path}: ingested by another contract than {contract}, or before it was changed.", _AGAIN)
     return meta
@@ -199,6 +212,10 @@ def content_digest(frame: pd.DataFrame) -> str:
         )
         if values.dtype.kind == "f":
             values = values + 0.0  # -0.0 equals 0.0 but has other bytes
+        if values.dtype.kind == "O":
+            sha.update(f"{column}:text:{len(values)}\n".encode())
+            sha.update(json.dumps([value if isinstance(value, str) else None for value in values]).encode())
+            continue
         values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
         sha.update(f"{column}:{values.dtype.str}:{len(values)}\n".encode())
         sha.update(values.data)

@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
-from ml_project.cleaning import CleaningReport, check_columns
-from ml_project.contract import Contract
+from ml_project.cleaning import NO_VALUES, CleaningReport, check_columns
+from ml_project.columns import LEARNT_VALUES, NO_VALUE, TRUTHS, UNKNOWN, learn_values
+from ml_project.contract import A_VALUE, Contract, ContractField, label_word
 from ml_project.errors import InvalidInput
 from ml_project.event_times import NANOSECONDS, EventTimeBounds
 from ml_project.simulator import FIELDS, LABEL, simulate
@@ -31,9 +31,8 @@ from pipelines.settings import PipelineSettings
 from pipelines.spark_session import quoted, spark_session
 
 _CHUNK: Final = 250_000
+NO_ORDER: Final = "Without times the rows are in the order of their file, which Spark does not keep."
 _BROKEN_SAID: Final = "has another number of fields than the header"
-_MISSING: Final = tuple(pa.csv.ConvertOptions().null_values)
-"""What a missing value is in CSV, as `pipelines.data.csv_text` reads it."""
 
 
 def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callable[[str], None]) -> IngestedFile:
@@ -57,15 +56,16 @@ def ingest_on_spark(settings: PipelineSettings, output: Path, on_notice: Callabl
             location = _location(found, settings, Path(scratch))
             raw = read_spark_table(spark, location, contract, found.name, settings.s3_endpoint_url)
             bounds = settings.event_time_bounds(datetime.now(UTC))
+            values = learnt_on_spark(raw, contract)
+            contract, asked = contract.with_values(values), contract
             clean, counted = clean_on_spark(raw, contract, settings.missing, found.name, bounds)
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 clean.write.parquet(str(partial.absolute()), compression="zstd")
                 rows, frauds, digest = _count(spark.read.parquet(str(partial.absolute())), contract)
-                report = CleaningReport(
-                    rows_out=rows, frauds=frauds, duplicates_dropped=counted["rows_in"] - rows, **counted
-                )
-                meta = IngestedMeta(found.source, found.name, digest, report, contract.digest)
+                dropped = counted["rows_in"] - counted["unlabelled_dropped"] - rows
+                report = CleaningReport(rows_out=rows, frauds=frauds, duplicates_dropped=dropped, **counted)
+                meta = IngestedMeta(found.source, found.name, digest, report, asked.digest, values)
                 write_meta(meta, partial)
                 _take_place(partial, output)
             finally:
@@ -108,6 +108,8 @@ def seconds_of(table: Any, contract: Contract) -> Any:
 
     types = dict(table.dtypes)
     if contract.event_time not in types:
+        if contract.time is None:
+            raise InvalidInput(NO_ORDER, "Give a field with a time, or ingest and train without --engine spark.")
         return f.col(quoted(contract.time)).cast("double")
     nanoseconds = types[contract.event_time] == "bigint"  # Spark has no timestamps of nanoseconds
     moment = f.col(quoted(contract.event_time))
@@ -161,29 +163,105 @@ def clean_on_spark(
 
     check_columns([column for column in raw.columns if column != BROKEN], contract, name)
     present = [column for column in contract.clean_columns if column in raw.columns]
+    types = {field.name: field for field in contract.scored_fields}
     values = {column: f.col(quoted(column)).try_cast("double") for column in present}
     texts = {column for column, kind in raw.dtypes if kind == "string"}
     absent = {column: f.col(quoted(column)).isNull() | f.isnan(value) for column, value in values.items()}
-    absent |= {column: absent[column] | f.trim(quoted(column)).isin(*_MISSING) for column in texts & set(present)}
+    absent |= {column: absent[column] | f.trim(quoted(column)).isin(*NO_VALUE) for column in texts & set(present)}
+    for column, field in types.items():
+        if field.type == "category" and column in absent:
+            absent[column] = f.coalesce(_words(raw, column), f.lit("")) == ""
+    values |= {name: _typed(raw, field) for name, field in types.items() if name in values and not field.numeric}
+    if not contract.label.plain:
+        label = contract.label_field
+        values[label], absent[label] = _label(raw, contract), f.lit(False)
     moment = moment_of(raw, contract) if contract.event_time in raw.columns else None
     broken = [_Fault(BROKEN, f.col(BROKEN).isNotNull(), _BROKEN_SAID)] if BROKEN in raw.columns else []
     faults = broken + _faults(contract, values, absent, moment, missing, bounds)
     rows, gaps = _look(raw, contract, absent, faults, name)
-    values |= _fill(raw, values, absent, gaps)
-    keys = {column: values[column] for column in contract.raw_fields}
+    values |= _fill(raw, values, absent, {name: count for name, count in gaps.items() if types[name].required})
+    nothing = f.lit(None).cast("double")
+    numbers = (column for column in contract.raw_fields if column != contract.event_time)
+    keys = {column: values.get(column, nothing) for column in numbers}
     keys[contract.label_field] = values[contract.label_field].cast("tinyint")
+    beside = [column for column in contract.kept_columns if column in raw.columns]
     if moment is not None:
         keys[contract.event_time] = moment
+    elif contract.time is None:
+        raise InvalidInput(f"{name}: {NO_ORDER}", "Give a field with a time, or ingest without --engine spark.")
+    for column in beside:
+        if column != contract.event_time:
+            keys[column] = f.when(_words(raw, column) != "", _words(raw, column))
     name_of_weight = contract.weight
     weight = values.get(name_of_weight, f.lit(1.0)).alias(name_of_weight)
-    table = raw.select(*(value.alias(column) for column, value in keys.items()), weight)
+    table = raw.where(keys[contract.label_field] != UNKNOWN)
+    table = table.select(*(value.alias(column) for column, value in keys.items()), weight)
     distinct = table.groupBy(*map(quoted, keys)).agg(f.min(quoted(name_of_weight)).alias(name_of_weight))
-    columns = [*contract.clean_columns, *([contract.event_time] if moment is not None else [])]
+    columns = [*contract.clean_columns, *beside]
+    optional = {field.name for field in contract.scored_fields if not field.required}
+    unknown = rows if contract.label.plain else raw.where(keys[contract.label_field] != UNKNOWN).count()
     return distinct.select(*map(quoted, columns)), {
         "rows_in": rows,
-        "missing_imputed": gaps,
+        "missing_imputed": {column: count for column, count in gaps.items() if column not in optional},
+        "missing_kept": {column: count for column, count in gaps.items() if column in optional},
+        "unlabelled_dropped": rows - unknown,
+        "order": "event time" if moment is not None else "time",
         "engineered_dropped": sum(column in raw.columns for column in contract.engineered),
     }
+
+
+def _words(raw: Any, column: str) -> Any:
+    """A column in words; see `columns.category_text`."""
+    from pyspark.sql import functions as f
+
+    words, kind = f.trim(f.col(quoted(column)).cast("string")), dict(raw.dtypes)[column]
+    if kind not in ("double", "float"):
+        return words
+    return f.when(words == "NaN", f.lit("")).otherwise(f.regexp_replace(words, r"\.0$", ""))
+
+
+def _typed(raw: Any, field: ContractField) -> Any:
+    """A field of another type than a number as raw transactions have it; null for what it cannot be."""
+    from pyspark.sql import functions as f
+
+    words = _words(raw, field.name)
+    if field.type == "category":
+        place = f.array_position(f.array(*map(f.lit, field.values)), words)
+        return f.when(words != "", (place - 1).cast("double"))
+    if field.type == "boolean":
+        lower = f.lower(words)
+        true, false = ([word for word, value in TRUTHS.items() if value == truth] for truth in (1.0, 0.0))
+        return f.when(lower.isin(*true), f.lit(1.0)).when(lower.isin(*false), f.lit(0.0))
+    moment = f.col(quoted(field.name))
+    moment = f.timestamp_micros(f.floor(moment / 1000)) if dict(raw.dtypes)[field.name] == "bigint" else moment
+    return f.unix_micros(moment.try_cast("timestamp")) / 1e6
+
+
+def _label(raw: Any, contract: Contract) -> Any:
+    from pyspark.sql import functions as f
+
+    label = contract.label
+    words = f.lower(f.coalesce(_words(raw, contract.label_field), f.lit("")))
+    words = f.when(words == "true", "1").when(words == "false", "0").otherwise(words)
+    positive, negative, unknown = (map(label_word, each) for each in (label.positive, label.negative, label.unknown))
+    found = f.when(words.isin(*positive), f.lit(1.0)).when(words.isin(*negative), f.lit(0.0))
+    return found.when(words.isin(*unknown), f.lit(float(UNKNOWN))) if label.unknown else found
+
+
+def learnt_on_spark(raw: Any, contract: Contract) -> dict[str, tuple[str, ...]]:
+    """See `ml_project.cleaning.learnt_values`."""
+    from pyspark.sql import functions as f
+
+    found = {}
+    for name in contract.unlearnt:
+        counts = []
+        if name in raw.columns:
+            rows = (
+                raw.groupBy(_words(raw, name).alias("value")).count().orderBy(f.desc("count")).limit(LEARNT_VALUES + 1)
+            )
+            counts = [(row["value"] or "", row["count"]) for row in rows.collect()]
+        found[name] = learn_values(counts) or NO_VALUES
+    return found
 
 
 def _faults(
@@ -197,12 +275,19 @@ def _faults(
     from pyspark.sql import functions as f
 
     found = []
+    types = {field.name: field for field in contract.scored_fields}
     for column, value in values.items():
-        found.append(_Fault(column, ~absent[column] & value.isNull(), "is not a number"))
+        field = types.get(column)
+        said = "is not a number" if field is None else f"is not {A_VALUE[field.type]}"
+        found.append(_Fault(column, ~absent[column] & value.isNull(), said))
         found.append(_Fault(column, f.abs(value) == float("inf"), "is infinite"))
-        if missing == "reject" or column not in contract.raw_fields:
+        if field is not None and field.type == "integer":
+            found.append(_Fault(column, value != f.floor(value), said))
+        if (missing == "reject" or field is None or not field.numeric) and (field is None or field.required):
             found.append(_Fault(column, absent[column], "is missing"))
     for field in contract.scored_fields:
+        if field.name not in values:
+            continue
         value = values[field.name]
         if field.minimum is not None:
             said = "is negative" if field.minimum == 0 else f"is below {field.minimum:g}"
@@ -210,7 +295,8 @@ def _faults(
         if field.maximum is not None:
             found.append(_Fault(field.name, value > field.maximum, f"is above {field.maximum:g}"))
     label, weight = contract.label_field, contract.weight
-    found.append(_Fault(label, ~values[label].isin(0.0, 1.0), "is neither 0 nor 1"))
+    if contract.label.plain:
+        found.append(_Fault(label, ~values[label].isin(0.0, 1.0), "is neither 0 nor 1"))
     if weight in values:
         found.append(_Fault(weight, values[weight] <= 0, "is not positive"))
     if moment is not None:
@@ -226,16 +312,17 @@ def _look(
     """Rows, and the missing values of raw fields that have any; raises if a row has a fault."""
     from pyspark.sql import functions as f
 
+    required = {field.name for field in contract.scored_fields if field.required}
+    fields = [column for column in contract.raw_fields if column in absent]
     examples = (f.when(fault.condition, f.col(quoted(fault.column)).cast("string")) for fault in faults)
     rows, *others = raw.agg(
         f.count("*"),
-        *(f.count_if(absent[column]) for column in contract.raw_fields),
+        *(f.count_if(absent[column]) for column in fields),
         *(f.count_if(fault.condition) for fault in faults),
         *(f.first(example, ignorenulls=True) for example in examples),
     ).first()
     if not rows:
         raise InvalidInput(f"{name}: the table has no rows.", "Give a file with transactions.")
-    fields = contract.raw_fields
     gaps, counts = others[: len(fields)], others[len(fields) :]
     for fault, count, example in zip(faults, counts[: len(faults)], counts[len(faults) :], strict=True):
         if count:
@@ -244,7 +331,7 @@ def _look(
             said = f"{name}: {column} {fault.said} in {count:,} rows{shown}."
             raise InvalidInput(said, "Correct or remove them.")
     for column, count in zip(fields, gaps, strict=True):
-        if count == rows:
+        if count == rows and column in required:
             raise InvalidInput(f"{name}: column {column} has no value at all.", "Fill it in.")
     return rows, {column: count for column, count in zip(fields, gaps, strict=True) if count}
 

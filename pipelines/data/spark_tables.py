@@ -142,7 +142,7 @@ def _csv(spark: Any, found: _Input, file: str, head: CsvHead) -> Any:
     )
     if head.decimal == ".":
         return table
-    numbers = [column for column in head.names if column in found.contract.clean_columns]
+    numbers = [column for column in head.names if column in found.contract.number_columns]
     pointed = {column: f.translate(quoted(column), ",", ".") for column in numbers}
     return table.withColumns(pointed)
 

@@ -9,6 +9,7 @@ its figures come to this machine.
 import json
 import os
 import warnings
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -84,7 +85,7 @@ def run_suite(
     suite: Path = SUITE_FILE,
 ) -> ValidationReport:
     """Run the suite on a table, a pandas or a Spark data frame, and on its weighted figures; see `validate`."""
-    suites = load_suite(contract, suite, event_time=contract.event_time in columns)
+    suites = load_suite(contract, suite, columns)
     context = _context(output)
     run = f"{meta.source}-{meta.digest[:12]}"
     checks = _check(context, "transactions", table, suites["transactions"], run)
@@ -96,16 +97,16 @@ def run_suite(
 
 
 def load_suite(
-    contract: Contract, path: Path = SUITE_FILE, *, event_time: bool = False
+    contract: Contract, path: Path = SUITE_FILE, columns: Collection[str] = ()
 ) -> dict[str, list[Expectation]]:
-    """Expectations by suite name; ``event_time`` says whether the data has that optional column.
+    """Expectations by suite name; ``columns`` are the data's, of which some need not be there.
 
     Raises
     ------
     InvalidInput
         If the file is not a suite.
     """
-    words = _ContractWords.of(contract, event_time=event_time)
+    words = _ContractWords.of(contract, columns)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {
@@ -125,15 +126,24 @@ class _ContractWords:
     label: dict[str, Any]
 
     @classmethod
-    def of(cls, contract: Contract, *, event_time: bool) -> "_ContractWords":
-        clean = [*contract.clean_columns, *([contract.event_time] if event_time else [])]
+    def of(cls, contract: Contract, columns: Collection[str]) -> "_ContractWords":
+        event_time = contract.event_time in columns
+        kept = [name for name in contract.kept_columns if name != contract.event_time or event_time]
+        clean = [*contract.clean_columns, *(name for name in kept if name in columns)]
+        optional = {each.name for each in contract.fields if not each.required and each.role in (None, "entity")}
+        optional.add(contract.transaction_id)
+        # without a time or a name nothing tells a repeated row from another one of the kind
+        told = event_time or contract.time or contract.transaction_id in clean
+        codes = {field.name: field.limits for field in contract.scored_fields if field.type in ("boolean", "category")}
         expected = {field.name: field.expected for field in contract.scored_fields if field.expected}
         low, high = contract.label.expected_rate
         compared = list(Reference.of(contract).mean)
         return cls(
             {
                 "@clean": clean,
-                "@identity": [column for column in clean if column != contract.weight],
+                "@identity": [column for column in clean if column != contract.weight] if told else [],
+                "@present": [column for column in clean if column not in optional],
+                "@codes": list(codes),
                 "@expected": list(expected),
                 "@label": [contract.label_field],
                 "@weight": [contract.weight],
@@ -143,6 +153,8 @@ class _ContractWords:
             {
                 "@lowest": {name: limits[0] for name, limits in expected.items()},
                 "@highest": {name: limits[1] for name, limits in expected.items()},
+                "@lowest_code": {name: limits[0] for name, limits in codes.items()},
+                "@highest_code": {name: limits[1] for name, limits in codes.items()},
             },
             {"@lowest_rate": low, "@highest_rate": high},
         )
@@ -151,6 +163,8 @@ class _ContractWords:
         """The expectations that an entry of the file stands for."""
         kwargs = entry.get("kwargs", {})
         if "columns" not in entry:
+            if any(self._meant(value) == [] for value in kwargs.values()):
+                return []  # of no column
             return [Expectation(entry["type"], {key: self._meant(value) for key, value in kwargs.items()})]
         columns = self._meant(entry["columns"])
         return [
@@ -173,8 +187,8 @@ def validate_on_spark(settings: PipelineSettings, output: Path) -> tuple[Validat
 
     The content is not compared with its digest, which would need all of it in one place.
     """
-    contract = settings.data_contract
-    meta = read_meta(settings.dataset_path, contract)
+    meta = read_meta(settings.dataset_path, settings.data_contract)
+    contract = meta.resolved(settings.data_contract)
     with spark_session(settings) as spark:
         # Spark has no timestamps of nanoseconds; the suite asks only whether they are there, and differ.
         spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")

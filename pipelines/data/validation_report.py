@@ -17,7 +17,7 @@ from rich.table import Table
 
 from ml_project.contract import Contract
 from ml_project.contract_file import FOLDER
-from ml_project.dataset import span_in_days
+from ml_project.dataset import file_moments, span_in_days
 
 _LONGEST: Final = 100
 
@@ -216,6 +216,8 @@ def _is_number(frame: pd.DataFrame, column: str) -> bool:
 def _pace(frame: pd.DataFrame, contract: Contract) -> Pace | None:
     if contract.event_time in frame:
         seconds = frame[contract.event_time].astype("datetime64[ns, UTC]").astype("int64").to_numpy() / 1e9
+    elif contract.time is None:
+        seconds = file_moments(len(frame))
     elif _is_number(frame, contract.time):
         seconds = frame[contract.time].to_numpy(np.float64)
     else:

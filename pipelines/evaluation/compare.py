@@ -175,9 +175,10 @@ def _paired(pair: Pair, settings: PipelineSettings) -> PairedTwins | None:
         rows, scores[1].hybrid, scores[0].hybrid, ranking_metrics(), settings.replicates, settings.seed
     )
     alerts = (first.twin_thresholds, second.twin_thresholds)
-    if alerts[0] is not None and alerts[1] is not None:
+    review_cost = settings.priced_review
+    if alerts[0] is not None and alerts[1] is not None and review_cost is not None:
         lost = [
-            losses(rows, scores[side].hybrid, thresholds.alert, settings.review_cost)
+            losses(rows, scores[side].hybrid, thresholds.alert, review_cost)
             for side, thresholds in enumerate((alerts[0], alerts[1]))
         ]
         differences["savings"] = paired_savings(rows, lost[1], lost[0], settings.replicates, settings.seed)
@@ -214,7 +215,7 @@ def _pictures(comparison: Comparison, settings: PipelineSettings) -> list[Pictur
         )
         for version, scores in zip(comparison.versions, paired.scores, strict=True)
     ]
-    return curves(paired.rows, sides, settings.review_cost)
+    return curves(paired.rows, sides, settings.priced_review)
 
 
 def comparison_table(comparison: Comparison) -> Table:

@@ -69,7 +69,9 @@ def run_prequential(settings: PipelineSettings, plan: BlockSettings, run_id: str
         When nothing is ingested, or a block has too few frauds.
     """
     frame, meta = read_ingested(settings.dataset_path, settings.data_contract)
-    folds = blocks(Dataset.from_frame(frame, settings.data_contract), plan.blocks, plan.start, plan.label_delay)
+    folds = blocks(
+        Dataset.from_frame(frame, meta.resolved(settings.data_contract)), plan.blocks, plan.start, plan.label_delay
+    )
     tracker = Tracker(settings)
     frozen = _settings(tracker, run_id)
     parameters: dict[str, object] = {
@@ -103,7 +105,7 @@ def _replay(settings: PipelineSettings, run: Run, folds: list[Fold[Dataset]], fr
     finished = _finished(run)
     if finished:
         console.print(f"  continuing after {len(finished)} of {len(folds)} blocks")
-    budget = Budget(settings.alerts_per_day, settings.review_cost)
+    budget = Budget(settings.alerts_per_day, settings.priced_review)
     engine = LocalEngine(settings.seed, settings.threads)
     with progress("blocks", len(folds), len(finished)) as advance:
         for number, fold in enumerate(folds):
@@ -138,7 +140,11 @@ def _sizes(block: Block) -> dict[str, float]:
 def _block(child: MlflowRun) -> Block:
     metrics = child.data.metrics
     sizes = {name: int(metrics[name]) for name in ("known_rows", "known_frauds", "rows", "frauds")}
-    figures = {name: Estimate(metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"]) for name in _FIGURES}
+    figures = {
+        name: Estimate(metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"])
+        for name in _FIGURES
+        if name in metrics
+    }
     return Block(int(child.data.tags["prequential.block"]), **sizes, figures=figures)
 
 
@@ -151,8 +157,8 @@ def prequential_page(replayed: list[Block], label_delay: float, settings: Pipeli
         words=WORDS,
         label_delay=label_delay,
         alerts_per_day=settings.alerts_per_day,
-        review_cost=settings.review_cost,
-        figures=[_picture(replayed, name) for name in WORDS],
+        review_cost=settings.priced_review,
+        figures=[_picture(replayed, name) for name in replayed[0].figures],
     )
 
 
@@ -168,7 +174,7 @@ def _picture(replayed: list[Block], name: str) -> Picture:
 
 def prequential_table(replayed: list[Block]) -> Table:
     """A row per block."""
-    table = Table("block", "frauds", "learnt from", *WORDS.values())
+    table = Table("block", "frauds", "learnt from", *(WORDS[name] for name in replayed[0].figures))
     for block in replayed:
         cells = [f"{figure(f.value)}\n[dim]{figure(f.low)} to {figure(f.high)}[/dim]" for f in block.figures.values()]
         table.add_row(str(block.number), str(block.frauds), f"{block.known_frauds} frauds", *cells)

@@ -86,14 +86,11 @@ def compare_challenger(
     gains = {}
     if data.measurable:
         budget = own.alerts_per_day * days
-        metrics = (
-            average_precision,
-            precision_within(budget),
-            recall_within(budget),
-            cost_within(budget, own.review_cost, days),
-        )
+        metrics = [average_precision, precision_within(budget), recall_within(budget)]
+        if own.priced_review is not None:
+            metrics.append(cost_within(budget, own.priced_review, days))
         theirs = labelled_rows(challenger, window, now, own)[0].hybrid
-        wanted = dict(zip(COMPARED, metrics, strict=True))
+        wanted = dict(zip(COMPARED, metrics, strict=False))
         gains = paired_difference(data, theirs, old.hybrid, wanted, own.replicates, own.seed)
     return Comparison(
         version,

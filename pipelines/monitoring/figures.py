@@ -44,7 +44,7 @@ class Figure:
     Attributes
     ----------
     name, of : str
-        What is measured, and of what: ``psi`` of ``V14``.
+        What is measured, and of what: ``psi`` of a feature's name.
     low, high : float or None
         Limits; None where there is none.
     judged : bool
@@ -94,7 +94,10 @@ def drift_figures(drift: Drift, limits: DriftLimits, comparable: bool = True) ->
         return Figure(name, drift.name, shift.value, None, high, judged, judged and shift.value > high)
 
     found = [against("psi", drift.psi, limits.psi), against("ks", drift.ks, limits.ks)]
-    found.append(against("missing", Shift(drift.missing, 0.0), limits.missing))
+    for name, share, least in (("missing", drift.missing, limits.missing), ("other", drift.other, limits.other)):
+        if share is not None:
+            high = share.limit(least)
+            found.append(Figure(name, drift.name, share.value, None, high, judged, judged and share.value > high))
     if drift.out_of_range is not None:
         found.append(against("out_of_range", drift.out_of_range, limits.out_of_range))
     return found
@@ -252,7 +255,7 @@ def labelled_rows(
     until = min(now - timedelta(days=settings.label_delay_days), window.until)
     old = rows.take(rows.moment < until.timestamp())
     days = max((until - window.since).total_seconds(), 60.0) / _DAY
-    return old, LabelledRows((old.label == 1).astype(np.int8), old.weight, old.raw[:, -1]), days
+    return old, LabelledRows((old.label == 1).astype(np.int8), old.weight, old.amount), days
 
 
 @dataclass(frozen=True)
@@ -298,7 +301,7 @@ def measure_by_label(
         "average_precision": average_precision,
         "precision_at_budget": precision_within(budget),
         "recall_at_budget": recall_within(budget),
-        **threshold_metrics(float(old.alert_threshold[-1]), settings.review_cost, days),
+        **threshold_metrics(float(old.alert_threshold[-1]), settings.priced_review, days),
     }
     found = estimate(data, old.hybrid, wanted, settings.replicates, settings.seed)
     found["calibration_error"] = _calibration(data, old.probability, settings)

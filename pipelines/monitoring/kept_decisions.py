@@ -15,7 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
-from ml_project.contract import RESERVED, Contract
+from ml_project.columns import raw_column
+from ml_project.contract import Contract
 from ml_project.policies import DECISIONS, Decision
 
 MOST_ROWS: Final = 500_000
@@ -33,7 +34,7 @@ class KeptDecisions:
     Attributes
     ----------
     raw : (n, fields)
-    hybrid, probability, latency_ms, alert_threshold, weight : (n,)
+    amount, hybrid, probability, latency_ms, alert_threshold, weight : (n,)
     decision : (n,) int8
         Places in ``ml_project.policies.DECISIONS``.
     label : (n,) int8
@@ -45,6 +46,7 @@ class KeptDecisions:
     """
 
     raw: NDArray[np.float64]
+    amount: NDArray[np.float64]
     hybrid: NDArray[np.float64]
     probability: NDArray[np.float64]
     latency_ms: NDArray[np.float64]
@@ -94,10 +96,10 @@ class KeptDecisions:
     @classmethod
     def none(cls, contract: Contract) -> "KeptDecisions":
         """No rows."""
-        return cls.of_table(_empty_table(contract))
+        return cls.of_table(_empty_table(contract), contract)
 
     @classmethod
-    def of_table(cls, table: Any) -> "KeptDecisions":
+    def of_table(cls, table: Any, contract: Contract) -> "KeptDecisions":
         """The rows of an Arrow table as the decision store gives it."""
 
         def column(name: str) -> NDArray[np.float64]:
@@ -105,8 +107,10 @@ class KeptDecisions:
             return values
 
         moments = np.where(table["event_time"].is_valid(), table["event_time"].to_numpy(), column("received_at"))
+        raw = raw_values(table, contract)
         return cls(
-            raw=raw_values(table),
+            raw=raw,
+            amount=contract.amounts(raw),
             hybrid=column("hybrid_score"),
             probability=column("fraud_probability"),
             latency_ms=column("latency_ms"),
@@ -119,10 +123,9 @@ class KeptDecisions:
         )
 
 
-def raw_values(table: Any) -> NDArray[np.float64]:
-    """The raw fields (n, fields) of a table of decisions, in order."""
-    own = {*RESERVED, "transaction_id", "event_time"}
-    return np.column_stack([table[name].to_numpy() for name in table.column_names if name not in own])
+def raw_values(table: Any, contract: Contract) -> NDArray[np.float64]:
+    """The raw fields (n, fields) of a table of decisions, as the contract has them: in its order, by its categories."""
+    return np.column_stack([raw_column(field, table[field.name]) for field in contract.scored_fields])
 
 
 def decision_places(table: Any) -> NDArray[np.int8]:
@@ -175,13 +178,18 @@ def thinning(
     return places, weight[places]
 
 
-def read_by_version(tables: Iterable[Any], seed: int = 0) -> dict[str, KeptDecisions]:
+def read_by_version(
+    tables: Iterable[Any], contract: Contract | Callable[[str], Contract], seed: int = 0
+) -> dict[str, KeptDecisions]:
     """Decisions by model version, each transaction once.
 
     Parameters
     ----------
     tables : iterable of pyarrow.Table
         What ``DecisionStore.tables_by_event_time`` gives.
+    contract : Contract or callable
+        What it was asked for; where its categories are learnt, by the digest of a bundle the contract that has them
+        (``DecisionStore.contract_of``).
     seed : int
         Chooses the rows that thinning leaves out.
     """
@@ -199,7 +207,9 @@ def read_by_version(tables: Iterable[Any], seed: int = 0) -> dict[str, KeptDecis
         rows = table.filter(answered_rows(table))
         versions = np.array(rows["model_version"].to_pylist(), dtype=object)
         for version in sorted(set(versions.tolist())):
-            waiting.setdefault(version, []).append(KeptDecisions.of_table(rows.filter(versions == version)))
+            mine = rows.filter(versions == version)
+            own = contract if isinstance(contract, Contract) else contract(mine["bundle_digest"][0].as_py())
+            waiting.setdefault(version, []).append(KeptDecisions.of_table(mine, own))
             if sum(map(len, waiting[version])) >= MOST_ROWS // 2:
                 take_in(version)
     for version in list(waiting):
@@ -242,6 +252,8 @@ class ShadowReader:
     ----------
     look_up : callable
         ``DecisionStore.shadow_of``.
+    contract : Contract or callable
+        See `read_by_version`.
 
     Attributes
     ----------
@@ -250,6 +262,7 @@ class ShadowReader:
     """
 
     look_up: Callable[[Sequence[str]], Any]
+    contract: Contract | Callable[[str], Contract]
     seed: int = 0
     pairs: dict[tuple[str, str], ShadowPair] = field(default_factory=dict)
 
@@ -271,12 +284,15 @@ class ShadowReader:
         names = list(zip(*versions, strict=True))
         for pair in sorted(set(names)):
             chosen = np.array([name == pair for name in names])
-            part = _pair(champions.filter(chosen), challengers.filter(chosen))
+            mine = champions.filter(chosen)
+            given = self.contract
+            own = given if isinstance(given, Contract) else given(mine["bundle_digest"][0].as_py())
+            part = _pair(mine, challengers.filter(chosen), own)
             self.pairs[pair] = part.joined(self.pairs.get(pair)).thinned(rng)
 
 
-def _pair(champions: Any, challengers: Any) -> ShadowPair:
-    champion = KeptDecisions.of_table(champions)
+def _pair(champions: Any, challengers: Any, contract: Contract) -> ShadowPair:
+    champion = KeptDecisions.of_table(champions, contract)
     hybrid = challengers["hybrid_score"].to_numpy()
     probability = challengers["fraud_probability"].to_numpy()
     decision = decision_places(challengers)
@@ -320,7 +336,7 @@ def read_for_training(tables: Iterable[Any], contract: Contract, seed: int = 0) 
 def _empty_table(contract: Contract) -> Any:
     from stores.decisions.archive import schema_of
 
-    return schema_of(contract.raw_fields).empty_table()
+    return schema_of(contract).empty_table()
 
 
 def _training_rows(table: Any, contract: Contract) -> pd.DataFrame:
@@ -339,7 +355,7 @@ def _training_rows(table: Any, contract: Contract) -> pd.DataFrame:
         "repeated": compute.or_(table["duplicate_of"].is_valid(), table["conflicts_with"].is_valid()).to_numpy(),
         contract.weight: np.ones(len(table)),
     }
-    raw = {name: table[name].to_numpy() for name in contract.raw_fields}
+    raw = dict(zip(contract.raw_fields, raw_values(table, contract).T, strict=True))
     dated = {name: values.to_pandas().to_numpy("datetime64[us]") for name, values in times.items()}
     return pd.DataFrame(raw | dated | own, index=pd.Index(names, dtype=object))
 

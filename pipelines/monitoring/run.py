@@ -83,11 +83,12 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
 
 
 def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, KeptDecisions], Pairs]:
-    fields = settings.data_contract.raw_fields
+    contract = settings.data_contract
     with open_store(settings.decisions_url, existing=True) as store:
-        shadows = ShadowReader(store.shadow_of, settings.seed)
-        tables = shadows.passing(store.tables_by_event_time(fields, window.since, window.until))
-        return read_by_version(tables, settings.seed), shadows.pairs
+        own = store.contract_of if contract.unlearnt else contract
+        shadows = ShadowReader(store.shadow_of, own, settings.seed)
+        tables = shadows.passing(store.tables_by_event_time(contract, window.since, window.until))
+        return read_by_version(tables, own, settings.seed), shadows.pairs
 
 
 def _challengers(

@@ -150,12 +150,12 @@ def save_png(path: Path, charts: Sequence[Chart], heading: str = "") -> None:
         figure.savefig(path, dpi=160, bbox_inches="tight")
 
 
-def curves(rows: Rows, sides: Iterable[Side], review_cost: float) -> list[Picture]:
+def curves(rows: Rows, sides: Iterable[Side], review_cost: float | None) -> list[Picture]:
     """The pictures of `model_charts`."""
     return [picture(drawn) for drawn in model_charts(rows, sides, review_cost)]
 
 
-def model_charts(rows: Rows, sides: Iterable[Side], review_cost: float) -> list[Chart]:
+def model_charts(rows: Rows, sides: Iterable[Side], review_cost: float | None) -> list[Chart]:
     """Precision and recall, cost, calibration and score histograms of one or two models on the same rows."""
     sides = list(sides)
     return [
@@ -165,19 +165,23 @@ def model_charts(rows: Rows, sides: Iterable[Side], review_cost: float) -> list[
     ]
 
 
-def threshold_charts(rows: Rows, sides: Sequence[Side], review_cost: float) -> list[Chart]:
-    """What every threshold would do: precision and recall, and cost."""
+def threshold_charts(rows: Rows, sides: Sequence[Side], review_cost: float | None) -> list[Chart]:
+    """What every threshold would do: precision and recall, and cost where a review's is known."""
     ranked, costs = [], []
     for side in sides:
         curve = ranking_curve(side.hybrid, rows.label, rows.weight, rows.amount)
         marks = {"o": curve.at(side.alert), "s": curve.at(side.decline)}
         name = f"{side.name}: {average_precision(curve):.3f}"
         ranked.append(Curve(name, curve.recall, curve.precision, marks))
-        costs.append(Curve(side.name, curve.alerts / rows.days, curve.cost(review_cost) / rows.days, marks))
+        if review_cost is not None:
+            costs.append(Curve(side.name, curve.alerts / rows.days, curve.cost(review_cost) / rows.days, marks))
     stake = float(rows.amount[rows.label == 1] @ rows.weight[rows.label == 1]) / rows.days
     dot = "the dot is the alert threshold in use."
+    drawn = [precision_recall(ranked, f"With average precision; {dot}")]
+    if review_cost is None:
+        return drawn
     return [
-        precision_recall(ranked, f"With average precision; {dot}"),
+        *drawn,
         cost(costs, f"Missed fraud and reviews at {review_cost:g} each; {dot}", stake=stake),
     ]
 

@@ -172,9 +172,9 @@ def _ablations(run: Run, metrics: Mapping[str, float]) -> dict[str, Ablation]:
 
 def _samples(shipped: Bundle) -> tuple[Sample, ...]:
     """One ordinary legitimate transaction and the clearest fraud: golden rows rise in score, legitimate ones first."""
-    golden, fields = shipped.manifest.golden_rows, shipped.manifest.contract.raw_fields
+    golden, contract = shipped.manifest.golden_rows, shipped.manifest.contract
     return tuple(
-        Sample(fraud=fraud, transaction=dict(zip(fields, row.raw, strict=True)), scores=row.scores)
+        Sample(fraud=fraud, transaction=contract.transaction(row.values.tolist()), scores=row.scores)
         for fraud, row in ((False, golden[1]), (True, golden[-1]))
     )
 
@@ -233,13 +233,12 @@ def _pictures(card: Card) -> list[Picture]:
     in_use = {"o": what_if.at(card.policies[card.policy].alert)}
     drawn = [
         precision_recall([Curve("", test.recall, test.precision)], "The twin on test."),
-        cost(
-            [Curve("", what_if.alerts_per_day, what_if.cost_per_day, in_use)],
-            "Forward scores, which the shipped thresholds were read off; the dot is the policy in use.",
-            title="What another threshold would do",
-        ),
         calibration(
             [Curve("test", bins.predicted, bins.observed)], "The twin on test, in bins of equal predicted fraud."
         ),
     ]
+    if what_if.cost_per_day:
+        costs = [Curve("", what_if.alerts_per_day, what_if.cost_per_day, in_use)]
+        caption = "Forward scores, which the shipped thresholds were read off; the dot is the policy in use."
+        drawn.insert(1, cost(costs, caption, title="What another threshold would do"))
     return [picture(each) for each in drawn]

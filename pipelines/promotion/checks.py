@@ -99,7 +99,6 @@ def _comparisons(limits: GateLimits, evidence: Evidence, champion: Champion, see
                 theme=Theme.CHAMPION,
             )
         ]
-    savings = _savings(limits, evidence, comparison, seed)
     return [
         _same_trees(name, frauds)
         if evidence.same_trees
@@ -111,16 +110,31 @@ def _comparisons(limits: GateLimits, evidence: Evidence, champion: Champion, see
             frauds,
             meaning,
         ),
-        _interval(
-            f"cost against version {champion.number}",
-            savings,
-            limits.savings_margin,
-            "cost" in limits.superiority,
-            frauds,
-            f"How much more of all fraud's money the candidate's decisions save, each twin at its own alert threshold, "
-            f"a review at {evidence.review_cost:g}; above 0 the candidate is cheaper.",
-        ),
+        _cost(limits, comparison, evidence.review_cost, frauds, seed),
     ]
+
+
+def _cost(limits: GateLimits, comparison: TwinComparison, review_cost: float | None, frauds: int, seed: int) -> Check:
+    name = f"cost against version {comparison.number}"
+    if review_cost is None:
+        return Check(
+            name,
+            "no amounts",
+            "-",
+            passed=True,
+            meaning="The contract has no amount, so that nothing is said of costs.",
+            judged=False,
+            theme=Theme.CHAMPION,
+        )
+    return _interval(
+        name,
+        _savings(limits, comparison, review_cost, seed),
+        limits.savings_margin,
+        "cost" in limits.superiority,
+        frauds,
+        f"How much more of all fraud's money the candidate's decisions save, each twin at its own alert threshold, "
+        f"a review at {review_cost:g}; above 0 the candidate is cheaper.",
+    )
 
 
 def _same_trees(name: str, frauds: int) -> Check:
@@ -142,9 +156,9 @@ def _ranking(limits: GateLimits, comparison: TwinComparison, seed: int) -> Estim
     )["average_precision"]
 
 
-def _savings(limits: GateLimits, evidence: Evidence, comparison: TwinComparison, seed: int) -> Estimate:
+def _savings(limits: GateLimits, comparison: TwinComparison, review_cost: float, seed: int) -> Estimate:
     candidate, champion = (
-        losses(comparison.rows, scores.hybrid, thresholds.alert, evidence.review_cost)
+        losses(comparison.rows, scores.hybrid, thresholds.alert, review_cost)
         for scores, thresholds in (
             (comparison.candidate, comparison.candidate_thresholds),
             (comparison.champion, comparison.champion_thresholds),

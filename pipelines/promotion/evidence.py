@@ -110,7 +110,7 @@ class Evidence:
     """
 
     parity: float | None
-    review_cost: float
+    review_cost: float | None
     alerts_per_day: float
     twin: Bundle
     test: Dataset
@@ -176,7 +176,7 @@ def gather(
     data, twin = run.data.data, read_run_bundle(run, TWIN)
     return Evidence(
         parity=data.metrics.get("parity_max_difference"),
-        review_cost=_parameter(data.params, "review_cost"),
+        review_cost=None if twin.manifest.contract.amount is None else _parameter(data.params, "review_cost"),
         alerts_per_day=_parameter(data.params, "alerts_per_day"),
         twin=twin,
         test=Dataset.from_frame(run.frame(TEST_ROWS), twin.manifest.contract),
@@ -248,8 +248,8 @@ def latency_ratio(bundle: Bundle, enough: float) -> float:
         A ratio that is low enough; above it the measurement is repeated, and the lowest counts.
     """
     candidate, reference = Scorer(bundle, threads=1), Scorer(reference_bundle(), threads=1)
-    raw = np.array([bundle.manifest.golden_rows[-1].raw], dtype=np.float64)
-    theirs = np.array([reference.bundle.manifest.golden_rows[-1].raw], dtype=np.float64)
+    raw = bundle.manifest.golden_rows[-1].values[None]
+    theirs = reference.bundle.manifest.golden_rows[-1].values[None]
     rows = bundle.manifest.transform(raw), reference.bundle.manifest.transform(theirs)
     return lowest_of(lambda: _ratio(candidate, reference, *rows), enough)
 

@@ -1,7 +1,7 @@
 """The data set of a retraining: the base data, and those decisions that are old enough to have a label."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from ml_project.cleaning import clean
 from ml_project.contract import Contract
+from ml_project.dataset import file_moments
 from ml_project.errors import InvalidInput
 from ml_project.event_times import EventTimeBounds
 from ml_project.review import corrected
@@ -103,10 +104,9 @@ def read_decided(
     store: DecisionStore, contract: Contract, bounds: EventTimeBounds, until: datetime, seed: int
 ) -> Decided:
     """Decisions on transactions before ``until``, without those whose event times are out of bounds."""
-    fields = contract.raw_fields
     spans = (_FIRST, bounds.earliest), (bounds.latest, _LAST)
-    misdated = sum(_answered(store.tables_by_event_time(fields, *span)) for span in spans)
-    tables = store.tables_by_event_time(fields, bounds.earliest, until)
+    misdated = sum(_answered(store.tables_by_event_time(contract, *span)) for span in spans)
+    tables = store.tables_by_event_time(contract, bounds.earliest, until)
     return Decided(read_for_training(tables, contract, seed), misdated)
 
 
@@ -144,14 +144,16 @@ def build_training_data(
             "Retrain later, set FRAUD_LABEL_DELAY_DAYS, or train on the base data alone with `main`.",
         )
     event_time, name_of_weight, name_of_label = contract.event_time, contract.weight, contract.label_field
+    # without a time nothing tells a transaction that was decided from another one of the kind
+    told = event_time in base or contract.time is not None
     if event_time in base:
         base_until = None
     else:
         base_until = base_until or _beginning(decided, contract)
-        base = base.assign(**{event_time: _dated(base[contract.time], base_until)})
-    fields = list(contract.raw_fields)
-    there, here = (pd.util.hash_pandas_object(each[fields], index=False) for each in (base, decided))
-    again = there.isin(here).to_numpy()
+        seconds = pd.Series(file_moments(len(base))) if contract.time is None else base[contract.time]
+        base = base.assign(**{event_time: _dated(seconds, base_until)})
+    there, here = (_content(each, contract) for each in (base, decided))
+    again = there.isin(here).to_numpy() & told
     label = _labels(decided["label"].to_numpy(), here, pd.Series(base[name_of_label].to_numpy(), index=there))
     fraud = label == 1
     alert = decided["alert"].to_numpy()
@@ -159,7 +161,7 @@ def build_training_data(
     rows = decided.assign(**{name_of_label: fraud.astype(np.int8), name_of_weight: correction.weight})
     columns = [*contract.clean_columns, event_time]
     together = pd.concat([base.loc[~again, columns], rows[columns]], ignore_index=True)
-    frame, cleaning = clean(together, contract, name=f"{meta.name} and decisions")
+    frame, cleaning = clean(together, contract, name=f"{meta.name} and decisions", coded=True)
     sources = SourceCounts(
         base_rows=int((~again).sum()),
         base_frauds=int(base.loc[~again, name_of_label].sum()),
@@ -176,8 +178,17 @@ def build_training_data(
         corrected_frauds=correction.frauds,
     )
     name = f"{meta.name} and {len(decided)} decisions"
-    built = IngestedMeta(meta.source, name, content_digest(frame), cleaning, contract.digest)
+    built = replace(meta, name=name, digest=content_digest(frame), cleaning=cleaning)
     return TrainingData(frame, built, sources, base_until)
+
+
+def _content(rows: pd.DataFrame, contract: Contract) -> pd.Series:
+    """What is equal for equal transactions."""
+    numbers = rows[[name for name in contract.raw_fields if name != contract.event_time]]
+    if contract.time is None:
+        numbers = numbers.assign(**{contract.event_time: rows[contract.event_time].astype("datetime64[us, UTC]")})
+    content: pd.Series = pd.util.hash_pandas_object(numbers, index=False)
+    return content
 
 
 def _beginning(decided: pd.DataFrame, contract: Contract) -> datetime:

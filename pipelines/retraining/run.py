@@ -4,8 +4,10 @@ All that a later step needs is in the MLflow run and in the study, so that anoth
 affected before the last step, which only the holder of the lease takes.
 """
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -128,11 +130,14 @@ class Inheritance:
         The champion's frozen settings, which tuning tries first.
     base_until : datetime or None
         The end that the champion's retraining gave to base data without event times.
+    values : dict
+        Values of its categories: its decisions are kept by them.
     """
 
     version: int | None = None
     settings: EnsembleSettings | None = None
     base_until: datetime | None = None
+    values: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def inheritance(settings: PipelineSettings, tracker: Tracker) -> Inheritance:
@@ -142,13 +147,15 @@ def inheritance(settings: PipelineSettings, tracker: Tracker) -> Inheritance:
     if champion is None:
         return Inheritance()
     try:
-        chosen = EnsembleSettings.from_dict(registry.bundle(champion, require_digest=False).manifest.settings)
+        manifest = registry.bundle(champion, require_digest=False).manifest
+        chosen = EnsembleSettings.from_dict(manifest.settings)
     except (InvalidBundle, InvalidInput):  # registered by hand: retraining is possible all the same
         return Inheritance(champion.version)
     until = None
     if champion.run_id:
         until = tracker.run(champion.run_id).data.data.tags.get(BASE_UNTIL_TAG)
-    return Inheritance(champion.version, chosen, datetime.fromisoformat(until) if until else None)
+    values = {field.name: field.values for field in manifest.contract.scored_fields if field.type == "category"}
+    return Inheritance(champion.version, chosen, datetime.fromisoformat(until) if until else None, values)
 
 
 @dataclass(frozen=True)
@@ -185,13 +192,14 @@ class _Retraining:
     def _ingest(self, champion: Inheritance) -> None:
         until = datetime.fromisoformat(self._tags[UNTIL_TAG])
         with TemporaryDirectory() as scratch:
-            contract = self.settings.data_contract
-            base = run_ingest(self.settings, Path(scratch) / "base.parquet")
+            base = run_ingest(self.settings, Path(scratch) / "base.parquet", values=champion.values)
+            rows, meta = read_ingested(base.path, self.settings.data_contract)
+            contract = meta.resolved(self.settings.data_contract)
             with step(f"read decisions on transactions before {until:%Y-%m-%d %H:%M} UTC"):
                 bounds = self.settings.event_time_bounds(self.now)
                 decided = read_decided(self.store, contract, bounds, until, self.settings.seed)
                 inherited = champion.base_until if champion.base_until and champion.base_until in bounds else None
-                built = build_training_data(*read_ingested(base.path, contract), contract, decided, inherited)
+                built = build_training_data(rows, meta, contract, decided, inherited)
             self._log(built, champion, until, Path(scratch) / "built" / Path(DATA).name)
 
     def _log(self, built: TrainingData, champion: Inheritance, until: datetime, file: Path) -> None:

@@ -54,7 +54,7 @@ def read_part(plan: ScoringPlan, part: ScoringPart, source: Objects) -> Iterator
     try:
         with source.open(part.file) as file:
             if planned.head is not None:
-                yield from _csv(file, part, planned.head, plan.fields, wanted)
+                yield from _csv(file, part, planned.head, plan.numbers, wanted)
             else:
                 yield from _parquet(file, part, wanted)
     except (pa.ArrowException, MissingObject) as error:
@@ -79,7 +79,9 @@ def _parquet(file: Any, part: ScoringPart, wanted: list[str]) -> Iterator[RowBat
             return
 
 
-def _csv(file: Any, part: ScoringPart, head: CsvHead, fields: tuple[str, ...], wanted: list[str]) -> Iterator[RowBatch]:
+def _csv(
+    file: Any, part: ScoringPart, head: CsvHead, numbers: tuple[str, ...], wanted: list[str]
+) -> Iterator[RowBatch]:
     file.seek(part.begin)
     content = file.read(part.end - part.begin)
     broken: list[tuple[int, str, str]] = []
@@ -90,13 +92,13 @@ def _csv(file: Any, part: ScoringPart, head: CsvHead, fields: tuple[str, ...], w
         return "skip"
 
     try:
-        kinds = {name: pa.float64() if name in fields else pa.string() for name in wanted}
+        kinds = {name: pa.float64() if name in numbers else pa.string() for name in wanted}
         table = parse_csv_lines(content, head, kinds)
     except pa.ArrowInvalid:
         # Some line is not a row, or some value not a number: read as text, every line can be reported.
         table = parse_csv_lines(content, head, dict.fromkeys(wanted, pa.string()), refuse)
         if head.decimal == ",":
-            table = _with_decimal_points(table, fields)
+            table = _with_decimal_points(table, numbers)
     if len(table) + len(broken) != part.rows:
         raise InvalidInput(f"{part.file}: {len(table)} rows on {part.rows} lines.", "Remove line breaks within fields.")
     left = np.arange(part.first_row, part.first_row + part.rows, dtype=np.int64)
@@ -112,9 +114,9 @@ def _csv(file: Any, part: ScoringPart, head: CsvHead, fields: tuple[str, ...], w
         yield RowBatch(nothing, places[:0], tuple(broken))
 
 
-def _with_decimal_points(table: pa.Table, fields: tuple[str, ...]) -> pa.Table:
+def _with_decimal_points(table: pa.Table, numbers: tuple[str, ...]) -> pa.Table:
     for place, name in enumerate(table.column_names):
-        if name in fields:
+        if name in numbers:
             table = table.set_column(place, name, pa.compute.replace_substring(table[name], ",", "."))
     return table
 

@@ -104,8 +104,8 @@ class ScoringPlan:
     ----------
     carried : tuple of str
         Input columns that are copied to the output.
-    fields : tuple of str
-        The raw fields that the version scores.
+    fields, numbers : tuple of str
+        The raw fields that the version scores, and those of them that hold numbers.
     """
 
     input: str
@@ -115,6 +115,7 @@ class ScoringPlan:
     files: tuple[InputFile, ...]
     carried: tuple[str, ...]
     fields: tuple[str, ...]
+    numbers: tuple[str, ...]
     parts: tuple[ScoringPart, ...]
 
     @property
@@ -198,17 +199,18 @@ def make_plan(
         parts += [ScoringPart(number, *each) for number, each in enumerate(cut, len(parts))]
     if not parts:
         raise InvalidInput(f"{data}: no rows.", "Give transactions.")
-    fields = contract.raw_fields
-    return ScoringPlan(data, output, version, bundle_digest, tuple(files), carried or (), fields, tuple(parts))
+    columns = carried or (), contract.raw_fields, contract.number_fields
+    return ScoringPlan(data, output, version, bundle_digest, tuple(files), *columns, tuple(parts))
 
 
 def _require_raw_fields(file: InputFile, contract: Contract) -> None:
-    missing = [field for field in contract.raw_fields if field not in file.columns]
+    required = [field.name for field in contract.scored_fields if field.required]
+    missing = [field for field in required if field not in file.columns]
     if missing:
         hints = ((column, column_hint(column, contract)) for column in file.columns)
         near = next((f" It has {column!r}: {hint}" for column, hint in hints if hint), "")
         said = f"{file.name}: missing column {', '.join(missing)}.{near}"
-        raise InvalidInput(said, f"Scoring needs {', '.join(spelled(contract.raw_fields))}.")
+        raise InvalidInput(said, f"Scoring needs {', '.join(spelled(required))}.")
 
 
 def _look_parquet(file: Any, name: str, contract: Contract, part_rows: int) -> tuple[InputFile, list[_Cut]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyarrow import compute
 from rich.table import Table
 
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.policies import DECISIONS, decide_all
 from ml_project.scorer import Scorer
@@ -26,6 +27,7 @@ from stores.registry import Registry
 
 _NAMES: Final = tuple(map(str, DECISIONS))
 _BATCH_ROWS: Final = 65_536
+_NAMED: Final = 5
 _MOMENT: Final = pa.timestamp("us", "UTC")
 
 
@@ -58,10 +60,10 @@ class DecisionChanges:
         table = table.filter(answered_rows(table))
         if not len(table):
             return
-        raw = raw_values(table)
+        raw = raw_values(table, scorer.contract)
         before = decision_places(table).astype(np.int64)
         after = decide_all(scorer.score(raw).hybrid, scorer.thresholds)
-        cells, amount = before * len(DECISIONS) + after, raw[:, scorer.contract.amount_place]
+        cells, amount = before * len(DECISIONS) + after, scorer.contract.amounts(raw)
         fraud = table["label"].fill_null(0).to_numpy() == 1
         for sums, weight in (
             (self.counts, np.ones(len(table))),
@@ -146,12 +148,10 @@ def run_replay(settings: PipelineSettings, window: Window, exports: str | None, 
     with tracker.pipeline_run("replay") as run:
         scorer = version_scorer(registry, chosen)
         if exports is not None:
-            found = replay(exported_decisions(exports, window, settings.s3_endpoint_url), scorer)
+            found = replay(exported_decisions(exports, scorer.contract, window, settings.s3_endpoint_url), scorer)
         else:
             with open_store(settings.decisions_url, existing=True) as store:
-                found = replay(
-                    store.tables_by_event_time(scorer.contract.raw_fields, window.since, window.until), scorer
-                )
+                found = replay(store.tables_by_event_time(scorer.contract, window.since, window.until), scorer)
         run.log(
             params={"version": chosen.version, "exports": exports or "", "window": window.words},
             metrics=found.metrics,
@@ -161,13 +161,13 @@ def run_replay(settings: PipelineSettings, window: Window, exports: str | None, 
     return ReplayRun(found, chosen.version, run.id)
 
 
-def exported_decisions(location: str, window: Window, endpoint_url: str) -> Iterator[Any]:
+def exported_decisions(location: str, contract: Contract, window: Window, endpoint_url: str) -> Iterator[Any]:
     """Tables of the files that ``python -m serving purge`` exports (``decisions-*.parquet``).
 
     Raises
     ------
     InvalidInput
-        When there are none, or a file is not an export.
+        When there are none, or a file is not an export, or one of decisions without a field that the contract needs.
     """
     place, names = find_files(location, endpoint_url)
     names = [name for name in names if name.rpartition("/")[2].startswith("decisions-")]
@@ -179,6 +179,12 @@ def exported_decisions(location: str, window: Window, endpoint_url: str) -> Iter
             if "hybrid_score" not in table.schema_arrow.names:
                 raise InvalidInput(
                     f"{name} is not an export of decisions.", "Give the folder that `purge` exported to."
+                )
+            absent = [field.name for field in contract.scored_fields if field.name not in table.schema_arrow.names]
+            if absent:
+                raise InvalidInput(
+                    f"{name} holds decisions without {', '.join(absent[:_NAMED])}, which {contract} has.",
+                    "Replay them with a version of the contract that they were made under.",
                 )
             for batch in table.iter_batches(_BATCH_ROWS):
                 yield _within(pa.table(batch), window)

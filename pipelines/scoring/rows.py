@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ml_project.columns import EXPECTED, raw_column
 from ml_project.contract import OUTPUTS, Contract
 from ml_project.drift import DriftCounts
 from ml_project.errors import InvalidInput
@@ -150,7 +151,7 @@ class RowScorer:
         places = decide_all(scores.hybrid, self._scorer.thresholds)
         table = self._table(batch, raw, scores, file, rows)
         counts = np.bincount(places, minlength=len(DECISIONS)).tolist()
-        amounts = np.bincount(places, weights=raw[:, contract.amount_place], minlength=len(DECISIONS)).tolist()
+        amounts = np.bincount(places, weights=contract.amounts(raw), minlength=len(DECISIONS)).tolist()
         there = [(place, str(name)) for place, name in enumerate(DECISIONS) if counts[place]]
         return ScoredBatch(
             {name: table.filter(pa.array(places == place)) for place, name in there},
@@ -168,7 +169,8 @@ class RowScorer:
         self, batch: pa.RecordBatch, raw: NDArray[np.float64], scores: Any, file: str, rows: NDArray[np.int64]
     ) -> pa.Table:
         contract = self._contract
-        numbers = {contract.time: raw[:, contract.time_place], contract.amount: raw[:, contract.amount_place]}
+        known = ((contract.time, contract.time_place), (contract.amount, contract.amount_place))
+        numbers = {name: raw[:, place] for name, place in known if place is not None}
         columns: dict[str, Any] = {
             name: pa.array(numbers[name]) if name in numbers else batch.column(name) for name in self._carried
         }
@@ -186,28 +188,30 @@ def quarantine_row(file: str, row: int, reason: str, content: str) -> dict[str, 
 
 
 def _raw(contract: Contract, batch: pa.RecordBatch) -> tuple[NDArray[np.float64], dict[str, pa.Array]]:
-    """Raw fields (n, fields), NaN for values that are not numbers, and the columns that were text."""
+    """Raw fields (n, fields), and the columns that were text."""
     raw, text = np.empty((len(batch), len(contract.raw_fields))), {}
-    for place, name in enumerate(contract.raw_fields):
-        column = batch.column(name)
+    names = frozenset(batch.schema.names)
+    for place, known in enumerate(contract.scored_fields):
+        if known.name not in names:
+            raw[:, place] = np.nan
+            continue
+        column = batch.column(known.name)
         if is_text(column.type):
-            text[name] = column = as_text(column)
+            text[known.name] = column = as_text(column)
         try:
-            raw[:, place] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        except pa.ArrowException as error:
-            if name in text:
-                raw[:, place] = [_number(value) for value in column.to_pylist()]
-                continue
-            raise InvalidInput(f"Column {name} holds {column.type}.", "Give numbers.") from error
+            raw[:, place] = raw_column(known, column)
+        except TypeError:
+            said = f"Column {known.name} holds {column.type}."
+            raise InvalidInput(said, f"Give {EXPECTED[known.type]}.") from None
     return raw, text
 
 
-def _number(text: str | None) -> float:
-    """A number written as text; NaN for any other text."""
+def _is_number(text: str) -> bool:
     try:
-        return float(text) if text else np.nan
+        float(text)
     except ValueError:
-        return np.nan
+        return False
+    return True
 
 
 def _quarantine(
@@ -224,11 +228,11 @@ def _quarantine(
         reasons = []
         for place in np.flatnonzero(bad[row]).tolist():
             name = contract.raw_fields[place]
-            given = (text[name] if name in text else batch.column(name))[row].as_py()
-            missing = given is None or given == ""
-            if missing:
+            known = name in batch.schema.names
+            given = (text[name] if name in text else batch.column(name))[row].as_py() if known else None
+            if given is None or given == "":
                 said = "missing"
-            elif isinstance(given, str) and np.isnan(raw[row, place]) and given.strip().lower() != "nan":
+            elif isinstance(given, str) and not _is_number(given) and contract.scored_fields[place].type == "number":
                 said = "not a number"
             else:
                 said = contract.fault(place, raw[row, place])

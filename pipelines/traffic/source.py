@@ -1,6 +1,6 @@
 """The transactions to send, in the order in which they happened: simulated, or from a file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_project.cleaning import clean, learnt_values
 from ml_project.contract import Contract
 from ml_project.contract_file import DEFAULT, contract_named
 from ml_project.dataset import Dataset
@@ -80,7 +81,7 @@ def transactions(plan: TrafficPlan) -> Iterator[TrafficTransaction]:
     if plan.data == SIMULATED and plan.contract.contract != DEFAULT:
         said = f"The simulator makes transactions of the contract {DEFAULT}, not of {plan.contract.contract}."
         raise InvalidInput(said, "Give a file: --data PATH.")
-    return _numbered(plan, _simulated(plan) if plan.data == SIMULATED else _from_file(plan))
+    return _numbered(plan, plan.contract, _simulated(plan)) if plan.data == SIMULATED else _from_file(plan)
 
 
 def total(plan: TrafficPlan) -> int | None:
@@ -133,35 +134,37 @@ def _dated(chunk: Transactions, midnight: datetime) -> Rows:
     return chunk.raw, chunk.label, chunk.raw[:, 0] + midnight.timestamp()
 
 
-def _from_file(plan: TrafficPlan) -> Iterator[Rows]:
+def _from_file(plan: TrafficPlan) -> Iterator[TrafficTransaction]:
     contract = plan.contract
     frame = read_table(plan.data, contract).frame
-    missing = [name for name in contract.labelled_columns if name not in frame]
-    if missing:
-        raise InvalidInput(f"{plan.data}: lacks the columns {', '.join(missing)}.", "Give a file that ingest takes.")
-    data = Dataset.from_frame(frame.astype({contract.label_field: np.int8}), contract)
+    contract = contract.with_values(learnt_values(frame, contract))
+    table, _report = clean(frame, contract, name=plan.data)
+    data = Dataset.from_frame(table, contract)
     moments = data.moment if contract.event_time in frame else data.moment - data.moment[0] + plan.start.timestamp()
     end = (moments[0] if contract.event_time in frame else plan.start.timestamp()) + plan.duration.total_seconds()
     kept = moments < end
     raw, drifting = data.raw.copy(), moments >= moments[0] + plan.drift_after.total_seconds()
-    raw[drifting, contract.amount_place] *= plan.amount_factor
+    amounts = contract.amount_place
+    if amounts is not None:
+        raw[drifting, amounts] *= plan.amount_factor
     for name, deviations in plan.drift.items():
         place = contract.raw_fields.index(name)
         raw[drifting, place] += deviations * data.raw[:, place].std()
-    raw[:, contract.amount_place] = raw[:, contract.amount_place].clip(min=0)
-    yield raw[kept], data.label[kept], moments[kept]
+    if amounts is not None:
+        raw[:, amounts] = raw[:, amounts].clip(min=0)
+    yield from _numbered(plan, contract, [(raw[kept], data.label[kept], moments[kept])])
 
 
-def _numbered(plan: TrafficPlan, chunks: Iterator[Rows]) -> Iterator[TrafficTransaction]:
+def _numbered(plan: TrafficPlan, contract: Contract, chunks: Iterable[Rows]) -> Iterator[TrafficTransaction]:
     kind = plan.data if plan.data == SIMULATED else Path(plan.data).name[:20]
     name = f"{kind}-{plan.start:%Y%m%dT%H%M%S}-{plan.seed}"
-    number, contract = 0, plan.contract
+    number = 0
     for raw, labels, moments in chunks:
         for values, label, moment in zip(raw.tolist(), labels.tolist(), moments.tolist(), strict=True):
             when = datetime.fromtimestamp(moment, UTC)
             transaction_id = f"{name}-{number}"
             body = {
-                **dict(zip(contract.raw_fields, values, strict=True)),
+                **contract.transaction(values),
                 contract.transaction_id: transaction_id,
                 contract.event_time: when.isoformat(),
             }

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from mlflow.tracking import MlflowClient
 
@@ -20,7 +21,7 @@ MODEL_URI_TAG = "fraud.model_uri"
 DATA_NAME_TAG = "data.name"
 
 _ROOT = Path(__file__).parents[2]
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pydantic")
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "onnxruntime", "pydantic")
 
 
 def model_parts(bundle: Bundle, folder: Path) -> dict[str, Any]:
@@ -38,19 +39,40 @@ def model_parts(bundle: Bundle, folder: Path) -> dict[str, Any]:
         "fraud_probability": DataType.double,
         "decision": DataType.string,
     }
-    fields = list(bundle.manifest.contract.raw_fields)
+    contract = bundle.manifest.contract
+    kinds = {"boolean": DataType.boolean, "category": DataType.string, "timestamp": DataType.datetime}
     bundle.write(folder)
     return {
         "python_model": str(Path(__file__).with_name("pyfunc_model.py")),
         "artifacts": {"bundle": str(folder)},
         "code_paths": [str(_ROOT / "ml_project")],
         "signature": ModelSignature(
-            inputs=Schema([ColSpec(DataType.double, name) for name in fields]),
+            inputs=Schema(
+                [
+                    ColSpec(kinds.get(field.type, DataType.double), field.name, required=field.required)
+                    for field in contract.scored_fields
+                ]
+            ),
             outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
         ),
-        "input_example": pd.DataFrame([row.raw for row in bundle.manifest.golden_rows[-2:]], columns=fields),
+        "input_example": _example(bundle),
         "pip_requirements": [f"{name}=={version(name)}" for name in _REQUIREMENTS],
     }
+
+
+def _example(bundle: Bundle) -> pd.DataFrame:
+    """Two transactions as callers of the pyfunc give them."""
+    contract, rows = bundle.manifest.contract, [row.values.tolist() for row in bundle.manifest.golden_rows[-2:]]
+    if contract.plain:
+        return pd.DataFrame(rows, columns=list(contract.raw_fields))
+    given = [contract.transaction(row) for row in rows]
+    frame = pd.DataFrame(given, columns=list(contract.raw_fields))
+    for field in contract.scored_fields:
+        if field.numeric:
+            frame[field.name] = frame[field.name].astype(np.float64)
+        elif field.type == "timestamp":
+            frame[field.name] = pd.to_datetime(frame[field.name]).dt.tz_localize(None)
+    return frame
 
 
 def model_params(bundle: Bundle) -> dict[str, object]:

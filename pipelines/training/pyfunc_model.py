@@ -5,9 +5,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from numpy.typing import NDArray
 
+from ml_project.columns import EXPECTED, raw_column
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.policies import DECISIONS, decide_all
 from ml_project.scorer import load_scorer
@@ -35,7 +39,7 @@ class FraudEnsemble(PythonModel):
             cannot be.
         """
         contract = self._scorer.contract
-        raw = model_input[list(contract.raw_fields)].to_numpy(dtype=np.float64)
+        raw = _raw(contract, model_input)
         bad = contract.unusable(raw)
         if bad.any():
             row, column = np.argwhere(bad)[0].tolist()
@@ -59,6 +63,21 @@ class FraudEnsemble(PythonModel):
             },
             index=model_input.index,
         )
+
+
+def _raw(contract: Contract, given: pd.DataFrame) -> NDArray[np.float64]:
+    """Raw transactions (n, fields) from columns of the contract's types."""
+    if contract.plain:
+        return given[list(contract.raw_fields)].to_numpy(dtype=np.float64)
+    raw = np.full((len(given), len(contract.raw_fields)), np.nan)
+    for place, field in enumerate(contract.scored_fields):
+        if field.required or field.name in given:
+            try:
+                raw[:, place] = raw_column(field, pa.Array.from_pandas(given[field.name]))
+            except (TypeError, pa.ArrowException) as error:
+                said = f"Column {field.name} holds {given[field.name].dtype}."
+                raise InvalidInput(said, f"Give {EXPECTED[field.type]}.") from error
+    return raw
 
 
 set_model(FraudEnsemble())

@@ -1,6 +1,6 @@
 """The steps as the command line and ``MLproject`` know them: each opens or finds its run and calls the work."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -36,8 +36,16 @@ Suite = Callable[[Path], tuple[ValidationReport, IngestedMeta]]
 DEFAULT_STARTS = (EnsembleSettings(),)
 
 
-def run_ingest(settings: PipelineSettings, output: Path | None = None, engine: EngineName = "local") -> IngestedFile:
-    """Read, clean and store the data that ``settings.data`` names, by default where the next steps look for it."""
+def run_ingest(
+    settings: PipelineSettings,
+    output: Path | None = None,
+    engine: EngineName = "local",
+    values: Mapping[str, tuple[str, ...]] | None = None,
+) -> IngestedFile:
+    """Read, clean and store the data that ``settings.data`` names, by default where the next steps look for it.
+
+    ``values`` are what categories have learnt before.
+    """
 
     def notice(text: str) -> None:
         console.print(f"[bold yellow]{text}[/bold yellow]")
@@ -59,6 +67,7 @@ def run_ingest(settings: PipelineSettings, output: Path | None = None, engine: E
                 s3_endpoint_url=settings.s3_endpoint_url,
                 most_bytes=settings.ingest_max_mb * 1024**2,
                 bounds=settings.event_time_bounds(datetime.now(UTC)),
+                values=values,
                 on_notice=notice,
             )
         report = ingested.meta.cleaning
@@ -66,6 +75,8 @@ def run_ingest(settings: PipelineSettings, output: Path | None = None, engine: E
             f"  {ingested.meta.name}: {report.rows_out:,} rows, {report.frauds} frauds; "
             f"{report.duplicates_dropped} duplicates dropped"
         )
+        for note in report.notes:
+            console.print(f"  {note}", markup=False)
     return ingested
 
 
@@ -203,7 +214,7 @@ def _train(
     frame, meta = data
     run.log(metrics=meta.cleaning.metrics)
     engine = LocalEngine(settings.seed, settings.threads, settings.folds)
-    train(settings, run, Dataset.from_frame(frame, settings.data_contract), engine, meta, starts)
+    train(settings, run, Dataset.from_frame(frame, meta.resolved(settings.data_contract)), engine, meta, starts)
 
 
 def _suite(settings: PipelineSettings, data: IngestedData | None) -> Suite:
@@ -213,7 +224,7 @@ def _suite(settings: PipelineSettings, data: IngestedData | None) -> Suite:
 def _validated(
     settings: PipelineSettings, frame: pd.DataFrame, meta: IngestedMeta, folder: Path
 ) -> tuple[ValidationReport, IngestedMeta]:
-    return validate(frame, settings.data_contract, meta, folder), meta
+    return validate(frame, meta.resolved(settings.data_contract), meta, folder), meta
 
 
 def _data(settings: PipelineSettings, engine: EngineName) -> IngestedData | None:

@@ -12,7 +12,7 @@ from ml_project.baseline import decision_shares, effective_rows
 from ml_project.bundle import Bundle
 from ml_project.calibration import Calibrator, fit_calibrator
 from ml_project.metrics import RankingCurve, calibration_error, estimate, ranking_metrics
-from ml_project.policies import POLICIES, Thresholds, choose_thresholds
+from ml_project.policies import Thresholds, choose_thresholds
 from ml_project.unseen_scores import ScoredRows
 from pipelines.console import progress, step
 from pipelines.pages.charts import Side, model_charts, save_png, threshold_charts
@@ -41,12 +41,13 @@ def threshold(settings: PipelineSettings, run: Run) -> Measurement:
     twin, refit = (read_run_bundle(run, f"{DRAFTS}/{name}") for name in ("twin", "refit"))
     measured: dict[str, Measurement] = {}
     run.discard(run.children("policy"))
-    with step("choose thresholds"), progress("policies", len(POLICIES)) as advance:
-        for policy in POLICIES:
+    policies = settings.usable_policies()
+    with step("choose thresholds"), progress("policies", len(policies)) as advance:
+        for policy in policies:
             measured[policy] = _measure_policy(settings, run, policy, validation, test)
             advance(f"{policy}: alert at {measured[policy].thresholds.alert:.5f}")
     carried = {
-        policy: choose_thresholds(policy, forward.curve, settings.policy_settings, forward.days) for policy in POLICIES
+        policy: choose_thresholds(policy, forward.curve, settings.policy_settings, forward.days) for policy in policies
     }
     in_use = measured[settings.policy]
     calibrator = fit_calibrator(validation.hybrid, validation.label, validation.weight)
@@ -102,27 +103,27 @@ def _measure_policy(
             metrics={
                 "alert_threshold": measured.thresholds.alert,
                 "decline_threshold": measured.thresholds.decline,
-                **_validation_figures(curve, point, settings.review_cost, validation.days),
+                **_validation_figures(curve, point, settings.priced_review, validation.days),
                 **measured.metrics,
             },
         )
         chosen = measured.thresholds
         # these charts draw no probabilities, and there is no calibrator yet
         side = Side("validation", validation.hybrid, validation.hybrid, chosen.alert, chosen.decline)
-        drawn = threshold_charts(validation, [side], settings.review_cost)
+        drawn = threshold_charts(validation, [side], settings.priced_review)
         save_png(Path(scratch) / f"{policy}.png", drawn, f"Policy {policy}, on validation")
         child.log_folder(Path(scratch), "plots")
     return measured
 
 
-def _validation_figures(curve: RankingCurve, point: int, review_cost: float, days: float) -> dict[str, float]:
+def _validation_figures(curve: RankingCurve, point: int, review_cost: float | None, days: float) -> dict[str, float]:
     if point < 0:
         return {"validation_recall": 0.0, "validation_alerts_per_day": 0.0}
     return {
         "validation_precision": float(curve.precision[point]),
         "validation_recall": float(curve.recall[point]),
         "validation_alerts_per_day": float(curve.alerts[point]) / days,
-        "validation_cost_per_day": float(curve.cost(review_cost)[point]) / days,
+        **({} if review_cost is None else {"validation_cost_per_day": float(curve.cost(review_cost)[point]) / days}),
     }
 
 
@@ -130,8 +131,11 @@ def _log_charts(
     settings: PipelineSettings, run: Run, test: ScoredRows, thresholds: Thresholds, calibrator: Calibrator
 ) -> None:
     side = Side("test", test.hybrid, test.probability(calibrator), thresholds.alert, thresholds.decline)
-    names = ("precision_recall", "cost", "calibration", "score_histogram")
+    review_cost = settings.priced_review
+    names = ["precision_recall", "cost", "calibration", "score_histogram"]
+    if review_cost is None:
+        names.remove("cost")
     with TemporaryDirectory() as scratch:
-        for name, drawn in zip(names, model_charts(test, [side], settings.review_cost), strict=True):
+        for name, drawn in zip(names, model_charts(test, [side], review_cost), strict=True):
             save_png(Path(scratch) / f"{name}.png", [drawn])
         run.log_folder(Path(scratch), "plots")

@@ -42,6 +42,8 @@ Scores = NDArray[np.float64]
 PARITY = "parity_max_difference"
 """Of both bundles' ONNX scores from scikit-learn's and XGBoost's: one figure of the run, and the refit's own."""
 
+NO_AMOUNT = "the contract has no amount: the policy cost and all figures of costs are left out"
+
 DRAFTS = "drafts"
 SCORES = "scores"
 TEST_ROWS = "scores/test_rows.parquet"
@@ -89,13 +91,16 @@ def train(
     Refused
         When the ONNX graph does not reproduce scikit-learn and XGBoost.
     """
+    settings.usable_policies()  # before anything is tuned
+    if settings.priced_review is None:
+        console.print(f"  {NO_AMOUNT}")
     split = engine.split(data)
     run.log(
         params=_parameters(settings, split),
         tags={"data.source": meta.source, "data.digest": meta.digest, DATA_NAME_TAG: meta.name},
     )
     _log_inputs(run, split, engine, meta)
-    run.log_json(settings.data_contract.to_dict(), "contract.json")
+    run.log_json(meta.resolved(settings.data_contract).to_dict(), "contract.json")
     with step("tune"):
         chosen = search(settings, run, engine.sample(split.train), meta.digest, starts)
     with step("fit the evaluation twin, the refit and the baselines"):
@@ -214,6 +219,6 @@ def measure(
     """Threshold on validation, figures on test (metric names start with ``test_``)."""
     curve = ranking_curve(validation_score, validation.label, validation.weight, validation.amount)
     thresholds = choose_thresholds(policy or settings.policy, curve, settings.policy_settings, validation.days)
-    wanted = ranking_metrics() | threshold_metrics(thresholds.alert, settings.review_cost, test.days)
+    wanted = ranking_metrics() | threshold_metrics(thresholds.alert, settings.priced_review, test.days)
     figures = estimate(test, test_score, wanted, settings.replicates, settings.seed)
     return Measurement(thresholds, {f"test_{name}": value for name, value in figures.items()}, test_score)

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from ml_project.bundle import Manifest
 from ml_project.contract_file import DEFAULT
 from ml_project.errors import InvalidInput, LostRace, Unavailable
-from ml_project.simulator import FIELDS, simulate
+from ml_project.simulator import FIELDS, TELLING, simulate
 from pipelines.console import console, show_figures, step
 from pipelines.processes import Service
 from pipelines.promotion.promote import Promotion
@@ -32,8 +32,7 @@ _START_SECONDS = 90.0
 
 _READY_SECONDS = 60.0
 _CANDIDATES = 50
-_TELLING = FIELDS.index("V14")
-"""Where simulated frauds stand out most."""
+_TELLING = FIELDS.index(TELLING)
 
 
 class BackendName(StrEnum):
@@ -191,7 +190,7 @@ def sample_transactions(rows: int = 3) -> list[dict[str, float]]:
     ]
 
 
-def golden_transactions(manifest: Manifest) -> list[dict[str, float]]:
+def golden_transactions(manifest: Manifest) -> list[dict[str, Any]]:
     """Transactions that a version was trained on, whatever its contract; the first is the clearest fraud."""
     rows = manifest.golden_rows
-    return [dict(zip(manifest.contract.raw_fields, row.raw, strict=True)) for row in (rows[-1], rows[0], rows[1])]
+    return [manifest.contract.transaction(row.values.tolist()) for row in (rows[-1], rows[0], rows[1])]

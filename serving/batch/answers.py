@@ -173,7 +173,11 @@ def _table(chunk: Chunk, predictions: Predictions, schema: pa.Schema) -> pa.Tabl
         }
         columns[_REASONS.name] = [texts.get(row) for row in range(count)]
     if _AMOUNT.name in schema.names:
-        columns[_AMOUNT.name] = predictions.transactions.raw[:, predictions.model.contract.amount_place]
+        contract = predictions.model.contract
+        known = contract.amount is not None
+        columns[_AMOUNT.name] = (
+            contract.amounts(predictions.transactions.raw) if known else pa.nulls(count, pa.float64())
+        )
     return pa.table(columns, schema=schema)
 
 

@@ -18,13 +18,15 @@ from typing import BinaryIO, Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
-from ml_project.contract import Contract
+from ml_project.columns import NO_VALUE, raw_column
+from ml_project.contract import WRONG, Contract, ContractField
 from ml_project.errors import InvalidInput
 from ml_project.tables import HEAD_BYTES, CsvHead, read_head
 from serving.batch import CHUNK_ROWS
-from serving.batch.readers import check_columns, checked, chunk_of
+from serving.batch.readers import check_columns, checked, chunk_of, columns_of
 from serving.errors import FieldError, MalformedFile
 from serving.transactions import Chunk, parsed_cell
 
@@ -32,7 +34,6 @@ _PARSE_BYTES: Final = 1024**2
 """Parts of a block that are parsed side by side; a record longer than that is read the slow way."""
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_NOT_A_NUMBER: Final = float("nan")
 
 
 def read_csv(file: BinaryIO, contract: Contract) -> Iterator[Chunk]:
@@ -107,9 +108,9 @@ def blocks(file: BinaryIO, line: int, rows: int = CHUNK_ROWS, size: int = BLOCK_
 
 
 def _fast(block: Block, head: CsvHead, contract: Contract) -> Chunk | None:
-    texts = [name for name in (contract.transaction_id, contract.event_time) if name in head.names]
-    wanted = [*contract.raw_fields, *texts]
-    types = dict.fromkeys(contract.raw_fields, pa.float64()) | dict.fromkeys(texts, pa.string())
+    numbers = {field.name for field in contract.scored_fields if field.numeric}
+    wanted = [name for name in columns_of(contract) if name in head.names]
+    types = {name: pa.float64() if name in numbers else pa.string() for name in wanted}
     content = b"".join(block.lines)
     try:
         table = arrow_csv.read_csv(
@@ -117,7 +118,10 @@ def _fast(block: Block, head: CsvHead, contract: Contract) -> Chunk | None:
             arrow_csv.ReadOptions(column_names=head.names, block_size=_PARSE_BYTES),
             arrow_csv.ParseOptions(delimiter=head.separator, newlines_in_values=_QUOTE in content),
             arrow_csv.ConvertOptions(
-                column_types=types, include_columns=wanted, null_values=[], decimal_point=head.decimal
+                column_types=types,
+                include_columns=wanted,
+                null_values=list(NO_VALUE) if contract.optional else [],
+                decimal_point=head.decimal,
             ),
         )
     except pa.ArrowInvalid:
@@ -128,12 +132,11 @@ def _fast(block: Block, head: CsvHead, contract: Contract) -> Chunk | None:
 
 
 def _slow(block: Block, head: CsvHead, contract: Contract) -> Chunk:
-    columns = [head.names.index(name) for name in contract.raw_fields]
     name_column, time_column = (
         head.names.index(name) if name in head.names else None
         for name in (contract.transaction_id, contract.event_time)
     )
-    raw: list[list[float]] = []
+    records: list[list[str]] = []
     ids: list[str | None] = []
     times: list[datetime | ValueError | None] = []
     rows: list[int] = []
@@ -143,14 +146,28 @@ def _slow(block: Block, head: CsvHead, contract: Contract) -> Chunk:
         if fault:
             faults.append({"row": row, "message": fault})
         elif cells:
-            raw.append([_number(cells[column], head.decimal) for column in columns])
+            records.append(cells)
             ids.append(None if name_column is None else cells[name_column])
             times.append(None if time_column is None else parsed_cell(cells[time_column]))
             rows.append(row)
-    values = np.array(raw).reshape(-1, len(columns))
-    chunk = checked(contract, values, ids, np.array(rows, dtype=np.int64), times)
+    values = [_column(field, records, head) for field in contract.scored_fields]
+
+    def word(row: int, name: str) -> str:
+        return records[row][head.names.index(name)]
+
+    chunk = checked(contract, np.column_stack(values), ids, np.array(rows, dtype=np.int64), times, word)
     errors = sorted(chunk.errors + faults, key=lambda error: error["row"])
     return Chunk(chunk.transactions, chunk.rows, errors)
+
+
+def _column(field: ContractField, records: list[list[str]], head: CsvHead) -> NDArray[np.float64]:
+    """A field's values of records, as raw transactions have them."""
+    if field.name not in head.names:
+        return np.full(len(records), np.nan)
+    place = head.names.index(field.name)
+    if field.numeric:
+        return np.array([_number(cells[place], head.decimal) for cells in records], dtype=np.float64)
+    return raw_column(field, pa.array([cells[place] for cells in records], pa.string()))
 
 
 def _records(lines: Sequence[bytes], head: CsvHead) -> Iterator[tuple[int, list[str], str]]:
@@ -194,4 +211,6 @@ def _number(cell: str, decimal: str) -> float:
     text = cell.strip()
     if decimal != ".":
         text = text.translate({ord("."): decimal, ord(decimal): "."})
-    return float(text) if _NUMBER.fullmatch(text) else _NOT_A_NUMBER
+    if text in NO_VALUE:
+        return np.nan
+    return float(text) if _NUMBER.fullmatch(text) else WRONG

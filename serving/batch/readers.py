@@ -4,9 +4,10 @@ CSV is in `serving.batch.csv`. Parquet and Arrow are unpacked by a child: `servi
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from tempfile import TemporaryFile
 from typing import BinaryIO, Final
 
@@ -14,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ml_project.contract import MAX_MAGNITUDE, Contract, ContractField
+from ml_project.columns import EXPECTED, category_text, raw_column, takes
+from ml_project.contract import MAX_MAGNITUDE, WRONG, Contract, ContractField
 from ml_project.tables import column_hint, is_index, is_text
 from serving.batch import ARROW, PARQUET, unpacking
 from serving.batch.work import Work
@@ -25,10 +27,12 @@ from serving.telemetry.request import stage
 from serving.transactions import (
     MAX_ERRORS,
     MAX_NAME_LENGTH,
+    WORDS,
     Chunk,
     TransactionParser,
     Transactions,
     event_times_of,
+    unseen_categories,
 )
 
 MAX_ROW_ERRORS: Final = 10
@@ -47,9 +51,8 @@ def check_columns(names: Sequence[str], contract: Contract) -> None:
     counts = Counter(name for name in names if not is_index(name))
     # Engineered features and a training file's other columns are ignored: analysts score such files as they are.
     known = frozenset(contract.known_columns)
-    errors: list[FieldError] = [
-        {"field": name, "message": "Column required"} for name in contract.raw_fields if name not in counts
-    ]
+    wanted = [field.name for field in contract.fields if field.required and field.role != "weight"]
+    errors: list[FieldError] = [{"field": name, "message": "Column required"} for name in wanted if name not in counts]
     for name, count in counts.items():
         if name not in known:
             message = f"Unknown column. {column_hint(name, contract)}".strip()
@@ -66,24 +69,22 @@ def check_types(schema: pa.Schema, contract: Contract) -> None:
     Raises
     ------
     InvalidFields
-        See `check_columns`; also for a raw field that is not a number, or names that are not strings.
+        See `check_columns`; also for a field of another type, or names that are not strings.
     """
     check_columns(schema.names, contract)
     errors: list[FieldError] = []
-    for name, understood, expected in (
-        *((name, _is_number, "numbers") for name in contract.raw_fields),
-        (contract.transaction_id, _is_name, "strings"),
-        (contract.event_time, _is_time, "timestamps"),
-    ):
+    checks: list[tuple[str, Callable[[pa.DataType], bool], str]] = [
+        (field.name, partial(takes, field), EXPECTED[field.type])
+        for field in contract.scored_fields
+        if field.name != contract.event_time and field.name in schema.names
+    ]
+    checks += [(contract.transaction_id, _is_name, "strings"), (contract.event_time, _is_time, "timestamps")]
+    for name, understood, expected in checks:
         kind = schema.field(name).type if name in schema.names else pa.null()
         if not understood(kind.value_type if pa.types.is_dictionary(kind) else kind):
             errors.append({"field": name, "message": f"Column should hold {expected}, not {kind}"})
     if errors:
         raise InvalidFields(errors)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _is_name(kind: pa.DataType) -> bool:
@@ -96,17 +97,21 @@ def _is_time(kind: pa.DataType) -> bool:
 
 def chunk_of(columns: pa.RecordBatch | pa.Table, contract: Contract, rows: NDArray[np.int64]) -> Chunk:
     """Rows of a checked file, text as plain strings, as a chunk; ``rows`` says where they stand in it."""
+    names, moment = frozenset(columns.schema.names), contract.event_time
     raw = np.empty((len(columns), len(contract.raw_fields)))
-    for place, name in enumerate(contract.raw_fields):
-        # A null becomes NaN, which is refused below; whole numbers beyond 2^53 are rounded, as in JSON.
-        raw[:, place] = columns[name].cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    if contract.transaction_id in columns.schema.names:
+    for place, field in enumerate(contract.scored_fields):
+        if field.name != moment:  # `checked` has it by its times
+            raw[:, place] = raw_column(field, columns[field.name]) if field.name in names else np.nan
+    if contract.transaction_id in names:
         ids = columns[contract.transaction_id].cast(pa.string()).to_pylist()
     else:
         ids = [None] * len(columns)
-    moment = contract.event_time
-    times = event_times_of(columns[moment]) if moment in columns.schema.names else []
-    return checked(contract, raw, ids, rows, times)
+    times = event_times_of(columns[moment]) if moment in names else []
+
+    def word(row: int, name: str) -> str:
+        return category_text(columns[name][row].as_py())
+
+    return checked(contract, raw, ids, rows, times, word)
 
 
 def checked(
@@ -115,15 +120,29 @@ def checked(
     ids: list[str | None],
     rows: NDArray[np.int64],
     times: Sequence[datetime | ValueError | None] = (),
+    word: Callable[[int, str], str] = lambda _row, _name: "",
 ) -> Chunk:
-    """What can be scored of raw transactions (n, fields), names (empty ones count as none), places and event times."""
+    """What can be scored of raw transactions (n, fields), names (empty ones count as none), places and event times.
+
+    ``word`` says what a row has in a field with a category.
+    """
+    timeless = {place: str(when) for place, when in enumerate(times) if isinstance(when, ValueError)}
+    if contract.event_time in contract.raw_fields:
+        raw[:, contract.raw_fields.index(contract.event_time)] = [_moment(when) for when in times] or np.nan
+        timeless = {}  # a value like any other
+    elif contract.requires("event_time"):
+        timeless |= {place: _REQUIRED for place, when in enumerate(times) if when is None}
     bad = contract.unusable(raw)
     names = [name or None for name in ids]
     # PostgreSQL holds no NUL.
-    misnamed = [place for place, name in enumerate(names) if name and (len(name) > MAX_NAME_LENGTH or "\0" in name)]
-    timeless = {place: str(when) for place, when in enumerate(times) if isinstance(when, ValueError)}
+    misnamed = {
+        place: _MISNAMED for place, name in enumerate(names) if name and (len(name) > MAX_NAME_LENGTH or "\0" in name)
+    }
+    if contract.requires("transaction_id"):
+        misnamed |= {place: _REQUIRED for place, name in enumerate(names) if name is None}
     moments = [None if isinstance(when, ValueError) else when for when in times] if any(times) else []
-    transactions = Transactions(raw, names, moments)
+    unseen = {} if contract.plain else {each: word(*each).strip() for each in unseen_categories(raw, contract)}
+    transactions = Transactions(raw, names, moments, unseen)
     if not misnamed and not timeless and not bad.any():
         return Chunk(transactions, rows, [])
     told = bad & (np.cumsum(bad, axis=1) <= MAX_ROW_ERRORS)
@@ -140,20 +159,27 @@ def checked(
         {"row": int(rows[place]), "message": f"{more[place]} more fields are missing or invalid"}
         for place in np.flatnonzero(more).tolist()
     ]
-    message = f"Name should have at most {MAX_NAME_LENGTH} characters, and no NUL"
-    errors += [{"row": int(rows[place]), "field": contract.transaction_id, "message": message} for place in misnamed]
-    errors += [
-        {"row": int(rows[place]), "field": contract.event_time, "message": fault} for place, fault in timeless.items()
-    ]
+    for name, faults in ((contract.transaction_id, misnamed), (contract.event_time, timeless)):
+        errors += [{"row": int(rows[place]), "field": name, "message": fault} for place, fault in faults.items()]
     good = ~bad.any(axis=1)
     kept = np.setdiff1d(np.flatnonzero(good), [*misnamed, *timeless])
     errors.sort(key=lambda error: error["row"])
     return Chunk(transactions.take(kept.tolist()), rows[kept], errors)
 
 
+_MISNAMED: Final = f"Name should have at most {MAX_NAME_LENGTH} characters, and no NUL"
+_REQUIRED: Final = "Field required"
+
+
+def _moment(when: datetime | ValueError | None) -> float:
+    return np.nan if when is None else WRONG if isinstance(when, ValueError) else when.timestamp()
+
+
 def _fault(field: ContractField, value: float) -> str:
-    if not np.isfinite(value):
-        return "Input should be a finite number"
+    if field.type != "number" and np.isnan(value):
+        return _REQUIRED
+    if not (field.numeric and np.isfinite(value)) or (field.whole and not float(value).is_integer()):
+        return WORDS[field.type]
     if abs(value) > MAX_MAGNITUDE:
         return f"Input should be at most {MAX_MAGNITUDE:g} in size"
     if field.minimum is not None and value < field.minimum:
@@ -179,7 +205,7 @@ def read_json(file: BinaryIO, parser: TransactionParser, max_bytes: int, max_row
 
 def columns_of(contract: Contract) -> list[str]:
     """The columns of a file that are read."""
-    return [*contract.raw_fields, contract.transaction_id, contract.event_time]
+    return list(dict.fromkeys((*contract.raw_fields, contract.transaction_id, contract.event_time)))
 
 
 @contextmanager

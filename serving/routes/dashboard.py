@@ -78,8 +78,13 @@ class FeatureDrift(BaseModel):
     name: str
     psi: float
     limit: float | None = Field(description="Null where the version's card has no limits.")
-    breached: bool
-    missing: float
+    breached: bool = Field(description="Whether the PSI or a share is above its limit.")
+    missing: float = Field(description="Share of rows without a value.")
+    missing_limit: float | None
+    other: float | None = Field(
+        description="Share of rows with a category that training did not have; null for others."
+    )
+    other_limit: float | None
 
 
 class WindowDrift(BaseModel):
@@ -157,10 +162,12 @@ class Dashboard:
     Parameters
     ----------
     slot : ModelSlot
+    contract : str
+        The name of the contract that the gateway is for.
     """
 
-    def __init__(self, slot: ModelSlot) -> None:
-        self._slot = slot
+    def __init__(self, slot: ModelSlot, contract: str) -> None:
+        self._slot, self._contract = slot, contract
         self._turn = CapacityLimiter(1)
         self._known: dict[tuple[float, int], tuple[float, WatchAnswer]] = {}
 
@@ -188,7 +195,7 @@ class Dashboard:
     def _work_out(self, store: "DecisionStore", hours: float, buckets: int) -> WatchAnswer:
         answer = self._remembered(hours, buckets)  # the request before may have asked for the same
         if answer is None:
-            answer = watched(store, self._slot.current, datetime.now(UTC), hours, buckets)
+            answer = watched(store, self._contract, self._slot.current, datetime.now(UTC), hours, buckets)
             self._known.pop((hours, buckets), None)
             self._known[hours, buckets] = time.monotonic() + SECONDS, answer
             while len(self._known) > _REMEMBERED:
@@ -196,12 +203,14 @@ class Dashboard:
         return answer
 
 
-def watched(store: "DecisionStore", model: LiveModel | None, now: datetime, hours: float, count: int) -> WatchAnswer:
-    """What was received in the hours before a moment, in so many buckets."""
+def watched(
+    store: "DecisionStore", contract: str, model: LiveModel | None, now: datetime, hours: float, count: int
+) -> WatchAnswer:
+    """What was received under a contract in the hours before a moment, in so many buckets."""
     step = timedelta(hours=hours) / count
     edges = [now - step * (count - place) for place in range(count + 1)]
-    slices = store.slices(edges, SAMPLE)
-    outcomes = store.outcomes(edges[0], now)
+    slices = store.slices(edges, SAMPLE, contract)
+    outcomes = store.outcomes(edges[0], now, contract)
     labelled = labels(outcomes)
     frauds = labelled.alerts_fraud + labelled.approved_fraud
     return WatchAnswer(
@@ -218,7 +227,7 @@ def watched(store: "DecisionStore", model: LiveModel | None, now: datetime, hour
         precision=labelled.alerts_fraud / labelled.alerts_labelled if labelled.alerts_labelled else None,
         recall=labelled.alerts_fraud / frauds if frauds else None,
         review_sample=review_sample(slices, outcomes),
-        shadow=shadows(store.shadowed(edges[0], now)),
+        shadow=shadows(store.shadowed(edges[0], now, contract)),
     )
 
 
@@ -267,7 +276,7 @@ def drift(slices: Sequence[Slice], model: LiveModel, hours: float) -> WindowDrif
     rows = sum(int(mine.sum()) for _sample, mine in parts)
     if not rows:
         return None
-    raw = np.concatenate([sample.raw[mine] for sample, mine in parts])
+    raw = np.concatenate([sample.raw[model.live.digest] for sample, mine in parts if mine.any()])
     hybrid = np.concatenate([sample.hybrid[mine] for sample, mine in parts])
     weight = np.concatenate([sample.weight[mine] for sample, mine in parts])
     manifest = model.scorer.bundle.manifest
@@ -282,9 +291,21 @@ def drift(slices: Sequence[Slice], model: LiveModel, hours: float) -> WindowDrif
     figures = []
     for each in found:
         high = None if limits is None else limit_of(each.psi, limits.psi)
-        breached = judged and high is not None and each.psi.value > high
+        absent = None if limits is None else each.missing.limit(limits.missing)
+        strange = None if limits is None or each.other is None else each.other.limit(limits.other)
+        other = None if each.other is None else each.other.value
+        held = (each.psi.value, high), (each.missing.value, absent), (other or 0.0, strange)
         figures.append(
-            FeatureDrift(name=each.name, psi=each.psi.value, limit=high, breached=breached, missing=each.missing)
+            FeatureDrift(
+                name=each.name,
+                psi=each.psi.value,
+                limit=high,
+                breached=judged and any(limit is not None and value > limit for value, limit in held),
+                missing=each.missing.value,
+                missing_limit=absent,
+                other=other,
+                other_limit=strange,
+            )
         )
     return WindowDrift(rows=rows, judged=judged, features=sorted(figures, key=lambda figure: -figure.psi))
 

@@ -25,6 +25,7 @@ KEPT: Final[dict[str, Any]] = {
     "prediction_id": PREDICTION["prediction_id"],
     "received_at": "2026-01-02T03:04:05.678Z",
     "inputs": {},
+    "contract": {"name": "cards", "version": 1, "digest": "5f8d1c3e9a7b"},
     "isolation_score": 0.0,
     "boosted_score": 1.6e-06,
     "hybrid_score": 1.45e-06,
@@ -120,6 +121,7 @@ PROMOTION: Final[dict[str, Any]] = {
 }
 
 _QUANTILES: Final = {"p50": 1.4e-06, "p90": 0.0004, "p99": 0.02}
+_SHARES: Final = {"missing_limit": 0.01, "other": None, "other_limit": None}
 WATCH: Final[dict[str, Any]] = {
     "since": "2026-01-01T03:04:05Z",
     "until": "2026-01-02T03:04:05Z",
@@ -141,7 +143,7 @@ WATCH: Final[dict[str, Any]] = {
     "drift": {
         "rows": 20000,
         "judged": True,
-        "features": [{"name": "V14", "psi": 0.04, "limit": 0.1, "breached": False, "missing": 0.0}],
+        "features": [{"name": "amount", "psi": 0.04, "limit": 0.1, "breached": False, "missing": 0.0, **_SHARES}],
     },
     "precision": 0.75,
     "recall": 0.88,
@@ -161,11 +163,12 @@ WATCH: Final[dict[str, Any]] = {
 
 def example_transaction(contract: Contract) -> dict[str, Any]:
     """A transaction as a client would send it."""
-    return {**_inputs(contract), contract.transaction_id: PREDICTION["transaction_id"]}
+    entities = {field.name: field.shown for field in contract.fields if field.role == "entity"}
+    return {**_inputs(contract), **entities, contract.transaction_id: PREDICTION["transaction_id"]}
 
 
-def _inputs(contract: Contract) -> dict[str, float]:
-    return {field.name: field.example for field in contract.scored_fields}
+def _inputs(contract: Contract) -> dict[str, Any]:
+    return {field.name: field.shown for field in contract.scored_fields}
 
 
 def with_inputs(example: Any, contract: Contract) -> Any:

@@ -1,8 +1,9 @@
 """The live model: its version and card, how it came to answer, and the features that it takes."""
 
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -12,7 +13,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from ml_project.card import Card
-from ml_project.contract import MAX_MAGNITUDE, Contract
+from ml_project.contract import MAX_MAGNITUDE, Contract, ContractField
 from ml_project.errors import Unavailable
 from serving.errors import NoCard, problem_responses
 from serving.gateway import GatewayDep
@@ -107,7 +108,11 @@ async def promotions(gateway: GatewayDep) -> PromotionHistory:
 
 @router.get("/features", responses=answer({}))
 async def features(gateway: GatewayDep) -> dict[str, Any]:
-    """Fields to send, fields computed here and, with a model loaded, the ranges that it was trained on."""
+    """Fields to send, fields computed here and, with a model loaded, the ranges that it was trained on.
+
+    ``fields`` has what a transaction may have, in the contract's order; ``telling`` the names of those that are scored,
+    the one that moved the live version's scores most first; ``groups`` those whose names say that they belong together.
+    """
     model = gateway.slot.current
     contract = model.contract if model else gateway.settings.data_contract
     return described_features(contract, model)
@@ -123,12 +128,13 @@ def described_features(contract: Contract, model: LiveModel | None = None) -> di
         for field in contract.scored_fields
     }
     ranges = _training_ranges(model) if model else {}
+    scored = {field.name: field for field in contract.scored_fields}
     described = {}
     for name in dict.fromkeys((*contract.raw_fields, *contract.feature_names)):
         low, high = limits.get(name, (None, None))
         described[name] = {
-            "type": "number",
-            "required": name in limits,
+            "type": scored[name].type if name in scored else "number",
+            "required": name in scored and scored[name].required,
             "minimum": low,
             "maximum": high,
             "training_range": ranges.get(name),
@@ -138,15 +144,92 @@ def described_features(contract: Contract, model: LiveModel | None = None) -> di
         "engineered_features": contract.engineered,
         "total_features": len(contract.features),
         "model_version": model.version if model else None,
+        "contract": {"name": contract.contract, "version": contract.version, "digest": contract.digest},
+        "label": contract.label_field,
+        "fields": [{**field, "training_range": ranges.get(field["name"])} for field in _fields_to_send(contract)],
+        "telling": telling_fields(contract, model),
+        "groups": field_groups(contract.raw_fields),
         "features": described,
     }
+
+
+def _fields_to_send(contract: Contract) -> list[dict[str, Any]]:
+    """Those that are scored, then the ones beside them, of which two may be sent whatever the contract says."""
+    given = {field.name: field for field in contract.fields if field.role != "weight"}
+    found = [_described_field(field, scored=field.name in contract.raw_fields) for field in given.values()]
+    for name, kind, role in (
+        (contract.transaction_id, "string", "transaction_id"),
+        (contract.event_time, "timestamp", "event_time"),
+    ):
+        if name not in given:
+            field = ContractField.model_validate({"name": name, "type": kind, "role": role, "required": False})
+            found.append(_described_field(field, scored=False))
+    return sorted(found, key=lambda field: not field["scored"])
+
+
+def _described_field(field: ContractField, *, scored: bool) -> dict[str, Any]:
+    names = ("name", "type", "role", "required", "minimum", "maximum", "values", "decimals", "unit", "example")
+    return {name: getattr(field, name) for name in (*names, "description")} | {"scored": scored}
+
+
+def telling_fields(contract: Contract, model: LiveModel | None) -> list[str]:
+    """The scored fields, by how much the features made of them move the model's scores; else in the contract's order.
+
+    A feature that is made of several fields counts for each with an equal part.
+    """
+    weight = dict.fromkeys(contract.raw_fields, 0.0)
+    if model is not None:
+        made_of: dict[str, list[str]] = {}
+        for feature, importance in zip(contract.features, model.explainer.importance.tolist(), strict=True):
+            fields = [name for each in feature.of for name in ([each] if each in weight else made_of[each])]
+            made_of[feature.name] = fields
+            for name in fields:
+                weight[name] += importance / len(fields)
+    return sorted(weight, key=lambda name: -weight[name])
+
+
+def field_groups(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Names that belong together: runs of numbered ones, then those that begin with one word; four at least."""
+    runs = numbered_runs(names)
+    found: list[dict[str, Any]] = [{"name": f"{run[0]} to {run[-1]}", "fields": run} for run in runs]
+    grouped = {name for run in runs for name in run}
+    by_word: dict[str, list[str]] = {}
+    for name in names:
+        if name not in grouped and (match := _FIRST_WORD.match(name)):
+            by_word.setdefault(match[0], []).append(name)
+    return found + [
+        {"name": f"{word}…", "fields": alike} for word, alike in by_word.items() if len(alike) >= _SMALLEST_GROUP
+    ]
+
+
+def numbered_runs(names: Sequence[str]) -> list[list[str]]:
+    """Names that differ in a number at their end alone, and count up by one: at least four of them in a row."""
+    runs: list[list[str]] = []
+    before: tuple[str, int] | None = None
+    for name in names:
+        match = _NUMBERED.fullmatch(name)
+        now = (match["stem"], int(match["number"])) if match else None
+        if now is not None and before is not None and now == (before[0], before[1] + 1):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+        before = now
+    return [run for run in runs if len(run) >= _SMALLEST_GROUP]
+
+
+_NUMBERED: Final = re.compile(r"(?P<stem>.*?)(?P<number>\d{1,9})", re.ASCII | re.DOTALL)
+_FIRST_WORD: Final = re.compile(r"[^\W_]+[_ .-]")
+_SMALLEST_GROUP: Final = 4
 
 
 def features_example(contract: Contract) -> dict[str, Any]:
     """The same for the API's description, of one feature."""
     described = described_features(contract)
-    amount = described["features"][contract.amount] | {"training_range": {"minimum": 0.0, "maximum": 25691.16}}
-    return described | {"model_version": "3", "features": {contract.amount: amount}}
+    name = contract.amount or contract.raw_fields[0]
+    shown = described["features"][name] | {"training_range": {"minimum": 0.0, "maximum": 25691.16}}
+    fields = [field for field in described["fields"] if field["name"] == name]
+    few = {"fields": fields, "telling": [name], "groups": [], "features": {name: shown}}
+    return described | {"model_version": "3"} | few
 
 
 def _training_ranges(model: LiveModel) -> dict[str, dict[str, Any]]:

@@ -2,13 +2,14 @@
 
 In the order in which a decision passes them:
 
-- `records`: one decision, also as a row of its table; what the store answers about it, and the errors.
+- `records`: one decision, also as a row of its table; its contract; what the store answers, and the errors.
 - `segments`: the rows of a bulk request as one columnar segment, and their ids.
 - `writer`: concurrent decisions as one commit, or into the spool; replays the spool once the database is back.
 - `spool`: local files that hold decisions while the database is away;
   `spool_format`: their records, which damage elsewhere cannot hide.
 - `store`: everything that can be asked of the database, as one class; who may write now.
-- `writes`: adding decisions and labels, and what is known about a transaction_id. `reads`: finding and listing them.
+- `writes`: adding decisions, contracts and labels, and what is known about a transaction_id. `reads`: finding and
+  listing decisions, and those of one contract.
 - `dashboard`: counts and samples of a window. `archive`: Arrow tables, exports and purges.
 - `keys`: the API keys. `leases`: who may do what only one process may do.
 - `schema`: the tables. `database`: opening and migrating it (`migrations/`).
@@ -27,6 +28,7 @@ from stores.decisions.records import (
     DecisionRecord,
     Found,
     InvalidKey,
+    KeptContract,
     Label,
     MissingScope,
     SpoolFull,
@@ -50,6 +52,7 @@ __all__ = [
     "Found",
     "GroupWriter",
     "InvalidKey",
+    "KeptContract",
     "Key",
     "Keys",
     "Label",

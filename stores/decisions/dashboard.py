@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
+from stores.decisions.reads import Scope, contracts_of, scope_of
+from stores.decisions.records import code_texts, unpack_scored
 from stores.decisions.schema import labels, predictions, segments, shadow_decisions
-from stores.decisions.segments import APPROVE, raw_fields_of, read_content
+from stores.decisions.segments import APPROVE, raw_of, read_content
 
 MOST_LABELS: Final = 50_000
 
@@ -25,7 +27,8 @@ class Sample:
 
     Attributes
     ----------
-    raw : ndarray of shape (n, 30)
+    raw : dict of str to ndarray of shape (k, fields)
+        By the bundle that decided, what its rows were scored as, in order.
     hybrid, latency_ms : ndarray of shape (n,)
     weight : ndarray of shape (n,)
         How many decisions each stands for.
@@ -35,7 +38,7 @@ class Sample:
         The bundles that decided.
     """
 
-    raw: NDArray[np.float64]
+    raw: dict[str, NDArray[np.float64]]
     hybrid: NDArray[np.float64]
     latency_ms: NDArray[np.float64]
     weight: NDArray[np.float64]
@@ -87,30 +90,40 @@ class Shadowed:
     rows: int
 
 
-def slices(connection: Connection, edges: Sequence[datetime], rows: int) -> Iterator[Slice]:
-    """Decisions between neighbouring edges, with about ``rows`` of them at most in all samples together."""
+def slices(
+    connection: Connection, edges: Sequence[datetime], rows: int, contract: str | None = None
+) -> Iterator[Slice]:
+    """Decisions between neighbouring edges, with about ``rows`` of them at most in all samples together.
+
+    Of one contract only, if it is named.
+    """
+    scope = scope_of(connection, contract)
     for since, until in pairwise(edges):
-        counts, listed, bulk, drawn = _counts(connection, since, until)
+        counts, listed, bulk, drawn = _counts(connection, scope, since, until)
         singles = sum(counts.values()) - sum(listed.values())
         quota = max(1, rows // (len(edges) - 1) // (2 if singles and bulk else 1))
         samples = []
         if singles:
-            samples.append(_singles(connection, since, until, quota, singles))
+            samples.append(_singles(connection, scope, since, until, quota, singles))
         if bulk:
-            samples.append(_bulk(connection, since, until, quota, bulk))
+            samples.append(_bulk(connection, scope, since, until, quota, bulk))
         # In the table predictions are the singles and, of segments, what goes to review.
         approved = counts.get(APPROVE, 0) + bulk - sum(listed.values())
         yield Slice(since, until, counts | {APPROVE: approved}, drawn, tuple(samples))
 
 
-def outcomes(connection: Connection, since: datetime, until: datetime, most: int = MOST_LABELS) -> list[Outcome]:
-    """Newest labels of predictions received in [since, until), of the latest ``most`` labels."""
+def outcomes(
+    connection: Connection, since: datetime, until: datetime, contract: str | None = None, most: int = MOST_LABELS
+) -> list[Outcome]:
+    """Newest labels of predictions received in [since, until), of the latest ``most`` labels; see `slices`."""
     name = labels.c.prediction_id
     columns = predictions.c
     query = (
         select(name, labels.c.label, columns.decision, columns.review_rate)
         .outerjoin_from(labels, predictions, columns.prediction_id == name)
-        .where(name >= _first_id(since), name < _first_id(until))
+        .where(
+            name >= _first_id(since), name < _first_id(until), *scope_of(connection, contract).about(connection, name)
+        )
         .order_by(name.desc(), labels.c.label_id.desc())
         .limit(most)
     )
@@ -120,15 +133,16 @@ def outcomes(connection: Connection, since: datetime, until: datetime, most: int
     return list(newest.values())
 
 
-def shadowed(connection: Connection, since: datetime, until: datetime) -> list[Shadowed]:
-    """What challengers would have decided on what was received in [since, until)."""
+def shadowed(connection: Connection, since: datetime, until: datetime, contract: str | None = None) -> list[Shadowed]:
+    """What challengers would have decided on what was received in [since, until); see `slices`."""
     columns = shadow_decisions.c
     champion = func.coalesce(predictions.c.decision, APPROVE)
+    mine = scope_of(connection, contract).about(connection, columns.prediction_id)
     groups = columns.model_version, champion, columns.decision
     query = (
         select(*groups, func.count())
         .outerjoin_from(shadow_decisions, predictions, predictions.c.prediction_id == columns.prediction_id)
-        .where(columns.received_at >= since, columns.received_at < until)
+        .where(columns.received_at >= since, columns.received_at < until, *mine)
         .group_by(*groups)
     )
     return [Shadowed(*row) for row in connection.execute(query)]
@@ -145,11 +159,12 @@ def _first_id(moment: datetime) -> str:
 
 
 def _counts(
-    connection: Connection, since: datetime, until: datetime
+    connection: Connection, scope: Scope, since: datetime, until: datetime
 ) -> tuple[dict[str, int], dict[str, int], int, int]:
     """Predictions by decision, those among them that segments hold, rows of segments, approvals drawn for review."""
     columns = predictions.c
-    within = columns.received_at >= since, columns.received_at < until
+    mine = scope.within(connection, columns.bundle_digest)
+    within = columns.received_at >= since, columns.received_at < until, *mine
     every = select(columns.decision, func.count()).where(*within).group_by(columns.decision)
     counts = {name: int(count) for name, count in connection.execute(every)}
     listed: dict[str, int] = {}
@@ -160,23 +175,29 @@ def _counts(
         for name, in_segment, count in connection.execute(review.group_by(columns.decision, bulk_row)):
             drawn += count if name == APPROVE else 0
             listed |= {name: count} if in_segment else {}
-    bulk = select(func.sum(segments.c.rows)).where(segments.c.received_at >= since, segments.c.received_at < until)
+    received, chunks = segments.c.received_at, scope.within(connection, segments.c.bundle_digest)
+    bulk = select(func.sum(segments.c.rows)).where(received >= since, received < until, *chunks)
     return counts, listed, connection.scalar(bulk) or 0, drawn
 
 
-def _singles(connection: Connection, since: datetime, until: datetime, quota: int, count: int) -> Sample:
+def _singles(connection: Connection, scope: Scope, since: datetime, until: datetime, quota: int, count: int) -> Sample:
     """The first of them: a slice is short, and any other choice would read them all."""
     columns = predictions.c
     query = (
         select(columns.inputs, columns.hybrid_score, columns.latency_ms, columns.bundle_digest)
         .where(columns.received_at >= since, columns.received_at < until, columns.segment_id.is_(None))
+        .where(*scope.within(connection, columns.bundle_digest))
         .order_by(columns.received_at)
         .limit(quota)
     )
     rows = connection.execute(query).all()
-    inputs = np.frombuffer(b"".join(row.inputs for row in rows), dtype="<f8")
+    kept = contracts_of(connection, {row.bundle_digest for row in rows})
+    raw = {
+        digest: unpack_scored([row.inputs for row in rows if row.bundle_digest == digest], kept[digest])
+        for digest in {row.bundle_digest for row in rows}
+    }
     return Sample(
-        raw=inputs.reshape(len(rows), -1),
+        raw=raw,
         hybrid=np.array([row.hybrid_score for row in rows]),
         latency_ms=np.array([row.latency_ms for row in rows]),
         weight=np.full(len(rows), count / max(len(rows), 1)),
@@ -185,16 +206,20 @@ def _singles(connection: Connection, since: datetime, until: datetime, quota: in
     )
 
 
-def _bulk(connection: Connection, since: datetime, until: datetime, quota: int, count: int) -> Sample:
+def _bulk(connection: Connection, scope: Scope, since: datetime, until: datetime, quota: int, count: int) -> Sample:
     """Rows of the middle one of their segments, evenly spaced: opening all is what a sample is there to avoid."""
     columns = segments.c
-    within = columns.received_at >= since, columns.received_at < until
+    mine = scope.within(connection, columns.bundle_digest)
+    within = columns.received_at >= since, columns.received_at < until, *mine
     ids = connection.scalars(select(columns.segment_id).where(*within).order_by(columns.received_at)).all()
     segment = connection.execute(select(segments).where(columns.segment_id == ids[len(ids) // 2])).one()
     content = read_content(segment.segment_id, segment.content, segment.sha256)
     taken = content.take(np.linspace(0, segment.rows - 1, min(quota, segment.rows)).astype(np.int64))
+    contract = contracts_of(connection, [segment.bundle_digest])[segment.bundle_digest]
+    raw = raw_of(taken, contract)
+    code_texts(raw, {place: taken.column(contract.names[place]).to_pylist() for place in contract.texts}, contract)
     return Sample(
-        raw=np.column_stack([taken[name].to_numpy() for name in raw_fields_of(taken)]),
+        raw={segment.bundle_digest: raw},
         hybrid=taken["hybrid_score"].to_numpy(),
         latency_ms=np.full(len(taken), segment.latency_ms),
         weight=np.full(len(taken), count / len(taken)),

@@ -158,7 +158,7 @@ class Keys:
             self._insert(name, scopes, plaintext)
 
     def verify(self, plaintext: str, scope: str) -> Key:
-        """The key, if it is good for this scope.
+        """The key, if it is good for this scope; an empty one asks for no more than a key.
 
         Between `start` and `close` this never touches the database; else, once per ``cache_seconds``.
 
@@ -176,7 +176,7 @@ class Keys:
         # Looking up a hash tells an attacker nothing: he cannot choose it. The comparison takes the same time anyway.
         if key is None or not hmac.compare_digest(key.sha256, digest) or key.revoked_at is not None:
             raise InvalidKey("The API key is unknown or revoked.", "Send a valid one.")
-        if scope not in key.scopes:
+        if scope and scope not in key.scopes:
             raise MissingScope(f"The API key {key.name!r} has no scope {scope!r}.", "Use one that has.")
         return key
 

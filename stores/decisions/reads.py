@@ -1,4 +1,5 @@
-"""Finding decisions again, whether they were kept singly or in a segment, and listing them page by page.
+"""Finding decisions again, whether they were kept singly or in a segment, and listing them page by page; and the
+contracts that they were made under.
 
 Pages go by keyset: page 1,000 costs what page 1 costs, and rows that arrive meanwhile shift nothing.
 """
@@ -7,7 +8,7 @@ import base64
 import binascii
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -16,25 +17,108 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    exists,
+    func,
+    or_,
     select,
     tuple_,
 )
 
 from ml_project.errors import InvalidInput
-from stores.decisions.records import DecisionRecord, Found, Label, storable, to_found, to_label, to_record
-from stores.decisions.schema import labels, predictions, segments
-from stores.decisions.segments import SHARED, locate, read_content, record_at
+from stores.decisions.records import (
+    DecisionRecord,
+    Found,
+    KeptContract,
+    Label,
+    storable,
+    to_found,
+    to_label,
+    to_record,
+)
+from stores.decisions.schema import bundles, contracts, labels, predictions, segments
+from stores.decisions.segments import EMPTY, ID_LENGTH, ROW_DIGITS, SHARED, locate, read_content, record_at
 from stores.sql import one_of
 
 _SEGMENT: Final = select(segments)
+
+_CONTRACTS: Final = "contracts"
+"""Where a database connection remembers the contracts of bundles."""
+
+
+def contracts_of(connection: Connection, bundle_digests: Iterable[str]) -> dict[str, KeptContract]:
+    """The contract of each bundle that decided something."""
+    known: dict[str, KeptContract] = connection.info.setdefault(_CONTRACTS, {})
+    missing = sorted({*bundle_digests} - known.keys())
+    if missing:
+        joined = select(bundles.c.bundle_digest, contracts).join(
+            contracts, contracts.c.digest == bundles.c.contract_digest
+        )
+        for row in connection.execute(joined.where(one_of(connection, bundles.c.bundle_digest, missing))):
+            fields = tuple((name, type_) for name, type_ in row.fields)
+            known[row.bundle_digest] = KeptContract(row.name, row.version, row.digest, fields, row.content)
+        for digest in missing:
+            if digest not in known:
+                raise InvalidInput(
+                    f"The decision database holds decisions of bundle {digest[:12]} without their contract.",
+                    "A gateway of an earlier release wrote them: bring it to this one; its next decision keeps it.",
+                )
+    return known
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The decisions of one contract, whatever its version.
+
+    Attributes
+    ----------
+    prefix : str
+        See ``scope`` at the table contracts.
+    bundles : list of str
+        Digests of the bundles that decided under it.
+    alone : bool
+        Nothing else is kept in the database: no condition is needed.
+    """
+
+    prefix: str
+    bundles: list[str]
+    alone: bool
+
+    def within(self, connection: Connection, digest: ColumnElement[str]) -> list[ColumnElement[bool]]:
+        """Conditions for rows that bear the digest of the bundle that decided."""
+        return [] if self.alone else [one_of(connection, digest, self.bundles)]
+
+    def about(self, connection: Connection, prediction_id: ColumnElement[str]) -> list[ColumnElement[bool]]:
+        """Conditions for rows that name a prediction, single or bulk."""
+        if self.alone:
+            return []
+        single, bulk = predictions.alias().c, segments.alias().c  # the query may be about these tables, too
+        segment_id = func.substr(prediction_id, 1, ID_LENGTH - ROW_DIGITS).concat(EMPTY)
+        named = (single, single.prediction_id == prediction_id), (bulk, bulk.segment_id == segment_id)
+        mine = [exists().where(same, *self.within(connection, table.bundle_digest)) for table, same in named]
+        return [or_(*mine)]
+
+
+def scope_of(connection: Connection, contract: str | None) -> Scope:
+    """Of the contract with a name; None stands for all that is kept."""
+    if contract is None:
+        return Scope("", [], alone=True)
+    joined = select(bundles.c.bundle_digest, contracts.c.name, contracts.c.scope).join(
+        contracts, contracts.c.digest == bundles.c.contract_digest
+    )
+    rows = connection.execute(joined.order_by(bundles.c.bundle_digest)).all()
+    mine = [row for row in rows if row.name == contract]
+    return Scope(mine[0].scope if mine else contract, [row.bundle_digest for row in mine], len(mine) == len(rows))
 
 
 def find_all(connection: Connection, prediction_ids: Sequence[str]) -> dict[str, Found]:
     """What is known about each of some predictions; unknown ids are left out."""
     newest = newest_labels(connection, prediction_ids)
     chosen = select(predictions).where(one_of(connection, predictions.c.prediction_id, prediction_ids))
+    rows = connection.execute(chosen).all()
+    kept = contracts_of(connection, [row.bundle_digest for row in rows])
     found = {
-        row.prediction_id: to_found(row._mapping, newest.get(row.prediction_id)) for row in connection.execute(chosen)
+        row.prediction_id: to_found(row._mapping, kept[row.bundle_digest], newest.get(row.prediction_id))
+        for row in rows
     }
     elsewhere: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for prediction_id in prediction_ids:
@@ -45,14 +129,16 @@ def find_all(connection: Connection, prediction_ids: Sequence[str]) -> dict[str,
         segment = connection.execute(_SEGMENT.where(segments.c.segment_id == segment_id)).one_or_none()
         if segment is not None:
             inside = [(prediction_id, row) for prediction_id, row in places if row < segment.rows]
-            found |= _in_segment(segment, inside, newest)
+            found |= _in_segment(connection, segment, inside, newest)
     return found
 
 
 def find_records(connection: Connection, prediction_ids: Sequence[str]) -> dict[str, DecisionRecord]:
     """Records alone, by one statement where all were kept singly."""
     chosen = select(predictions).where(one_of(connection, predictions.c.prediction_id, prediction_ids))
-    records = {row.prediction_id: to_record(row._mapping) for row in connection.execute(chosen)}
+    rows = connection.execute(chosen).all()
+    kept = contracts_of(connection, [row.bundle_digest for row in rows])
+    records = {row.prediction_id: to_record(row._mapping, kept[row.bundle_digest]) for row in rows}
     bulk = [prediction_id for prediction_id in prediction_ids if prediction_id not in records]
     return records | {name: found.record for name, found in find_all(connection, bulk).items()} if bulk else records
 
@@ -70,14 +156,17 @@ def labels_of(connection: Connection, prediction_id: str) -> list[Label]:
     return [to_label(row._mapping) for row in connection.execute(chosen)]
 
 
-def _in_segment(segment: Row[Any], places: list[tuple[str, int]], newest: dict[str, Label]) -> dict[str, Found]:
+def _in_segment(
+    connection: Connection, segment: Row[Any], places: list[tuple[str, int]], newest: dict[str, Label]
+) -> dict[str, Found]:
     table = read_content(segment.segment_id, segment.content, segment.sha256)
+    contract = contracts_of(connection, [segment.bundle_digest])[segment.bundle_digest]
     shared = {name: segment._mapping[name] for name in SHARED}
     found = {}
     for prediction_id, row in places:
         duplicate_of, conflicts_with = (segment.marks or {}).get(str(row), (None, None))
         found[prediction_id] = Found(
-            record_at(segment.segment_id, row, shared, table),
+            record_at(segment.segment_id, row, contract, shared, table),
             newest.get(prediction_id),
             segment.segment_id,
             segment.spooled,
@@ -103,6 +192,7 @@ class PageFilter:
     labelled: bool | None = None
     for_review: bool | None = None
     model_version: str | None = None
+    contract: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +214,16 @@ def page(connection: Connection, wanted: PageFilter, after: str | None = None, l
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidInput(f"limit is {limit}.", f"Ask for 1 to {MAX_PAGE}.")
     sorted_by = predictions.c.received_at if wanted.order == "newest" else predictions.c.hybrid_score
-    query = select(predictions).where(*_conditions(wanted), predictions.c.duplicate_of.is_(None))
+    mine = scope_of(connection, wanted.contract).within(connection, predictions.c.bundle_digest)
+    query = select(predictions).where(*_conditions(wanted), *mine, predictions.c.duplicate_of.is_(None))
     if after is not None:
         query = query.where(tuple_(sorted_by, predictions.c.prediction_id) < tuple_(*_decode(after, wanted.order)))
     query = query.order_by(sorted_by.desc(), predictions.c.prediction_id.desc()).limit(limit + 1)
     rows = [row._mapping for row in connection.execute(query)]
     shown = rows[:limit]
     newest = newest_labels(connection, [row["prediction_id"] for row in shown])
-    items = [to_found(row, newest.get(row["prediction_id"])) for row in shown]
+    kept = contracts_of(connection, [row["bundle_digest"] for row in shown])
+    items = [to_found(row, kept[row["bundle_digest"]], newest.get(row["prediction_id"])) for row in shown]
     return Page(items, _encode(items[-1], wanted.order) if len(rows) > limit else None)
 
 

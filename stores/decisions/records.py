@@ -1,29 +1,109 @@
-"""A decision as it is kept and as a row of its table, what the store answers about it, and the errors of keeping it."""
+"""A decision as it is kept and as a row of its table, what the store answers about it, and the errors of keeping it.
+
+What was scored is kept as 8 bytes for every number, and a JSON list for texts; which fields these are says the contract
+that was in force, and contracts are kept, too: see `KeptContract`.
+"""
 
 import hashlib
+import json
+import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
-from functools import cache
+from datetime import UTC, datetime, timedelta
+from functools import cache, cached_property
 from typing import Any, Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_project.columns import coder
+from ml_project.contract import Contract
 from ml_project.errors import FraudError, InvalidInput, Unavailable
 
 _DIGEST_BYTES: Final = 16
 _NUMBER_BYTES: Final = 8
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Reasons = list[dict[str, Any]]
 
 
-def pack_inputs(inputs: tuple[float, ...]) -> bytes:
-    """The raw fields as little-endian float64: 8 bytes each, and bit for bit what was scored."""
-    return _packing(len(inputs)).pack(*inputs)
+Value = float | str | None
+"""Of a field: a text or None where the field is of the types `TEXTS`, else a number, NaN where it is missing."""
+
+TEXTS: Final = frozenset(("category", "string"))
+"""Types of fields whose values are kept as text. All others are kept as the number that was scored."""
 
 
-def unpack_inputs(packed: bytes) -> tuple[float, ...]:
+@dataclass(frozen=True)
+class KeptContract:
+    """A contract as the database keeps it: what kept inputs are, whatever software reads them.
+
+    Attributes
+    ----------
+    fields : tuple of (str, str)
+        Name and type of each field that was scored, in order.
+    content : str
+        The whole contract as JSON.
+    """
+
+    name: str
+    version: int
+    digest: str
+    fields: tuple[tuple[str, str], ...]
+    content: str
+
+    @staticmethod
+    @cache
+    def of(contract: Contract) -> "KeptContract":
+        """What is kept of a contract."""
+        fields = tuple((field.name, field.type) for field in contract.scored_fields)
+        content = json.dumps(contract.to_dict(), sort_keys=True)
+        return KeptContract(contract.contract, contract.version, contract.digest, fields, content)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the fields."""
+        return tuple(name for name, _type in self.fields)
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """Places of the fields that are kept as numbers."""
+        return tuple(place for place, (_name, type_) in enumerate(self.fields) if type_ not in TEXTS)
+
+    @cached_property
+    def texts(self) -> tuple[int, ...]:
+        """Places of the fields that are kept as texts."""
+        return tuple(place for place, (_name, type_) in enumerate(self.fields) if type_ in TEXTS)
+
+    @cached_property
+    def coders(self) -> dict[int, Callable[[str], float]]:
+        """By place, what turns a text into the number that was scored."""
+        values = {field["name"]: field.get("values", ()) for field in json.loads(self.content)["fields"]}
+        return {place: coder(values[self.names[place]]) for place in self.texts}
+
+    @cached_property
+    def number_bytes(self) -> int:
+        """How many bytes of packed inputs are numbers."""
+        return len(self.numbers) * _NUMBER_BYTES
+
+
+def pack_inputs(inputs: tuple[Value, ...], contract: KeptContract) -> bytes:
+    """What was scored, exactly: the numbers as little-endian float64, then the texts, if there are any, as JSON."""
+    if not contract.texts:
+        return _packing(len(inputs)).pack(*inputs)
+    numbers = _packing(len(contract.numbers)).pack(*(inputs[place] for place in contract.numbers))
+    return numbers + json.dumps([inputs[place] for place in contract.texts], ensure_ascii=False).encode()
+
+
+def unpack_inputs(packed: bytes, contract: KeptContract) -> tuple[Value, ...]:
     """Inverse of `pack_inputs`."""
-    return _packing(len(packed) // _NUMBER_BYTES).unpack(packed)
+    numbers = _packing(len(contract.numbers)).unpack_from(packed)
+    if not contract.texts:
+        return numbers
+    texts = json.loads(packed[contract.number_bytes :])
+    placed = {**dict(zip(contract.numbers, numbers, strict=True)), **dict(zip(contract.texts, texts, strict=True))}
+    return tuple(placed[place] for place in range(len(contract.fields)))
 
 
 @cache
@@ -54,16 +134,36 @@ def check_transaction_id(transaction_id: str) -> None:
         raise InvalidInput("The transaction_id holds a NUL or a lone surrogate.", "Send printable characters.")
 
 
+def unpack_scored(packed: Sequence[bytes], contract: KeptContract) -> NDArray[np.float64]:
+    """What was scored (n, fields) of several packed inputs under one contract."""
+    raw = np.full((len(packed), len(contract.fields)), np.nan)
+    numbers = np.frombuffer(b"".join(content[: contract.number_bytes] for content in packed), dtype="<f8")
+    raw[:, contract.numbers] = numbers.reshape(len(packed), -1)
+    if contract.texts:
+        texts = [json.loads(content[contract.number_bytes :]) for content in packed]
+        code_texts(raw, dict(zip(contract.texts, zip(*texts, strict=True), strict=True)), contract)
+    return raw
+
+
+def code_texts(raw: NDArray[np.float64], texts: Mapping[int, Sequence[str | None]], contract: KeptContract) -> None:
+    """Put into raw transactions (n, fields) what the texts, by place, were scored as."""
+    for place, values in texts.items():
+        code = contract.coders[place]
+        raw[:, place] = [np.nan if value is None else code(value) for value in values]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord:
-    """One scored transaction; ``inputs`` in the order of the contract's raw fields, times with a time zone.
+    """One scored transaction; ``inputs`` in the order of the contract's fields, times with a time zone.
 
     ``review_rate`` is explained at the table predictions.
     """
 
+    contract: KeptContract
+
     prediction_id: str
     received_at: datetime
-    inputs: tuple[float, ...]
+    inputs: tuple[Value, ...]
     isolation_score: float
     boosted_score: float
     hybrid_score: float
@@ -86,9 +186,32 @@ class DecisionRecord:
             check_transaction_id(self.transaction_id)
 
     @property
+    def values(self) -> dict[str, float | int | bool | str | None]:
+        """The inputs by field, each of its field's type; None where one is missing."""
+        return {
+            name: _typed(value, type_) for (name, type_), value in zip(self.contract.fields, self.inputs, strict=True)
+        }
+
+    @property
+    def scored(self) -> list[float]:
+        """The inputs as the bundle scored them, in the contract's order."""
+        scored: list[float] = unpack_scored([pack_inputs(self.inputs, self.contract)], self.contract)[0].tolist()
+        return scored
+
+    @property
     def payload_digest(self) -> bytes:
         """See `payload_digest`."""
-        return payload_digest(pack_inputs(self.inputs), self.event_time)
+        return payload_digest(pack_inputs(self.inputs, self.contract), self.event_time)
+
+
+def _typed(value: Value, type_: str) -> float | int | bool | str | None:
+    if not isinstance(value, float) or math.isnan(value):
+        return value if isinstance(value, str) else None
+    if type_ == "timestamp":
+        return (_EPOCH + timedelta(microseconds=round(value * 1e6))).isoformat()
+    if type_ == "boolean":
+        return bool(value)
+    return int(value) if type_ == "integer" else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +268,7 @@ class Found:
     conflicts_with: str | None = None
 
 
-_FIELDS: Final = tuple(field.name for field in fields(DecisionRecord))
+_FIELDS: Final = tuple(field.name for field in fields(DecisionRecord) if field.name != "contract")
 _MARKS: Final[dict[str, Any]] = {"spooled": False, "segment_id": None, "duplicate_of": None, "conflicts_with": None}
 _UNLABELLED: Final[dict[str, Any]] = {"labelled": False}
 
@@ -153,18 +276,19 @@ _UNLABELLED: Final[dict[str, Any]] = {"labelled": False}
 def to_row(record: DecisionRecord, **marks: Any) -> dict[str, Any]:
     """A row of the table predictions."""
     row = {name: getattr(record, name) for name in _FIELDS}
-    row["inputs"] = pack_inputs(record.inputs)
+    row["inputs"] = pack_inputs(record.inputs, record.contract)
     return row | _MARKS | _UNLABELLED | marks
 
 
-def to_record(row: Mapping[Any, Any]) -> DecisionRecord:
+def to_record(row: Mapping[Any, Any], contract: KeptContract) -> DecisionRecord:
     """The record of a row of the table predictions."""
-    return DecisionRecord(**{name: row[name] for name in _FIELDS} | {"inputs": unpack_inputs(row["inputs"])})
+    inputs = unpack_inputs(row["inputs"], contract)
+    return DecisionRecord(contract=contract, **{name: row[name] for name in _FIELDS} | {"inputs": inputs})
 
 
-def to_found(row: Mapping[Any, Any], label: Label | None) -> Found:
+def to_found(row: Mapping[Any, Any], contract: KeptContract, label: Label | None) -> Found:
     """The same with all that is known about it."""
-    return Found(to_record(row), label, **{name: row[name] for name in _MARKS})
+    return Found(to_record(row, contract), label, **{name: row[name] for name in _MARKS})
 
 
 def to_label(row: Mapping[Any, Any]) -> Label:

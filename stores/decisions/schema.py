@@ -18,6 +18,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    Text,
     false,
     text,
 )
@@ -82,7 +83,7 @@ predictions = Table(
     *_shared(),
     Column("transaction_id", String(256)),
     Column("event_time", UtcDateTime),
-    # One blob for the 30 inputs: exact to the bit, a third of their JSON, and one value to bind instead of 30.
+    # One blob for all inputs (`records.pack_inputs`): exact, a third of their JSON, and one value to bind.
     Column("inputs", LargeBinary, nullable=False),
     Column("isolation_score", Double, nullable=False),
     Column("boosted_score", Double, nullable=False),
@@ -111,6 +112,29 @@ predictions = Table(
 for an approval that was drawn, null for all that is not reviewed. One over it is what a label weighs. ``labelled`` is
 whether the table labels has any for it: the few that have are found without reading the others."""
 
+contracts = Table(
+    "contracts",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("name", String(40), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("scope", String(40), nullable=False),
+    Column("fields", JSON, nullable=False),
+    Column("content", Text, nullable=False),
+)
+"""Every contract that a decision was made under: ``fields`` says what its inputs are, as [[name, type], ...] in the
+order in which they are packed, and ``content`` is all of it. ``scope`` sets the transaction_ids of one contract's
+clients apart from another's in the table transactions: empty for the database's first contract, else its name."""
+
+bundles = Table(
+    "bundles",
+    metadata,
+    Column("bundle_digest", String(64), primary_key=True),
+    Column("contract_digest", String(64), nullable=False),
+)
+"""The contract of each bundle that decided. A bundle has one, so that its digest, which every decision bears, says
+which: nothing more is kept with the decision."""
+
 transactions = Table(
     "transactions",
     metadata,
@@ -119,7 +143,8 @@ transactions = Table(
     Column("payload_digest", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
-"""The first prediction of every transaction_id, single or bulk: one key that no two writers can both take."""
+"""The first prediction of every transaction_id, single or bulk: one key that no two writers can both take. The key is
+the client's name for it within the scope of its contract: see `writes.transaction_key`."""
 
 segments = Table(
     "segments",

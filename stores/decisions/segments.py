@@ -26,11 +26,21 @@ from numpy.typing import NDArray
 from ml_project.contract import OUTPUTS
 from ml_project.errors import InvalidInput
 from ml_project.policies import Decision
-from stores.decisions.records import DamagedSegment, DecisionRecord, Reasons, check_transaction_id, payload_digest
+from stores.decisions.records import (
+    DamagedSegment,
+    DecisionRecord,
+    KeptContract,
+    Reasons,
+    Value,
+    check_transaction_id,
+    pack_inputs,
+    payload_digest,
+)
 
 MAX_ROWS: Final = 1 << 24
-_ROW_DIGITS: Final = 6
-_EMPTY: Final = "0" * _ROW_DIGITS
+ROW_DIGITS: Final = 6
+ID_LENGTH: Final = 36
+EMPTY: Final = "0" * ROW_DIGITS
 _PREDICTION_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -45,13 +55,13 @@ def new_segment_id() -> str:
 
 def segment_prediction_ids(segment_id: str, rows: int) -> list[str]:
     """Ids of a segment's rows, in order."""
-    prefix = segment_id[:-_ROW_DIGITS]
-    return [f"{prefix}{row:0{_ROW_DIGITS}x}" for row in range(rows)]
+    prefix = segment_id[:-ROW_DIGITS]
+    return [f"{prefix}{row:0{ROW_DIGITS}x}" for row in range(rows)]
 
 
 def prediction_id_at(segment_id: str, row: int) -> str:
     """Id of one row."""
-    return f"{segment_id[:-_ROW_DIGITS]}{row:0{_ROW_DIGITS}x}"
+    return f"{segment_id[:-ROW_DIGITS]}{row:0{ROW_DIGITS}x}"
 
 
 def locate(prediction_id: str) -> tuple[str, int] | None:
@@ -61,7 +71,7 @@ def locate(prediction_id: str) -> tuple[str, int] | None:
     """
     if not _PREDICTION_ID.fullmatch(prediction_id):
         return None
-    return prediction_id[:-_ROW_DIGITS] + _EMPTY, int(prediction_id[-_ROW_DIGITS:], 16)
+    return prediction_id[:-ROW_DIGITS] + EMPTY, int(prediction_id[-ROW_DIGITS:], 16)
 
 
 SHARED: Final = (
@@ -86,9 +96,11 @@ class Chunk:
 
     Attributes
     ----------
-    fields : sequence of str
-        Names of the raw fields, in order.
+    contract : KeptContract
     raw : ndarray of shape (n, fields)
+        The values that are numbers, NaN where a field is a text.
+    texts : mapping
+        By field, the values of those that are texts, n of each.
     scores : ndarray of shape (4, n)
         Rows as in ``contract.OUTPUTS``.
     decisions : sequence of str
@@ -104,7 +116,7 @@ class Chunk:
     """
 
     received_at: datetime
-    fields: Sequence[str]
+    contract: KeptContract
     raw: NDArray[np.float64]
     scores: NDArray[np.float64]
     decisions: Sequence[str]
@@ -117,6 +129,7 @@ class Chunk:
     key_name: str | None = None
     transaction_ids: Sequence[str | None] | None = None
     event_times: Sequence[datetime | None] | None = None
+    texts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
     reasons: Mapping[int, Reasons] = field(default_factory=dict)
     sample: frozenset[int] = frozenset()
     sample_rate: float = 0.0
@@ -159,18 +172,30 @@ class Chunk:
         """Payload digests of the rows that have a transaction_id."""
         ids, times = self.transaction_ids or (), self.event_times
         packed = np.ascontiguousarray(self.raw, dtype="<f8")
+
+        def pack(row: int) -> bytes:
+            return pack_inputs(self.inputs(row), self.contract) if self.contract.texts else packed[row].tobytes()
+
         return {
-            row: payload_digest(packed[row].tobytes(), times[row] if times else None)
+            row: payload_digest(pack(row), times[row] if times else None)
             for row, transaction_id in enumerate(ids)
             if transaction_id is not None
         }
+
+    def inputs(self, row: int) -> tuple[Value, ...]:
+        """The values of one row."""
+        values: list[Value] = self.raw[row].tolist()
+        for place in self.contract.texts:
+            values[place] = self.texts[self.contract.names[place]][row]
+        return tuple(values)
 
     def record(self, row: int) -> DecisionRecord:
         """One row as a record."""
         ids, times = self.transaction_ids, self.event_times
         return DecisionRecord(
             prediction_id=prediction_id_at(self.segment_id, row),
-            inputs=tuple(self.raw[row].tolist()),
+            contract=self.contract,
+            inputs=self.inputs(row),
             decision=self.decisions[row],
             reasons=self.reasons.get(row),
             review_rate=self.review_rates.get(row),
@@ -183,13 +208,16 @@ class Chunk:
     @cached_property
     def content(self) -> bytes:
         """The rows as an Arrow stream."""
-        columns = dict(zip(self.fields, map(_float64, self.raw.T), strict=True))
+        columns = dict(zip(self.contract.names, map(_float64, self.raw.T), strict=True))
+        columns |= {name: pa.array(values, pa.string()) for name, values in self.texts.items()}
         columns |= dict(zip(OUTPUTS, map(_float64, self.scores), strict=True))
+        if _MOMENT in columns:  # scored, too: kept once, as the moment
+            columns[_MOMENT] = pa.nulls(len(self.raw), _TIME)
         columns["decision"] = pa.array(self.decisions, pa.string())
         if self.transaction_ids is not None:
             columns["transaction_id"] = pa.array(self.transaction_ids, pa.string())
         if self.event_times is not None:
-            columns["event_time"] = pa.array(self.event_times, pa.timestamp("us", "UTC"))
+            columns[_MOMENT] = pa.array(self.event_times, _TIME)
         if self.reasons:
             texts = [json.dumps(self.reasons[row]) if row in self.reasons else None for row in range(len(self.raw))]
             columns["reasons"] = pa.array(texts, pa.string())
@@ -228,16 +256,43 @@ def raw_fields_of(table: Any) -> list[str]:
     return [name for name in table.column_names if name not in _OWN]
 
 
+def numbers_of(table: Any, name: str) -> NDArray[np.float64]:
+    """A column of a segment as it was scored: numbers, and of moments the seconds since 1970."""
+    column = table.column(name)
+    if column.type == _TIME:
+        microseconds: NDArray[np.float64] = column.cast(pa.int64()).cast(pa.float64()).to_numpy()
+        return microseconds / 1e6
+    numbers: NDArray[np.float64] = column.to_numpy()
+    return numbers
+
+
+def raw_of(table: Any, contract: KeptContract) -> NDArray[np.float64]:
+    """The numbers (n, fields) of a segment's rows, NaN in the places of texts."""
+    raw = np.full((len(table), len(contract.fields)), np.nan)
+    for place in contract.numbers:
+        raw[:, place] = numbers_of(table, contract.names[place])
+    return raw
+
+
+_MOMENT: Final = "event_time"
+_TIME: Final = pa.timestamp("us", "UTC")
 _OWN: Final = frozenset((*OUTPUTS, "decision", "transaction_id", "event_time", "reasons"))
 
 
-def record_at(segment_id: str, row: int, shared: Mapping[str, Any], table: Any) -> DecisionRecord:
+def record_at(
+    segment_id: str, row: int, contract: KeptContract, shared: Mapping[str, Any], table: Any
+) -> DecisionRecord:
     """One row of a segment's table as a record."""
-    values = table.slice(row, 1).to_pylist()[0]
+    one = table.slice(row, 1)
+    raw = raw_of(one, contract)[0].tolist()
+    for place in contract.texts:
+        raw[place] = one.column(contract.names[place])[0].as_py()
+    values = one.select([name for name in one.column_names if name in _OWN]).to_pylist()[0]
     reasons = values.pop("reasons", None)
     return DecisionRecord(
         prediction_id=prediction_id_at(segment_id, row),
-        inputs=tuple(values.pop(name) for name in raw_fields_of(table)),
+        contract=contract,
+        inputs=tuple(raw),
         reasons=None if reasons is None else json.loads(reasons),
         **shared,
         **values,

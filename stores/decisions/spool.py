@@ -30,6 +30,7 @@ from stores.decisions.spool_format import (
     mark_of,
     new_name,
     read_records,
+    write_contract,
 )
 from stores.decisions.store import DecisionStore
 from stores.decisions.writes import Replayed
@@ -144,6 +145,8 @@ class Spool:
             if self.size() + sum(map(len, contents)) > self._max_bytes:
                 raise self._full(f"it would grow beyond {self._max_bytes} bytes")
             try:
+                for contract in {item.contract.digest: item.contract for item in items}.values():
+                    write_contract(self.folder, contract)
                 file = self._file = self._file or begin_file(self.folder)
                 _append_contents(file, contents)
             except OSError as error:
@@ -229,7 +232,7 @@ def _replay_file(path: Path, file: BinaryIO, store: DecisionStore, progress: Cal
         records = read_records(data, path)
         while group := list(islice(records, _GROUP)):
             damage += [record for record in group if isinstance(record, Damage)]
-            read = [_read(record, unreadable) for record in group if isinstance(record, bytes)]
+            read = [_read(record, path.parent, unreadable) for record in group if isinstance(record, bytes)]
             for _kind, run in groupby(filter(None, read), lambda pair: type(pair[1])):
                 total += _keep(list(run), store, unreadable)
                 progress()
@@ -259,9 +262,9 @@ def _mapped(file: BinaryIO) -> Iterator[Any]:
 _Read = tuple[bytes, DecisionRecord | Chunk]
 
 
-def _read(content: bytes, unreadable: list[bytes]) -> _Read | None:
+def _read(content: bytes, folder: Path, unreadable: list[bytes]) -> _Read | None:
     try:
-        return content, decode(content)
+        return content, decode(content, folder)
     except Exception:  # a newer release may write anything, and what stands behind it must not wait for it
         _log.exception("a record of the spool cannot be read")
         unreadable.append(content)

@@ -4,27 +4,31 @@ A record is the file's mark, its length, the CRC-32 of its content and one of th
 decision as JSON, or a chunk as JSON and an Arrow stream. Whatever is damaged, the next mark is where reading goes on.
 The mark is a random number that also ends the file's name: nothing that a client sends can be taken for a record.
 
+The contracts that records speak of lie beside the files, each under its digest. Records of earlier releases name none:
+they are about the public table.
+
 Files of earlier releases (``.spool``) had a length and the content's CRC-32 alone; they are read as far as they are
 whole.
 """
 
+import hashlib
 import json
 import os
 import struct
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 
 from ml_project.contract import OUTPUTS
-from stores.decisions.records import DecisionRecord
-from stores.decisions.segments import Chunk, raw_fields_of, read_stream
+from stores.decisions.records import DecisionRecord, KeptContract
+from stores.decisions.segments import Chunk, raw_fields_of, raw_of, read_stream
+from stores.files import write_atomically
 
 SUFFIX: Final = ".spool2"
 OLD_SUFFIX: Final = ".spool"
@@ -36,6 +40,7 @@ _START: Final = _FRAME.size + _CHECK.size
 _OLD_FRAME: Final = struct.Struct("<II")
 _HEADER: Final = struct.Struct("<I")
 _DECISION, _CHUNK = b"D", b"C"
+_CONTRACT_SUFFIX: Final = ".contract"
 _TIMES: Final = ("received_at", "event_time")
 
 
@@ -161,19 +166,46 @@ def _read_old(data: Any) -> Iterator[bytes | Damage]:
         yield Damage(place, size)
 
 
+def write_contract(folder: Path, contract: KeptContract) -> None:
+    """Keep a contract beside the spool files, for good: it is small, and other files may speak of it."""
+    path = folder / f"{contract.digest}{_CONTRACT_SUFFIX}"
+    if not path.exists():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(asdict(contract)).encode())
+
+
+def read_contract(folder: Path, digest: str | None) -> KeptContract:
+    """The contract that a record names.
+
+    Raises
+    ------
+    OSError, ValueError
+        When it is not there, or not what was written.
+    """
+    if digest is None:
+        from ml_project.contract_file import contract_named
+
+        return KeptContract.of(contract_named())
+    values = json.loads((folder / f"{digest}{_CONTRACT_SUFFIX}").read_bytes())
+    if hashlib.sha256(values["content"].encode()).hexdigest() != digest:
+        raise ValueError(f"the contract {digest} is damaged")
+    return KeptContract(**values | {"fields": tuple((name, type_) for name, type_ in values["fields"])})
+
+
 def encode(item: DecisionRecord | Chunk) -> bytes:
-    """The content of a record."""
+    """The content of a record; it names its contract, see `write_contract`."""
+    named = {"contract": item.contract.digest}
     if isinstance(item, DecisionRecord):
         values = {field.name: getattr(item, field.name) for field in fields(item)}
-        return _DECISION + json.dumps(values, default=datetime.isoformat).encode()
+        return _DECISION + json.dumps(values | named, default=datetime.isoformat).encode()
     review = {"sample": sorted(item.sample), "sample_rate": item.sample_rate}
-    header = {**item.shared, "segment_id": item.segment_id, **review}
+    header = {**item.shared, "segment_id": item.segment_id, **review, **named}
     text = json.dumps(header, default=datetime.isoformat).encode()
     return _CHUNK + _HEADER.pack(len(text)) + text + item.content
 
 
-def decode(content: bytes) -> DecisionRecord | Chunk:
-    """Inverse of `encode`.
+def decode(content: bytes, folder: Path) -> DecisionRecord | Chunk:
+    """Inverse of `encode`; ``folder`` has the contracts.
 
     Raises
     ------
@@ -182,24 +214,25 @@ def decode(content: bytes) -> DecisionRecord | Chunk:
     """
     if content[:1] == _DECISION:
         values = json.loads(content[1:])
-        return DecisionRecord(**_with_times(values) | {"inputs": tuple(values["inputs"])})
+        contract = read_contract(folder, values.pop("contract", None))
+        return DecisionRecord(contract=contract, **_with_times(values) | {"inputs": tuple(values["inputs"])})
     if content[:1] != _CHUNK:
         raise ValueError(f"a record of the unknown kind {content[:1]!r}")
     (length,) = _HEADER.unpack_from(content, 1)
     start = 1 + _HEADER.size
     header = _with_times(json.loads(content[start : start + length]))
+    contract = read_contract(folder, header.pop("contract", None))
     table = read_stream(content[start + length :])
-    fields = raw_fields_of(table)
-    texts = [name for name in fields if table.schema.field(name).type != pa.float64()]
-    if texts:
-        raise ValueError(f"a chunk with the unknown columns {texts}")
+    if not {*raw_fields_of(table)} <= {*contract.names}:
+        raise ValueError(f"a chunk with other columns than {contract.name} has")
     optional = {name: table.column(name).to_pylist() for name in table.column_names if name in _OPTIONAL}
     reasons = {row: json.loads(text) for row, text in enumerate(optional.get("reasons", ())) if text is not None}
     header.pop("listed", None)  # always empty in what older software spooled
     return Chunk(
         **header | {"sample": frozenset(header.get("sample", ()))},
-        fields=fields,
-        raw=np.column_stack([table.column(name).to_numpy() for name in fields]),
+        contract=contract,
+        raw=raw_of(table, contract),
+        texts={name: table.column(name).to_pylist() for name in map(contract.names.__getitem__, contract.texts)},
         scores=np.stack([table.column(name).to_numpy() for name in OUTPUTS]),
         decisions=table.column("decision").to_pylist(),
         transaction_ids=optional.get("transaction_id"),

@@ -4,6 +4,7 @@ Who writes waits for a turn, and predictions go before all else: see `Turns`.
 """
 
 import itertools
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
+from ml_project.contract import Contract
 from ml_project.errors import Unavailable
 from stores.decisions import archive, dashboard, leases, reads, writes
 from stores.decisions.archive import ShadowDecision
@@ -166,10 +168,16 @@ class DecisionStore:
         with self._reading() as connection:
             return reads.find_all(connection, [prediction_id]).get(prediction_id)
 
-    def find_transaction(self, transaction_id: str) -> Found | None:
-        """The first prediction of a transaction."""
+    def contract_of(self, bundle_digest: str) -> Contract:
+        """The contract of a bundle that decided, with the categories that it has learnt."""
         with self._reading() as connection:
-            first = writes.first_predictions(connection, [transaction_id]).get(transaction_id)
+            return Contract(**json.loads(reads.contracts_of(connection, [bundle_digest])[bundle_digest].content))
+
+    def find_transaction(self, transaction_id: str, contract: str | None = None) -> Found | None:
+        """The first prediction of a transaction of that contract's clients; without its name, of the first one's."""
+        with self._reading() as connection:
+            key = writes.transaction_key(reads.scope_of(connection, contract).prefix, transaction_id)
+            first = writes.first_predictions(connection, [key]).get(key)
             return None if first is None else reads.find_all(connection, [first[0]]).get(first[0])
 
     def find_all(self, prediction_ids: Sequence[str]) -> dict[str, Found]:
@@ -183,18 +191,31 @@ class DecisionStore:
             return reads.page(connection, wanted, after, limit)
 
     def label(
-        self, items: Sequence[LabelItem], reviewer: str, source: str = "feedback", labelled_at: datetime | None = None
+        self,
+        items: Sequence[LabelItem],
+        reviewer: str,
+        source: str = "feedback",
+        labelled_at: datetime | None = None,
+        contract: str | None = None,
     ) -> list[Labelled]:
         """Add labels, idempotently: what failed midway can be repeated. One outcome per item.
 
-        In transactions of a few hundred, so that predictions wait for none of them for long.
+        In transactions of a few hundred, so that predictions wait for none of them for long. ``contract`` names the one
+        whose clients gave the transaction_ids; without it, the database's first.
         """
         when = labelled_at or datetime.now(UTC)
         outcomes: list[Labelled] = []
         for start in range(0, len(items), _LABELS):
             part = items[start : start + _LABELS]
             outcomes += self._write(
-                partial(writes.add_labels, items=part, reviewer=reviewer, source=source, labelled_at=when)
+                partial(
+                    writes.add_labels,
+                    items=part,
+                    reviewer=reviewer,
+                    source=source,
+                    labelled_at=when,
+                    contract=contract,
+                )
             )
         return outcomes
 
@@ -203,28 +224,26 @@ class DecisionStore:
         with self._reading() as connection:
             return reads.labels_of(connection, prediction_id)
 
-    def tables(
-        self, fields: Sequence[str], since: datetime | None = None, until: datetime | None = None
-    ) -> Iterator[Any]:
+    def tables(self, contract: Contract, since: datetime | None = None, until: datetime | None = None) -> Iterator[Any]:
         """Decisions received in [since, until) as ``pyarrow.Table`` objects of bounded size.
 
         Parameters
         ----------
-        fields : sequence of str
-            The contract's raw fields, whose names the columns get; see `archive.schema_of`.
+        contract : Contract
+            Whose decisions, and what the columns are; see `archive.schema_of`.
 
         Raises
         ------
         InvalidInput
-            When decisions on transactions with other fields are among them.
+            When decisions under another version of it are among them whose fields cannot be this one's.
         """
         with self._reading(unhurried=True) as connection:
-            yield from archive.tables(connection, fields, since, until)
+            yield from archive.tables(connection, contract, since, until)
 
-    def tables_by_event_time(self, fields: Sequence[str], since: datetime, until: datetime) -> Iterator[Any]:
+    def tables_by_event_time(self, contract: Contract, since: datetime, until: datetime) -> Iterator[Any]:
         """The same of transactions of [since, until), by receipt where they have no event time."""
         with self._reading(unhurried=True) as connection:
-            yield from archive.tables_by_event_time(connection, fields, since, until)
+            yield from archive.tables_by_event_time(connection, contract, since, until)
 
     def shadow_tables(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Any]:
         """What challengers would have decided on predictions received in [since, until); see `archive.SHADOW_SCHEMA`.
@@ -234,20 +253,20 @@ class DecisionStore:
         with self._reading(unhurried=True) as connection:
             yield from archive.shadow_tables(connection, since, until)
 
-    def slices(self, edges: Sequence[datetime], rows: int) -> list[Slice]:
+    def slices(self, edges: Sequence[datetime], rows: int, contract: str | None = None) -> list[Slice]:
         """Decisions received between neighbouring edges, counted and sampled; see `dashboard.slices`."""
         with self._reading() as connection:
-            return list(dashboard.slices(connection, edges, rows))
+            return list(dashboard.slices(connection, edges, rows, contract))
 
-    def outcomes(self, since: datetime, until: datetime) -> list[Outcome]:
+    def outcomes(self, since: datetime, until: datetime, contract: str | None = None) -> list[Outcome]:
         """What predictions received in [since, until) turned out to be; see `dashboard.outcomes`."""
         with self._reading() as connection:
-            return dashboard.outcomes(connection, since, until)
+            return dashboard.outcomes(connection, since, until, contract)
 
-    def shadowed(self, since: datetime, until: datetime) -> list[Shadowed]:
+    def shadowed(self, since: datetime, until: datetime, contract: str | None = None) -> list[Shadowed]:
         """Challengers beside the champion, on what was received in [since, until)."""
         with self._reading() as connection:
-            return dashboard.shadowed(connection, since, until)
+            return dashboard.shadowed(connection, since, until, contract)
 
     def shadow_of(self, prediction_ids: Sequence[str]) -> Any:
         """What challengers would have decided on these predictions, as one table; see `archive.SHADOW_SCHEMA`."""
@@ -266,19 +285,19 @@ class DecisionStore:
         """Free a lease at once; another's stays."""
         self._write(lambda connection: leases.give_back(connection, name, holder))
 
-    def export(self, fields: Sequence[str], older_than: datetime, folder: Path) -> archive.Exported:
-        """Write older decisions and their labels as Parquet; nothing is deleted. See `tables`."""
+    def export(self, contract: Contract, older_than: datetime, folder: Path) -> archive.Exported:
+        """Write older decisions under a contract and their labels as Parquet; nothing is deleted. See `tables`."""
         with self._reading(unhurried=True) as connection:
-            return archive.export(connection, fields, older_than, folder)
+            return archive.export(connection, contract, older_than, folder)
 
     def purge(
-        self, fields: Sequence[str], older_than: datetime, folder: Path, keep: Callable[[Path], object] | None = None
+        self, contract: Contract, older_than: datetime, folder: Path, keep: Callable[[Path], object] | None = None
     ) -> archive.Exported:
         """Export older decisions, then delete exactly what the files hold.
 
         Parameters
         ----------
-        fields : sequence of str
+        contract : Contract
             See `tables`.
         older_than : datetime
         folder : Path
@@ -286,7 +305,7 @@ class DecisionStore:
         keep : callable, optional
             Brings each file to where it shall stay; nothing is deleted unless it returns.
         """
-        exported = self.export(fields, older_than, folder)
+        exported = self.export(contract, older_than, folder)
         for path in (exported.decisions, exported.labels, exported.shadow):
             if keep is not None and path is not None:
                 keep(path)

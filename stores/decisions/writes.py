@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, Dialect, Select, Table, insert, select, update
 
 from ml_project.errors import InvalidInput
-from stores.decisions.reads import find_records
-from stores.decisions.records import Conflict, DecisionRecord, Stored, storable, to_row
-from stores.decisions.schema import labels, predictions, segments, transactions
+from stores.decisions.reads import find_records, scope_of
+from stores.decisions.records import Conflict, DecisionRecord, KeptContract, Stored, storable, to_row
+from stores.decisions.schema import bundles, contracts, labels, predictions, segments, transactions
 from stores.decisions.segments import Chunk, checksum, locate
 from stores.sql import LISTED, among, listed, one_of
 
@@ -61,12 +61,57 @@ _add_predictions = QuickInsert(predictions)
 _add_transactions = QuickInsert(transactions)
 
 
-def first_predictions(connection: Connection, transaction_ids: Sequence[str]) -> dict[str, tuple[str, bytes]]:
-    """Of each transaction_id that is taken, its first prediction's id and payload digest."""
-    if not transaction_ids:
+_SCOPES: Final = "scopes"
+"""Where a connection remembers the scopes of bundles that are kept for certain: found there, not just added."""
+
+_CONTRACTS_LOCK: Final = 0x636F6E74  # "cont"
+_SEPARATOR: Final = "\x1f"
+
+
+def transaction_key(scope: str, transaction_id: str) -> str:
+    """The key of a transaction_id in the table transactions: itself for the database's first contract."""
+    return f"{scope}{_SEPARATOR}{transaction_id}" if scope or _SEPARATOR in transaction_id else transaction_id
+
+
+def keep_contracts(connection: Connection, decided: Mapping[str, KeptContract]) -> Mapping[str, str]:
+    """Keep the contracts of bundles that are not kept yet; the scope of each bundle's contract.
+
+    It asks the database once per bundle and connection.
+    """
+    known: dict[str, str] = connection.info.setdefault(_SCOPES, {})
+    missing = sorted(decided.keys() - known.keys())
+    if not missing:
+        return known
+    joined = select(bundles.c.bundle_digest, contracts.c.scope).join(
+        contracts, contracts.c.digest == bundles.c.contract_digest
+    )
+    asked = connection.execute(joined.where(one_of(connection, bundles.c.bundle_digest, missing)))
+    known |= {row.bundle_digest: row.scope for row in asked}
+    new = [digest for digest in missing if digest not in known]
+    if not new:
+        return known
+    if connection.dialect.name == "postgresql":  # two gateways' first decisions at once; SQLite has one writer anyway
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CONTRACTS_LOCK})")
+    return {**known, **{digest: _keep_contract(connection, digest, decided[digest]) for digest in new}}
+
+
+def _keep_contract(connection: Connection, bundle_digest: str, contract: KeptContract) -> str:
+    rows = connection.execute(select(contracts.c.digest, contracts.c.name, contracts.c.scope)).all()
+    scope: str = next((row.scope for row in rows if row.name == contract.name), contract.name if rows else "")
+    if contract.digest not in {row.digest for row in rows}:
+        said = {"digest": contract.digest, "name": contract.name, "version": contract.version, "scope": scope}
+        connection.execute(insert(contracts), {**said, "fields": contract.fields, "content": contract.content})
+    if not connection.scalar(select(bundles.c.bundle_digest).where(bundles.c.bundle_digest == bundle_digest)):
+        connection.execute(insert(bundles), {"bundle_digest": bundle_digest, "contract_digest": contract.digest})
+    return scope
+
+
+def first_predictions(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[str, bytes]]:
+    """Of each `transaction_key` that is taken, its first prediction's id and payload digest."""
+    if not keys:
         return {}
     dialect = connection.dialect.name
-    rows = connection.execute(_firsts(dialect), {LISTED: listed(dialect, transaction_ids)})
+    rows = connection.execute(_firsts(dialect), {LISTED: listed(dialect, keys)})
     return {name: (first, digest) for name, first, digest in rows}
 
 
@@ -120,17 +165,19 @@ class Replayed:
 
 def add(connection: Connection, records: Sequence[DecisionRecord]) -> list[Stored | Conflict]:
     """Insert the new ones; answer repeated transaction_ids with their first record, and refuse other payloads."""
-    firsts = first_predictions(connection, [r.transaction_id for r in records if r.transaction_id is not None])
+    keys = _keys(connection, records)
+    firsts = first_predictions(connection, list(keys.values()))
     new = {record.prediction_id: record for record in records}
     taken: list[dict[str, Any]] = []
     outcome: dict[str, str | Conflict] = {}
     for record in records:
-        if record.transaction_id is None:
+        key = keys.get(record.prediction_id)
+        if key is None:
             continue
-        first = firsts.get(record.transaction_id)
+        first = firsts.get(key)
         if first is None:
-            firsts[record.transaction_id] = record.prediction_id, record.payload_digest
-            taken.append(_taken(record))
+            firsts[key] = record.prediction_id, record.payload_digest
+            taken.append(_taken(key, record))
         elif first[0] != record.prediction_id:
             del new[record.prediction_id]
             same = first[1] == record.payload_digest
@@ -146,14 +193,16 @@ def replay(connection: Connection, records: Sequence[DecisionRecord]) -> Replaye
     """Insert records that were acknowledged already: every one is kept, whatever its transaction_id."""
     known = existing(connection, [record.prediction_id for record in records])
     new = {record.prediction_id: record for record in records if record.prediction_id not in known}
-    firsts = first_predictions(connection, [r.transaction_id for r in new.values() if r.transaction_id is not None])
+    keys = _keys(connection, list(new.values()))
+    firsts = first_predictions(connection, list(keys.values()))
     rows, taken, duplicates, conflicts = [], [], 0, 0
     for record in new.values():
         marks: dict[str, str] = {}
-        if record.transaction_id is not None:
-            first = firsts.setdefault(record.transaction_id, (record.prediction_id, record.payload_digest))
+        key = keys.get(record.prediction_id)
+        if key is not None:
+            first = firsts.setdefault(key, (record.prediction_id, record.payload_digest))
             if first[0] == record.prediction_id:
-                taken.append(_taken(record))
+                taken.append(_taken(key, record))
             elif first[1] == record.payload_digest:
                 marks, duplicates = {"duplicate_of": first[0]}, duplicates + 1
             else:
@@ -177,9 +226,19 @@ def conflict(record: DecisionRecord, first: str) -> Conflict:
     )
 
 
-def _taken(record: DecisionRecord) -> dict[str, Any]:
+def _keys(connection: Connection, records: Sequence[DecisionRecord]) -> dict[str, str]:
+    """By prediction, the keys of those that have a transaction_id; their contracts are kept then."""
+    scopes = keep_contracts(connection, {record.bundle_digest: record.contract for record in records})
     return {
-        "transaction_id": record.transaction_id,
+        record.prediction_id: transaction_key(scopes[record.bundle_digest], record.transaction_id)
+        for record in records
+        if record.transaction_id is not None
+    }
+
+
+def _taken(key: str, record: DecisionRecord) -> dict[str, Any]:
+    return {
+        "transaction_id": key,
         "prediction_id": record.prediction_id,
         "payload_digest": record.payload_digest,
     }
@@ -232,7 +291,9 @@ def replay_segment(connection: Connection, chunk: Chunk) -> Replayed:
 
 
 def _compare(connection: Connection, chunk: Chunk) -> tuple[dict[int, str], dict[int, str], list[dict[str, Any]]]:
-    ids, digests = chunk.transaction_ids or (), chunk.digests
+    scope = keep_contracts(connection, {chunk.bundle_digest: chunk.contract})[chunk.bundle_digest]
+    ids = [None if name is None else transaction_key(scope, name) for name in chunk.transaction_ids or ()]
+    digests = chunk.digests
     known = first_predictions(connection, [name for name in ids if name is not None])
     firsts: dict[int, str] = {}
     conflicts: dict[int, str] = {}
@@ -323,19 +384,30 @@ class Labelled:
 
 
 def add_labels(
-    connection: Connection, items: Sequence[LabelItem], reviewer: str, source: str, labelled_at: datetime
+    connection: Connection,
+    items: Sequence[LabelItem],
+    reviewer: str,
+    source: str,
+    labelled_at: datetime,
+    contract: str | None,
 ) -> list[Labelled]:
-    """Add labels. The one that this reviewer gave last is not added again: a repeated request changes nothing."""
+    """Add labels. The one that this reviewer gave last is not added again: a repeated request changes nothing.
+
+    ``contract`` is the name of the one whose clients gave the transaction_ids.
+    """
     if connection.dialect.name == "postgresql":  # two equal requests at once; SQLite has one writer anyway
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-    firsts = first_predictions(connection, [i.transaction_id for i in items if i.transaction_id is not None])
+    scope = scope_of(connection, contract).prefix
+    keys = {i.transaction_id: transaction_key(scope, i.transaction_id) for i in items if i.transaction_id is not None}
+    firsts = first_predictions(connection, list(keys.values()))
+    named_by = {name: firsts[key][0] for name, key in keys.items() if key in firsts}
     named = [i.prediction_id for i in items if i.prediction_id is not None]
-    known = existing(connection, named) | {prediction_id for prediction_id, _digest in firsts.values()}
+    known = existing(connection, named) | {*named_by.values()}
     said = _last_words(connection, sorted(known), reviewer)
     rows: list[dict[str, Any]] = []
     outcomes: list[Labelled] = []
     for item in items:
-        prediction_id = item.prediction_id or firsts.get(item.transaction_id or "", (None,))[0]
+        prediction_id = item.prediction_id or named_by.get(item.transaction_id or "")
         if prediction_id is None or prediction_id not in known:
             outcomes.append(Labelled(None, "unknown"))
         elif said.get(prediction_id) == item.label:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from ml_project.simulator import simulate
-from tests.support.creditcard import RAW_FEATURES
+from tests.support.creditcard import PCA_COMPONENTS, RAW_FEATURES
 
 
 def transactions(rows: int, seed: int = 11) -> pd.DataFrame:
@@ -15,10 +15,10 @@ def transactions(rows: int, seed: int = 11) -> pd.DataFrame:
 
 
 def write_csv(folder: Path, rows: int, bad: dict[int, str] | None = None) -> Path:
-    """A CSV file; ``bad`` puts a text into V1 of rows, counted from 0."""
-    frame = transactions(rows).astype({"V1": object})
+    """A CSV file; ``bad`` puts a text into a component of rows, counted from 0."""
+    frame = transactions(rows).astype({PCA_COMPONENTS[0]: object})
     for row, text in (bad or {}).items():
-        frame.loc[row, "V1"] = text
+        frame.loc[row, PCA_COMPONENTS[0]] = text
     path = folder / "transactions.csv"
     frame.to_csv(path, index=False)
     return path

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ml_project.bundle import Bundle
 from ml_project.calibration import reliability
 from ml_project.card import CARD_VERSION, Calibration, Card, Data, Figure, Part, Policy, Sample, ThresholdCurve
+from ml_project.contract import Contract
 from ml_project.dataset import Dataset
 from ml_project.drift import DriftLimits
 from ml_project.engine import LocalEngine
@@ -19,7 +21,7 @@ from ml_project.policies import POLICIES, PolicySettings, Thresholds, choose_thr
 from ml_project.simulator import simulate
 from ml_project.split import TimeSplit, split_by_time
 from stores.releases import open_releases
-from tests.support.creditcard import CREDITCARD, RAW_FEATURES
+from tests.support.creditcard import CREDITCARD
 
 MODEL_NAME = "fraud-ensemble"
 AIMS = PolicySettings(alerts_per_day=40, fpr=0.005)
@@ -45,8 +47,18 @@ class Version:
 def fit_versions() -> list[Version]:
     """Versions 1 and 2: the same data, other trees and another blend."""
     (chunk,) = simulate(30_000, seed=5, fraud_rate=0.01)
-    split = split_by_time(Dataset(CREDITCARD, chunk.raw, chunk.label, np.ones(len(chunk.label)), chunk.raw[:, 0]))
-    return [_version(number, weight, split) for number, weight in ((1, 0.05), (2, 0.15))]
+    return [
+        fit_version(CREDITCARD, chunk.raw, chunk.label, number, weight) for number, weight in ((1, 0.05), (2, 0.15))
+    ]
+
+
+def fit_version(
+    contract: Contract, raw: NDArray[np.float64], label: NDArray[np.int8], number: int = 1, blend_weight: float = 0.05
+) -> Version:
+    """A version of transactions in the order of time."""
+    moment = raw[:, contract.time_place]
+    split = split_by_time(Dataset(contract, raw, label, np.ones(len(label)), moment))
+    return _version(number, blend_weight, split)
 
 
 def _version(number: int, blend_weight: float, split: TimeSplit) -> Version:
@@ -101,7 +113,11 @@ def _card(number: int, fitted: Fitted, bundle: Bundle, split: TimeSplit) -> Card
             rows=tuple(bins.rows.tolist()),
         ),
         samples=tuple(
-            Sample(fraud=fraud, transaction=dict(zip(RAW_FEATURES, row.raw, strict=True)), scores=row.scores)
+            Sample(
+                fraud=fraud,
+                transaction=dict(zip(bundle.manifest.contract.raw_fields, row.raw, strict=True)),
+                scores=row.scores,
+            )
             for fraud, row in ((False, golden[1]), (True, golden[-1]))
         ),
         settings={"max_depth": "4", "learning_rate": "0.2"},

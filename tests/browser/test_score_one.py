@@ -7,16 +7,26 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.accessibility import overflow, violations
 from tests.browser.conftest import Pictures, Visitor
 from tests.browser.released import Version
-from tests.browser.visits import SCHEMES, WIDTHS
+from tests.browser.visits import FILLED, SCHEMES, WIDTHS
 from tests.support.creditcard import RAW_FEATURES
 from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.slow
+
+
+def field(page: Page, name: str) -> Locator:
+    """The control of a field."""
+    return page.locator(f'form [name="{name}"]')
+
+
+def fault(page: Page, name: str) -> Locator:
+    """What the API said of it."""
+    return page.locator(f"#{field(page, name).get_attribute('id')}-fault")
 
 
 def score_sample(page: Page, kind: str) -> None:
@@ -79,15 +89,15 @@ def test_faults_stand_beside_their_fields(visit: Visitor, sample: dict[str, floa
     page.get_by_label("Or paste JSON").fill(json.dumps(spoilt(sample)))
     page.get_by_role("button", name="Fill the form").click()
     page.get_by_role("button", name="Score", exact=True).click()
-    expect(page.locator("#field-V7-fault")).to_have_text("Field required")
-    expect(page.locator("#field-V3-fault")).to_have_text("Input should be a valid number")
-    expect(page.locator("#field-Amount-fault")).to_have_text("Input should be greater than or equal to 0")
+    expect(fault(page, "V7")).to_have_text("Field required")
+    expect(fault(page, "V3")).to_have_text("Input should be a valid number")
+    expect(fault(page, "Amount")).to_have_text("Input should be greater than or equal to 0")
     assert page.locator("[aria-invalid]").count() == 3
-    expect(page.locator("#field-Amount")).to_be_focused()
+    expect(field(page, "Amount")).to_be_focused()
     assert violations(page) == []
     for name, value in (("V7", "1"), ("V3", "1"), ("Amount", "5")):
-        page.locator(f"#field-{name}").fill(value)
-    page.locator("#field-Amount").press("Enter")
+        field(page, name).fill(value)
+    field(page, "Amount").press("Enter")
     expect(page.locator(".verdict")).to_be_visible()
     assert page.locator("[aria-invalid]").count() == 0
 
@@ -104,9 +114,9 @@ def test_what_is_pasted_fills_the_form(visit: Visitor, sample: dict[str, float],
     page = visit().open("score")
     page.get_by_label("Or paste JSON").fill(text)
     page.get_by_role("button", name="Fill the form").click()
-    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    expect(page.locator("summary")).to_contain_text(FILLED)
     for name in ("Time", "V1", "V28", "Amount"):
-        assert float(page.locator(f"#field-{name}").input_value()) == sample[name]
+        assert float(field(page, name).input_value()) == sample[name]
     assert ("Ignored: Class" in page.locator(".notice").inner_text()) == (form in ("json", "header and row"))
 
 
@@ -129,7 +139,7 @@ def test_markup_in_data_stays_text(visit: Visitor, sample: dict[str, float]) -> 
     )
     page.get_by_role("button", name="Fill the form").click()
     page.get_by_role("button", name="Score", exact=True).click()
-    expect(page.locator("#field-V1-fault")).to_have_text("Input should be a valid number")
+    expect(fault(page, "V1")).to_have_text("Input should be a valid number")
     assert page.locator("main img, main b").count() == 0
 
 
@@ -142,7 +152,7 @@ def test_it_works_by_keyboard_alone(visit: Visitor) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Fraudulent sample")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    expect(page.locator("summary")).to_contain_text(FILLED)
     for _ in range(20):
         if page.evaluate("document.activeElement.textContent") == "Score":
             break

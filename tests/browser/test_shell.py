@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from tests.browser.accessibility import violations
 from tests.browser.conftest import MakeGateway, Visitor
 from tests.browser.released import Version
+from tests.browser.visits import FILLED
 from tests.support.gateway import KEY, Gateway
 from tests.support.machine import ROOT
 
@@ -48,14 +49,14 @@ def test_a_gateway_that_goes_away_comes_back_by_itself(visit: Visitor, make_gate
     tab.expect_complaint("ERR_|503")
     page = tab.open("score")
     page.get_by_role("button", name="Legitimate sample").click()
-    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    expect(page.locator("summary")).to_contain_text(FILLED)
     assert gateway.end(60) == 0
     status = page.locator("#status")
     expect(status).to_contain_text("The gateway does not answer")
     assert violations(page) == []
     page.get_by_role("button", name="Score", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("The gateway does not answer.")
-    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    expect(page.locator("summary")).to_contain_text(FILLED)
     gateway.start()
     expect(status).to_contain_text("Ready · version 1", timeout=60_000)
     page.get_by_role("button", name="Score", exact=True).click()
@@ -76,14 +77,14 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_can_be_forgotten(visit: Visitor,
     page.get_by_role("button", name="Fraudulent sample").click()
     page.get_by_label("Key, kept").fill(KEY)
     page.get_by_role("button", name="Use this key").click()
-    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    expect(page.locator("summary")).to_contain_text(FILLED)
     page.get_by_role("button", name="Score", exact=True).click()
     command = page.get_by_label("curl command", exact=True)
     expect(command).to_contain_text('-H "X-API-Key: $FRAUD_API_KEY"')
     assert KEY not in page.content()
     page.reload()
     page.get_by_role("button", name="Fraudulent sample").click()
-    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    expect(page.locator("summary")).to_contain_text(FILLED)
     page.get_by_role("button", name="API key").click()
     page.get_by_role("button", name="Forget the key").click()
     page.get_by_role("button", name="Score", exact=True).click()
@@ -100,7 +101,7 @@ def test_a_key_without_the_scope_says_which_is_missing(visit: Visitor, make_gate
     page.get_by_label("Key, kept").fill(key)
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Fraudulent sample").click()
-    expect(page.locator("summary")).to_contain_text("28 of 28 filled")
+    expect(page.locator("summary")).to_contain_text(FILLED)
     page.get_by_role("button", name="Score", exact=True).click()
     expect(page.get_by_role("dialog")).to_contain_text("The key in use lacks the scope “predict”.")
 

@@ -11,9 +11,9 @@ from ml_project.reasons import Explainer
 from ml_project.review import drawn_for_review
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
-from stores.decisions import DecisionRecord, DecisionStore, LabelItem, ShadowDecision, open_engine
+from stores.decisions import DecisionRecord, DecisionStore, KeptContract, LabelItem, ShadowDecision, open_engine
 from tests.browser.released import Version
-from tests.support.creditcard import RAW_FEATURES
+from tests.support.creditcard import DRIFTING, RAW_FEATURES
 
 SAMPLE_RATE = 0.01
 
@@ -22,7 +22,7 @@ def keep_a_day(version: Version, state: Path, rows: int = 4_000) -> list[Decisio
     """Decisions received over the last day, the oldest third labelled, and a challenger beside them."""
     (chunk,) = simulate(rows, seed=9, fraud_rate=0.01)
     raw = chunk.raw[np.argsort(chunk.raw[:, 0])].copy()
-    raw[:, RAW_FEATURES.index("V11")] += 0.7  # something to see among the drifts
+    raw[:, RAW_FEATURES.index(DRIFTING)] += 0.7  # something to see among the drifts
     label = chunk.label[np.argsort(chunk.raw[:, 0])]
     scorer, explainer = Scorer(version.bundle, threads=1), Explainer(version.bundle)
     scores = scorer.score(raw)
@@ -39,6 +39,7 @@ def keep_a_day(version: Version, state: Path, rows: int = 4_000) -> list[Decisio
             DecisionRecord(
                 prediction_id=prediction_id,
                 received_at=received_at,
+                contract=KeptContract.of(version.bundle.manifest.contract),
                 inputs=tuple(raw[row].tolist()),
                 isolation_score=float(scores.isolation[row]),
                 boosted_score=float(scores.boosted[row]),

@@ -8,6 +8,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 WIDTHS = (360, 768, 1440)
 SCHEMES = ("light", "dark")
+FILLED = re.compile(r"(\d+) of \1 filled")
+"""What a group of fields says of itself when all are."""
 
 
 class Visit:

@@ -1,6 +1,7 @@
 """A bank's own table, from its file to answered predictions, monitoring, scoring and retraining."""
 
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from pipelines.scoring.run import score
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_main, run_train
 from stores.mlflow_client import quiet_mlflow
+from tests.support.commands import Commands
 from tests.support.gateway import Gateway
-from tests.support.shop import SHOP, SHOP_YAML, shop_transactions
+from tests.support.processes import clean_environment
+from tests.support.shop import SHOP, SHOP_YAML, VISITS_YAML, card_transactions, shop_transactions, visits
 
 pytestmark = pytest.mark.slow
 
@@ -117,3 +120,101 @@ def test_contracts_are_not_mixed(own: PipelineSettings, tmp_path: Path) -> None:
         run_train(own.model_copy(update={"contract": str(changed)}))
     with pytest.raises(InvalidInput, match="a table of the contract creditcard, not of shop"):
         run_main(own.model_copy(update={"data": "simulated"}))
+
+
+@pytest.fixture(scope="module")
+def visited(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
+    """`main` once on a table with categories, booleans and missing values, without time and amount."""
+    folder = tmp_path_factory.mktemp("visits")
+    (folder / "visits.yaml").write_text(VISITS_YAML)
+    visits(6_000, seed=1).to_csv(folder / "visits.csv", index=False)
+    quiet_mlflow()
+    settings = PipelineSettings(
+        state_dir=folder / "var",
+        tracking_uri="",
+        contract=str(folder / "visits.yaml"),
+        data=str(folder / "visits.csv"),
+        trials=1,
+        threads=2,
+    )
+    run, measured, promotion = run_main(settings)
+    assert promotion.production is not None
+    assert "test_cost_per_day" not in measured.metrics
+    assert run.data.data.metrics["unlabelled_dropped"] > 100
+    return settings
+
+
+def test_categories_and_missing_values_are_served_and_scored_alike(visited: PipelineSettings, tmp_path: Path) -> None:
+    frame = visits(200, seed=3, frauds=0.3).drop(columns="outcome")
+    frame.to_csv(tmp_path / "month.csv", index=False)
+    frame.to_parquet(tmp_path / "month.parquet")
+    outcome = score(visited, str(tmp_path / "month.csv"), str(tmp_path / "out"), "local")
+    assert (outcome.job["rows"], outcome.job["quarantined"]) == (200, 0)
+    scored = pd.read_parquet(tmp_path / "out").sort_values("source_row")["hybrid_score"].tolist()
+    mlflow.set_tracking_uri(visited.mlflow_uri)
+    model = mlflow.pyfunc.load_model("models:/fraud-ensemble/1")
+    assert model.predict(frame)["hybrid_score"].tolist() == pytest.approx(scored, abs=1e-6)
+    with Gateway(tmp_path, FRAUD_RELEASES_URI=visited.releases, FRAUD_CONTRACT=visited.contract) as gateway:
+        gateway.wait_for_version(1)
+        rows = json.loads(frame.to_json(orient="records"))
+        for kind, upload in (
+            ("application/json", json.dumps(rows).encode()),
+            ("text/csv", (tmp_path / "month.csv").read_bytes()),
+            ("application/vnd.apache.parquet", (tmp_path / "month.parquet").read_bytes()),
+        ):
+            found = gateway.client.post(
+                "/predict-batch", content=upload, headers={"Content-Type": kind, "Accept": "application/json"}
+            ).json()
+            assert [each["hybrid_score"] for each in found] == pytest.approx(scored, abs=1e-6), kind
+        body = {"channel": "fax", "country": "XX", "new customer": True, "risk": 4.0}
+        answer = gateway.client.post("/predict", json=body)
+        warned = {(each["feature"], each["value"]) for each in answer.json()["warnings"]}
+        assert warned >= {("channel", "other"), ("country", "other")}
+        wrong = {"channel": 1.5, "country": None, "new customer": "perhaps", "items": 2.5, "risk": "high"}
+        refused = gateway.client.post("/predict", json=wrong)
+        assert refused.status_code == httpx.codes.UNPROCESSABLE_ENTITY
+        assert {error["field"] for error in refused.json()["errors"]} == wrong.keys()
+
+
+@pytest.fixture(scope="module")
+def drafted(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> PipelineSettings:
+    """From a table to a version by three commands, with a draft that nobody has edited."""
+    folder = tmp_path_factory.mktemp("cards")
+    data, contract = str(folder / "cards.csv"), str(folder / "cards.yaml")
+    card_transactions(6_000, seed=1).to_csv(data, index=False)
+    for arguments in (
+        ("infer", "--data", data, "--label", "is_fraud", "--entity", "card no.", "--output", contract),
+        ("check", contract, "--data", data),
+    ):
+        done = commands.run("contract", *arguments, environment=clean_environment(FRAUD_STATE_DIR=str(folder / "var")))
+        assert (done.returncode, done.stderr) == (0, "")
+    quiet_mlflow()
+    settings = PipelineSettings(
+        state_dir=folder / "var", tracking_uri="", contract=contract, data=data, trials=1, threads=2, label_delay_days=0
+    )
+    _run, _measured, promotion = run_main(settings)
+    assert promotion.production is not None
+    return settings
+
+
+def test_a_draft_that_nobody_has_edited_answers_and_learns(drafted: PipelineSettings, tmp_path: Path) -> None:
+    frame = card_transactions(300, seed=5, frauds=0.3, days=2)
+    with Gateway(tmp_path, FRAUD_RELEASES_URI=drafted.releases, FRAUD_CONTRACT=drafted.contract) as gateway:
+        gateway.wait_for_version(1)
+        bodies = json.loads(frame.drop(columns="is_fraud").to_json(orient="records"))
+        answers = [gateway.client.post("/predict", json=body).json() for body in bodies[:30]]
+        assert [answer["transaction_id"] for answer in answers] == frame["transaction"].tolist()[:30]
+        found = gateway.client.post("/predict-batch", json=bodies).json()
+        alike = [answer["hybrid_score"] for answer in answers]
+        assert [each["hybrid_score"] for each in found[:30]] == pytest.approx(alike, abs=1e-6)
+        refused = gateway.client.post("/predict", json={**bodies[0], "cents": 1.5, "at": "yesterday", "card no.": 7})
+        assert {error["field"] for error in refused.json()["errors"]} == {"cents", "at", "card no."}
+    frame.to_csv(tmp_path / "month.csv", index=False)
+    score(drafted, str(tmp_path / "month.csv"), str(tmp_path / "out"), "local")
+    scored = pd.read_parquet(tmp_path / "out").sort_values("source_row")
+    assert scored["hybrid_score"].tolist()[:30] == pytest.approx(alike, abs=1e-6)
+    assert scored["card no."].tolist() == frame["card no."].tolist()
+    kept = drafted.model_copy(
+        update={"database_url": type(drafted.database_url)(f"sqlite:///{gateway.state}/gateway/decisions.db")}
+    )
+    assert retrain(kept, "manual", datetime.now(UTC)).run_id

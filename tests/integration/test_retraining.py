@@ -26,7 +26,7 @@ from pipelines.retraining.run import DATA, inheritance, retrain
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Tracker
 from pipelines.training.study import settings_of, starting_point
-from stores.decisions import Chunk, DecisionStore, LabelItem, migrate, open_engine
+from stores.decisions import Chunk, DecisionStore, KeptContract, LabelItem, migrate, open_engine
 from stores.registry import Registry
 from tests.support.commands import Command, Commands
 from tests.support.creditcard import PCA_COMPONENTS
@@ -89,7 +89,7 @@ def decided_by(scorer: Scorer, url: str, raw: NDArray[np.float64], fraud: NDArra
         part = slice(begin, begin + 1_000)
         chunk = Chunk(
             received_at=now,
-            fields=scorer.contract.raw_fields,
+            contract=KeptContract.of(scorer.contract),
             raw=raw[part],
             scores=np.array([scores.isolation, scores.boosted, scores.hybrid, scores.probability])[:, part],
             decisions=[str(decide(score, scorer.thresholds)) for score in scores.hybrid[part]],

@@ -6,8 +6,10 @@ from ml_project.baseline import watched_names
 from ml_project.contract import Contract
 from ml_project.contract_file import contract_named
 from serving.routes.examples import example_transaction
+from stores.decisions import KeptContract
 
 CREDITCARD: Final[Contract] = contract_named()
+KEPT: Final = KeptContract.of(CREDITCARD)
 RAW_FEATURES: Final = CREDITCARD.raw_fields
 FEATURES: Final = CREDITCARD.feature_names
 ENGINEERED_FEATURES: Final = CREDITCARD.engineered
@@ -18,5 +20,8 @@ LABEL: Final = CREDITCARD.label_field
 WEIGHT: Final = CREDITCARD.weight
 EVENT_TIME: Final = CREDITCARD.event_time
 TRANSACTION_ID: Final = CREDITCARD.transaction_id
+DRIFTING: Final = "V11"
+"""A feature of which tests let the values move."""
+
 TRANSACTION: Final = example_transaction(CREDITCARD)
 """An ordinary one, as a client would send it."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from stores.decisions import Chunk, DecisionRecord
-from tests.support.creditcard import RAW_FEATURES
+from tests.support.creditcard import KEPT
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -16,6 +16,7 @@ def record(number: int, **fields: Any) -> DecisionRecord:
     defaults: dict[str, Any] = {
         "prediction_id": f"00000000-0000-7000-8000-{number:012x}",
         "received_at": DAY + timedelta(minutes=number),
+        "contract": KEPT,
         "inputs": tuple(float(number + place) for place in range(30)),
         "isolation_score": 0.1,
         "boosted_score": 0.2,
@@ -36,7 +37,7 @@ def chunk(rows: int, **fields: Any) -> Chunk:
     """Bulk predictions of version 4, all received as ``DAY`` begins."""
     defaults: dict[str, Any] = {
         "received_at": DAY,
-        "fields": RAW_FEATURES,
+        "contract": KEPT,
         "raw": 500 + np.arange(rows * 30, dtype=float).reshape(rows, 30),
         "scores": np.full((4, rows), 0.25),
         "decisions": ["APPROVE"] * rows,

@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 
 from ml_project.simulator import simulate
 from stores.decisions import Chunk, DecisionStore, LabelItem, open_engine
-from tests.support.creditcard import LABEL, RAW_FEATURES
+from tests.support.creditcard import KEPT, LABEL, RAW_FEATURES
 from tests.support.servers import PostgresServer
 from tests.terraform.terraform_cli import REPOSITORY
 
@@ -163,7 +163,7 @@ def keep_decisions(url: str) -> None:
         store.add_segment(
             Chunk(
                 received_at=now,
-                fields=RAW_FEATURES,
+                contract=KEPT,
                 raw=raw,
                 scores=np.full((4, len(raw)), 0.001),
                 decisions=["APPROVE"] * len(raw),

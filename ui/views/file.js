@@ -56,25 +56,34 @@ export async function mount(root, context) {
     if (results.version && card.declineOf(results.version) === null) {
       await card.look();
     }
-    last = { file: file.name, results, said, decline: card.declineOf(results.version) };
+    last = { file: file.name, results, said, decline: card.declineOf(results.version), amount: await amountName() };
     show();
     context.announce(`${file.name}: ${integer(results.count)} rows scored, ${integer(results.bad.length)} bad`);
   }
 
+  /** What the contract calls the amount; null where it has none. */
+  async function amountName() {
+    try {
+      return (await context.fields.read({ quiet: true })).withRole("amount")?.name ?? null;
+    } catch {
+      return "amount";
+    }
+  }
+
   function show() {
-    const { file, results, said, decline } = last;
+    const { file, results, said, decline, amount } = last;
     const lines = file.toLowerCase().endsWith(".csv");
     const name = file.replace(/\.[^.]*$/, "");
     const any = results.count + results.bad.length > 0;
-    fill(outcome, said, any && summaryOf(results, decline), badRows(results.bad, lines, name),
-      results.count > 0 && new ResultTable(results, { lines, name }).element,
+    fill(outcome, said, any && summaryOf(results, decline, amount), badRows(results.bad, lines, name),
+      results.count > 0 && new ResultTable(results, { lines, name, amount }).element,
       !any && !said && notice("info", "No row was scored."));
   }
 
   fill(root,
     h("header", {}, h("h1", {}, "Score a file"),
       h("p", { class: "lead" }, "Every row is decided by the version that is live when the file has arrived. Rows that cannot be scored are listed; the good ones are kept.")),
-    h("section", { class: "panel", "aria-label": "File" }, dropPlace(begin, left.signal)), progress, outcome);
+    h("section", { class: "panel", "aria-label": "File" }, dropPlace(begin, context.fields, left.signal)), progress, outcome);
   if (last) {
     fill(progress, h("p", { class: "muted" }, `Scored last: ${last.file}`));
     show();

@@ -9,10 +9,11 @@ import { listOf } from "./review/list.js";
 import { Queue } from "./review/queue.js";
 
 /** Mounts the view. */
-export async function mount(root, { api, announce }) {
+export async function mount(root, { api, announce, fields }) {
   const ending = new AbortController();
   const said = new Map();
   let queue = null;
+  let catalogue = null;
   let current = 0;
 
   const labels = new Labels(api, (entry, error) => {
@@ -41,6 +42,7 @@ export async function mount(root, { api, announce }) {
     fill(trouble);
     fill(progress, "Loading…");
     await more();
+    catalogue = await fields.read({ quiet: true }).catch(() => catalogue);
     current = Math.max(0, next(0));
     show();
   }
@@ -66,10 +68,10 @@ export async function mount(root, { api, announce }) {
     const open = queue.items.filter(({ prediction_id }) => !said.has(prediction_id)).length;
     fill(progress, `${integer(open)}${queue.more ? "+" : ""} to review · ${integer(labels.count)} labelled`);
     controls.update({ item, latest: labels.latest, done: item && said.get(item.prediction_id) });
-    fill(list, listOf(queue.items, said, current, choose),
+    fill(list, listOf(queue.items, said, current, choose, catalogue),
       queue.more && h("button", { type: "button", onclick: () => more().then(show) }, "Show more"));
     list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
-    fill(detail, item ? detailOf(item) : h("p", {}, "Nothing waits for review. New alerts appear when you reload the queue."));
+    fill(detail, item ? detailOf(item, catalogue) : h("p", {}, "Nothing waits for review. New alerts appear when you reload the queue."));
   }
 
   function choose(place) {

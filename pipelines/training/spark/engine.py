@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
+from ml_project.contract import ContractField
 from ml_project.dataset import Dataset
 from ml_project.engine import Evaluated
 from ml_project.ensemble import (
@@ -18,11 +20,13 @@ from ml_project.ensemble import (
     EnsembleSettings,
     IsolationMap,
     feature_aucs,
+    filled,
     fit_forest,
     monotone_directions,
+    training_medians,
     without,
 )
-from ml_project.features import FeatureTransform, Scale
+from ml_project.features import FeatureTransform, Scale, Shares, fit_shares
 from ml_project.split import SPLIT, Fold, TimeSplit, checked_folds, checked_split, fold_shares
 from ml_project.statistics import FeatureStatistics, Moments
 from ml_project.unseen_scores import ScoredRows
@@ -100,13 +104,14 @@ class SparkEngine:
         contract, excluded = part.contract, settings.resolved(part.contract).excluded or ()
         sample = self.sample(part)
         seen = without(contract, transform(sample.raw), excluded)
-        forest = fit_forest(seen, sample.weight, settings.forest, self.seed)
+        medians = training_medians(contract, seen, sample.weight)
+        forest = fit_forest(filled(seen, medians), sample.weight, settings.forest, self.seed)
         aucs = feature_aucs(seen, sample.label, sample.weight)
         directions = monotone_directions(contract, aucs, settings.booster.monotone_auc)
         features = part.rows.mapInArrow(features_pass(transform, excluded), feature_columns(contract))
         booster = grow(self.spark, contract, features, settings.booster, directions, self.seed, self.workers)
-        mapping = self._isolation_map(part, forest, transform, excluded)
-        return Ensemble(forest, booster, mapping, settings.blend_weight), transform
+        mapping = self._isolation_map(part, (forest, medians), transform, excluded)
+        return Ensemble(forest, booster, mapping, settings.blend_weight, medians), transform
 
     def statistics(self, part: SparkPart, transform: FeatureTransform) -> FeatureStatistics:
         """Quantiles of the sample; means, deviations and extremes of all rows."""
@@ -145,19 +150,35 @@ class SparkEngine:
     def _transform(self, part: SparkPart) -> FeatureTransform:
         contract = part.contract
         fields = {name: contract.raw_fields[place] for name, place in contract.scaled_features.items()}
-        return FeatureTransform(contract, {name: self._scale(part, field) for name, field in fields.items()})
+        counted = {
+            name: self._shares(part, contract.scored_fields[place]) for name, place in contract.counted_features.items()
+        }
+        return FeatureTransform(contract, {name: self._scale(part, field) for name, field in fields.items()}, counted)
+
+    def _shares(self, part: SparkPart, field: ContractField) -> Shares:
+        from pyspark.sql import functions as f
+
+        code = f.coalesce(f.col(quoted(field.name)), f.lit(float("nan")))
+        counted = part.rows.groupBy(code.alias("code")).agg(f.sum(quoted(part.contract.weight)).alias("weight"))
+        codes, weights = counted.toPandas().to_numpy(np.float64).T
+        return fit_shares(codes, len(field.values), weights)
 
     def _scale(self, part: SparkPart, field: str) -> Scale:
         from pyspark.sql import functions as f
 
         weight, value = f.col(quoted(part.contract.weight)), f.col(quoted(field))
+        weight = f.when(value.isNotNull(), weight)
         ((total, product),) = part.rows.agg(f.sum(weight), f.sum(weight * value)).collect()
         mean = product / total
         ((squares,),) = part.rows.agg(f.sum(weight * (value - mean) * (value - mean))).collect()
         return Scale.of(mean, (squares / total) ** 0.5)
 
     def _isolation_map(
-        self, part: SparkPart, forest: IsolationForest, transform: FeatureTransform, excluded: tuple[str, ...]
+        self,
+        part: SparkPart,
+        forest: tuple[IsolationForest, NDArray[np.float32] | None],
+        transform: FeatureTransform,
+        excluded: tuple[str, ...],
     ) -> IsolationMap:
         from pyspark.sql import functions as f
 
@@ -176,8 +197,9 @@ def train_on_spark(
 ) -> None:
     """Train on the ingested data; see `train`. Tuning uses the sample, as it does everywhere."""
     meta = read_meta(settings.dataset_path, settings.data_contract)
+    contract = meta.resolved(settings.data_contract)
     with spark_session(settings) as spark:
-        data = read_transactions(spark, settings.dataset_path, settings.data_contract, settings.seed)
+        data = read_transactions(spark, settings.dataset_path, contract, settings.seed)
         engine = SparkEngine(
             spark, settings.seed, settings.threads, settings.folds, settings.spark_workers, settings.spark_sample_rows
         )

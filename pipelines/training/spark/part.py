@@ -94,8 +94,13 @@ def read_transactions(spark: Any, path: Path, contract: Contract, seed: int) -> 
     spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
     found = spark.read.parquet(str(path.absolute()))
     raw, label, weight = contract.raw_fields, contract.label_field, contract.weight
+    nothing, there = f.lit(None).cast("double"), contract.event_time in found.columns
+    moment = f.floor(seconds_of(found, contract) * 1e6) / 1e6 if there else nothing
     table = found.select(
-        *(f.col(quoted(name)).cast("double") for name in raw),
+        *(
+            moment.alias(name) if name == contract.event_time else f.col(quoted(name)).cast("double").alias(name)
+            for name in raw
+        ),
         f.col(quoted(label)).cast("tinyint"),
         (f.col(quoted(weight)).cast("double") if weight in found.columns else f.lit(1.0)).alias(weight),
         seconds_of(found, contract).cast("double").alias(MOMENT),

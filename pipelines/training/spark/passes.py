@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ml_project.contract import Contract
 from ml_project.dataset import Dataset
-from ml_project.ensemble import BoosterSettings, anomaly_scores, blend, booster_parameters, without
+from ml_project.ensemble import BoosterSettings, anomaly_scores, blend, booster_parameters, filled, without
 from ml_project.features import FeatureTransform
 from ml_project.statistics import Moments
 from pipelines.spark_session import quoted
@@ -91,12 +91,13 @@ def anomaly_pass(sent: Any, transform: FeatureTransform, excluded: tuple[str, ..
         for batch in batches:
             if len(batch):
                 seen = without(contract, transform(raw_of(contract, batch)), excluded)
-                anomaly = anomaly_scores(sent.value, seen)
+                forest, medians = sent.value
+                anomaly = anomaly_scores(forest, filled(seen, medians))
                 bins = np.minimum((anomaly * ANOMALY_BINS).astype(np.int64), ANOMALY_BINS - 1)
                 counts += np.bincount(bins, _numbers(batch, contract.weight), ANOMALY_BINS)
                 highest = max(highest, float(anomaly.max()))
-        filled = np.flatnonzero(counts)
-        columns = (filled, counts[filled], np.full(len(filled), highest))
+        places = np.flatnonzero(counts)
+        columns = (places, counts[places], np.full(len(places), highest))
         yield pa.RecordBatch.from_arrays([pa.array(each) for each in columns], names=["bin", "weight", "highest"])
 
     return work

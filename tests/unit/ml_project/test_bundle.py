@@ -91,7 +91,7 @@ def test_other_formats_and_contracts_are_refused(bundle: Bundle, bundle_folder: 
     with pytest.raises(InvalidBundle, match="the statistics hold mean of 37 features"):
         read_bundle(bundle_folder)
     rewrite(bundle_folder, contract=contract | {"fields": contract["fields"][1:]})
-    with pytest.raises(InvalidBundle, match=r"contract: .*no field has the role time"):
+    with pytest.raises(InvalidBundle, match=r"contract: .*Time is neither a field nor an earlier feature"):
         read_bundle(bundle_folder)
 
 

@@ -1,9 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from ml_project.contract_file import InvalidContract, contract_named, parse_contract, read_contract
 from ml_project.errors import InvalidInput
+from ml_project.features import OPERATORS
 from tests.support.creditcard import CREDITCARD
 from tests.support.shop import SHOP, SHOP_YAML
 
@@ -39,13 +41,14 @@ def test_a_range_stands_for_each_of_its_names() -> None:
         (
             "  class: {type: number}",
             "  class: {type: money}",
-            "my.yaml, line 5: field class: type: Input should be 'number', 'timestamp' or 'string'. Correct it.",
+            "my.yaml, line 5: field class: type: Input should be 'number', 'integer', 'boolean', 'category', "
+            "'timestamp' or 'string'. Correct it.",
         ),
         (
             "  class: {type: number}",
             "  class: {type: number, min: 3}",
-            "my.yaml, line 5: field class: min: unknown key. Use description, example, expected, maximum, minimum, "
-            "required, role, type.",
+            "my.yaml, line 5: field class: min: unknown key. Use decimals, description, example, expected, maximum, "
+            "minimum, required, role, type, unit, values.",
         ),
         (
             "  no: {type: number}",
@@ -66,13 +69,13 @@ def test_a_range_stands_for_each_of_its_names() -> None:
             "  spread: {variance: [class, 1st, no]}",
             "  spread: {median: [class, 1st, no]}",
             "my.yaml, line 23: feature spread: there is no operator median. Use one of value, log1p, zscore, ratio, "
-            "hour_of_day, variance, max_abs, mean_abs.",
+            "hour_of_day, day_of_week, weekend, one_hot, frequency, missing, variance, max_abs, mean_abs.",
         ),
         (
             "  spread: {variance: [class, 1st, no]}",
             "  spread: {variance: [class, 1st, no], value: class}",
             "my.yaml, line 23: feature spread: 2 operators, not one. Name one of value, log1p, zscore, ratio, "
-            "hour_of_day, variance, max_abs, mean_abs.",
+            "hour_of_day, day_of_week, weekend, one_hot, frequency, missing, variance, max_abs, mean_abs.",
         ),
         (
             "  log_to_ratio: {ratio: [betrag_log, class_to_1st]}",
@@ -82,8 +85,8 @@ def test_a_range_stands_for_each_of_its_names() -> None:
         ),
         (
             'label: {field: "is fraud?"}',
-            'label: {field: "is fraud?", positive: 2}',
-            "my.yaml, line 9: label: positive: Input should be 1. Correct it.",
+            'label: {field: "is fraud?", negative: [no, yes]}',
+            "my.yaml, line 9: label: 'yes' stands for two of fraud, legitimate and unknown. Leave it to one.",
         ),
         ('label: {field: "is fraud?"}', "", "my.yaml, line 1: the section label is missing. Add it."),
         (
@@ -130,3 +133,16 @@ def test_contracts_are_found_by_name_or_path(tmp_path: Path) -> None:
         contract_named("shop")
     with pytest.raises(InvalidInput, match=r"none\.yaml: cannot be read"):
         contract_named(str(tmp_path / "none.yaml"))
+
+
+def test_the_example_of_the_documentation_is_a_contract() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "contracts.md").read_text()
+    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    contract = parse_contract(example.encode(), "docs/contracts.md")
+    assert contract.unlearnt == ("country",)
+    assert {"channel=web", "channel=other", "channel=missing", "night", "spread"} <= {*contract.feature_names}
+    for name in OPERATORS:
+        assert f"`{name}" in page
+    assert {field.type for field in contract.fields} == {
+        *("number", "integer", "boolean", "category", "timestamp", "string")
+    }

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ml_project.baseline import SCORE, Baseline
+from ml_project.baseline import SCORE, Baseline, watched_names
 from ml_project.bundle import Bundle, Manifest
+from ml_project.contract import OTHER
 from ml_project.drift import (
     Drift,
     DriftCounts,
@@ -24,6 +25,7 @@ from ml_project.simulator import simulate
 from ml_project.statistics import FeatureStatistics
 from pipelines.monitoring.figures import MonitorLimits, drift_figures
 from tests.support.creditcard import CREDITCARD, FEATURES, WATCHED
+from tests.support.shop import VISITS
 
 LIMITS = MonitorLimits.load().drift
 Compare = Callable[[np.ndarray], list[Drift]]
@@ -124,10 +126,10 @@ def test_missing_values_and_values_out_of_range_are_shares(bundle: Bundle) -> No
             CREDITCARD, manifest.drift_baseline, manifest.statistics, features, score, np.ones(400), 1e-4
         )
     }
-    assert (found["V5"].missing, found["V5"].rows) == (0.25, 300)
+    assert (found["V5"].missing.value, found["V5"].rows) == (0.25, 300)
     assert found["V6"].out_of_range is not None
     assert found["V6"].out_of_range.value >= 0.5 > found["V6"].out_of_range.noise
-    assert found["V7"].missing == 0
+    assert found["V7"].missing.value == 0
     assert found[SCORE].out_of_range is None
 
 
@@ -198,9 +200,89 @@ def test_pieces_add_up_to_the_whole_and_survive_json(small_scorer: Scorer, manif
         assert (added.name, added.rows) == (expected.name, pytest.approx(expected.rows))
         assert added.psi.value == pytest.approx(expected.psi.value, abs=1e-12)
         assert added.ks.noise == pytest.approx(expected.ks.noise)
-        assert added.missing == pytest.approx(expected.missing)
+        assert added.missing.value == pytest.approx(expected.missing.value)
         assert added.observed == pytest.approx(expected.observed)
-    assert whole[2].missing == pytest.approx(weight[::50].sum() / weight.sum())
+    assert whole[2].missing.value == pytest.approx(weight[::50].sum() / weight.sum())
+
+
+LEARNT = VISITS.with_values({"country": ("AT", "CH", "DE")})
+CHANNELS = np.array([0.0, 1.0, 2.0, OTHER, np.nan])
+USUAL = [0.5, 0.28, 0.15, 0.02, 0.05]
+
+
+def visits_with(rows: int, seed: int, channel: list[float], nothing: float = 0.2) -> np.ndarray:
+    """Raw transactions with these shares of web, chip, phone, others and none."""
+    rng = np.random.default_rng(seed)
+    raw = rng.normal(size=(rows, len(LEARNT.raw_fields)))
+    for name, values, shares in (
+        ("channel", CHANNELS, channel),
+        ("country", CHANNELS[:3], [0.3, 0.3, 0.4]),
+        ("items", np.array([1.0, 2.0, np.nan]), [0.5, 0.5 - nothing, nothing]),
+        ("new customer", np.array([0.0, 1.0]), [0.97, 0.03]),
+        ("newsletter", np.array([0.0, 1.0]), [0.5, 0.5]),
+    ):
+        raw[:, LEARNT.raw_fields.index(name)] = rng.choice(values, rows, p=shares)
+    return raw
+
+
+@pytest.fixture(scope="module")
+def against_visits() -> Compare:
+    training = visits_with(20_000, 1, USUAL)
+    weight = np.ones(len(training))
+    transform = FeatureTransform.fit(LEARNT, training, weight)
+    features = transform(training)
+    baseline = Baseline.fit(LEARNT, features, np.linspace(0, 1, len(weight)), weight)
+    statistics = FeatureStatistics.fit(LEARNT.feature_names, features, weight)
+    significance = LIMITS.significance(len(watched_names(LEARNT)))
+
+    def against(raw: np.ndarray) -> list[Drift]:
+        hybrid = np.random.default_rng(0).permutation(np.linspace(0, 1, len(raw)))
+        return compare(LEARNT, baseline, statistics, transform(raw), hybrid, np.ones(len(raw)), significance)
+
+    return against
+
+
+def test_a_category_is_one_figure(against_visits: Compare) -> None:
+    drifts = {each.name: each for each in against_visits(visits_with(4_000, 2, USUAL))}
+    assert [name for name in drifts if "=" in name] == []
+    assert {"channel", "country", "channel_frequency", SCORE} <= drifts.keys()
+    channel = drifts["channel"]
+    assert channel.expected == pytest.approx(USUAL, abs=0.01)
+    assert len(channel.observed) == 5
+    assert len(drifts["country"].observed) == 4
+    assert channel.other is not None
+    assert channel.other.usual == pytest.approx(0.02, abs=0.005)
+    assert channel.missing.usual == pytest.approx(0.05, abs=0.005)
+    assert drifts["items"].missing.usual == pytest.approx(0.2, abs=0.01)
+    assert (channel.out_of_range, drifts["items"].other) == (None, None)
+    assert alarms(list(drifts.values())) == set()
+
+
+@pytest.mark.parametrize(
+    ("channel", "nothing", "seen"),
+    [
+        ([0.3, 0.48, 0.15, 0.02, 0.05], 0.2, {("channel", "psi")}),
+        ([0.46, 0.28, 0.15, 0.06, 0.05], 0.2, {("channel", "other")}),
+        ([0.44, 0.28, 0.15, 0.02, 0.11], 0.2, {("channel", "missing")}),
+        (USUAL, 0.3, {("items", "missing")}),
+    ],
+)
+def test_shifts_of_categories_are_seen(
+    against_visits: Compare, channel: list[float], nothing: float, seen: set[tuple[str, str]]
+) -> None:
+    found = alarms(against_visits(visits_with(4_000, 3, channel, nothing)))
+    assert seen <= found
+    made_of_items = {"items_z", "risk_per_item", "many"} if nothing > 0.2 else set()
+    strange = {name for name, figure in found if figure in ("other", "missing")}
+    assert strange <= {name for name, _figure in seen} | made_of_items
+
+
+def test_a_category_that_fills_nearly_all_is_seen_to_leave(against_visits: Compare) -> None:
+    """Deciles alone would have it in one bin with all others."""
+    almost = visits_with(4_000, 5, USUAL)
+    almost[:, LEARNT.raw_fields.index("country")] = OTHER
+    assert ("country", "other") in alarms(against_visits(almost))
+    assert ("country", "psi") in alarms(against_visits(almost))
 
 
 def test_many_decisions_are_those_of_one_by_one(small_scorer: Scorer) -> None:

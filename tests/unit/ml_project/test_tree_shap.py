@@ -51,6 +51,7 @@ def test_contributions_are_shapley_values_by_definition():
         feature=np.array([[0, 1], [1, 2], [2, 0]]),
         low=np.array([[0.0, -np.inf], [-np.inf, 1.0], [0.5, -np.inf]], dtype=np.float32),
         high=np.array([[np.inf, 0.0], [1.0, np.inf], [np.inf, 0.0]], dtype=np.float32),
+        missing=np.ones((3, 2), dtype=bool),
         share=np.array([[0.3, 0.6], [0.5, 0.25], [0.9, 0.7]]),
         leaf=np.array([2.0, -1.5]),
         base=0.25,

@@ -23,6 +23,7 @@ from ml_project.features import FeatureTransform
 from ml_project.onnx_graph import ensemble_to_onnx
 from ml_project.policies import Thresholds
 from ml_project.scorer import Scorer, golden_rows
+from ml_project.simulator import TELLING
 from ml_project.statistics import FeatureStatistics, Histogram
 from serving.app import create_app
 from serving.live_model import ModelSlot
@@ -98,7 +99,7 @@ def raw_rows() -> np.ndarray:
     raw = generator.normal(size=(ROWS, len(RAW_FEATURES)))
     raw[:, 0] = np.sort(generator.uniform(0, 86_400, ROWS))
     raw[:, -1] = generator.exponential(80, ROWS)
-    raw[-60:, RAW_FEATURES.index("V14")] -= 6
+    raw[-60:, RAW_FEATURES.index(TELLING)] -= 6
     return raw
 
 

@@ -14,16 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from ml_project.contract import MAX_MAGNITUDE
 from ml_project.errors import FraudError
+from ml_project.event_times import parse_event_time
 from serving.batch import ARROW, CSV, PARQUET
 from serving.errors import BodyTooLarge, InvalidFields, MalformedJson
 from serving.transactions import (
-    MAX_MAGNITUDE,
     Chunk,
     TransactionParser,
     Transactions,
     event_times_of,
-    parse_event_time,
 )
 from tests.support.creditcard import CREDITCARD, ENGINEERED_FEATURES, RAW_FEATURES
 

@@ -5,20 +5,34 @@ import { LARGEST, mediaTypeOf } from "./upload.js";
 
 /**
  * @param {function(File)} onFile is given files that can be sent
+ * @param {import("../../fields.js").Fields} fields
  * @param {AbortSignal} ended when the view is left: until then a file may be dropped anywhere in the window, which the
  *   browser would otherwise open in place of the page
  * @returns {HTMLElement}
  */
-export function dropPlace(onFile, ended) {
+export function dropPlace(onFile, fields, ended) {
   const fault = h("p", { class: "fault", role: "alert" });
   const input = h("input", { type: "file", id: "file", accept: ".csv,.parquet", class: "unseen" });
+  const columns = h("span");
   const place = h("div", { class: "drop" },
     h("label", { for: "file", class: "button" }, "Choose a file"), input,
     h("p", {}, "or drop one here: CSV with a header, or Parquet"),
     h("p", { class: "muted small" },
-      "Columns Time, V1 to V28 and Amount in any order, and if you like transaction_id and event_time. ",
-      "Class, Weight and engineered features may be there; they are not used. Every prediction is kept by the gateway."),
+      columns, "Every prediction is kept by the gateway."),
     fault);
+
+  async function name() {
+    try {
+      const catalogue = await fields.read({ quiet: true });
+      const needed = catalogue.scored.filter(({ required }) => required);
+      const rest = catalogue.fields.filter(({ required }) => !required);
+      fill(columns, needed.length > 0 && `Columns ${catalogue.inWords(needed)} in any order`,
+        rest.length > 0 && `${needed.length > 0 ? ", and if you like" : "Columns"} ${catalogue.inWords(rest)}`, ". ",
+        `${catalogue.label}, weights and features that are computed may be there; they are not used. `);
+    } catch {
+      fill(columns); // without a key: the answer to a file names the columns that it lacks
+    }
+  }
 
   function take(file) {
     fill(fault);
@@ -46,5 +60,6 @@ export function dropPlace(onFile, ended) {
       }
     }, { signal: ended });
   }
+  name();
   return place;
 }

@@ -8,9 +8,10 @@ import { notice } from "../parts/notice.js";
 /**
  * @param {import("./results.js").Results} results
  * @param {number|null} decline the decline threshold, where it is known
+ * @param {string|null} amount what the contract calls the amount
  * @returns {HTMLElement}
  */
-export function summaryOf(results, decline) {
+export function summaryOf(results, decline, amount) {
   const byDecision = results.summary();
   const risk = byDecision[1].amount + byDecision[2].amount;
   const alerts = byDecision[1].rows + byDecision[2].rows;
@@ -21,7 +22,7 @@ export function summaryOf(results, decline) {
       byDecision.map(({ decision, rows }) => h("div", {},
         h("dt", {}, h("span", { class: "badge", "data-decision": decision }, decision)),
         h("dd", {}, integer(rows), h("span", { class: "share" }, results.count ? percent(rows / results.count) : "")))),
-      h("div", {}, h("dt", {}, "Amount at risk"),
+      amount !== null && h("div", {}, h("dt", {}, `${amount} at risk`),
         h("dd", {}, total(risk), h("span", { class: "share" }, `in ${integer(alerts)} alerts`))),
       h("div", {}, h("dt", {}, "Bad rows"), h("dd", {}, integer(results.bad.length))),
       h("div", {}, h("dt", {}, "Model version"), h("dd", {}, results.version ?? "–"))),

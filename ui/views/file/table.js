@@ -10,13 +10,14 @@ const COLUMNS = [
   { by: "decision", title: "Decision" },
   { by: "score", title: "Score" },
   { by: "probability", title: "Probability" },
-  { by: "amount", title: "Amount" },
+  { by: "amount", title: null },
 ];
 
 export class ResultTable {
   #results;
   #name;
   #named;
+  #amount;
   #order = { by: "score", descending: true };
   #filter = { decision: null, text: "", least: null };
   #page = 0;
@@ -26,12 +27,17 @@ export class ResultTable {
   #pages = h("div", { class: "row" });
   #headers = new Map();
 
-  /** @param {import("./results.js").Results} results @param {{lines: boolean, name: string}} about */
-  constructor(results, { lines, name }) {
+  /**
+   * @param {import("./results.js").Results} results
+   * @param {{lines: boolean, name: string, amount: string|null}} about amount: what the contract calls it
+   */
+  constructor(results, { lines, name, amount: amountName }) {
     this.#results = results;
+    this.#amount = amountName;
     this.#name = name;
     this.#named = results.transactionIds.some(Boolean);
-    const heads = COLUMNS.map(({ by, title }) => this.#head(by, by === "row" && !lines ? "Row" : title));
+    const columns = COLUMNS.filter(({ by }) => by !== "amount" || amountName !== null);
+    const heads = columns.map(({ by, title }) => this.#head(by, by === "row" && !lines ? "Row" : title ?? amountName));
     this.element = h("section", { class: "panel", "aria-labelledby": "rows-title" },
       h("div", { class: "row apart" }, h("h2", { id: "rows-title" }, "Rows"),
         h("button", { type: "button", onclick: () => this.#save() }, "Download as CSV")),
@@ -58,7 +64,7 @@ export class ResultTable {
     [least, text].forEach((input) => input.addEventListener("input", change));
     return h("div", { class: "filters", role: "group", "aria-label": "Filter" },
       h("div", { class: "field" }, h("label", { for: "filter-decision" }, "Decision"), decision),
-      h("div", { class: "field" }, h("label", { for: "filter-amount" }, "Amount from"), least),
+      this.#amount !== null && h("div", { class: "field" }, h("label", { for: "filter-amount" }, `${this.#amount} from`), least),
       h("div", { class: "field" }, h("label", { for: "filter-text" }, "Id or line"), text));
   }
 
@@ -107,7 +113,7 @@ export class ResultTable {
     return h("tr", {}, number(String(results.row[place])),
       h("td", {}, h("span", { class: "badge", "data-decision": decision }, decision)),
       number(significant(results.score[place])), number(percent(results.probability[place])),
-      number(amount(results.amount[place])), this.#named && h("td", { class: "code" }, results.transactionIds[place]),
+      this.#amount !== null && number(amount(results.amount[place])), this.#named && h("td", { class: "code" }, results.transactionIds[place]),
       h("td", { class: "code" }, results.predictionIds[place]));
   }
 

@@ -2,15 +2,20 @@
 import { scale } from "../../charts/scale.js";
 import { signedBars } from "../../charts/signed_bars.js";
 import { h } from "../../dom.js";
-import { amount, dateTime, percent, significant } from "../../format.js";
+import { amount, dateTime, percent, significant, valueOf } from "../../format.js";
 import { sampled } from "./queue.js";
 
-/** @param {Object} item as GET /predictions gives it */
-export function detailOf(item) {
-  const { inputs } = item;
+const SEARCHED = 40;
+const SHORT = 10;
+
+/**
+ * @param {Object} item as GET /predictions gives it
+ * @param {import("../../fields.js").Catalogue|null} catalogue
+ */
+export function detailOf(item, catalogue) {
   return [
     h("div", { class: "row" }, badges(item)),
-    h("h2", { class: "sum", tabindex: "-1" }, amount(inputs.Amount)),
+    h("h2", { class: "sum", tabindex: "-1" }, titleOf(item, catalogue)),
     h("p", { class: "muted" }, `Received ${dateTime(item.received_at)}`,
       item.transaction_id && ` · transaction ${item.transaction_id}`),
     sampled(item) && h("p", { class: "notice", "data-kind": "info" },
@@ -21,11 +26,36 @@ export function detailOf(item) {
       figure("Hybrid score", significant(item.hybrid_score)),
       figure("Model version", item.model_version)),
     reasons(item.reasons),
-    h("details", {}, h("summary", {}, "All that was sent"), h("dl", { class: "inputs" },
-      Object.entries(inputs).map(([name, value]) =>
-        h("div", {}, h("dt", {}, name), h("dd", { class: "number" }, significant(value, 6)))))),
+    inputsOf(item.inputs, catalogue),
     h("p", { class: "muted small id" }, `Prediction ${item.prediction_id}`),
   ];
+}
+
+/** What a person knows a transaction by: its amount, or else its own name. */
+export function titleOf({ inputs, transaction_id: name, prediction_id: id }, catalogue) {
+  const field = catalogue?.withRole("amount");
+  const value = inputs[field?.name];
+  return typeof value === "number" ? amount(value / 10 ** (field.decimals ?? 0), field.unit) : name ?? `Prediction ${id.slice(0, 8)}`;
+}
+
+/** All fields, those that move the score most first; many of them with a search. */
+function inputsOf(inputs, catalogue) {
+  const telling = catalogue?.telling.map(({ name }) => name).filter((name) => name in inputs) ?? [];
+  const names = [...new Set([...telling, ...Object.keys(inputs)])];
+  const entries = names.map((name) => {
+    const value = inputs[name];
+    const moment = catalogue?.field(name)?.type === "timestamp" && value;
+    return h("div", {}, h("dt", {}, name),
+      h("dd", { class: typeof value === "number" ? "number" : null }, moment ? dateTime(value) : valueOf(value, 6)));
+  });
+  const find = h("input", { type: "search", id: "input-search", autocomplete: "off", spellcheck: "false", oninput: () =>
+    entries.forEach((entry, place) => {
+      entry.hidden = !names[place].toLowerCase().includes(find.value.trim().toLowerCase());
+    }) });
+  return h("details", {}, h("summary", {}, "All that was sent"),
+    names.length > SEARCHED && h("div", { class: "field find" },
+      h("label", { for: "input-search" }, `Find one of ${names.length} fields`), find),
+    h("dl", { class: names.some((name) => name.length > SHORT) ? "inputs wide" : "inputs" }, entries));
 }
 
 /** What was decided, and whether chance brought it here. */
@@ -45,7 +75,7 @@ function reasons(given) {
     return h("p", { class: "muted small" }, "The version that decided is not live any more, and no reasons were kept.");
   }
   const terms = given.map(({ feature, description, value, contribution }) => ({
-    label: description || feature, detail: `= ${significant(value, 4)}`, value: contribution,
+    label: description || feature, detail: `= ${valueOf(value)}`, value: contribution,
   }));
   return h("section", { class: "section" },
     h("h3", {}, "Reasons"),

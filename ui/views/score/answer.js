@@ -3,7 +3,7 @@ import { scoreAxis } from "../../charts/axis.js";
 import { scale } from "../../charts/scale.js";
 import { signedBars } from "../../charts/signed_bars.js";
 import { h } from "../../dom.js";
-import { percent, significant } from "../../format.js";
+import { percent, significant, valueOf } from "../../format.js";
 import { copyable } from "../parts/copy.js";
 import { notice } from "../parts/notice.js";
 import { curl } from "./curl.js";
@@ -47,7 +47,7 @@ function figure(name, value) {
 function reasons(given) {
   const terms = given.map(({ feature, description, value, contribution }) => ({
     label: description === feature ? feature : description || feature,
-    detail: `= ${significant(value, 4)}`,
+    detail: `= ${valueOf(value)}`,
     value: contribution,
   }));
   return terms.length > 0 && h("section", { class: "section" },
@@ -60,5 +60,6 @@ function warnings(given) {
   return given.length > 0 && h("section", { class: "section" },
     h("h3", {}, "Never seen in training"),
     h("ul", { class: "plain" }, given.map(({ feature, value, minimum, maximum }) => h("li", {},
-      `${feature} = ${significant(value, 4)}; training had ${significant(minimum, 4)} to ${significant(maximum, 4)}`))));
+      minimum === undefined ? `${feature} = ${valueOf(value)}`
+        : `${feature} = ${valueOf(value)}; training had ${significant(minimum, 4)} to ${significant(maximum, 4)}`))));
 }

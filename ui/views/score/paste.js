@@ -1,17 +1,23 @@
 // Reads one transaction out of pasted text: a JSON object, or a CSV row with or without its header.
-import { NAMING_FIELDS, RAW_FIELDS } from "../../fields.js";
+import { cellsOf } from "../file/csv.js";
 
 /**
  * @param {string} text
+ * @param {import("../../fields.js").Catalogue} catalogue
  * @returns {{values: Object<string, string>, ignored: string[]}} fields as text; names that no field has
  * @throws {Error} in words, when it is neither
  */
-export function readPasted(text) {
+export function readPasted(text, catalogue) {
   const trimmed = text.trim();
   if (!trimmed) {
     throw new Error("There is nothing to read: paste a JSON object or a CSV row.");
   }
-  return sorted(/^[{[]/.test(trimmed) ? fromJson(trimmed) : fromCsv(trimmed));
+  const pairs = /^[{[]/.test(trimmed) ? fromJson(trimmed) : fromCsv(trimmed, catalogue);
+  const used = pairs.filter(([name, value]) => catalogue.field(name) && value !== null && value !== undefined);
+  return {
+    values: Object.fromEntries(used.map(([name, value]) => [name, String(value)])),
+    ignored: pairs.map(([name]) => name).filter((name) => !catalogue.field(name)),
+  };
 }
 
 function fromJson(text) {
@@ -28,30 +34,23 @@ function fromJson(text) {
   return Object.entries(first);
 }
 
-function fromCsv(text) {
+function fromCsv(text, catalogue) {
   const [first, second] = text.split(/\r?\n/).map(cells);
-  if (first.includes("Amount")) {
+  const names = catalogue.scored.map(({ name }) => name);
+  if (first.some((cell) => names.includes(cell))) {
     if (!second) {
       throw new Error("This is a header without a row below it.");
     }
     return first.map((name, place) => [name, second[place]]);
   }
-  // the data set's own rows end with Class, which is no field
-  if (first.length !== RAW_FIELDS.length && first.length !== RAW_FIELDS.length + 1) {
-    throw new Error(`A row without a header has ${RAW_FIELDS.length} cells (Time, V1 to V28, Amount), not ${first.length}.`);
+  // a training table's own rows end with the label, which is no field
+  if (first.length !== names.length && first.length !== names.length + 1) {
+    throw new Error(
+      `A row without a header has ${names.length} cells (${catalogue.inWords(catalogue.scored)}), not ${first.length}.`);
   }
-  return RAW_FIELDS.map((name, place) => [name, first[place]]);
+  return names.map((name, place) => [name, first[place]]);
 }
 
 function cells(line) {
-  return line.split(line.includes("\t") ? "\t" : ",").map((cell) => cell.trim().replace(/^"(.*)"$/, "$1"));
-}
-
-function sorted(pairs) {
-  const known = new Set([...RAW_FIELDS, ...NAMING_FIELDS]);
-  const used = pairs.filter(([name, value]) => known.has(name) && value !== null && value !== undefined);
-  return {
-    values: Object.fromEntries(used.map(([name, value]) => [name, String(value)])),
-    ignored: pairs.map(([name]) => name).filter((name) => !known.has(name)),
-  };
+  return (line.includes("\t") ? line.split("\t") : cellsOf(line)).map((cell) => cell.trim().replace(/^"(.*)"$/, "$1"));
 }

@@ -30,8 +30,10 @@ export function driftChart() {
         name, value: psi, limit, kind: breached ? "third" : "calm", text: significant(psi, 2) })), {
         label: shown.length === 0 ? "No drift figures" : `Drift by feature, the furthest first: ${
           shown.slice(0, 3).map(({ name, psi }) => `${name} ${significant(psi, 2)}`).join(", ")}`, width }),
-      table: { head: ["Figure", "PSI", "Limit", "Missing", ""], rows: features.map(({ name, psi, limit, missing, breached }) => [
-        name, significant(psi), limit === null ? "none" : significant(limit), percent(missing), breached ? "over the limit" : ""]) },
+      table: { head: ["Figure", "PSI", "Limit", "Missing", "Other", ""], rows: features.map((feature) => [
+        feature.name, significant(feature.psi), feature.limit === null ? "none" : significant(feature.limit),
+        share(feature.missing, feature.missing_limit), feature.other === null ? "–" : share(feature.other, feature.other_limit),
+        overOf(feature)]) },
     });
   }
 
@@ -43,6 +45,18 @@ export function driftChart() {
     },
     end: made.end,
   };
+}
+
+/** A share with its limit, where it has reached half of it. */
+function share(value, limit) {
+  return limit !== null && value > limit / 2 ? `${percent(value)} (limit ${percent(limit)})` : percent(value);
+}
+
+/** Which figures of a feature are over their limits. */
+function overOf({ breached, psi, limit, missing, missing_limit: most, other, other_limit: strangest }) {
+  const over = [["PSI", psi > limit], ["missing", missing > most], ["other", other !== null && other > strangest]]
+    .filter(([, is]) => is).map(([name]) => name);
+  return !breached ? "" : `${over.length === 1 && over[0] === "PSI" ? "" : `${over.join(" and ")} `}over the limit`;
 }
 
 function noteOf({ drift, model_version: version }) {

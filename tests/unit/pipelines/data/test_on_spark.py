@@ -1,18 +1,20 @@
 """Spark cleans by the rules that pandas cleans by."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ml_project.contract_file import parse_contract
 from ml_project.errors import InvalidInput
 from ml_project.simulator import simulate
 from pipelines.data.ingest import IngestedFile, ingest, read_ingested, read_meta
 from pipelines.data.on_spark import ingest_on_spark
 from pipelines.settings import PipelineSettings
 from tests.support.creditcard import CREDITCARD, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from tests.support.shop import COUNTRIES, VISITS_YAML, visits
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -170,3 +172,32 @@ def test_what_is_refused_without_spark_is_refused_here(spark: Any, frame: pd.Dat
     }.items():
         with pytest.raises(InvalidInput, match=said):
             on_spark(tmp_path, str(tmp_path / data))
+
+
+DATED: Final = VISITS_YAML.replace("fields:\n", "fields:\n  at: {type: timestamp, role: event_time}\n")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_fields_of_every_type_are_read_as_by_pandas(spark: Any, tmp_path: Path, kind: str) -> None:
+    contract = tmp_path / "visits.yaml"
+    contract.write_text(DATED)
+    moments = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(range(600), unit="min")
+    data = tmp_path / f"visits.{kind}"
+    frame = visits(600, seed=4).assign(at=moments)
+    frame.to_csv(data, index=False) if kind == "csv" else frame.to_parquet(data)
+    own = parse_contract(DATED.encode(), "visits.yaml")
+    done = on_spark(tmp_path, str(data), contract=str(contract))
+    expected = ingest(str(data), tmp_path / "here.parquet", own, cache=tmp_path, on_notice=print)
+    assert done.meta.values == expected.meta.values == {"country": COUNTRIES}
+    mine, its = read_ingested(expected.path, own)[0], pd.read_parquet(done.path)
+    its = its.sort_values("at", ignore_index=True).astype({"at": "datetime64[ns, UTC]"})
+    pd.testing.assert_frame_equal(its, mine)
+    assert done.meta.cleaning.unlabelled_dropped == expected.meta.cleaning.unlabelled_dropped > 0
+    assert done.meta.cleaning.missing_kept == expected.meta.cleaning.missing_kept
+
+
+def test_the_order_of_a_file_is_not_what_spark_keeps(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "visits.yaml").write_text(VISITS_YAML)
+    visits(300, seed=4).to_parquet(tmp_path / "visits.parquet")
+    with pytest.raises(InvalidInput, match="Without times the rows are in the order of their file"):
+        on_spark(tmp_path, str(tmp_path / "visits.parquet"), contract=str(tmp_path / "visits.yaml"))

@@ -59,6 +59,7 @@ def decide(small_scorer: Scorer) -> Callable[..., KeptDecisions]:
         told = np.random.default_rng(seed).random(rows) < labelled
         return KeptDecisions(
             raw=chunk.raw,
+            amount=chunk.raw[:, -1],
             hybrid=scores.hybrid,
             probability=scores.probability,
             latency_ms=np.linspace(1, 10, rows),

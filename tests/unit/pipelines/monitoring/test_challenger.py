@@ -15,7 +15,7 @@ from pipelines.monitoring.page import monitor_page
 from pipelines.monitoring.report import MonitorReport, prometheus_text
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionStore, LabelItem, ShadowDecision
-from tests.support.creditcard import RAW_FEATURES
+from tests.support.creditcard import CREDITCARD
 from tests.support.decisions import chunk, record
 from tests.unit.pipelines.monitoring.conftest import DAY, END, WINDOW
 
@@ -28,8 +28,8 @@ def shadow(prediction_id: str, version: str = "9", score: float = 0.7, decision:
 
 
 def pairs(store: DecisionStore) -> dict[tuple[str, str], ShadowPair]:
-    reader = ShadowReader(store.shadow_of)
-    read_by_version(reader.passing(store.tables_by_event_time(RAW_FEATURES, DAY, END)))
+    reader = ShadowReader(store.shadow_of, CREDITCARD)
+    read_by_version(reader.passing(store.tables_by_event_time(CREDITCARD, DAY, END)), CREDITCARD)
     return reader.pairs
 
 

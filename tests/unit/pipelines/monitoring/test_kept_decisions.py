@@ -28,7 +28,7 @@ def test_versions_apart_with_the_newest_labels(store: DecisionStore) -> None:
     store.add_segment(bulk)
     for label in (1, 0):
         store.label([LabelItem(prediction_id=bulk.prediction_ids[1], label=label)], f"reviewer {label}")
-    found = read_by_version(store.tables_by_event_time(RAW_FEATURES, DAY, END))
+    found = read_by_version(store.tables_by_event_time(CREDITCARD, DAY, END), CREDITCARD)
     assert set(found) == {"3", "4"}
     single, many = found["3"], found["4"]
     assert single.decision.tolist() == [0, 2]
@@ -38,7 +38,7 @@ def test_versions_apart_with_the_newest_labels(store: DecisionStore) -> None:
     assert many.label.tolist() == [UNLABELLED, 0, UNLABELLED]
     assert not many.single.any()
     assert many.raw[2].tolist() == bulk.raw[2].tolist()
-    assert read_by_version(store.tables_by_event_time(RAW_FEATURES, END, END + timedelta(hours=1))) == {}
+    assert read_by_version(store.tables_by_event_time(CREDITCARD, END, END + timedelta(hours=1)), CREDITCARD) == {}
 
 
 def test_a_transaction_counts_once(store: DecisionStore) -> None:
@@ -46,7 +46,7 @@ def test_a_transaction_counts_once(store: DecisionStore) -> None:
     store.replay([record(2, transaction_id="a", inputs=record(1).inputs)])
     again = np.vstack([record(1).inputs, np.zeros(30), np.ones(30)])
     store.add_segment(chunk(3, raw=again, transaction_ids=["a", "b", "b"]))
-    found = read_by_version(store.tables_by_event_time(RAW_FEATURES, DAY, END))
+    found = read_by_version(store.tables_by_event_time(CREDITCARD, DAY, END), CREDITCARD)
     assert len(found["3"]) == 1
     assert found["4"].raw[:, 0].tolist() == [0.0]
 
@@ -60,7 +60,7 @@ def test_many_rows_are_thinned_but_alerts_and_labels_stay(
     for each in bulk:
         store.add_segment(each)
     store.label([LabelItem(prediction_id=bulk[2].prediction_ids[7], label=1)], "anna")
-    (rows,) = read_by_version(store.tables_by_event_time(RAW_FEATURES, DAY, END)).values()
+    (rows,) = read_by_version(store.tables_by_event_time(CREDITCARD, DAY, END), CREDITCARD).values()
     assert len(rows) <= 300
     assert rows.rows == pytest.approx(1_500, rel=0.4)  # 1,470 plain rows by a coin
     assert rows.alert.sum() == 30
@@ -75,7 +75,7 @@ def test_nothing_is_an_empty_set(decide: Callable[..., KeptDecisions]) -> None:
 
 def read(store: DecisionStore, until: datetime = DAY + timedelta(days=10)) -> pd.DataFrame:
     return read_for_training(
-        store.tables_by_event_time(RAW_FEATURES, datetime(1970, 1, 1, tzinfo=UTC), until), CREDITCARD
+        store.tables_by_event_time(CREDITCARD, datetime(1970, 1, 1, tzinfo=UTC), until), CREDITCARD
     )
 
 

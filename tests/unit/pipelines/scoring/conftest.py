@@ -15,7 +15,7 @@ from ml_project.scorer import Scorer
 from ml_project.simulator import simulate
 from pipelines.settings import PipelineSettings
 from stores.registry import Registry
-from tests.support.creditcard import RAW_FEATURES
+from tests.support.creditcard import LABEL, RAW_FEATURES
 from tests.unit.stores.conftest import AddVersion, add_version, mlflow_store, model, registry
 
 __all__ = ["add_version", "mlflow_store", "model", "registry"]
@@ -42,7 +42,7 @@ def frame() -> pd.DataFrame:
     """3,000 transactions with names, and a label that scoring carries over like any column."""
     (chunk,) = simulate(ROWS, seed=11, fraud_rate=0.05)
     frame = pd.DataFrame(chunk.raw, columns=list(RAW_FEATURES))
-    return frame.assign(transaction_id=[f"t{row}" for row in range(ROWS)], Class=chunk.label)
+    return frame.assign(transaction_id=[f"t{row}" for row in range(ROWS)], **{LABEL: chunk.label})
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pipelines.scoring.replay import run_replay
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionRecord, DecisionStore, LabelItem, migrate, open_engine
 from stores.registry import Registry
-from tests.support.creditcard import RAW_FEATURES
+from tests.support.creditcard import CREDITCARD, KEPT, RAW_FEATURES
 from tests.unit.stores.conftest import AddVersion
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,6 +43,7 @@ def kept(settings: PipelineSettings, frame: pd.DataFrame, expected: pd.DataFrame
         DecisionRecord(
             prediction_id=f"00000000-0000-7000-8000-{row:012x}",
             received_at=START + timedelta(minutes=row),
+            contract=KEPT,
             inputs=tuple(few.loc[row, list(RAW_FEATURES)].astype(float)),
             isolation_score=few.isolation_score[row],
             boosted_score=few.boosted_score[row],
@@ -91,7 +92,7 @@ def test_exports_of_a_purge_are_as_good(
 ) -> None:
     there = run_replay(settings, MONTH, None, stricter).replayed.metrics
     engine = open_engine(settings.decisions_url)
-    DecisionStore(engine).export(RAW_FEATURES, START + timedelta(days=40), tmp_path / "exports")
+    DecisionStore(engine).export(CREDITCARD, START + timedelta(days=40), tmp_path / "exports")
     engine.dispose()
     assert run_replay(settings, MONTH, str(tmp_path / "exports"), stricter).replayed.metrics == there
     later = Window(START + timedelta(minutes=200), MONTH.until)

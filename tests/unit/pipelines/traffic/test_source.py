@@ -91,5 +91,5 @@ def test_what_cannot_be_sent_is_said_at_once(tmp_path: Path, simulated_frame: pd
         transactions(replace(PLAN, fraud_rate=2.0))
     path = tmp_path / "bank.csv"
     simulated_frame.drop(columns=["Class", "V7"]).to_csv(path, index=False)
-    with pytest.raises(InvalidInput, match="lacks the columns V7, Class"):
+    with pytest.raises(InvalidInput, match="missing column V7, Class"):
         next(transactions(replace(PLAN, data=str(path))))

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ml_project.contract import MAX_MAGNITUDE
 from serving.batch import CHUNK_ROWS
 from serving.batch import csv as csv_records
 from serving.batch.csv import blocks, read_csv
 from serving.errors import InvalidFields, MalformedFile
-from serving.transactions import MAX_MAGNITUDE
 from tests.support.creditcard import CREDITCARD, RAW_FEATURES
 
 HEADER = ",".join(RAW_FEATURES)

@@ -14,7 +14,7 @@ from ml_project.errors import Unavailable
 from serving.errors import TooManyRequests
 from serving.live_model import ModelSlot
 from serving.routes.dashboard import Dashboard, watched
-from tests.support.creditcard import RAW_FEATURES
+from tests.support.creditcard import CREDITCARD, RAW_FEATURES
 
 LIMITS = DriftLimits(minimum_rows=20, false_alarms=0.005, psi=0.1, ks=0.1, missing=0.01, out_of_range=0.005)
 
@@ -121,7 +121,14 @@ def test_a_challenger_beside_the_champion(serve, source, make_scorer, raw_rows) 
 def test_samples_are_bounded_and_weigh_what_they_stand_for(busy, monkeypatch) -> None:
     monkeypatch.setattr("serving.routes.dashboard.SAMPLE", 60)
     gateway = busy.app.state.gateway
-    answer = watched(gateway.decisions.store, gateway.slot.current, datetime.now(UTC) + timedelta(seconds=1), 1, 1)
+    answer = watched(
+        gateway.decisions.store,
+        CREDITCARD.contract,
+        gateway.slot.current,
+        datetime.now(UTC) + timedelta(seconds=1),
+        1,
+        1,
+    )
     assert (answer.rows, answer.sampled_rows, answer.drift.rows) == (340, 60, 60)
 
 
@@ -170,7 +177,7 @@ def test_many_windows_take_one_thread_and_have_an_end() -> None:
     """Forty of them would take every thread that labels, pages and reviews are answered on."""
 
     async def ask_for_many() -> None:
-        store, dashboard = HungStore(), Dashboard(ModelSlot())
+        store, dashboard = HungStore(), Dashboard(ModelSlot(), CREDITCARD.contract)
         threads = to_thread.current_default_thread_limiter()
         first = asyncio.create_task(dashboard.read(cast(Any, store), 1.0, 1))
         await to_thread.run_sync(store.asked.wait)

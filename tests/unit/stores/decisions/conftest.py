@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from stores.decisions import Chunk, DecisionRecord, DecisionStore, migrate, open_engine
-from tests.support.creditcard import RAW_FEATURES
+from tests.support.creditcard import KEPT
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -49,6 +49,7 @@ def make_record() -> Callable[..., DecisionRecord]:
         defaults: dict[str, Any] = {
             "prediction_id": f"00000000-0000-7000-8000-{number:012x}",
             "received_at": START + timedelta(microseconds=number),
+            "contract": KEPT,
             "inputs": inputs,
             "isolation_score": 0.1,
             "boosted_score": 0.2,
@@ -76,7 +77,7 @@ def make_chunk() -> Callable[..., Chunk]:
         hybrid = np.where(np.arange(rows) % 10 == 1, 0.7, 0.2)
         defaults: dict[str, Any] = {
             "received_at": START,
-            "fields": RAW_FEATURES,
+            "contract": KEPT,
             "raw": generator.standard_normal((rows, 30)),
             "scores": np.stack([hybrid / 2, hybrid / 3, hybrid, hybrid / 5]),
             "decisions": ["REVIEW" if score >= 0.5 else "APPROVE" for score in hybrid],
@@ -87,7 +88,7 @@ def make_chunk() -> Callable[..., Chunk]:
             "latency_ms": 9.5,
             "request_id": "request-2",
             "key_name": "batch",
-            "reasons": {row: [{"feature": "V14", "value": -3.5, "contribution": 1.5}] for row in range(1, rows, 10)},
+            "reasons": {row: [{"feature": "risk", "value": -3.5, "contribution": 1.5}] for row in range(1, rows, 10)},
         }
         return Chunk(**defaults | fields)
 

@@ -10,14 +10,18 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ml_project.contract_file import contract_named
 from ml_project.errors import Unavailable
-from stores.decisions import DecisionRecord, DecisionStore, GroupWriter, Spool, migrate, open_engine
+from stores.decisions import DecisionRecord, DecisionStore, GroupWriter, KeptContract, Spool, migrate, open_engine
+
+KEPT = KeptContract.of(contract_named())
 
 
 def record(caller: int, number: int, run: str) -> DecisionRecord:
     return DecisionRecord(
         prediction_id=f"run-{run}-{caller}-{number}",
         received_at=datetime.now(UTC),
+        contract=KEPT,
         inputs=tuple(float(number + i) for i in range(30)),
         isolation_score=0.1,
         boosted_score=0.2,

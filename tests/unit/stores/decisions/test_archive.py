@@ -11,7 +11,6 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import insert
 
-from ml_project.errors import InvalidInput
 from stores.decisions import (
     Chunk,
     DecisionRecord,
@@ -26,7 +25,7 @@ from stores.decisions import (
 )
 from stores.decisions.records import to_row
 from stores.decisions.schema import predictions
-from tests.support.creditcard import RAW_FEATURES
+from tests.support.creditcard import CREDITCARD, RAW_FEATURES
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -37,7 +36,7 @@ LATER = START + timedelta(days=30)
 def happened_within(store: DecisionStore, since: datetime, until: datetime) -> list[str]:
     return [
         name
-        for table in store.tables_by_event_time(RAW_FEATURES, since, until)
+        for table in store.tables_by_event_time(CREDITCARD, since, until)
         for name in table["prediction_id"].to_pylist()
     ]
 
@@ -71,7 +70,7 @@ def test_a_window_is_of_what_happened_in_it(
     assert set(found) == expected
     labelled = {
         row["prediction_id"]: row["label"]
-        for table in store.tables_by_event_time(RAW_FEATURES, DAY, DAY + 24 * HOUR)
+        for table in store.tables_by_event_time(CREDITCARD, DAY, DAY + 24 * HOUR)
         for row in table.select(["prediction_id", "label"]).to_pylist()
         if row["label"] is not None
     }
@@ -118,7 +117,7 @@ def test_they_join_the_champions_of_the_same_window(
     window = START + timedelta(hours=1), START + timedelta(hours=5)
     assert (
         ids(store.shadow_tables(*window))
-        == ids(store.tables(RAW_FEATURES, *window))
+        == ids(store.tables(CREDITCARD, *window))
         == [r.prediction_id for r in records[1:5]]
     )
     (row,) = next(iter(store.shadow_tables(until=window[0]))).to_pylist()
@@ -133,7 +132,7 @@ def test_purged_with_the_champions(
     store.add([old, new])
     store.add_shadow([shadowed(old), shadowed(new)])
     kept: list[Path] = []
-    exported = store.purge(RAW_FEATURES, LATER, tmp_path / "archive", kept.append)
+    exported = store.purge(CREDITCARD, LATER, tmp_path / "archive", kept.append)
     assert exported.shadow is not None
     assert exported.shadow in kept
     assert pq.read_table(exported.shadow).to_pylist() == [shadowed(old)._asdict()]
@@ -144,7 +143,7 @@ def test_without_their_champions_they_are_purged_too(
     store: DecisionStore, make_record: Callable[..., DecisionRecord], tmp_path: Path
 ) -> None:
     store.add_shadow([shadowed(make_record())])
-    exported = store.purge(RAW_FEATURES, LATER, tmp_path)
+    exported = store.purge(CREDITCARD, LATER, tmp_path)
     assert (exported.decisions, exported.shadow is None) == (None, False)
     assert ids(store.shadow_tables()) == []
 
@@ -167,13 +166,13 @@ def test_purge_exports_first_and_deletes_what_it_exported(
     store.label([LabelItem(label=1, transaction_id=name) for name in ("s1", "b1", "new")], "ann")
     store.label([LabelItem(label=0, transaction_id="b1")], "bob")
 
-    exported = store.purge(RAW_FEATURES, LATER, tmp_path / "archive")
+    exported = store.purge(CREDITCARD, LATER, tmp_path / "archive")
 
     assert exported.rows == 107
     assert exported.decisions is not None
     assert exported.labels is not None
     table = pq.read_table(exported.decisions)
-    assert table.column_names == archive.schema_of(RAW_FEATURES).names
+    assert table.column_names == archive.schema_of(CREDITCARD).names
     rows = {row["prediction_id"]: row for row in table.to_pylist()}
     assert rows.keys() == {record.prediction_id for record in old} | set(chunk.prediction_ids)
     single, bulk = rows[old[1].prediction_id], rows[chunk.prediction_ids[1]]
@@ -201,7 +200,7 @@ def test_purge_exports_first_and_deletes_what_it_exported(
 
 
 def test_nothing_to_export_leaves_no_files(store: DecisionStore, tmp_path: Path) -> None:
-    exported = store.purge(RAW_FEATURES, START, tmp_path / "archive")
+    exported = store.purge(CREDITCARD, START, tmp_path / "archive")
     assert (exported.rows, exported.decisions, exported.labels) == (0, None, None)
     assert not (tmp_path / "archive").exists()
 
@@ -213,15 +212,6 @@ def test_tables_of_a_window(
     chunk = make_chunk(received_at=START + timedelta(hours=1))
     store.add(records)
     store.add_segment(chunk)
-    found = store.tables(RAW_FEATURES, START + timedelta(hours=1), START + timedelta(hours=3))
+    found = store.tables(CREDITCARD, START + timedelta(hours=1), START + timedelta(hours=3))
     ids = [name for table in found for name in table.column("prediction_id").to_pylist()]
     assert ids == [records[1].prediction_id, records[2].prediction_id, *chunk.prediction_ids]
-
-
-def test_decisions_on_other_fields_are_not_taken_for_ones_own(store: DecisionStore, make_record, make_chunk) -> None:
-    store.add([make_record()])
-    with pytest.raises(InvalidInput, match="decisions on transactions of another contract"):
-        list(store.tables(RAW_FEATURES[:-1]))
-    store.add_segment(make_chunk(3))
-    with pytest.raises(InvalidInput, match="decisions on transactions of another contract"):
-        list(store.tables((*RAW_FEATURES[:-1], "amount")))

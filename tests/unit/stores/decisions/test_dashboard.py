@@ -35,7 +35,7 @@ def test_counts_samples_and_what_labels_and_challengers_say(
     of_singles, of_bulk = within.samples
     assert (len(of_singles), len(of_bulk)) == (5, 5)
     assert (of_singles.weight.sum(), of_bulk.weight.sum()) == (pytest.approx(20), pytest.approx(100))
-    assert of_singles.raw.tolist() == [list(record.inputs) for record in singles[:5]]
+    assert of_singles.raw["d" * 64].tolist() == [list(record.inputs) for record in singles[:5]]
     assert of_bulk.hybrid[0] == chunk.scores[2][0]
     assert of_singles.single.all()
     assert not of_bulk.single.any()

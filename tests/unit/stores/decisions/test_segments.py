@@ -19,7 +19,7 @@ from stores.decisions import (
 )
 from stores.decisions.schema import segments
 from stores.decisions.segments import locate, new_segment_id, segment_prediction_ids
-from tests.support.creditcard import RAW_FEATURES
+from tests.support.creditcard import CREDITCARD
 
 MakeChunk = Callable[..., Chunk]
 
@@ -83,7 +83,7 @@ def test_pages_show_alerts_and_the_sample(store: DecisionStore, make_chunk: Make
     rates = {found.record.prediction_id: found.record.review_rate for found in shown}
     assert rates == {chunk.prediction_ids[row]: 0.25 if row == 5 else 1.0 for row in (1, 5, 11, 21)}
     assert len(store.page(PageFilter(for_review=True)).items) == 4
-    (table,) = store.tables(RAW_FEATURES)
+    (table,) = store.tables(CREDITCARD)
     assert table["review_rate"].to_pylist() == [rates.get(name) for name in chunk.prediction_ids]
 
 

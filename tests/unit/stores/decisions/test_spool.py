@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from ml_project.errors import Unavailable
 from stores.decisions import Chunk, DecisionRecord, DecisionStore, Replayed, Spool, SpoolFull
 from stores.decisions.spool import SetAside
-from stores.decisions.spool_format import Damage, decode, encode, framed, mark_of, new_name, read_records
+from stores.decisions.spool_format import (
+    Damage,
+    decode,
+    encode,
+    framed,
+    mark_of,
+    new_name,
+    read_records,
+    write_contract,
+)
+from tests.support.creditcard import KEPT
 
 Make = Callable[..., DecisionRecord]
 
@@ -30,19 +40,20 @@ def size_of(record: DecisionRecord) -> int:
     return len(framed(encode(record), bytes(8)))
 
 
-def test_what_comes_back_is_what_went_in(make_record: Make, make_chunk: Callable[..., Chunk]) -> None:
+def test_what_comes_back_is_what_went_in(make_record: Make, make_chunk: Callable[..., Chunk], tmp_path: Path) -> None:
     record = make_record(
         inputs=tuple(1 / (i + 3) for i in range(30)),
         transaction_id="t ✓",
         event_time=datetime(2026, 1, 2, tzinfo=UTC),
         reasons=[{"feature": "V1"}],
     )
-    assert decode(encode(record)) == record
+    write_contract(tmp_path, KEPT)
+    assert decode(encode(record), tmp_path) == record
     times = [None, datetime(2026, 5, 1, tzinfo=UTC)] * 5
     chunk = make_chunk(
         rows=10, transaction_ids=["a", *[None] * 9], event_times=times, sample=frozenset({2}), sample_rate=0.5
     )
-    back = decode(encode(chunk))
+    back = decode(encode(chunk), tmp_path)
     assert isinstance(back, Chunk)
     assert back.content == chunk.content
     assert (back.shared, back.sample, back.sample_rate) == (chunk.shared, frozenset({2}), 0.5)
@@ -123,7 +134,7 @@ def test_a_torn_record_is_cut_off_and_earlier_ones_are_kept(
     cut = start + int(left * size_of(records[2]))
     path.write_bytes(whole[:cut] + bytes(zeros if cut == start else 0))
     assert Spool(folder).replay(sqlite_store).added == 2
-    assert list(folder.iterdir()) == []
+    assert list(folder.glob("*spool*")) == []
     assert [sqlite_store.find(record.prediction_id) is not None for record in records] == [True, True, False]
 
 
@@ -156,7 +167,7 @@ def test_a_flipped_bit_costs_one_record_and_is_seen(
     path = spoilt(spool, records, flip)
     assert spool.replay(sqlite_store).added == 3
     assert spool.set_aside() == SetAside(damaged=1, unreadable=0)
-    assert [kept.name for kept in spool.folder.iterdir()] == [path.name + ".damaged"]
+    assert [kept.name for kept in spool.folder.glob("*spool*")] == [path.name + ".damaged"]
 
 
 def test_every_bit_of_a_frame_is_checked() -> None:
@@ -202,7 +213,7 @@ def test_what_a_newer_release_wrote_waits_for_it(
     sqlite_store: DecisionStore, make_record: Make, tmp_path: Path
 ) -> None:
     folder = tmp_path / "spool"
-    folder.mkdir()
+    write_contract(folder, KEPT)
     record, later = make_record(), make_record()
     values = json.loads(encode(record)[1:])
     newer = b"D" + json.dumps(values | {"country": "FR"}).encode()
@@ -216,7 +227,7 @@ def test_what_a_newer_release_wrote_waits_for_it(
     assert spool.replay(sqlite_store) == Replayed()
     # nothing of it is lost: the next gateway, which may be of the newer release, reads the same bytes
     spool.recall()
-    (path,) = folder.iterdir()
+    path = only_file(folder)
     assert newer in path.read_bytes()
     assert path.stat().st_mode & 0o777 == 0o600
     assert spool.replay(sqlite_store) == Replayed()
@@ -232,8 +243,13 @@ def test_what_the_database_refuses_holds_up_no_other(
     assert spool.set_aside() == SetAside(damaged=0, unreadable=1)
 
 
-def old_file(folder: Path, contents: list[bytes]) -> Path:
-    """As the release before wrote it."""
+def old_file(folder: Path, records: list[DecisionRecord]) -> Path:
+    """As a release wrote it that knew no contracts."""
+    contents = []
+    for record in records:
+        values = json.loads(encode(record)[1:])
+        del values["contract"]
+        contents.append(b"D" + json.dumps(values).encode())
     path = folder / "00000000000000000001-aaaaaaaa.spool"
     path.write_bytes(b"".join(struct.pack("<II", len(each), zlib.crc32(each)) + each for each in contents))
     return path
@@ -243,13 +259,14 @@ def test_a_file_of_an_earlier_release(sqlite_store: DecisionStore, make_record: 
     folder = tmp_path / "spool"
     folder.mkdir()
     records = [make_record() for _ in range(3)]
-    old_file(folder, [encode(record) for record in records])
+    old_file(folder, records)
     spool = Spool(folder)
     assert spool.replay(sqlite_store).added == 3
     assert list(folder.iterdir()) == []
-    path = old_file(folder, [encode(make_record()) for _ in range(3)])
+    path = old_file(folder, [make_record() for _ in range(3)])
     content = bytearray(path.read_bytes())
-    content[len(encode(records[0])) + 8 + 2] ^= 1  # the second one's length
+    (first,) = struct.unpack_from("<I", content)
+    content[8 + first + 2] ^= 1  # the second one's length
     path.write_bytes(content)
     assert spool.replay(sqlite_store).added == 1
     assert spool.set_aside().damaged == 1
@@ -270,7 +287,7 @@ def test_a_file_stays_until_its_commit(make_record: Make, sqlite_store: Decision
         with pytest.raises(Unavailable):
             spool.replay(sqlite_store)
     assert spool.size() == size_of(record) + size_of(later)
-    assert len(list(spool.folder.iterdir())) == 2  # no new one with every attempt
+    assert len(list(spool.folder.glob("*spool*"))) == 2  # no new one with every attempt
     (tmp_path / "away.db").rename(database)
     seen: list[int] = []
     assert spool.replay(sqlite_store, lambda: seen.append(spool.size())).added == 2
@@ -301,10 +318,12 @@ def test_a_live_process_keeps_its_file(make_record: Make, sqlite_store: Decision
     """Another one's file is replayed when it has died, not before."""
     code = (
         "import sys, pathlib; from stores.decisions import Spool; from stores.decisions.spool_format import decode\n"
-        "spool = Spool(pathlib.Path(sys.argv[1])); spool.append([decode(bytes.fromhex(sys.argv[2]))])\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "spool = Spool(folder); spool.append([decode(bytes.fromhex(sys.argv[2]), folder)])\n"
         "sys.stdout.write('ready\\n'); sys.stdout.flush(); sys.stdin.read()"
     )
     record = make_record()
+    write_contract(tmp_path, KEPT)
     command = [sys.executable, "-c", code, str(tmp_path), encode(record).hex()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
