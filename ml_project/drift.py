@@ -118,8 +118,8 @@ class Drift:
         Effective rows with a value.
     psi, ks : Shift
         Population stability index, and the largest distance of the distributions, both on the baseline's bins.
-    missing : float
-        Share of rows without a value.
+    missing, missing_before, missing_noise : float
+        Share of rows without a value, that of the training rows, and what chance alone would exceed.
     out_of_range : Shift or None
         Share of the values outside the training rows' range; None for the score, which has none.
     expected, observed : tuple of float
@@ -131,6 +131,8 @@ class Drift:
     psi: Shift
     ks: Shift
     missing: float
+    missing_before: float
+    missing_noise: float
     out_of_range: Shift | None
     expected: tuple[float, ...]
     observed: tuple[float, ...]
@@ -168,6 +170,8 @@ def judge(contract: Contract, baseline: Baseline, counts: DriftCounts, significa
         expected, known = _expected(baseline, name, hours)
         bins = counts.bins[place, : len(baseline.edges[name]) + 1]
         observed: NDArray[np.float64] = bins / max(kept, np.finfo(float).tiny)
+        before, total = baseline.missing.get(name, 0.0), float(kept + missing)
+        _fewest, most = chance_counts(before * training, training, total, significance) if before else (0, 0)
         out_of_range = None
         if name != SCORE:
             _low, high = chance_counts(_RANGE_ENDS, training, rows, significance)
@@ -178,7 +182,9 @@ def judge(contract: Contract, baseline: Baseline, counts: DriftCounts, significa
                 rows,
                 population_stability(expected, observed, known, rows, significance),
                 kolmogorov_smirnov(expected, observed, known, rows, significance),
-                float(missing / (kept + missing)) if missing else 0.0,
+                float(missing / total) if missing else 0.0,
+                before,
+                most / total if total else 0.0,
                 out_of_range,
                 tuple(expected.tolist()),
                 tuple(observed.tolist()),

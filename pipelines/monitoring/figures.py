@@ -94,7 +94,8 @@ def drift_figures(drift: Drift, limits: DriftLimits, comparable: bool = True) ->
         return Figure(name, drift.name, shift.value, None, high, judged, judged and shift.value > high)
 
     found = [against("psi", drift.psi, limits.psi), against("ks", drift.ks, limits.ks)]
-    found.append(against("missing", Shift(drift.missing, 0.0), limits.missing))
+    missing = Shift(drift.missing, drift.missing_noise)
+    found.append(against("missing", missing, drift.missing_before + limits.missing))
     if drift.out_of_range is not None:
         found.append(against("out_of_range", drift.out_of_range, limits.out_of_range))
     return found
