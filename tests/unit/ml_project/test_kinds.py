@@ -19,7 +19,7 @@ from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSetting
 from ml_project.errors import InvalidInput
 from ml_project.features import OPERATORS, FeatureTransform
 from ml_project.fitting import Fitted, fit_twin
-from ml_project.reasons import Explainer
+from ml_project.reasons import Explainer, unseen_categories
 from ml_project.scorer import PARITY_TOLERANCE, Scorer
 from ml_project.split import split_by_time
 from pipelines.monitoring.figures import MonitorLimits, drift_figures
@@ -253,7 +253,7 @@ def test_explanations_sum_to_the_margin_and_name_what_is_missing_or_unseen(twin:
     assert {"feature": "country", "value": "other"} in strange.warnings
     assert plain.warnings == []
     assert [reason["value"] for reason in strange.reasons if reason["feature"] == "score"] == [None]
-    assert explainer.unseen(raw) == {0: [{"feature": "country", "value": "other"}]}
+    assert unseen_categories(twin.transform.contract, raw) == {0: [{"feature": "country", "value": "other"}]}
 
 
 def test_a_bundle_keeps_missing_values_and_categories(twin: Fitted, tmp_path: Path) -> None:
