@@ -31,7 +31,7 @@ SETTLE_SECONDS = 0.3
 REPEATS = 5
 """The one with the fewest files counts: threads that look at the spool or the keys once a second are no part of it."""
 
-ROWS, TRIALS = 6_000, 2
+ROWS = 6_000
 """Of the two trainings before the promotion that is traced."""
 
 
@@ -176,7 +176,8 @@ def pipeline(walk: Walk, folder: Path) -> dict[str, dict[str, Any]]:
     data = folder / "transactions.parquet"
     [rows] = simulate(ROWS, seed=0, fraud_rate=0.02, chunk_rows=ROWS)
     pd.DataFrame(rows.raw, columns=list(FIELDS)).assign(**{LABEL: rows.label}).to_parquet(data)
-    first = PipelineSettings(state_dir=folder / "var", tracking_uri="", data=str(data), trials=TRIALS, threads=2)
+    few = {"trials": 1, "folds": 2, "replicates": 100, "threads": 2}
+    first = PipelineSettings(state_dir=folder / "var", tracking_uri="", data=str(data), **few)
     run_main(first)
     second = first.model_copy(update={"seed": 1})
     figures = {}

@@ -30,7 +30,9 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Execution:
     file = folder / "bank.csv"
     transactions(BANK_ROWS, seed=4).to_csv(file, index=False)
     quiet_mlflow()
-    settings = PipelineSettings(state_dir=folder / "var", tracking_uri="", data=str(file), trials=3, threads=2)
+    settings = PipelineSettings(
+        state_dir=folder / "var", tracking_uri="", data=str(file), trials=3, threads=2, replicates=100
+    )
     return Execution(settings, *run_main(settings))
 
 

@@ -41,12 +41,7 @@ ROWS = 15_000
 @pytest.fixture
 def settings(own_settings: PipelineSettings) -> PipelineSettings:
     """Nothing was decided yet."""
-    changes = {
-        "trials": 2,
-        "threads": 1,
-        "replicates": 100,
-        "user": "anna",
-    }
+    changes = {"trials": 2, "folds": 2, "tuning_rows": 5_000, "threads": 1, "replicates": 100, "user": "anna"}
     return own_settings.model_copy(update=changes)
 
 
@@ -201,6 +196,8 @@ def start(commands: Commands, settings: PipelineSettings) -> Callable[..., Comma
             "FRAUD_STATE_DIR": str(settings.state_dir),
             "FRAUD_DATA": settings.data,
             "FRAUD_TRIALS": "3",
+            "FRAUD_FOLDS": "2",
+            "FRAUD_TUNING_ROWS": "5000",
             "FRAUD_THREADS": "1",
             "FRAUD_REPLICATES": "100",
             "FRAUD_LEASE_SECONDS": "600",

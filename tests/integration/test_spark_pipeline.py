@@ -27,8 +27,8 @@ SAMPLED = 500
 def settings(tmp_path: Path) -> PipelineSettings:
     """Of a registry without a version, and transactions of which training brings a part into its own process."""
     transactions(BANK_ROWS, seed=4).to_csv(tmp_path / "bank.csv", index=False)
-    own = PipelineSettings(state_dir=tmp_path, tracking_uri="", data=str(tmp_path / "bank.csv"), trials=2, threads=2)
-    return own.model_copy(update={"spark_sample_rows": SAMPLED})
+    own = PipelineSettings(state_dir=tmp_path, tracking_uri="", data=str(tmp_path / "bank.csv"), threads=2)
+    return own.model_copy(update={"trials": 1, "folds": 2, "replicates": 100, "spark_sample_rows": SAMPLED})
 
 
 def test_versions_of_both_engines_pass_one_gate(spark: Any, settings: PipelineSettings, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def executors() -> list[psutil.Process]:
 def test_an_executor_is_killed_in_the_middle(
     cluster: PipelineSettings, bundle: Bundle, frame: pd.DataFrame, expected: pd.DataFrame, tmp_path: Path
 ) -> None:
-    copies = 10
+    copies = 3
     data, out = tmp_path / "month.parquet", tmp_path / "out"
     table = pa.Table.from_pandas(frame, preserve_index=False)
     pq.write_table(pa.concat_tables([table] * copies), data, row_group_size=100)
