@@ -8,15 +8,17 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
+
+if TYPE_CHECKING:  # the child that unpacks a file would import pydantic for a name
+    from ml_project.contract import Contract
 
 _INDEX: Final = re.compile(r"__index_level_\d+__", re.ASCII)
 _UNNAMED: Final = re.compile(r"(Unnamed: \d+)?", re.ASCII)
@@ -27,7 +29,7 @@ def is_index(name: str) -> bool:
     return _INDEX.fullmatch(name) is not None
 
 
-def column_hint(name: str, contract: Contract) -> str:
+def column_hint(name: str, contract: "Contract") -> str:
     """What an unknown column probably is, and what to do about it; empty where nothing is known."""
     if is_index(name) or _UNNAMED.fullmatch(name):
         return "It may be the row index of pandas: write the file with index=False."
@@ -35,7 +37,7 @@ def column_hint(name: str, contract: Contract) -> str:
     return f"Write it {meant}." if meant and meant != name else ""
 
 
-def _by_folded(contract: Contract) -> dict[str, str]:
+def _by_folded(contract: "Contract") -> dict[str, str]:
     return {name.casefold(): name for name in contract.known_columns}
 
 
@@ -173,7 +175,7 @@ class CsvHead:
     decimal: Literal[".", ","]
 
 
-def read_head(start: bytes, contract: Contract, what: str = "The CSV") -> CsvHead:
+def read_head(start: bytes, contract: "Contract", what: str = "The CSV") -> CsvHead:
     """Find the header of a CSV file, and the dialect that it and the first rows prove.
 
     The separator is the one that cuts the header into names which are known. Numbers have decimal commas when most of
@@ -229,7 +231,7 @@ def _header_text(line: bytes, place: int, what: str) -> str:
     return text
 
 
-def _names(text: str, separator: str | None, contract: Contract, what: str) -> tuple[list[str], str]:
+def _names(text: str, separator: str | None, contract: "Contract", what: str) -> tuple[list[str], str]:
     """The header's names, and the separator that makes most of them known; a comma among equals."""
     if separator is not None and separator not in SEPARATORS:
         raise InvalidInput(f"{what} names {separator!r} as its separator.", f"Use {', '.join(SEPARATORS.values())}.")

@@ -5,14 +5,13 @@ from playwright.sync_api import expect
 
 from tests.browser.accessibility import overflow, violations
 from tests.browser.conftest import Pictures, Visitor
-from tests.browser.visits import SCHEMES, WIDTHS
+from tests.browser.visits import LOOKS
 from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 @pytest.mark.parametrize("view", ["review", "model", "watch"])
 def test_it_is_accessible_and_fits(
     visit: Visitor, watched: Gateway, view: str, width: int, scheme: str, pictures: Pictures

@@ -13,7 +13,7 @@ from tests.browser.accessibility import overflow, violations
 from tests.browser.conftest import MakeGateway, Pictures, Visitor
 from tests.browser.files import transactions, write_csv, write_parquet
 from tests.browser.released import Version
-from tests.browser.visits import FILLED, SCHEMES, WIDTHS
+from tests.browser.visits import FILLED, LOOKS
 from tests.support.gateway import KEY
 
 pytestmark = pytest.mark.slow
@@ -179,8 +179,7 @@ def test_a_locked_gateway_asks_for_a_key_once_and_goes_on(
     expect(page.locator("summary")).to_contain_text(FILLED)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_it_is_accessible_and_fits(visit: Visitor, width: int, scheme: str, tmp_path: Path, pictures: Pictures) -> None:
     tab = visit(width=width, scheme=scheme)
     page = tab.open("file")

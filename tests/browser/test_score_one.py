@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.accessibility import overflow, violations
 from tests.browser.conftest import Pictures, Visitor
 from tests.browser.released import Version
-from tests.browser.visits import FILLED, SCHEMES, WIDTHS
+from tests.browser.visits import FILLED, LOOKS
 from tests.support.creditcard import RAW_FEATURES
 from tests.support.gateway import Gateway
 
@@ -161,8 +161,7 @@ def test_it_works_by_keyboard_alone(visit: Visitor) -> None:
     expect(page.locator(".verdict")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_it_is_accessible_and_fits(visit: Visitor, width: int, scheme: str, pictures: Pictures) -> None:
     tab = visit(width=width, scheme=scheme)
     page = tab.open("score")

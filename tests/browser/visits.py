@@ -4,12 +4,19 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 WIDTHS = (360, 768, 1440)
 SCHEMES = ("light", "dark")
 FILLED = re.compile(r"(\d+) of \1 filled")
 """What a group of fields says of itself when all are."""
+LOOKS = [
+    pytest.param(width, scheme, marks=[pytest.mark.soak] if (place + dark) % 2 else [])
+    for place, width in enumerate(WIDTHS)
+    for dark, scheme in enumerate(SCHEMES)
+]
+"""Width and colours; each width with one of the two in `make test-slow`, with the other in `make soak`."""
 
 
 class Visit:

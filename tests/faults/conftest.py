@@ -117,9 +117,9 @@ def transactions(bundles: list[Bundle]) -> Transactions:
 def make_gateway(mlflow_server: MlflowServer, model: Model, tmp_path: Path) -> Callable[..., Gateway]:
     """A gateway over the model, not started yet; settings as keywords."""
 
-    def make(**environment: str) -> Gateway:
+    def make(as_program: bool = False, **environment: str) -> Gateway:
         ours = {"MLFLOW_TRACKING_URI": mlflow_server.url, "FRAUD_MODEL_NAME": model.registry.model_name}
-        return Gateway(tmp_path, **ours, **environment)
+        return Gateway(tmp_path, as_program, **ours, **environment)
 
     return make
 

@@ -148,7 +148,7 @@ Request = tuple[str, str, dict[str, str], bytes]
 
 
 def requests() -> list[Request]:
-    """Good requests of every kind that clients send."""
+    """Good requests of every kind that clients send; a file of each type, whose forms are for `tables` alone."""
     json_type = {"Content-Type": JSON}
     body = json.dumps(TRANSACTION).encode()
     label = json.dumps({"transaction_id": TRANSACTION["transaction_id"], "label": "fraud"}).encode()
@@ -163,7 +163,7 @@ def requests() -> list[Request]:
         ("POST", "/predict-batch?on_error=report", json_type, b"[%b, %b]" % (body, body)),
         ("POST", "/feedback", json_type, label),
         ("POST", "/feedback", json_type, b"[%b, %b]" % (label, label)),
-        *(("POST", "/predict-batch", {"Content-Type": kind}, content) for kind, content in tables()),
+        *(("POST", "/predict-batch", {"Content-Type": kind}, content) for kind, content in dict(tables()).items()),
         *(("GET", target, {"Accept": JSON}, b"") for target in (*reads, "/model", "/model/history", "/features")),
         *(
             ("GET", target, {"Accept": JSON}, b"")

@@ -1,11 +1,12 @@
 """One client that attacks does not stop the others: they get their answers, and wait for them not much longer."""
 
 import contextlib
-import subprocess
-import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -17,8 +18,7 @@ from tests.faults.attacks import ATTACKS
 from tests.faults.clients import Clients, Transactions
 from tests.faults.figures import FIGURES, Figures
 from tests.support.gateway import Gateway
-from tests.support.machine import ROOT
-from tests.support.processes import clean_environment
+from tests.support.processes import Forked, clean_environment
 from tests.support.sizes import few_or_full
 
 PAUSE_SECONDS = 0.2
@@ -54,7 +54,7 @@ def few_descriptors(gateway: Gateway) -> None:
 @pytest.mark.slow
 def test_a_start_amid_idle_connections_finds_the_registry(make_gateway: Callable[..., Gateway]) -> None:
     """What MLflow imports meanwhile needs descriptors, and an import that failed would not be tried again."""
-    starting = make_gateway()
+    starting = make_gateway(as_program=True)
     with attacked("idle connections", starting.port), starting:
         few_descriptors(starting)
         starting.wait_for_version(1)
@@ -90,20 +90,21 @@ def quiet(gateway: Gateway, transactions: Transactions, request: pytest.FixtureR
 
 @contextlib.contextmanager
 def attacked(name: str, port: int) -> Iterator[None]:
-    command = [sys.executable, "-m", "tests.faults.attacks", name, str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == b"begun\n"
-        yield
-        assert process.poll() is None, "the attack has ended by itself"
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    with tempfile.NamedTemporaryFile() as log:
+        process = Forked(["tests.faults.attacks", name, str(port)], clean_environment(), Path(log.name))
+        try:
+            while log.read() != b"begun\n":
+                assert process.poll() is None, "the attack did not begin"
+                log.seek(0)
+                time.sleep(0.01)
+            yield
+            assert process.poll() is None, "the attack has ended by itself"
+        finally:
+            process.kill()
+            process.wait()
 
 
-@pytest.mark.parametrize("seconds", few_or_full(3, 30))
+@pytest.mark.parametrize("seconds", few_or_full(2, 30))
 @pytest.mark.parametrize("name", ATTACKS)
 def test_others_are_answered_meanwhile(
     name: str,

@@ -111,7 +111,7 @@ def send_all(gateway: Gateway, folder: Path, count: int, make: Callable[[random.
     return sum((sender.statuses for sender in senders), Counter())
 
 
-@pytest.mark.parametrize("files", few_or_full(200, 10_000))
+@pytest.mark.parametrize("files", few_or_full(120, 10_000))
 def test_fuzzed_files(files: int, gateway: Gateway, tmp_path: Path) -> None:
     seeds = tables()
 
@@ -126,7 +126,7 @@ def test_fuzzed_files(files: int, gateway: Gateway, tmp_path: Path) -> None:
     assert statuses[200] < files
 
 
-@pytest.mark.parametrize("count", few_or_full(1_000, 100_000))
+@pytest.mark.parametrize("count", few_or_full(500, 100_000))
 def test_fuzzed_requests(count: int, gateway: Gateway, tmp_path: Path) -> None:
     seeds = requests()
     statuses = send_all(gateway, tmp_path, count, lambda rng: changed_request(rng.choice(seeds), rng))

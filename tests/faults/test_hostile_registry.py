@@ -7,7 +7,8 @@ import pytest
 
 from ml_project.bundle import Bundle
 from stores.releases import open_releases
-from tests.faults.test_fuzzed import MOST_BYTES, peak
+from tests.faults.fuzzing import peak_memory
+from tests.faults.test_fuzzed import MOST_BYTES
 from tests.support.creditcard import TRANSACTION
 from tests.support.gateway import Gateway
 from tests.support.hostile_server import BEHAVIOURS, hostile_server
@@ -35,6 +36,6 @@ def test_answers_go_on_and_sigterm_ends_it(name: str, bundles: list[Bundle], tmp
             assert gateway.client.post("/predict", json=TRANSACTION).json()["model_version"] == "1"
             history = gateway.client.get("/model/history", timeout=60)
             assert (history.status_code, history.json()["source"]) == (200, "release pointer")
-            assert peak(gateway.process.pid) < MOST_BYTES
+            assert peak_memory(gateway.process.pid) < MOST_BYTES
             assert gateway.end(60) == 0
         assert "Traceback" not in gateway.log.read_text()

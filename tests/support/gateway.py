@@ -1,18 +1,22 @@
 """``python -m serving`` as a process."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import Server, free_port
+from tests.support.processes import Forked, Server, free_port
 
 KEY = "a-key-for-the-fault-tests-of-40-letters-"
 
 
 class Gateway(Server):
-    """A gateway that asks for keys; settings as environment variables."""
+    """A gateway that asks for keys; settings as environment variables.
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    It is forked (`Forked`) unless ``as_program``, which costs the seconds of its imports: where these are the matter.
+    """
+
+    def __init__(self, folder: Path, as_program: bool = False, **environment: str) -> None:
         port = free_port()
         self.state, self.releases = folder / "state", folder / "releases"
         settings = {
@@ -24,8 +28,14 @@ class Gateway(Server):
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "2",
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         }
+        self._as_program = as_program
         command = [sys.executable, "-m", "serving", "--port", str(port)]
         super().__init__(command, settings | environment, folder / "gateway.log", port, {"X-API-Key": KEY})
+
+    def _begun(self) -> "subprocess.Popen[bytes] | Forked":
+        if self._as_program:
+            return super()._begun()
+        return Forked(self._command[2:], self._environment, self.log)
 
     def ready(self) -> dict[str, Any]:
         """What /health/ready says; without a model, a problem."""

@@ -13,11 +13,16 @@ from stores.releases import Release
 KEY = "a-key-for-the-schema-tests-of-40-letters"
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 QUICK = ("examples,fuzzing", "--max-examples=10", "--generation-deterministic")
-LONG = ("examples,coverage,fuzzing,stateful", "--max-examples=100")
+LONG = "examples,coverage,fuzzing,stateful"
 
 
 @pytest.mark.parametrize(
-    "extent", [pytest.param(QUICK, id="quick"), pytest.param(LONG, id="long", marks=pytest.mark.slow)]
+    "extent",
+    [
+        pytest.param(QUICK, id="quick"),
+        pytest.param((LONG, "--max-examples=30"), id="long", marks=pytest.mark.slow),
+        pytest.param((LONG, "--max-examples=100"), id="longest", marks=pytest.mark.soak),
+    ],
 )
 def test_every_answer_is_as_described(extent, serve, source, scorer, card, tmp_path) -> None:
     source.promote(3, scorer)

@@ -1,7 +1,10 @@
 """Files that grow when they are unpacked end their child and nothing else; what it gives is plain."""
 
 import io
+import json
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -15,6 +18,7 @@ from serving.batch import ARROW, CHUNK_ROWS, PARQUET
 from serving.batch.readers import columns_of
 from serving.batch.unpacking import NotUnpacked, Unpacking, read_batches, read_schema
 from tests.support.creditcard import CREDITCARD
+from tests.support.machine import ROOT
 
 MEBIBYTE = 2**20
 WANTED = columns_of(CREDITCARD)
@@ -147,3 +151,12 @@ def test_a_child_knows_no_secret(monkeypatch) -> None:
     with tempfile.TemporaryFile() as file:
         Unpacking(file, file, PARQUET, WANTED, MEBIBYTE, 10, MEBIBYTE, seconds=1)
     assert "x" * 40 not in started[0]["env"].values()
+
+
+def test_a_child_imports_what_it_needs_alone() -> None:
+    """It starts for every file, of whatever size: pydantic alone would take as long as all else that it does."""
+    code = "import json, sys, serving.batch.unpacking; print(json.dumps([*sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = set(json.loads(done.stdout))
+    assert "pyarrow" in imported
+    assert not imported & {"pydantic", "ml_project.contract", "pandas", "fastapi"}

@@ -177,6 +177,6 @@ def test_two_hundred_thousand_rows(own_process: Gateway, part: bytes) -> None:
     assert peak_during_upload(own_process, part, 200_000) - settled < 60
 
 
-@pytest.mark.parametrize("rows", few_or_full(600_000, 2_000_000))
+@pytest.mark.parametrize("rows", few_or_full(400_000, 2_000_000))
 def test_millions_of_rows_in_half_a_gigabyte(own_process: Gateway, part: bytes, rows: int) -> None:
     assert peak_during_upload(own_process, part, rows) < 500
