@@ -47,7 +47,7 @@ _COSTLY = {
     "terraform": r"tests\.terraform\.conftest import .*\bPlatform\b",
     "executed": r"\b(executed: Execution|own_settings)\b",
     "spark": r"\bspark\b",
-    "mlflow_server": r"\bmlflow_server\b",
+    "mlflow_server": r"\bmlflow_server\b|\btests\.faults\.(clients|conftest) import",
     "terraform plans": r"\bmocked\b",
     "browser": r"\btests\.browser\b",
 }

@@ -98,7 +98,7 @@ def test_nothing_from_storage_is_executed(
     refused[model.add(pickled, bundles[1].digest)] = "lacks"
     mined(tmp_path / "mined", bundles[2], target)
     harmless = model.add(tmp_path / "mined", bundles[2].digest)
-    with make_gateway() as gateway:
+    with make_gateway(as_program=True) as gateway:
         gateway.wait_for_version(1)
         for version, said in refused.items():
             model.promote(version)

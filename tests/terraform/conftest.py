@@ -16,6 +16,7 @@ from botocore.config import Config
 
 from tests.support.processes import free_port, wait_for_port
 from tests.terraform.apprunner_stub import ControlPlane, serve
+from tests.terraform.pages import quick_aws_client
 from tests.terraform.terraform_cli import ENVIRONMENTS, Terraform
 
 REGION = "eu-west-3"
@@ -150,6 +151,13 @@ class Platform:
         """From now on moto asks every caller's policies, or nobody's."""
         answer = requests.post(f"{self.endpoint}/moto-api/reset-auth", data="0" if on else "inf", timeout=60)
         assert answer.status_code == 200
+
+
+@pytest.fixture(scope="session")
+def quick_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The AWS client's program, or one that does the same sooner."""
+    with quick_aws_client(tmp_path_factory.mktemp("aws")) as program:
+        yield program
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from tests.support.machine import missing
+from tests.terraform import aws_forks
 from tests.terraform.terraform_cli import REPOSITORY
 
 
@@ -26,8 +32,33 @@ def aws_client() -> str:
     return found
 
 
-def paste(script: str, environment: dict[str, str], seconds: float = 500) -> None:
-    """Run commands of a page with the real AWS client; the first that fails ends them and the test."""
-    program = f'set -eu\naws() {{ "{aws_client()}" "$@"; }}\n{script}'
+@contextmanager
+def quick_aws_client(folder: Path) -> Iterator[str]:
+    """A program that does what the AWS client does, without its second of imports; the client itself if it is a binary.
+
+    Only for commands that come one after another.
+    """
+    client = aws_client()
+    first, _, _ = Path(client).read_bytes()[:200].partition(b"\n")
+    if not first.startswith(b"#!") or b"python" not in first:
+        yield client
+        return
+    address, program = folder / "socket", folder / "aws"
+    process = subprocess.Popen([first[2:].decode().strip(), aws_forks.__file__, str(address)])
+    try:
+        while not address.exists():
+            assert process.poll() is None, "the AWS client did not start"
+            time.sleep(0.05)
+        program.write_text(aws_forks.PROGRAM.format(python=sys.executable, address=str(address)))
+        program.chmod(0o755)
+        yield str(program)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def paste(script: str, client: str, environment: dict[str, str], seconds: float = 500) -> None:
+    """Run commands of a page with an AWS client; the first that fails ends them and the test."""
+    program = f'set -eu\naws() {{ "{client}" "$@"; }}\n{script}'
     done = subprocess.run(["bash", "-c", program], env=environment, capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0, done.stdout + done.stderr

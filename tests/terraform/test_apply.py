@@ -399,7 +399,7 @@ def test_new_passwords_another_compute_and_another_digest_are_one_apply(platform
     assert left_to_do(platform, SECOND_DIGEST) == {}
 
 
-def test_destroy_leaves_nothing(platform: Platform) -> None:
+def test_destroy_leaves_nothing(platform: Platform, quick_client: str) -> None:
     """The last test: conftest.py sees to that in any order. It is the page's tear-down, word by word."""
     secrets, logs, ecs = (platform.client(service) for service in ("secretsmanager", "logs", "ecs"))
     secrets.create_secret(Name=f"{NAME}/keys/till-1", SecretString="a key of an operator's")
@@ -410,7 +410,7 @@ def test_destroy_leaves_nothing(platform: Platform) -> None:
         "name": NAME,
         "root": str(platform.main.folder),
     }
-    paste(commands("aws-restore.md", "2. Terraform, then", "3. After the last"), environment)
+    paste(commands("aws-restore.md", "2. Terraform, then", "3. After the last"), quick_client, environment)
     assert "values" not in json.loads(platform.main.run("show", "-json"))
     assert ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"] == []
     assert secrets.list_secrets()["SecretList"] == []

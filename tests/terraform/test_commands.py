@@ -39,13 +39,13 @@ print('{"gateway": "sha256:' + "1" * 64 + '"}' if "-json" in sys.argv else "answ
 
 
 @pytest.fixture(params=PAGES)
-def pasted(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def pasted(request: pytest.FixtureRequest, quick_client: str, tmp_path: Path) -> Path:
     """A folder with what was asked of whom."""
     programs = tmp_path / "programs"
     programs.mkdir()
     for name in ("terraform", "python", "python3", "gh", "git", "docker"):
-        (programs / name).write_text(f"#!{sys.executable}{OTHER}")
-    (programs / "aws").write_text(f"#!{sys.executable}{AWS}")
+        (programs / name).write_text(f"#!{sys.executable} -ISs{OTHER}")
+    (programs / "aws").write_text(f"#!{sys.executable} -ISs{AWS}")
     if shutil.which("jq") is None:
         (programs / "jq").write_text("#!/bin/sh\ncat > /dev/null\necho answer\n")
     for program in programs.iterdir():
@@ -56,7 +56,7 @@ def pasted(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     environment = {
         **os.environ,
         "PATH": f"{programs}:/usr/bin:/bin",
-        "REAL_AWS": aws_client(),
+        "REAL_AWS": quick_client,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "eu-west-3",
@@ -115,7 +115,7 @@ def test_broken_commands_would_be_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_restored_database_takes_the_old_ones_name(moto_endpoint: str) -> None:
+def test_a_restored_database_takes_the_old_ones_name(moto_endpoint: str, quick_client: str) -> None:
     """Steps 2 and 3 of the page, carried out by a simulated RDS, in a region without the platform of other tests."""
     region = "eu-central-1"
     keys = {"aws_access_key_id": "restore", "aws_secret_access_key": "restore", "region_name": region}
@@ -144,7 +144,7 @@ def test_a_restored_database_takes_the_old_ones_name(moto_endpoint: str) -> None
         "AWS_DEFAULT_REGION": region,
         "name": "drill",
     }
-    paste(commands("aws-restore.md", "2. The moment", "4. Terraform"), environment)
+    paste(commands("aws-restore.md", "2. The moment", "4. Terraform"), quick_client, environment)
     instances = {one["DBInstanceIdentifier"]: one for one in rds.describe_db_instances()["DBInstances"]}
     assert instances.keys() >= {"drill", "drill-old"}
     # the restored one stands in two zones, as the page has it; the one that was made above does not

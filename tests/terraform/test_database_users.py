@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from sqlalchemy import make_url
 
 from ml_project.simulator import simulate
 from stores.decisions import Chunk, DecisionStore, LabelItem, open_engine
+from tests.support.commands import Commands
 from tests.support.creditcard import KEPT, LABEL, RAW_FEATURES
+from tests.support.processes import Forked
 from tests.support.servers import PostgresServer
 from tests.terraform.terraform_cli import REPOSITORY
 
@@ -110,11 +113,13 @@ class Jobs:
 
     folder: Path
     server: str
+    commands: Commands
 
     def url(self, user: str, database: str) -> str:
         return make_url(self.server).set(username=user, database=database).render_as_string(hide_password=False)
 
-    def run(self, module: str, words: str, *, decisions_as: str) -> subprocess.CompletedProcess[str]:
+    def run(self, module: str, words: str, *, decisions_as: str) -> tuple[int, str]:
+        """Its exit code, and what it said."""
         environment = {
             **os.environ,
             "FRAUD_DATA": str(self.folder / "bank.csv"),
@@ -129,21 +134,30 @@ class Jobs:
             "FRAUD_TUNING_ROWS": "2000",
             "FRAUD_USER": "jane",
         }
-        command = [sys.executable, "-m", module, *words.split()]
-        return subprocess.run(
-            command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=900, check=False
-        )
+        if module == "pipelines":
+            done = self.commands.run(*words.split(), environment=environment)
+            return done.returncode, done.stdout + done.stderr
+        log = self.folder / f"{words}.log".replace("/", "-")
+        code = Forked([module, *words.split()], environment, log).wait(900)
+        return code, log.read_text()
 
 
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[Jobs]:
+def jobs(
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_server: PostgresServer,
+    commands: Commands,
+    empty_mlflow_database: Path,
+) -> Iterator[Jobs]:
     """Users as Terraform makes them, and a month of decisions that the gateway kept."""
     folder = tmp_path_factory.mktemp("jobs")
     (chunk,) = simulate(12_000, seed=4, fraud_rate=0.015)
     frame = pd.DataFrame(chunk.raw, columns=list(RAW_FEATURES))
     frame.assign(**{LABEL: chunk.label}).to_csv(folder / "bank.csv", index=False)
+    (folder / "state").mkdir()
+    shutil.copy(empty_mlflow_database, folder / "state" / "mlflow.db")
     prepare(postgres_server.url, "password")
-    made = Jobs(folder, postgres_server.url)
+    made = Jobs(folder, postgres_server.url, commands)
     yield made
     with psycopg.connect(postgres_server.url, autocommit=True) as server:
         for database in OWNERS.values():
@@ -207,12 +221,11 @@ GATEWAY = [
 @pytest.mark.slow
 def test_every_job_may_do_what_its_command_does(jobs: Jobs) -> None:
     for words, codes in PIPELINES:
-        done = jobs.run("pipelines", words, decisions_as="pipelines")
-        said = done.stdout + done.stderr
+        code, said = jobs.run("pipelines", words, decisions_as="pipelines")
         assert "permission denied" not in said, words
-        assert done.returncode in codes, f"{words}: {said[-3000:]}"
+        assert code in codes, f"{words}: {said[-3000:]}"
         if words == "main":
             keep_decisions(jobs.url("gateway", "decisions"))
     for words, codes in GATEWAY:
-        done = jobs.run("serving", words.replace("exports", str(jobs.folder / "exports")), decisions_as="gateway")
-        assert done.returncode in codes, f"{words}: {done.stdout}{done.stderr}"
+        code, said = jobs.run("serving", words.replace("exports", str(jobs.folder / "exports")), decisions_as="gateway")
+        assert code in codes, f"{words}: {said}"
