@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 
 from ml_project.bundle import Bundle
 from ml_project.calibration import log_odds
-from ml_project.contract import OTHER, OUTPUTS
+from ml_project.contract import OTHER, OUTPUTS, Contract
 from ml_project.errors import InvalidBundle
 from ml_project.tree_shap import TreeShap, read_paths
 
@@ -60,6 +60,15 @@ class Explanation:
     warnings: list[RangeWarning]
 
 
+def unseen_categories(contract: Contract, raw: NDArray[np.float64]) -> dict[int, list[RangeWarning]]:
+    """Warnings of raw transactions (n, fields) with categories that no training row had, by row."""
+    places = [place for place, field in enumerate(contract.scored_fields) if field.type == "category"]
+    found: dict[int, list[RangeWarning]] = {}
+    for row, column in np.argwhere(raw[:, places] == OTHER).tolist():
+        found.setdefault(row, []).append({"feature": contract.raw_fields[places[column]], "value": "other"})
+    return found
+
+
 class Explainer:
     """Explains one bundle's scores. Immutable; safe to share between threads.
 
@@ -95,8 +104,7 @@ class Explainer:
         sent = {place: each.of[0] for place, each in enumerate(contract.features) if each.is_field}
         taken = {place: fields.index(name) for place, name in sent.items() if name in fields}
         self._shown, self._sent = list(taken), list(taken.values())
-        self.categories = [place for place, each in enumerate(contract.scored_fields) if each.type == "category"]
-        self._fields = fields
+        self._contract = contract
         self._ranged = [place for place, each in enumerate(contract.features) if each.name in fields]
         self._low = np.array(manifest.statistics.minimum)[self._ranged]
         self._high = np.array(manifest.statistics.maximum)[self._ranged]
@@ -119,7 +127,7 @@ class Explainer:
         strongest = np.argsort(-np.abs(terms), axis=1, kind="stable")[:, :top]
         seen = features[:, self._ranged]
         strange = (seen < self._low) | (seen > self._high)
-        unseen = self.unseen(raw)
+        unseen = unseen_categories(self._contract, raw)
         return [
             Explanation(
                 [self._reason(term, values[row, term], terms[row, term]) for term in order if terms[row, term]],
@@ -133,15 +141,6 @@ class Explainer:
             )
             for row, order in enumerate(strongest.tolist())
         ]
-
-    def unseen(self, raw: NDArray[np.float64]) -> dict[int, list[RangeWarning]]:
-        """Warnings of raw transactions (n, fields) with categories that no training row had, by row."""
-        found: dict[int, list[RangeWarning]] = {}
-        if self.categories:
-            for row, column in np.argwhere(raw[:, self.categories] == OTHER).tolist():
-                name = self._fields[self.categories[column]]
-                found.setdefault(row, []).append({"feature": name, "value": "other"})
-        return found
 
     def _forest_term(self, isolation: NDArray[np.float64], margin: NDArray[np.float64]) -> NDArray[np.float64]:
         boosted_part = (1 - self._weight) * np.exp(-np.logaddexp(0.0, -margin))

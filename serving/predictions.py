@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from ml_project.policies import DECISIONS, Decision, decide_all
-from ml_project.reasons import Explanation, RangeWarning, Reason
+from ml_project.reasons import Explanation, RangeWarning, Reason, unseen_categories
 from ml_project.review import drawn_for_review
 from ml_project.scorer import Scores
 from serving.errors import ScoringFailed
@@ -208,7 +208,8 @@ def predict_all(
                 some = rows[start : start + _EXPLAINED_AT_ONCE]
                 explained += model.explainer.explain(transactions.raw[some], scores.isolation[some])
     explanations = dict(zip(rows.tolist(), explained, strict=True))
-    unseen = model.explainer.unseen(transactions.raw) if model.explainer.categories else {}
+    contract = model.scorer.contract
+    unseen = {} if contract.plain else unseen_categories(contract, transactions.raw)
     return Predictions(model, transactions, scores, decisions, explanations, unseen=unseen)
 
 

@@ -4,21 +4,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from ml_project.baseline import watched_names
 from ml_project.bundle import Bundle, read_bundle
 from ml_project.cleaning import CleaningReport, clean, learnt_values
 from ml_project.contract import OTHER, Contract
+from ml_project.contract_file import parse_contract
 from ml_project.dataset import Dataset
-from ml_project.drift import DriftCounts
+from ml_project.drift import DriftCounts, compare
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
 from ml_project.errors import InvalidInput
 from ml_project.features import OPERATORS, FeatureTransform
 from ml_project.fitting import Fitted, fit_twin
-from ml_project.reasons import Explainer
+from ml_project.reasons import Explainer, unseen_categories
 from ml_project.scorer import PARITY_TOLERANCE, Scorer
 from ml_project.split import split_by_time
+from pipelines.monitoring.figures import MonitorLimits, drift_figures
+from pipelines.scoring.rows import _raw
 from tests.support.shop import CARDS, COUNTRIES, VISITS, card_transactions, visits
 
 SMALL = EnsembleSettings(0.3, ForestSettings(20, 64), BoosterSettings(rounds=12, num_parallel_tree=2))
@@ -248,7 +253,7 @@ def test_explanations_sum_to_the_margin_and_name_what_is_missing_or_unseen(twin:
     assert {"feature": "country", "value": "other"} in strange.warnings
     assert plain.warnings == []
     assert [reason["value"] for reason in strange.reasons if reason["feature"] == "score"] == [None]
-    assert explainer.unseen(raw) == {0: [{"feature": "country", "value": "other"}]}
+    assert unseen_categories(twin.transform.contract, raw) == {0: [{"feature": "country", "value": "other"}]}
 
 
 def test_a_bundle_keeps_missing_values_and_categories(twin: Fitted, tmp_path: Path) -> None:
@@ -272,3 +277,49 @@ def test_drift_counts_what_is_missing(data: Dataset, twin: Fitted) -> None:
     assert counts.missing[score] == np.isnan(data.raw[:, 5]).sum()
     assert manifest.drift_baseline.missing["score"] == pytest.approx(0.2, abs=0.03)
     assert manifest.drift_baseline.missing.keys() == data.contract.may_miss
+
+
+def test_missing_values_are_held_against_the_training_rows(data: Dataset, twin: Fitted) -> None:
+    manifest = twin.bundle.manifest
+    limits = MonitorLimits.load().drift
+
+    def breached(raw: np.ndarray) -> set[str]:
+        features, weight = twin.transform(raw), np.ones(len(raw))
+        hybrid = Scorer(twin.bundle, threads=1).score_features(features).hybrid
+        baseline = manifest.drift_baseline
+        significance = limits.significance(len(watched_names(data.contract)))
+        drifts = compare(data.contract, baseline, manifest.statistics, features, hybrid, weight, significance)
+        figures = [figure for each in drifts for figure in drift_figures(each, limits)]
+        return {figure.metric for figure in figures if figure.breached and "missing" in figure.metric}
+
+    fresh = cleaned_raw(visits(3_000, seed=12), data.contract)
+    assert breached(fresh) == set()
+    fresh[::3, 5] = np.nan
+    assert {name for name in breached(fresh) if "no_score" not in name} == {"missing_score", "missing_spread"}
+
+
+def test_three_hundred_fields_are_fitted_and_scored() -> None:
+    text = """
+contract: wide
+fields:
+  "V 1..V 298": {type: number}
+  code: {type: category, values: [a, b], required: false}
+  eur: {type: number, role: amount, minimum: 0}
+label: {field: y}
+features:
+  "V 1..V 298": {value: V 1..V 298}
+  code: {one_hot: code}
+  spread: {variance: V 1..V 298}
+"""
+    contract = parse_contract(text.encode(), "wide.yaml")
+    rng = np.random.default_rng(0)
+    fraud = rng.random(1_500) < 0.1
+    frame = pd.DataFrame(rng.normal(size=(1_500, 298)) + 0.3 * fraud[:, None], columns=list(contract.raw_fields[:298]))
+    frame = frame.assign(code=rng.choice(["a", "b", "c"], 1_500), eur=rng.exponential(20, 1_500), y=fraud.astype(int))
+    data, _report, _table = cleaned(frame, contract)
+    twin = fit_twin(split_by_time(data), SMALL, LocalEngine(), {"source": "file"})
+    assert worst_difference(twin, twin.transform(data.raw)) <= PARITY_TOLERANCE
+    batch = pa.RecordBatch.from_pandas(frame, preserve_index=False)
+    np.testing.assert_array_equal(_raw(contract, batch)[0], data.raw)
+    hybrid = Scorer(twin.bundle, threads=1).score(data.raw).hybrid
+    assert hybrid[data.label == 1].mean() > 2 * hybrid[data.label == 0].mean()
