@@ -499,7 +499,7 @@ class Contract(_Part):
 
     @cached_property
     def _limits(self) -> NDArray[np.float64]:
-        return np.array([field.limits for field in self.scored_fields]).T
+        return np.ascontiguousarray(np.array([field.limits for field in self.scored_fields]).T)
 
     @cached_property
     def _whole(self) -> list[int]:

@@ -207,7 +207,8 @@ def judge(contract: Contract, baseline: Baseline, counts: DriftCounts, significa
         else:
             usual = baseline.missing.get(name, 0.0)
             value = float(missing / (kept + missing)) if missing else 0.0
-            absent = share_of(value, usual, training, rows, significance) if usual else Share(value, 0.0, 0.0)
+            total = float(kept + missing)
+            absent = share_of(value, usual, training, total, significance) if usual else Share(value, 0.0, 0.0)
         found.append(
             Drift(
                 name,

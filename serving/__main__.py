@@ -260,7 +260,14 @@ def replay(record: "DecisionRecord", settings: GatewaySettings) -> Replay:
     )
     registry = Registry(settings.mlflow_uri, settings.model_name)
     history = History(settings.mlflow_uri, settings.model_name)
-    scorer = Production(registry, releases, settings.bundle_cache, history).load(version, threads=1)
+    try:
+        scorer = Production(registry, releases, settings.bundle_cache, history).load(version, threads=1)
+    except FraudError as error:
+        decided_under = record.contract.name
+        if decided_under == settings.data_contract.contract:
+            raise
+        cause = f"The bundle of prediction {record.prediction_id}, decided under {decided_under}, was not found"
+        raise InvalidInput(f"{cause}: {error.cause}", "Set FRAUD_MODEL_NAME to that contract's model.") from error
     scores = scorer.score(np.array([record.scored]))
     hybrid = float(scores.hybrid[0])
     return Replay(

@@ -13,10 +13,10 @@ export class ApiError extends Error {
   }
 }
 
-/** The scope that a path needs, as serving/access.py says. */
+/** The scope that a path needs, as serving/access.py says; none where any key will do. */
 function scopeOf(path) {
   const first = path.split(/[/?]/)[0];
-  return { predict: "predict", "predict-batch": "predict", feedback: "feedback" }[first] || "read";
+  return { predict: "predict", "predict-batch": "predict", feedback: "feedback", features: "" }[first] ?? "read";
 }
 
 /** Headers of a call with the tab's key. */
@@ -49,7 +49,7 @@ export async function withKey(path, call) {
     const scope = scopeOf(path);
     const why = error.status === 403
       ? `The key in use lacks the scope “${scope}”. Give one that has it.`
-      : `This needs an API key with the scope “${scope}”.`;
+      : `This needs an API key${scope && ` with the scope “${scope}”`}.`;
     if (await askForKey(why)) {
       return call();
     }

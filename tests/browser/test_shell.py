@@ -70,7 +70,7 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_can_be_forgotten(visit: Visitor,
     page = tab.open("score")
     page.get_by_role("button", name="Fraudulent sample").click()
     dialog = page.get_by_role("dialog", name="API key")
-    expect(dialog).to_contain_text("This needs an API key with the scope “read”.")
+    expect(dialog).to_contain_text("This needs an API key.")
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     expect(page.get_by_role("alert")).to_contain_text("This needs an API key")

@@ -33,7 +33,7 @@ export async function mount(root, context) {
       catalogue = read;
     } catch (error) {
       if (form === null) {
-        fill(place, notice("warning", "The fields of a transaction could not be read: ", error.message),
+        fill(place, notice(options.quiet ? "warning" : "error", "The fields of a transaction could not be read: ", error.message),
           h("button", { type: "button", onclick: () => build({}) }, "Try again"));
       }
     }

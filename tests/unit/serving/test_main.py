@@ -96,8 +96,15 @@ def test_replay_of_what_cannot_be(kept, state, engine, capsys) -> None:
     assert "No prediction nothing is kept" in capsys.readouterr().err
     with engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE predictions SET bundle_digest = '{'0' * 64}'")
+        connection.exec_driver_sql(f"INSERT INTO bundles SELECT '{'0' * 64}', contract_digest FROM bundles")
     assert main(["replay", kept[0]]) == 2
     assert "MLflow server" in capsys.readouterr().err
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE contracts SET name = 'shop'")
+    assert main(["replay", kept[0]]) == 2
+    said = capsys.readouterr().err
+    assert "decided under shop" in said
+    assert "Set FRAUD_MODEL_NAME to that contract's model." in said
 
 
 def test_purge_exports_first(kept, state, engine, capsys) -> None:
