@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ml_project.errors import InvalidInput
 from pipelines.settings import PipelineSettings
 from tests.support.commands import Commands
 from tests.support.machine import ROOT
 from tests.support.processes import clean_environment
+from tests.support.shop import VISITS_YAML, visits
 
 COMMANDS = (
     *("ingest", "validate", "train", "threshold", "promote", "main", "retrain", "up"),
@@ -114,3 +116,38 @@ def test_an_address_given_to_the_settings_is_not_the_environments(monkeypatch: p
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
     assert PipelineSettings().mlflow_server == "http://elsewhere:5000"
     assert PipelineSettings(tracking_uri="").mlflow_server == ""
+
+
+def test_a_contract_is_checked_line_by_line_and_shown(pipelines, tmp_path: Path) -> None:
+    good, bad, table = tmp_path / "visits.yaml", tmp_path / "bad.yaml", tmp_path / "visits.csv"
+    good.write_text(VISITS_YAML)
+    bad.write_text(VISITS_YAML.replace("type: boolean", "type: bool").replace("ratio: [risk, items]", "ratio: [risk]"))
+    visits(300, seed=1).to_csv(table, index=False)
+    found = pipelines("contract", "check", str(bad))
+    assert found.returncode == 2
+    faults = found.stderr.splitlines()
+    assert len(faults) == 2
+    assert all(fault.startswith(f"{bad}, line ") for fault in faults)
+    checked = pipelines("contract", "check", str(good), "--data", str(table))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert "7 scored fields" in checked.stdout
+    assert "rows have an unknown label: nothing is learnt from them" in " ".join(checked.stdout.split())
+    table.write_text(table.read_text().replace("outcome", "outcom", 1))
+    assert pipelines("contract", "check", str(good), "--data", str(table)).returncode == 2
+    shown = pipelines("contract", "show", str(good))
+    assert shown.returncode == 0
+    assert {"channel=web", "learnt", "unknown:"} <= set(shown.stdout.split())
+    draft = ("contract", "infer", "--data", str(table), "--label", "outcome")
+    missing = pipelines(*draft)
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "there is no column 'outcome'" in missing.stderr
+
+
+def test_the_policy_of_costs_needs_amounts(tmp_path: Path) -> None:
+    (tmp_path / "visits.yaml").write_text(VISITS_YAML)
+    settings = PipelineSettings(contract=str(tmp_path / "visits.yaml"), policy="cost")
+    with pytest.raises(InvalidInput, match="The policy cost needs amounts, and the contract visits has none"):
+        settings.usable_policies()
+    other = PipelineSettings(contract=str(tmp_path / "visits.yaml"))
+    assert (other.usable_policies(), other.priced_review) == (("f1", "alert_budget", "recall_at_fpr"), None)
+    assert PipelineSettings(policy="cost").usable_policies() == ("f1", "cost", "alert_budget", "recall_at_fpr")
