@@ -215,6 +215,9 @@ def platform(moto_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> It
         yield made
 
 
-def without_tls(platform: Platform, bucket: str) -> None:
-    """Take the policy away that refuses plain HTTP: moto speaks nothing else, and it obeys the policy."""
-    platform.client("s3").delete_bucket_policy(Bucket=bucket)
+def without_tls(platform: Platform, bucket: str) -> str:
+    """Take a policy away that refuses plain HTTP, and return it: moto speaks nothing else, and it obeys the policy."""
+    s3 = platform.client("s3")
+    policy: str = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    s3.delete_bucket_policy(Bucket=bucket)
+    return policy

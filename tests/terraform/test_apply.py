@@ -137,7 +137,7 @@ def test_alarms_searches_and_schedules_are_there(platform: Platform) -> None:
 
 
 def test_the_gateway_reads_models_and_only_the_pipelines_write_them(platform: Platform) -> None:
-    without_tls(platform, BUCKET)
+    policy = without_tls(platform, BUCKET)
     release = {"Bucket": BUCKET, "Key": "releases/Production.json"}
     gateway = platform.client("s3", f"{NAME}-gateway")
     pipelines = platform.client("s3", f"{NAME}-pipelines")
@@ -158,6 +158,7 @@ def test_the_gateway_reads_models_and_only_the_pipelines_write_them(platform: Pl
         assert gateway.get_object(**release)["Body"].read() == b"{}"
     finally:
         platform.enforce(False)
+        platform.client("s3").put_bucket_policy(Bucket=BUCKET, Policy=policy)
 
 
 def test_github_logs_in_to_the_registry_and_reaches_nothing_else(platform: Platform) -> None:
