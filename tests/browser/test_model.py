@@ -51,6 +51,22 @@ def test_the_slider_reads_the_curve_off(visit: Visitor, gateway: Gateway) -> Non
     assert int(slider.input_value()) == in_use
 
 
+def test_without_an_amount_nothing_is_said_of_costs(visit: Visitor, gateway: Gateway) -> None:
+    live = gateway.client.get("/model").json()
+    figures = {name: figure for name, figure in live["card"]["figures"].items() if not name.startswith("cost")}
+    live["card"] |= {"review_cost": None, "figures": figures}
+    for curve in ("test_curve", "what_if"):
+        live["card"][curve]["cost_per_day"] = []
+    tab = visit()
+    tab.page.route("**/model", lambda route: route.fulfill(json=live))
+    page = tab.open("model")
+    expect(page.locator(".charts .chart")).to_have_count(2)
+    page.get_by_role("slider").press("ArrowRight")
+    expect(page.locator("main")).to_contain_text("against in use")
+    expect(page.locator("main")).not_to_contain_text("Cost a day")
+    expect(page.locator("main")).not_to_contain_text("a review costs")
+
+
 def test_history_and_a_version_that_goes_live_meanwhile(
     visit: Visitor, make_gateway: MakeGateway, versions: list[Version]
 ) -> None:

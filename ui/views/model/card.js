@@ -54,8 +54,8 @@ export function figuresOf(card) {
 export function policiesOf({ card, policy }) {
   const recall = (each) => (each.test.recall ? significant(each.test.recall.value) : "–");
   const precision = (each) => (each.test.precision ? significant(each.test.precision.value) : "–");
-  return tablePanel("Threshold policies", `${integer(card.alerts_per_day)} alerts a day are budgeted; a review costs ${
-    significant(card.review_cost)}. Recall and precision on test.`,
+  const review = card.review_cost === null ? "" : `; a review costs ${significant(card.review_cost)}`;
+  return tablePanel("Threshold policies", `${integer(card.alerts_per_day)} alerts a day are budgeted${review}. Recall and precision on test.`,
     ["Policy", "Review from", "Decline from", "Recall", "Precision"],
     Object.entries(card.policies).map(([name, each]) => [
       name === policy ? h("strong", {}, `${nameOf(name)} (in use)`) : nameOf(name),

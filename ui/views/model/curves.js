@@ -8,7 +8,8 @@ const LEAST = 1e-6;
 
 /** @returns {{element: HTMLElement, end: function}} */
 export function curvesOf({ card, alert_threshold: alert }) {
-  const figures = [precisionRecall(card.test_curve), cost(card), calibration(card.calibration)];
+  const costs = card.test_curve.cost_per_day.length > 0; // none without an amount
+  const figures = [precisionRecall(card.test_curve), ...(costs ? [cost(card)] : []), calibration(card.calibration)];
   return {
     element: h("section", { class: "panel" }, h("h2", {}, "Curves on test"),
       h("p", { class: "muted small" }, `The policy in use reviews from a hybrid score of ${significant(alert)}.`),

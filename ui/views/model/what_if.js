@@ -13,6 +13,7 @@ export function entryAt(curve, threshold) {
 /** @returns {{element: HTMLElement, end: function}} */
 export function whatIf({ card, alert_threshold: alert }) {
   const curve = card.what_if;
+  const costs = curve.cost_per_day.length > 0; // none without an amount
   const inUse = entryAt(curve, alert);
   const slider = h("input", { type: "range", id: "what-if", min: 0, max: curve.threshold.length - 1, step: 1, value: inUse });
   const values = h("dl", { class: "figures" });
@@ -35,7 +36,7 @@ export function whatIf({ card, alert_threshold: alert }) {
       entry("Alerts a day", significant(curve.alerts_per_day[at]), change("alerts_per_day", at, significant)),
       entry("Recall", percent(curve.recall[at]), change("recall", at, points)),
       entry("Precision", percent(curve.precision[at]), change("precision", at, points)),
-      entry("Cost a day", amount(curve.cost_per_day[at]), change("cost_per_day", at, amount)),
+      costs && entry("Cost a day", amount(curve.cost_per_day[at]), change("cost_per_day", at, amount)),
       entry("False positives", percent(curve.false_positive_rate[at]), ""));
     chart.show({ draw: (width) => draw(width, at), table });
   }
@@ -58,9 +59,9 @@ export function whatIf({ card, alert_threshold: alert }) {
     }, options);
   }
 
-  const table = { head: ["Threshold", "Alerts a day", "Recall", "Precision", "Cost a day"],
+  const table = { head: ["Threshold", "Alerts a day", "Recall", "Precision", ...(costs ? ["Cost a day"] : [])],
     rows: curve.threshold.map((value, place) => [significant(value), significant(curve.alerts_per_day[place]),
-      percent(curve.recall[place]), percent(curve.precision[place]), amount(curve.cost_per_day[place])]) };
+      percent(curve.recall[place]), percent(curve.precision[place]), ...(costs ? [amount(curve.cost_per_day[place])] : [])]) };
   show();
   return {
     element: h("section", { class: "panel" }, h("h2", {}, "What if the threshold were another?"),
