@@ -130,8 +130,8 @@ def predictions(walk: Walk, folder: Path) -> dict[str, dict[str, Any]]:
     bodies = {"approved": model.transactions[order[0]], "declined": model.transactions[order[-1]]}
     figures = {}
     try:
+        _wait_for_model(target.port)
         with load.connected(target.port) as connection:
-            _wait_for_model(target.port)
             for body in 20 * list(bodies.values()):
                 load.ask(connection, target.request(body))
             for name, body in bodies.items():

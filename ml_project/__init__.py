@@ -2,7 +2,8 @@
 
 In the order in which data passes them:
 
-- `contract`: what a transaction's fields are, and its features. `contract_file`: the same as people write it.
+- `contract`: what a transaction's fields are, and its features; `contract_parts`: one of each; `contract_check`: what
+  cannot be meant; `contract_file`: the same as people write it.
 - `tables`: files as people bring them, their text and dialects. `columns`: what a value of each type looks like there.
 - `event_times`: when a transaction can have happened. `cleaning`: raw tables to clean ones.
 - `dataset`: those as arrays in time order.
@@ -21,7 +22,7 @@ In the order in which data passes them:
 - `card`: a version in figures, as data.
 - `errors`: the base of every expected error.
 
-Imports no other package here. The gateway imports `contract`, `contract_file`, `tables`, `columns`, `event_times`,
+Imports no other package here. The gateway imports the files of `contract`, `tables`, `columns`, `event_times`,
 `features`, `statistics`, `baseline`, `drift`, `metrics`, `policies`, `calibration`, `bundle`, `graph_check`,
 `manifest_check`, `scorer`, `reasons`, `tree_shap`, `review`, `card` and `errors`: no pandas, scikit-learn, XGBoost or
 ONNX in these.

@@ -21,7 +21,8 @@ from ml_project.columns import (
     learn_values,
     raw_column,
 )
-from ml_project.contract import A_VALUE, OTHER, Contract, ContractField
+from ml_project.contract import Contract
+from ml_project.contract_parts import A_VALUE, OTHER, ContractField
 from ml_project.dataset import ROWS_PER_DAY
 from ml_project.errors import InvalidInput
 from ml_project.event_times import NANOSECONDS, EventTimeBounds

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from ml_project.contract import LONGEST_TEXT, OTHER, WRONG, ContractField, label_word
+from ml_project.contract_parts import LONGEST_TEXT, OTHER, WRONG, ContractField, label_word
 from ml_project.event_times import parse_event_time
 from ml_project.tables import as_text, is_text
 

@@ -6,251 +6,33 @@ contract is data; `ml_project.contract_file` reads it as people write it (YAML),
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic import Field as Constrained
+from pydantic import model_validator
 
-from ml_project.features import OPERATORS, ListOperator, Operator
-
-OUTPUTS: Final = ("isolation_score", "boosted_score", "hybrid_score", "fraud_probability")
-"""What the ensemble's graph gives, in order, whatever the contract."""
-
-MAX_MAGNITUDE: Final = 1e15
-"""Largest value of a number: features hold squares of them in float32, which ends at 3.4e38."""
-
-OTHER: Final = -1.0
-"""In raw transactions, a category that is not among its field's values. A missing value of any type is NaN there."""
-
-WRONG: Final = float("inf")
-"""In raw transactions, what is there but is no value of its field's type; it is refused like any infinite number."""
-
-FieldType = Literal["number", "integer", "boolean", "category", "timestamp", "string"]
-Role = Literal["time", "event_time", "amount", "weight", "transaction_id", "entity"]
-
-_NUMBERS: Final = ("number", "integer")
-_TYPES_OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {
-    "time": _NUMBERS,
-    "event_time": ("timestamp",),
-    "amount": _NUMBERS,
-    "weight": ("number",),
-    "transaction_id": ("string",),
-    "entity": ("string",),
-}
-_BESIDE_THE_MODEL: Final = frozenset({"event_time", "weight", "transaction_id", "entity"})
-"""Roles of fields that describe a row and are no part of what is scored, unless a feature is made of the event time."""
-
-_FIRST_SECOND, _LAST_SECOND = -62_135_596_800.0, 253_402_300_799.999_999
-"""Of the years 1 and 9999, since 1970: what a timestamp can say."""
-
-LONGEST_TEXT: Final = 200
-"""Characters of a category's value."""
-
-_OWN_NAMES: Final[Mapping[str, str]] = {
-    "event_time": "event_time",
-    "weight": "sampling_weight",
-    "transaction_id": "transaction_id",
-}
-"""What these fields are called where a contract gives no field the role: any table and request may have them."""
-
-RESERVED: Final = frozenset(
-    (
-        *OUTPUTS,
-        *("prediction_id", "received_at", "alert_threshold", "decline_threshold", "decision", "reasons"),
-        *("model_version", "bundle_digest", "latency_ms", "request_id", "key_name", "segment_id", "spooled"),
-        *("duplicate_of", "conflicts_with", "review_rate", "label", "labelled_at", "reviewer"),
-    )
+from ml_project.contract_check import contract_faults
+from ml_project.contract_parts import (
+    A_VALUE,
+    LONGEST_NAME,
+    MAX_MAGNITUDE,
+    NOT_OF_XGBOOST,
+    OWN_NAMES,
+    ContractField,
+    ContractPart,
+    Feature,
+    Label,
+    Role,
+    select_scored,
 )
-"""Names that tables of decisions use for their own columns."""
-
-_NOT_OF_XGBOOST: Final = frozenset("[]<")
-_LONGEST_NAME: Final = 64
+from ml_project.features import OPERATORS
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
-
-
-class ContractField(_Part):
-    """A column of a table and a member of a request.
-
-    Attributes
-    ----------
-    required : bool
-        False lets files and requests leave it out, or single values of it.
-    values : tuple of str
-        Of a category; learnt from the training rows where the contract names none (`Contract.with_values`).
-    expected : tuple of float
-        What the values of a training table lie within; validated, while minimum and maximum refuse single values.
-    decimals : int
-        Of an integer amount: 2 where it counts cents.
-    example : float, bool or str
-        An ordinary value, for the API's description.
-    """
-
-    name: str = Constrained(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")
-    type: FieldType
-    role: Role | None = None
-    required: bool = True
-    minimum: float | None = None
-    maximum: float | None = None
-    values: tuple[Annotated[str, Constrained(min_length=1, max_length=LONGEST_TEXT)], ...] = Constrained(
-        (), max_length=1_000
-    )
-    expected: tuple[float, float] | None = None
-    decimals: int = Constrained(0, ge=0, le=6)
-    unit: str = Constrained("", max_length=20)
-    example: float | bool | str | None = None
-    description: str = ""
-
-    @property
-    def numeric(self) -> bool:
-        """Whether its values are numbers that can be reckoned with."""
-        return self.type in _NUMBERS
-
-    @property
-    def whole(self) -> bool:
-        """Whether raw transactions hold whole numbers of it only."""
-        return self.type in ("integer", "boolean", "category")
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """Least and largest value in raw transactions."""
-        if self.type == "boolean":
-            return 0.0, 1.0
-        if self.type == "category":
-            return OTHER, float(len(self.values) - 1)
-        if self.type == "timestamp":
-            return _FIRST_SECOND, _LAST_SECOND
-        low = -MAX_MAGNITUDE if self.minimum is None else self.minimum
-        return low, MAX_MAGNITUDE if self.maximum is None else self.maximum
-
-    @property
-    def shown(self) -> float | bool | str:
-        """The example, or an ordinary value of its type."""
-        if self.example is not None:
-            return self.example
-        if self.numeric:
-            low, high = self.limits
-            return min(max(0.0, low), high)
-        if self.type == "category":
-            return self.values[0] if self.values else "a"
-        return False if self.type == "boolean" else "2026-01-02T03:04:05Z" if self.type == "timestamp" else "a-1"
-
-    def given(self, value: float) -> float | int | bool | str | None:
-        """A value of raw transactions as a client would send it."""
-        if np.isnan(value):
-            return None
-        if self.type == "category":
-            return self.values[int(value)] if value >= 0 else "other"
-        if self.type == "timestamp":
-            return utc_text(value)
-        return bool(value) if self.type == "boolean" else int(value) if self.type == "integer" else float(value)
-
-
-def label_word(value: object) -> str:
-    """A label's value as it is compared: without case; true is 1, and 1.0 too."""
-    word = str(value).strip().casefold()
-    return {"true": "1", "false": "0", "1.0": "1", "0.0": "0"}.get(word, word)
-
-
-def _label_words(given: object) -> tuple[str, ...]:
-    listed = given if isinstance(given, list | tuple) else [given]
-    return tuple(dict.fromkeys(str(each).strip().casefold() for each in listed))
-
-
-_Words = Annotated[tuple[str, ...], BeforeValidator(_label_words)]
-
-
-class Label(_Part):
-    """What a transaction turned out to be.
-
-    Attributes
-    ----------
-    positive, negative : tuple of str
-        The words for fraud and legitimate; see `label_word`.
-    unknown : tuple of str
-        Those of rows that nothing is learnt from; an empty one stands for a missing label.
-    expected_rate : tuple of float
-        What the share of frauds in a training table lies within.
-    """
-
-    field: str = Constrained(min_length=1, max_length=64)
-    positive: _Words = ("1", "yes", "fraud")
-    negative: _Words = ("0", "no", "legit", "legitimate")
-    unknown: _Words = ()
-    expected_rate: tuple[float, float] = (1e-5, 0.5)
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is known of every row, and 1 stands for fraud and for nothing else."""
-        return self.positive == ("1",) and "0" in self.negative and not self.unknown
-
-
-class Feature(_Part):
-    """An input of the ensemble.
-
-    Attributes
-    ----------
-    operator, of
-        A key of ``features.OPERATORS``, and the fields or earlier features that it takes; a name that is both means
-        the field.
-    above, between
-        Makes it 1 where its value is above a limit, or within two (both included), else 0.
-    category : str or None
-        The one value that a ``one_hot`` stands for, empty for all that are not listed; None: a feature for each.
-    description : str
-        It in words, for reasons.
-    left_out : str
-        Why the trees do not see it; empty where they do.
-    monotone : {'none', 'learnt', 'increasing', 'decreasing'}
-        Whether the score may only rise or only fall with it; learnt: see ``BoosterSettings.monotone_auc``.
-    """
-
-    name: str = Constrained(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")
-    operator: str
-    of: tuple[str, ...]
-    above: float | None = None
-    between: tuple[float, float] | None = None
-    category: str | None = None
-    description: str = ""
-    left_out: str = ""
-    monotone: Literal["none", "learnt", "increasing", "decreasing"] = "none"
-
-    @property
-    def is_field(self) -> bool:
-        """Whether it is what it is made of, unchanged."""
-        return self.operator == "value" and not self.tested
-
-    @property
-    def tested(self) -> bool:
-        """Whether it says 1 or 0."""
-        return self.above is not None or self.between is not None
-
-
-@dataclass(frozen=True)
-class ContractFault:
-    """Something in a contract that cannot be meant.
-
-    Attributes
-    ----------
-    place : tuple of str
-        Where: ``fields``, ``label`` or ``features``, and the name there.
-    """
-
-    place: tuple[str, ...]
-    cause: str
-    remedy: str
-
-
-class Contract(_Part):
+class Contract(ContractPart):
     """Immutable; equal where the digest is."""
 
     contract: str = Constrained(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
@@ -305,7 +87,7 @@ class Contract(_Part):
     @cached_property
     def scored_fields(self) -> tuple[ContractField, ...]:
         """The fields of what is scored, in order."""
-        return tuple(_scored(self.fields, self.features))
+        return tuple(select_scored(self.fields, self.features))
 
     @cached_property
     def number_fields(self) -> tuple[str, ...]:
@@ -396,7 +178,7 @@ class Contract(_Part):
         return {field.role: field for field in self.fields if field.role}
 
     def _name_of(self, role: Role) -> str:
-        return self._by_role[role].name if role in self._by_role else _OWN_NAMES[role]
+        return self._by_role[role].name if role in self._by_role else OWN_NAMES[role]
 
     @cached_property
     def time(self) -> str | None:
@@ -534,28 +316,6 @@ class Contract(_Part):
         return f"above {high:g}"
 
 
-A_VALUE: Final = {
-    "number": "a number",
-    "integer": "a whole number",
-    "boolean": "true or false",
-    "category": "a text",
-    "timestamp": "a date and time",
-}
-
-
-def utc_text(seconds: float) -> str:
-    """A moment in seconds since 1970 as RFC 3339 has it, to the microsecond."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(seconds * 1e6))
-    return moment.isoformat().replace("+00:00", "Z")
-
-
-def _scored(fields: Sequence[ContractField], features: Sequence[Feature]) -> Iterator[ContractField]:
-    used = {argument for feature in features for argument in feature.of}
-    for field in fields:
-        if field.role not in _BESIDE_THE_MODEL or (field.role == "event_time" and field.name in used):
-            yield field
-
-
 def expanded(fields: Sequence[ContractField], features: Sequence[Feature]) -> list[Feature]:
     """Features in which ``one_hot`` stands for a single value, as far as the values are known."""
     by_name = {field.name: field for field in fields}
@@ -580,146 +340,9 @@ def expanded(fields: Sequence[ContractField], features: Sequence[Feature]) -> li
 
 def _distinct(wanted: str, taken: set[str]) -> str:
     """A name of a feature that is not taken yet, without what XGBoost's features cannot have."""
-    plain = "".join("_" if each in _NOT_OF_XGBOOST or each < " " else each for each in wanted)
-    name, number = plain[:_LONGEST_NAME].strip(), 2
+    plain = "".join("_" if each in NOT_OF_XGBOOST or each < " " else each for each in wanted)
+    name, number = plain[:LONGEST_NAME].strip(), 2
     while name in taken:
         end = f"~{number}"
-        name, number = plain[: _LONGEST_NAME - len(end)].strip() + end, number + 1
+        name, number = plain[: LONGEST_NAME - len(end)].strip() + end, number + 1
     return name
-
-
-def contract_faults(
-    fields: Sequence[ContractField], label: Label, features: Sequence[Feature]
-) -> Iterator[ContractFault]:
-    """What cannot be meant, beyond the form of each part."""
-    yield from _field_faults(fields, label)
-    raw = {field.name: field for field in _scored(fields, features)}
-    earlier: dict[str, Feature] = {}
-    for feature in features:
-        for cause, remedy in _feature_faults(feature, raw, {field.name for field in fields}, earlier):
-            yield ContractFault(("features", feature.name), cause, remedy)
-        earlier[feature.name] = feature
-    for name, times in Counter(feature.name for feature in features).items():
-        if times > 1:
-            yield ContractFault(("features", name), "two features have this name", "Rename one.")
-
-
-def _field_faults(fields: Sequence[ContractField], label: Label) -> Iterator[ContractFault]:
-    names = Counter(field.name for field in fields)
-    folded = Counter(name.casefold() for name in names)
-    for field in fields:
-        place = ("fields", field.name)
-        if names[field.name] > 1:
-            yield ContractFault(place, "two fields have this name", "Rename one.")
-        elif folded[field.name.casefold()] > 1:
-            yield ContractFault(place, "another field's name differs only in case", "Rename one.")
-        own = next((role for role, name in _OWN_NAMES.items() if name == field.name), field.role)
-        if own != field.role:
-            yield ContractFault(place, f"this name is that of the role {own}", f"Give it `role: {own}`, or rename it.")
-        if field.name in RESERVED:
-            yield ContractFault(place, "tables of decisions have a column of this name", "Rename the column.")
-        for cause, remedy in (*_type_faults(field), *_limit_faults(field)):
-            yield ContractFault(place, cause, remedy)
-    if label.field in names:
-        yield ContractFault(("label", "field"), f"{label.field} is a field as well", "Remove it from the fields.")
-    words = Counter(map(label_word, (*label.positive, *label.negative, *label.unknown)))
-    for word in (word for word, times in words.items() if times > 1):
-        yield ContractFault(("label",), f"{word!r} stands for two of fraud, legitimate and unknown", "Leave it to one.")
-    for role, count in Counter(field.role for field in fields if field.role).items():
-        if count > 1 and role != "entity":
-            yield ContractFault(("fields",), f"{count} fields have the role {role}", "Leave it to one.")
-    if all(field.role in _BESIDE_THE_MODEL for field in fields):
-        yield ContractFault(("fields",), "no field is scored", "Name the columns that features are made of.")
-
-
-def _type_faults(field: ContractField) -> Iterator[tuple[str, str]]:
-    if field.role is None and field.type == "string":
-        remedy = "Make it a category, or give it `role: entity` if it names a customer, card or terminal."
-        yield "type string for a field without a role", remedy
-    elif field.role is not None and field.type not in _TYPES_OF_ROLE[field.role]:
-        wanted = " or ".join(_TYPES_OF_ROLE[field.role])
-        yield f"type {field.type} for role {field.role}", f"Make it {wanted}, or give it another role."
-    if field.role in ("time", "amount") and not field.required:
-        why = "it orders rows" if field.role == "time" else "costs need it"
-        yield f"the role {field.role} may not be missing: {why}", "Remove `required: false`, or the role."
-    if field.role == "weight" and field.required:
-        yield "the role weight is never required", "Add `required: false`."
-    if field.values and field.type != "category":
-        yield f"values for type {field.type}", "Make it a category, or remove them."
-    if len(set(field.values)) < len(field.values):
-        yield "a value is listed twice", "Remove one."
-    if field.decimals and (field.type, field.role) != ("integer", "amount"):
-        yield "decimals for what is no integer amount", "Remove decimals."
-    if field.example is not None and not _fits(field, field.example):
-        yield f"the example {field.example!r} is no {field.type}", "Correct it."
-
-
-def _fits(field: ContractField, example: object) -> bool:
-    if field.type == "boolean":
-        return isinstance(example, bool)
-    if field.numeric:
-        return isinstance(example, float) and (field.type == "number" or example.is_integer())
-    return isinstance(example, str)
-
-
-def _limit_faults(field: ContractField) -> Iterator[tuple[str, str]]:
-    low, high = field.minimum, field.maximum
-    limited = low is not None or high is not None or field.expected is not None
-    if limited and (not field.numeric or field.role in _BESIDE_THE_MODEL):
-        yield "limits for what is not scored as a number", "Remove minimum, maximum and expected."
-    if any(limit is not None and abs(limit) > MAX_MAGNITUDE for limit in (low, high)):
-        yield f"a limit above {MAX_MAGNITUDE:g} in size", "Give a smaller one."
-    if low is not None and high is not None and low >= high:
-        yield f"minimum {low:g} is not below maximum {high:g}", "Exchange them."
-
-
-def _feature_faults(
-    feature: Feature, raw: Mapping[str, ContractField], fields: set[str], earlier: Mapping[str, Feature]
-) -> Iterator[tuple[str, str]]:
-    if _NOT_OF_XGBOOST & set(feature.name):
-        yield "the name holds [, ] or <, which XGBoost's features cannot", "Rename it; its field may keep the name."
-    operator = OPERATORS.get(feature.operator)
-    if operator is None:
-        yield f"there is no operator {feature.operator}", f"Use one of {', '.join(OPERATORS)}."
-        return
-    wanted = operator.arguments if issubclass(operator, Operator) else None
-    if not feature.of or (wanted is not None and len(feature.of) != wanted):
-        many = "at least 1" if wanted is None else str(wanted)
-        yield f"{feature.operator} takes {many} of fields or features, not {len(feature.of)}", "Name as many."
-    for argument in feature.of:
-        if argument in raw:
-            yield from _argument_faults(feature.operator, operator, raw[argument])
-        elif argument in fields:
-            yield f"{argument} is no field that is scored", "Features are made of scored fields and features."
-        elif argument not in earlier:
-            yield f"{argument} is neither a field nor an earlier feature", "Correct the name, or move it up."
-        elif not operator.of_features:
-            yield f"{feature.operator} takes fields only, and {argument} is a feature", "Name a field."
-        elif earlier[argument].operator == "one_hot":
-            yield f"{argument} is a feature for each value, not one", "Name a field."
-    given = raw.get(feature.of[0]) if feature.of else None
-    if feature.operator == "log1p" and (given is None or given.minimum is None or given.minimum < 0):
-        yield "log1p takes a field that is never below 0", "Give that field `minimum: 0`, or use another operator."
-    if feature.tested and not operator.graded:
-        yield f"{feature.operator} with above or between", "Remove it: it says 1 or 0 as it is."
-    if feature.category is not None and feature.operator != "one_hot":
-        yield f"category for {feature.operator}", "Remove it."
-    if feature.above is not None and feature.between is not None:
-        yield "above and between at once", "Keep one."
-    if feature.between is not None and feature.between[0] >= feature.between[1]:
-        yield "between names a lower limit that is not below the upper one", "Exchange them."
-    if feature.name in raw and feature.of != (feature.name,):
-        yield f"named as the field {feature.name} but not made of it", "Rename the feature."
-
-
-def _argument_faults(
-    name: str, operator: type[Operator] | type[ListOperator], field: ContractField
-) -> Iterator[tuple[str, str]]:
-    if field.type not in operator.types and not (field.role == "time" and "timestamp" in operator.types):
-        if operator.types == ("timestamp",):
-            yield f"{name} takes a timestamp or the field with the role time, and {field.name} is neither", "Name one."
-        else:
-            said = " or ".join(operator.types)
-            yield f"{name} takes a field of type {said}, and {field.name} is a {field.type}", "Name another one."
-    if name == "missing" and field.required:
-        yield f"{field.name} is never missing", "Give that field `required: false`, or remove the feature."

@@ -14,7 +14,9 @@ from typing import Any, Final, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ml_project.contract import Contract, ContractFault, ContractField, Feature, Label, contract_faults, expanded
+from ml_project.contract import Contract, expanded
+from ml_project.contract_check import ContractFault, contract_faults
+from ml_project.contract_parts import ContractField, Feature, Label
 from ml_project.errors import InvalidInput
 from ml_project.features import OPERATORS
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from ml_project.contract import Contract, Feature
+    from ml_project.contract import Contract
+    from ml_project.contract_parts import Feature
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from sklearn.ensemble import IsolationForest
 
 from ml_project.calibration import CLIP, Calibrator
-from ml_project.contract import OUTPUTS
+from ml_project.contract_parts import OUTPUTS
 from ml_project.ensemble import Ensemble
 
 _EULER = 0.5772156649015329

@@ -18,7 +18,8 @@ from typing_extensions import TypedDict
 
 from ml_project.bundle import Bundle
 from ml_project.calibration import log_odds
-from ml_project.contract import OTHER, OUTPUTS, Contract
+from ml_project.contract import Contract
+from ml_project.contract_parts import OTHER, OUTPUTS
 from ml_project.errors import InvalidBundle
 from ml_project.tree_shap import TreeShap, read_paths
 

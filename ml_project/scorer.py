@@ -9,7 +9,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ml_project.bundle import Bundle, GoldenRow, read_bundle
-from ml_project.contract import OUTPUTS, Contract
+from ml_project.contract import Contract
+from ml_project.contract_parts import OUTPUTS
 from ml_project.errors import InvalidBundle
 from ml_project.graph_check import check_graph
 from ml_project.policies import Thresholds

@@ -25,7 +25,8 @@ from pydantic import (
 )
 
 from ml_project.columns import coder, seconds_of
-from ml_project.contract import OTHER, WRONG, Contract, ContractField
+from ml_project.contract import Contract
+from ml_project.contract_parts import OTHER, WRONG, ContractField
 from ml_project.event_times import FAULT, EventTimeBounds, parse_event_time
 from serving.errors import BodyTooLarge, FieldError, InvalidFields
 from serving.http import json_in

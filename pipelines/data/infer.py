@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ml_project.cleaning import arrow_column
 from ml_project.columns import LEARNT_ROWS, NO_VALUE, TRUTHS, distinct_texts, number_of, seconds_of
-from ml_project.contract import WRONG, Contract, label_word
+from ml_project.contract import Contract
 from ml_project.contract_file import InvalidContract, parse_contract
+from ml_project.contract_parts import WRONG, label_word
 from ml_project.errors import InvalidInput
 from ml_project.tables import is_index, spelled
 from pipelines.data.files import MOST_BYTES, read_table

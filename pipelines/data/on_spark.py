@@ -20,7 +20,8 @@ import pyarrow.parquet
 
 from ml_project.cleaning import NO_VALUES, CleaningReport, check_columns
 from ml_project.columns import LEARNT_VALUES, NO_VALUE, TRUTHS, UNKNOWN, learn_values
-from ml_project.contract import A_VALUE, Contract, ContractField, label_word
+from ml_project.contract import Contract
+from ml_project.contract_parts import A_VALUE, ContractField, label_word
 from ml_project.errors import InvalidInput
 from ml_project.event_times import NANOSECONDS, EventTimeBounds
 from ml_project.simulator import FIELDS, LABEL, simulate

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ml_project.cleaning import require_distinct
-from ml_project.contract import OUTPUTS, Contract
+from ml_project.contract import Contract
+from ml_project.contract_parts import OUTPUTS
 from ml_project.errors import InvalidInput
 from ml_project.tables import HEAD_BYTES, CsvHead, column_hint, is_index, read_head, spelled
 from pipelines.data.files import index_columns

@@ -11,7 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ml_project.columns import EXPECTED, raw_column
-from ml_project.contract import OUTPUTS, Contract
+from ml_project.contract import Contract
+from ml_project.contract_parts import OUTPUTS
 from ml_project.drift import DriftCounts
 from ml_project.errors import InvalidInput
 from ml_project.policies import DECISIONS, decide_all

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
 from ml_project.columns import NO_VALUE, raw_column
-from ml_project.contract import WRONG, Contract, ContractField
+from ml_project.contract import Contract
+from ml_project.contract_parts import WRONG, ContractField
 from ml_project.errors import InvalidInput
 from ml_project.tables import HEAD_BYTES, CsvHead, read_head
 from serving.batch import CHUNK_ROWS

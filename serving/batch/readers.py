@@ -16,7 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ml_project.columns import EXPECTED, category_text, raw_column, takes
-from ml_project.contract import MAX_MAGNITUDE, WRONG, Contract, ContractField
+from ml_project.contract import Contract
+from ml_project.contract_parts import MAX_MAGNITUDE, WRONG, ContractField
 from ml_project.tables import column_hint, is_index, is_text
 from serving.batch import ARROW, PARQUET, unpacking
 from serving.batch.work import Work

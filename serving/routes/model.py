@@ -13,7 +13,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from ml_project.card import Card
-from ml_project.contract import MAX_MAGNITUDE, Contract, ContractField
+from ml_project.contract import Contract
+from ml_project.contract_parts import MAX_MAGNITUDE, ContractField
 from ml_project.errors import Unavailable
 from serving.errors import NoCard, problem_responses
 from serving.gateway import GatewayDep

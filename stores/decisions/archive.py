@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from pyarrow import compute
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, tuple_
 
-from ml_project.contract import OUTPUTS, Contract
+from ml_project.contract import Contract
+from ml_project.contract_parts import OUTPUTS
 from ml_project.errors import InvalidInput
 from stores.decisions.reads import Scope, contracts_of, newest_labels, scope_of
 from stores.decisions.records import TEXTS, KeptContract

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ml_project.contract import OUTPUTS
+from ml_project.contract_parts import OUTPUTS
 from ml_project.errors import InvalidInput
 from ml_project.policies import Decision
 from stores.decisions.records import (

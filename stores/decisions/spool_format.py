@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ml_project.contract import OUTPUTS
+from ml_project.contract_parts import OUTPUTS
 from stores.decisions.records import DecisionRecord, KeptContract
 from stores.decisions.segments import Chunk, raw_fields_of, raw_of, read_stream
 from stores.files import write_atomically

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
-from ml_project.contract import ContractField
+from ml_project.contract_parts import ContractField
 from ml_project.dataset import Dataset
 from ml_project.engine import Evaluated
 from ml_project.ensemble import (

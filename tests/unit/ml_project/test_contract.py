@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from ml_project.cleaning import clean
-from ml_project.contract import MAX_MAGNITUDE, RESERVED, Contract, Label, contract_faults
+from ml_project.contract import Contract
+from ml_project.contract_check import RESERVED, contract_faults
+from ml_project.contract_parts import MAX_MAGNITUDE, Label
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings

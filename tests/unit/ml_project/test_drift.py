@@ -7,7 +7,7 @@ import pytest
 
 from ml_project.baseline import SCORE, Baseline, watched_names
 from ml_project.bundle import Bundle, Manifest
-from ml_project.contract import OTHER
+from ml_project.contract_parts import OTHER
 from ml_project.drift import (
     Drift,
     DriftCounts,

@@ -10,8 +10,9 @@ import pytest
 from ml_project.baseline import watched_names
 from ml_project.bundle import Bundle, read_bundle
 from ml_project.cleaning import CleaningReport, clean, learnt_values
-from ml_project.contract import OTHER, Contract
+from ml_project.contract import Contract
 from ml_project.contract_file import parse_contract
+from ml_project.contract_parts import OTHER
 from ml_project.dataset import Dataset
 from ml_project.drift import DriftCounts, compare
 from ml_project.engine import LocalEngine

@@ -7,7 +7,7 @@ from sklearn.ensemble._iforest import _average_path_length
 
 from ml_project.bundle import Bundle
 from ml_project.calibration import Calibrator
-from ml_project.contract import OUTPUTS
+from ml_project.contract_parts import OUTPUTS
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings, fit_ensemble
 from ml_project.fitting import Fitted
 from ml_project.onnx_graph import _float32_not_above, ensemble_to_onnx, mean_path_length

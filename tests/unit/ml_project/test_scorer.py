@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_project.bundle import Bundle, GoldenRow
-from ml_project.contract import OUTPUTS
+from ml_project.contract_parts import OUTPUTS
 from ml_project.errors import InvalidBundle
 from ml_project.fitting import Fitted
 from ml_project.policies import DECISIONS, NEVER, Decision, Thresholds, decide, decide_all

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from ml_project.contract import MAX_MAGNITUDE
+from ml_project.contract_parts import MAX_MAGNITUDE
 from ml_project.errors import FraudError
 from ml_project.event_times import parse_event_time
 from serving.batch import ARROW, CSV, PARQUET

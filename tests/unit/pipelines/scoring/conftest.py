@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml_project.bundle import Bundle
-from ml_project.contract import OUTPUTS
+from ml_project.contract_parts import OUTPUTS
 from ml_project.policies import decide
 from ml_project.scorer import Scorer
 from ml_project.simulator import simulate

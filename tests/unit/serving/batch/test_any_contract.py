@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from ml_project.cleaning import clean
-from ml_project.contract import RESERVED, Contract
+from ml_project.contract import Contract
+from ml_project.contract_check import RESERVED
 from ml_project.contract_file import _RANGE
 from ml_project.dataset import Dataset
 from ml_project.features import OPERATORS, FeatureTransform, ListOperator

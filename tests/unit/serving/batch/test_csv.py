@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ml_project.contract import MAX_MAGNITUDE
+from ml_project.contract_parts import MAX_MAGNITUDE
 from serving.batch import CHUNK_ROWS
 from serving.batch import csv as csv_records
 from serving.batch.csv import blocks, read_csv

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from ml_project.contract import MAX_MAGNITUDE
+from ml_project.contract_parts import MAX_MAGNITUDE
 from ml_project.errors import FraudError
 from ml_project.reasons import Explainer
 from serving.batch import ARROW, PARQUET
