@@ -17,6 +17,7 @@ from ml_project.scorer import BATCH_ROWS, Scorer
 from serving.errors import NoModel
 from serving.settings import GatewaySettings
 from serving.transactions import TransactionParser
+from stores.decisions import KeptContract
 
 if TYPE_CHECKING:
     from stores.registry import Registry
@@ -38,9 +39,12 @@ class LiveModel:
     card: Card | None = None
     parser: TransactionParser = field(init=False)
     """Of the transactions that the scorer takes."""
+    kept_contract: KeptContract = field(init=False)
+    """The contract as it is kept with decisions."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parser", TransactionParser(self.contract))
+        object.__setattr__(self, "kept_contract", KeptContract.of(self.contract))
 
     @property
     def contract(self) -> Contract:

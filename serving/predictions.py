@@ -23,7 +23,7 @@ from serving.errors import ScoringFailed
 from serving.live_model import LiveModel
 from serving.telemetry.request import RequestRecord, count_decisions, stage
 from serving.transactions import Transactions
-from stores.decisions import Chunk, DecisionRecord, KeptContract
+from stores.decisions import Chunk, DecisionRecord
 from stores.decisions.records import Value
 from stores.decisions.segments import new_segment_id, segment_prediction_ids
 
@@ -229,7 +229,7 @@ def record_of_one(predictions: Predictions, request: RequestRecord, sample_rate:
     return DecisionRecord(
         prediction_id=prediction_id,
         review_rate=1.0 if predictions.alerts else sample_rate if drawn else None,
-        contract=KeptContract.of(predictions.model.contract),
+        contract=predictions.model.kept_contract,
         inputs=_inputs(predictions),
         isolation_score=float(predictions.scores.isolation[0]),
         boosted_score=float(predictions.scores.boosted[0]),
@@ -263,7 +263,7 @@ def chunk_of_many(predictions: Predictions, request: RequestRecord, sample_rate:
         segment_id=segment_id,
         sample=frozenset(row for row in drawn if not predictions.decisions[row]),
         sample_rate=sample_rate,
-        contract=KeptContract.of(predictions.model.contract),
+        contract=predictions.model.kept_contract,
         raw=predictions.transactions.raw,
         texts=predictions.transactions.texts(predictions.model.contract),
         scores=np.stack([scores.isolation, scores.boosted, scores.hybrid, scores.probability]),
