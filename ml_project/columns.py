@@ -49,7 +49,7 @@ def is_number(kind: pa.DataType) -> bool:
 
 
 def takes(field: ContractField, kind: pa.DataType) -> bool:
-    """Whether a typed column can hold a field; text is taken for numbers by nobody but `raw_column`."""
+    """Whether a typed column can hold a field; only `raw_column` reads numbers from text."""
     if pa.types.is_dictionary(kind):
         return takes(field, kind.value_type)
     if pa.types.is_null(kind):

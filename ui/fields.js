@@ -106,7 +106,7 @@ export class Fields {
 
   /**
    * The catalogue of the live version; throws an ApiError where it cannot be read.
-   * @param {Object} options `quiet`: nobody is asked for a key
+   * @param {Object} options `quiet`: do not ask the user for a key
    */
   async read(options = {}) {
     if (this.#known === null || this.#known.version !== this.#status.current.version) {

@@ -28,7 +28,7 @@ _LOOK_SECONDS: Final = 0.5
 
 UNSIGNED_SECONDS: Final = 20.0
 """How long a running trial may be without its worker's name. A worker that dies between making a trial and its first
-heartbeat leaves one that Optuna takes for running for ever."""
+heartbeat leaves one that Optuna would consider running forever."""
 
 
 class _GivenUp(Exception):  # not a FraudError: never shown

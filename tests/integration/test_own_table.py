@@ -178,7 +178,7 @@ def test_categories_and_missing_values_are_served_and_scored_alike(visited: Pipe
 
 @pytest.fixture(scope="module")
 def drafted(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> PipelineSettings:
-    """From a table to a version by three commands, with a draft that nobody has edited."""
+    """From a table to a version by three commands, with an unedited draft."""
     folder = tmp_path_factory.mktemp("cards")
     data, contract = str(folder / "cards.csv"), str(folder / "cards.yaml")
     card_transactions(6_000, seed=1).to_csv(data, index=False)
@@ -197,7 +197,7 @@ def drafted(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> Pip
     return settings
 
 
-def test_a_draft_that_nobody_has_edited_answers_and_learns(drafted: PipelineSettings, tmp_path: Path) -> None:
+def test_an_unedited_draft_answers_and_learns(drafted: PipelineSettings, tmp_path: Path) -> None:
     frame = card_transactions(300, seed=5, frauds=0.3, days=2)
     with Gateway(tmp_path, FRAUD_RELEASES_URI=drafted.releases, FRAUD_CONTRACT=drafted.contract) as gateway:
         gateway.wait_for_version(1)
