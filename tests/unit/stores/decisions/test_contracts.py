@@ -203,6 +203,7 @@ def decided(contract: Contract, transactions: Transactions) -> Predictions:
     """Predictions as a gateway of the contract makes them."""
     model: Any = SimpleNamespace(
         contract=contract,
+        kept_contract=KeptContract.of(contract),
         scorer=SimpleNamespace(thresholds=Thresholds(0.5, 0.9)),
         version="1",
         live=SimpleNamespace(digest=contract.digest),
