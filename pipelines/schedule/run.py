@@ -144,24 +144,32 @@ class Scheduler:
         Unavailable
             When the database cannot be used at the beginning, or goes away in the middle of a transaction.
         """
-        with self._database.hold(self._settings.state_dir):
-            self._queue = RunQueue(self._database)
-            for asked in self._queue.resume():
-                _say(f"{asked.job} ({asked.reason}) was cut short and begins again")
-            self._arrange()
-            ticking = threading.Thread(target=self._tick, name="cron", daemon=True)
-            before = signal.signal(signal.SIGTERM, _terminated)
-            try:
-                for thread in (*self._workers.values(), ticking):
-                    thread.start()
-                while self._failure is None:
-                    time.sleep(_LOOK_SECONDS)
-                raise self._failure
-            except _Terminated:
-                _say("stopping")
-            finally:
-                self._close()
-                signal.signal(signal.SIGTERM, before)
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            signal.signal(signal.SIGTERM, _terminated)
+            with self._database.hold(self._settings.state_dir):
+                self._run()
+        except _Terminated:
+            pass
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _run(self) -> None:
+        self._queue = RunQueue(self._database)
+        for asked in self._queue.resume():
+            _say(f"{asked.job} ({asked.reason}) was cut short and begins again")
+        self._arrange()
+        ticking = threading.Thread(target=self._tick, name="cron", daemon=True)
+        try:
+            for thread in (*self._workers.values(), ticking):
+                thread.start()
+            while self._failure is None:
+                time.sleep(_LOOK_SECONDS)
+            raise self._failure
+        except _Terminated:
+            _say("stopping")
+        finally:
+            self._close()
 
     def _arrange(self) -> None:
         """Plan the jobs: one whose line has not changed keeps its time, which it may have missed; others are new."""

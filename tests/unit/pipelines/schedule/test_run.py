@@ -15,7 +15,8 @@ from sqlalchemy import select
 
 from ml_project.errors import InvalidInput
 from pipelines.schedule.queue import PlannedJob, RunQueue, ScheduleDatabase, schedule_runs
-from pipelines.schedule.run import CronLine
+from pipelines.schedule.run import CronLine, Scheduler
+from pipelines.settings import PipelineSettings
 
 ROOT = Path(__file__).resolve().parents[4]
 SCHEDULER = Path(__file__).with_name("scheduler.py")
@@ -163,6 +164,24 @@ def test_a_child_that_outlived_a_killed_scheduler_is_ended_and_begun_again(site:
     assert stopped(again) == 0
     assert [note.split()[0] for note in site.notes] == ["began", "told", "began", "ended"]
     assert site.ended() == [("retrain", "schedule", 0)]
+
+
+@pytest.mark.parametrize("moment", ["hold", "resume", "jobs", "plan"])
+def test_a_stop_in_the_middle_of_its_start_is_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    owner = ScheduleDatabase if moment == "hold" else RunQueue
+    step = getattr(owner, moment)
+
+    def told_to_stop(*arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step(*arguments)
+
+    monkeypatch.setattr(owner, moment, told_to_stop)
+    handler = signal.getsignal(signal.SIGTERM)
+    settings = PipelineSettings(state_dir=tmp_path, schedule_url=f"sqlite:///{tmp_path}/schedule.db")
+    Scheduler(settings, {"retrain": YEARLY}).run()
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 @pytest.mark.slow
