@@ -26,7 +26,7 @@ from scipy.special import ndtr, ndtri
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import StratifiedKFold
 
-from ml_project.features import SECONDS_PER_DAY
+from ml_project.operators import SECONDS_PER_DAY
 from ml_project.simulator import LABEL
 from ml_project.simulator_model import COMPONENTS
 

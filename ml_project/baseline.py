@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.contract import Contract
-from ml_project.features import present
+from ml_project.operators import present
 from ml_project.policies import DECISIONS, Decision, Thresholds, decide_all
 from ml_project.statistics import weighted_quantile
 

@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer
 from ml_project.baseline import Baseline
 from ml_project.contract import Contract
 from ml_project.errors import InvalidBundle
-from ml_project.features import FeatureTransform, Scale, Shares
+from ml_project.features import FeatureTransform
 from ml_project.manifest_check import manifest_fault
+from ml_project.operators import Scale, Shares
 from ml_project.policies import Thresholds
 from ml_project.statistics import FeatureStatistics, Histogram
 

@@ -130,7 +130,8 @@ def clean(
     -------
     DataFrame
         ``contract.clean_columns`` as raw transactions have them, then those of ``contract.kept_columns`` that the data
-        has; ordered by event time, or else by time (stable), or else as they came.
+        has, and those of history that rows of clean tables have; ordered by event time, or else by time (stable), or
+        else as they came.
     CleaningReport
 
     Raises
@@ -139,7 +140,7 @@ def clean(
         Naming the first offending column and its first row (counted from 1).
     """
     check = _Check(contract, name, place_of)
-    fields = {field.name: field for field in contract.scored_fields}
+    fields = {field.name: field for field in contract.given_fields}
     if not coded:
         check_columns([str(column) for column in frame.columns], contract, name)
     if frame.empty:
@@ -174,6 +175,9 @@ def clean(
         if column in frame:
             times = column == event_time
             table[column] = check.times(frame[column], bounds) if times else check.names(frame[column])
+    for feature in contract.history if coded else ():
+        if feature.name in frame:
+            table[feature.name] = check.numbers(frame[feature.name])
     unknown = (table[label] == UNKNOWN).to_numpy()
     table = table[~unknown] if unknown.any() else table
     if table.empty:
@@ -237,7 +241,7 @@ def check_columns(names: Sequence[str], contract: Contract, name: str) -> None:
     """
     required = contract.required_columns
     optional = [
-        name for name in (*contract.raw_fields, contract.weight, *contract.kept_columns) if name not in required
+        name for name in (*contract.given_names, contract.weight, *contract.kept_columns) if name not in required
     ]
     beside = ", ".join(spelled(list(dict.fromkeys(optional))))
     expected = f"The columns are {', '.join(spelled(required))}, optionally {beside}."
@@ -338,7 +342,7 @@ class _Check:
 
     def values(self, columns: dict[str, NDArray[np.float64]]) -> None:
         contract = self.contract
-        for field in contract.scored_fields:
+        for field in contract.given_fields:
             if field.numeric:
                 self._limits(field, columns[field.name])
         label, weight = columns[contract.label_field], columns[contract.weight]

@@ -29,7 +29,7 @@ from ml_project.contract_parts import (
     Role,
     select_scored,
 )
-from ml_project.features import OPERATORS
+from ml_project.operators import OPERATORS
 
 
 class Contract(ContractPart):
@@ -85,9 +85,25 @@ class Contract(ContractPart):
         return Contract(**{**given, "fields": known, "features": expanded(known, self.features)})
 
     @cached_property
-    def scored_fields(self) -> tuple[ContractField, ...]:
-        """The fields of what is scored, in order."""
+    def given_fields(self) -> tuple[ContractField, ...]:
+        """The fields of what is scored that clients and files give, in order."""
         return tuple(select_scored(self.fields, self.features))
+
+    @cached_property
+    def given_names(self) -> tuple[str, ...]:
+        """Names of the given fields: the first raw fields."""
+        return tuple(field.name for field in self.given_fields)
+
+    @cached_property
+    def history(self) -> tuple[Feature, ...]:
+        """Features of what an entity did before."""
+        return tuple(feature for feature in self.features if feature.by is not None)
+
+    @cached_property
+    def scored_fields(self) -> tuple[ContractField, ...]:
+        """The fields of what is scored, in order: the given ones, then one for each feature of history."""
+        computed = ({"name": each.name, "type": "number", "required": False} for each in self.history)
+        return (*self.given_fields, *map(ContractField.model_validate, computed))
 
     @cached_property
     def number_fields(self) -> tuple[str, ...]:
@@ -115,7 +131,7 @@ class Contract(ContractPart):
         fields = {self.raw_fields[place] for place in self.optional}
         found = set[str]()
         for feature in self.features:
-            missing = any(name in (fields if name in self.raw_fields else found) for name in feature.of)
+            missing = any(name in (fields if name in self.raw_fields else found) for name in feature.sources)
             if missing and not OPERATORS[feature.operator].answers_missing:
                 found.add(feature.name)
         return frozenset(found)
@@ -137,8 +153,8 @@ class Contract(ContractPart):
 
     @cached_property
     def engineered(self) -> tuple[str, ...]:
-        """Features that are not named as a field; a client's own values for them are never used."""
-        return tuple(name for name in self.feature_names if name not in self.raw_fields)
+        """Features that are not named as a given field; a client's own values for them are never used."""
+        return tuple(name for name in self.feature_names if name not in self.given_names)
 
     @cached_property
     def left_out(self) -> tuple[str, ...]:
@@ -167,7 +183,7 @@ class Contract(ContractPart):
 
     def made_of(self, feature: Feature) -> tuple[str, ...]:
         """The earlier features that it takes."""
-        return tuple(argument for argument in feature.of if argument not in self.raw_fields)
+        return tuple(argument for argument in feature.sources if argument not in self.raw_fields)
 
     def places(self, features: Iterable[str]) -> list[int]:
         """Where features stand among the inputs."""
@@ -224,7 +240,7 @@ class Contract(ContractPart):
     def transaction(self, row: Sequence[float]) -> dict[str, Any]:
         """A row of raw transactions as a client would send it; what must be beside it has its example."""
         beside = (each for each in self.fields if each.required and each.name not in self.raw_fields)
-        scored = zip(self.scored_fields, row, strict=True)
+        scored = zip(self.given_fields, row, strict=False)
         return {field.name: field.given(value) for field, value in scored} | {each.name: each.shown for each in beside}
 
     @cached_property
@@ -249,8 +265,8 @@ class Contract(ContractPart):
 
     @cached_property
     def labelled_columns(self) -> tuple[str, ...]:
-        """What a training table must have: the raw fields and the label."""
-        return (*self.raw_fields, self.label_field)
+        """What a training table has: the given fields and the label."""
+        return (*self.given_names, self.label_field)
 
     @cached_property
     def known_columns(self) -> tuple[str, ...]:
@@ -261,8 +277,11 @@ class Contract(ContractPart):
 
     @cached_property
     def clean_columns(self) -> tuple[str, ...]:
-        """Columns of every clean table, in order, all of them numbers; `kept_columns` follow where there are any."""
-        numbers = (name for name in self.raw_fields if name != self.event_time)
+        """Columns of every clean table, in order, all of them numbers; `kept_columns` follow where there are any.
+
+        Those of history come last, once they are computed.
+        """
+        numbers = (name for name in self.given_names if name != self.event_time)
         return (*numbers, self.label_field, self.weight)
 
     @cached_property
@@ -276,7 +295,7 @@ class Contract(ContractPart):
         """What a training table must have."""
         beside = [each.name for each in self.fields if each.required and each.role in ("event_time", "entity")]
         return tuple(
-            dict.fromkeys((*(field.name for field in self.scored_fields if field.required), self.label_field, *beside))
+            dict.fromkeys((*(field.name for field in self.given_fields if field.required), self.label_field, *beside))
         )
 
     @cached_property
@@ -332,7 +351,7 @@ def expanded(fields: Sequence[ContractField], features: Sequence[Feature]) -> li
         for operator, category, said in kinds:
             name = _distinct(f"{feature.name}={said}", names)
             names.add(name)
-            words = f"{feature.description or feature.name} is {said}"
+            words = f"{feature.words} is {said}"
             given = {**feature.model_dump(), "name": name, "operator": operator, "description": words}
             found.append(Feature.model_validate(given | {"category": category}))
     return found

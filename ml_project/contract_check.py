@@ -18,7 +18,7 @@ from ml_project.contract_parts import (
     label_word,
     select_scored,
 )
-from ml_project.features import OPERATORS, ListOperator, Operator
+from ml_project.operators import OPERATORS, HistoryOperator, ListOperator, Operator
 
 RESERVED: Final = frozenset(
     (
@@ -61,9 +61,10 @@ def contract_faults(
     """What cannot be meant, beyond the form of each part."""
     yield from _field_faults(fields, label)
     raw = {field.name: field for field in select_scored(fields, features)}
+    named = {field.name: field for field in fields}
     earlier: dict[str, Feature] = {}
     for feature in features:
-        for cause, remedy in _feature_faults(feature, raw, {field.name for field in fields}, earlier):
+        for cause, remedy in _feature_faults(feature, raw, named, earlier):
             yield ContractFault(("features", feature.name), cause, remedy)
         earlier[feature.name] = feature
     for name, times in Counter(feature.name for feature in features).items():
@@ -141,7 +142,10 @@ def _limit_faults(field: ContractField) -> Iterator[tuple[str, str]]:
 
 
 def _feature_faults(
-    feature: Feature, raw: Mapping[str, ContractField], fields: set[str], earlier: Mapping[str, Feature]
+    feature: Feature,
+    raw: Mapping[str, ContractField],
+    fields: Mapping[str, ContractField],
+    earlier: Mapping[str, Feature],
 ) -> Iterator[tuple[str, str]]:
     if NOT_OF_XGBOOST & set(feature.name):
         yield "the name holds [, ] or <, which XGBoost's features cannot", "Rename it; its field may keep the name."
@@ -149,6 +153,12 @@ def _feature_faults(
     if operator is None:
         yield f"there is no operator {feature.operator}", f"Use one of {', '.join(OPERATORS)}."
         return
+    if issubclass(operator, HistoryOperator):
+        yield from _history_faults(feature, operator, fields)
+        yield from _limit_faults_of(feature, operator)
+        return
+    if feature.by is not None or feature.window or feature.delay:
+        yield f"by, window or delay for {feature.operator}", "Remove them."
     wanted = operator.arguments if issubclass(operator, Operator) else None
     if not feature.of or (wanted is not None and len(feature.of) != wanted):
         many = "at least 1" if wanted is None else str(wanted)
@@ -164,19 +174,55 @@ def _feature_faults(
             yield f"{feature.operator} takes fields only, and {argument} is a feature", "Name a field."
         elif earlier[argument].operator == "one_hot":
             yield f"{argument} is a feature for each value, not one", "Name a field."
+        elif earlier[argument].by is not None and earlier[argument].tested:
+            yield f"{argument} says 1 or 0", "Name a feature of history without above and between."
     given = raw.get(feature.of[0]) if feature.of else None
     if feature.operator == "log1p" and (given is None or given.minimum is None or given.minimum < 0):
         yield "log1p takes a field that is never below 0", "Give that field `minimum: 0`, or use another operator."
-    if feature.tested and not operator.graded:
-        yield f"{feature.operator} with above or between", "Remove it: it says 1 or 0 as it is."
+    yield from _limit_faults_of(feature, operator)
     if feature.category is not None and feature.operator != "one_hot":
         yield f"category for {feature.operator}", "Remove it."
+    if feature.name in raw and feature.of != (feature.name,):
+        yield f"named as the field {feature.name} but not made of it", "Rename the feature."
+
+
+def _limit_faults_of(feature: Feature, operator: type[Operator] | type[ListOperator]) -> Iterator[tuple[str, str]]:
+    if feature.tested and not operator.graded:
+        yield f"{feature.operator} with above or between", "Remove it: it says 1 or 0 as it is."
     if feature.above is not None and feature.between is not None:
         yield "above and between at once", "Keep one."
     if feature.between is not None and feature.between[0] >= feature.between[1]:
         yield "between names a lower limit that is not below the upper one", "Exchange them."
-    if feature.name in raw and feature.of != (feature.name,):
-        yield f"named as the field {feature.name} but not made of it", "Rename the feature."
+
+
+def _history_faults(
+    feature: Feature, operator: type[HistoryOperator], fields: Mapping[str, ContractField]
+) -> Iterator[tuple[str, str]]:
+    said, shape = feature.operator, "{by: ENTITY, window: 7d}"
+    if feature.by is None or not feature.window:
+        yield f"{said} without an entity or a window", f"Write {{{said}: {shape}}}."
+        return
+    entity = fields.get(feature.by)
+    if entity is None or entity.role != "entity":
+        known = ", ".join(field.name for field in fields.values() if field.role == "entity")
+        remedy = f"Name one of {known}." if known else "Give the field that names a card or customer `role: entity`."
+        yield f"{feature.by} is no entity", remedy
+    if not any(field.role == "event_time" and field.required for field in fields.values()):
+        yield "history without an event time", "Give a timestamp that is always there `role: event_time`."
+    if len(feature.of) != operator.arguments:
+        wanted = f"of: FIELD, {shape[1:]}" if operator.arguments else shape[1:]
+        yield f"{said} takes {operator.arguments} fields, not {len(feature.of)}", f"Write {{{said}: {{{wanted}}}."
+    for argument in feature.of:
+        field = fields.get(argument)
+        if field is None:
+            yield f"{argument} is no field", "Correct the name."
+        elif field.type not in operator.types or field.role in ("transaction_id", "weight"):
+            types = " or ".join(operator.types)
+            yield f"{said} takes a field of type {types}, and {argument} is a {field.type}", "Name another one."
+    if feature.delay and not operator.delayed:
+        yield f"delay for {said}", "Remove it: only fraud_rate waits for labels."
+    if feature.name in fields:
+        yield f"named as the field {feature.name}", "Rename the feature."
 
 
 def _argument_faults(

@@ -18,7 +18,7 @@ from ml_project.contract import Contract, expanded
 from ml_project.contract_check import ContractFault, contract_faults
 from ml_project.contract_parts import ContractField, Feature, Label
 from ml_project.errors import InvalidInput
-from ml_project.features import OPERATORS
+from ml_project.operators import OPERATORS
 
 FOLDER: Final = Path(__file__).parents[1] / "contracts"
 """The contracts that come with the platform."""
@@ -30,7 +30,8 @@ _RANGE: Final = re.compile(r"(?P<stem>.*?)(?P<first>\d+)\.\.(?P=stem)(?P<last>\d
 _MOST_NAMES: Final = 2_000
 _SECTIONS: Final = ("contract", "version", "fields", "label", "features", "limits")
 _OPTIONAL: Final = ("version", "limits")
-_PLACE_OF_FEATURE: Final = {key for key in Feature.model_fields if key not in ("name", "operator", "of")}
+_OF_HISTORY: Final = ("of", "by", "window", "delay")
+_BESIDE_THE_OPERATOR: Final = Feature.model_fields.keys() - {"name", "operator", *_OF_HISTORY}
 
 
 PartT = TypeVar("PartT", bound=BaseModel)
@@ -175,14 +176,20 @@ class _Reader:
         for written, entry in self._mapping("features", node).items():
             place = ("features", written)
             members = self._members(entry.node, place)
-            operators = [key for key in members if key not in _PLACE_OF_FEATURE]
+            operators = [key for key in members if key not in _BESIDE_THE_OPERATOR]
             if len(operators) != 1:
                 known = ", ".join(OPERATORS)
                 self._fault(place, f"{len(operators)} operators, not one", f"Name one of {known}.")
                 continue
             [operator] = operators
             others = {key: _read(key, each) for key, each in members.items() if key != operator}
-            arguments = _names(members[operator].node)
+            node = members[operator].node
+            if isinstance(node, yaml.MappingNode):
+                asked = self._history(node, place)
+                arguments = _names(asked.pop("of").node) if "of" in asked else []
+                others |= {key: _read(key, each) for key, each in asked.items()}
+            else:
+                arguments = _names(node)
             unrolled = [name for argument in arguments for name in self._unrolled(argument, place)]
             names = self._unrolled(written, place)
             # A range of features takes its range of fields one by one.
@@ -196,13 +203,19 @@ class _Reader:
                     self._lines.setdefault(("features", feature.name), entry.line)
                     yield feature
 
+    def _history(self, node: yaml.MappingNode, place: tuple[str, ...]) -> dict[str, _Entry]:
+        asked = self._members(node, place)
+        for key in asked.keys() - set(_OF_HISTORY):
+            self._fault(place, f"{key}: unknown key", f"Use {', '.join(_OF_HISTORY)}.")
+        return {key: entry for key, entry in asked.items() if key in _OF_HISTORY}
+
     def _part(self, kind: type[PartT], members: dict[str, Any], place: tuple[str, ...]) -> PartT | None:
         try:
             return kind.model_validate(members)
         except ValidationError as error:
             for each in error.errors(include_url=False, include_context=False):
                 key = ".".join(map(str, each["loc"]))
-                known = ", ".join(sorted(kind.model_fields.keys() - {"name", "operator", "of"}))
+                known = ", ".join(sorted(kind.model_fields.keys() - {"name", "operator", *_OF_HISTORY}))
                 remedy = f"Use {known}." if each["type"] == "extra_forbidden" else "Correct it."
                 said = "unknown key" if each["type"] == "extra_forbidden" else each["msg"]
                 fault = ContractFault(place, f"{key}: {said}", remedy)
@@ -245,13 +258,14 @@ _NOUNS: Final = {"fields": "field", "features": "feature", "label": "label"}
 
 
 _AS_WRITTEN: Final = ("values", "positive", "negative", "unknown")
+_TEXTS: Final = ("category", "by")
 
 
 def _read(key: str, entry: _Entry) -> Any:
     """What a member says; values of categories and labels are taken as they are written."""
     if key in _AS_WRITTEN:
         return _names(entry.node)
-    return str(entry.node.value) if key == "category" else _value(entry.node)
+    return str(entry.node.value) if key in _TEXTS else _value(entry.node)
 
 
 def _value(node: yaml.Node) -> Any:

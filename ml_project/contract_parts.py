@@ -1,5 +1,6 @@
 """What a contract is made of: fields with their types and roles, the label, and features."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
@@ -29,6 +30,9 @@ BESIDE_THE_MODEL: Final = frozenset({"event_time", "weight", "transaction_id", "
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800.0, 253_402_300_799.999_999
 """Of the years 1 and 9999, since 1970: what a timestamp can say."""
+
+LONGEST_WINDOW: Final = 366 * 86_400
+"""Seconds of history that a feature can ask for."""
 
 LONGEST_TEXT: Final = 200
 """Characters of a category's value."""
@@ -174,20 +178,55 @@ class Label(ContractPart):
         return self.positive == ("1",) and "0" in self.negative and not self.unknown
 
 
+_HISTORY_WORDS: Final[Mapping[str, str]] = {
+    "count": "transactions of this {by}",
+    "sum": "sum of {of} of this {by}",
+    "mean": "mean {of} of this {by}",
+    "maximum": "largest {of} of this {by}",
+    "distinct": "different {of} values of this {by}",
+    "seconds_since_last": "seconds since the last transaction of this {by}",
+    "fraud_rate": "share of frauds among the transactions of this {by}",
+}
+
+_DURATION: Final = re.compile(r"(\d{1,6})\s*([smhd])", re.ASCII)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def duration(given: object) -> object:
+    """Seconds of a text such as 30m, 24h or 7d; anything else as it is."""
+    match = _DURATION.fullmatch(given.strip()) if isinstance(given, str) else None
+    return given if match is None else int(match[1]) * _SECONDS[match[2]]
+
+
+def duration_text(seconds: int) -> str:
+    """As people say it: 24 hours, 7 days."""
+    unit, size = next(
+        each for each in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)) if seconds % each[1] == 0
+    )
+    count = seconds // size
+    if (unit, count) == ("day", 1):
+        unit, count = "hour", 24
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
 class Feature(ContractPart):
     """An input of the ensemble.
 
     Attributes
     ----------
     operator, of
-        A key of ``features.OPERATORS``, and the fields or earlier features that it takes; a name that is both means
+        A key of ``operators.OPERATORS``, and the fields or earlier features that it takes; a name that is both means
         the field.
+    by : str or None
+        Of a history operator: the entity whose transactions it is about.
+    window, delay : int
+        Of a history operator: its length in seconds, and how long before the transaction it ends.
     above, between
         Makes it 1 where its value is above a limit, or within two (both included), else 0.
     category : str or None
         The one value that a ``one_hot`` stands for, empty for all that are not listed; None: a feature for each.
     description : str
-        It in words, for reasons.
+        It in words; see `words`.
     left_out : str
         Why the trees do not see it; empty where they do.
     monotone : {'none', 'learnt', 'increasing', 'decreasing'}
@@ -196,7 +235,10 @@ class Feature(ContractPart):
 
     name: str = Constrained(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")
     operator: str
-    of: tuple[str, ...]
+    of: tuple[str, ...] = ()
+    by: str | None = None
+    window: Annotated[int, BeforeValidator(duration)] = Constrained(0, ge=0, le=LONGEST_WINDOW)
+    delay: Annotated[int, BeforeValidator(duration)] = Constrained(0, ge=0, le=LONGEST_WINDOW)
     above: float | None = None
     between: tuple[float, float] | None = None
     category: str | None = None
@@ -206,8 +248,22 @@ class Feature(ContractPart):
 
     @property
     def is_field(self) -> bool:
-        """Whether it is what it is made of, unchanged."""
-        return self.operator == "value" and not self.tested
+        """Whether it is a raw field, unchanged."""
+        return (self.operator == "value" or self.by is not None) and not self.tested
+
+    @property
+    def words(self) -> str:
+        """It in words, for reasons: its description, or what it is made of."""
+        if self.description or self.by is None:
+            return self.description or self.name
+        ending = f" ending {duration_text(self.delay)} before" if self.delay else ""
+        said = _HISTORY_WORDS[self.operator].format(of=", ".join(self.of), by=self.by)
+        return f"{said} in {duration_text(self.window)}{ending}"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The raw fields and earlier features that it is made of; one of history is made of its own raw field."""
+        return self.of if self.by is None else (self.name,)
 
     @property
     def tested(self) -> bool:
@@ -222,7 +278,8 @@ def utc_text(seconds: float) -> str:
 
 
 def select_scored(fields: Sequence[ContractField], features: Sequence[Feature]) -> Iterator[ContractField]:
-    used = {argument for feature in features for argument in feature.of}
+    """The given fields that are scored."""
+    used = {argument for feature in features for argument in feature.sources}
     for field in fields:
         if field.role not in BESIDE_THE_MODEL or (field.role == "event_time" and field.name in used):
             yield field

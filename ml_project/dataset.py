@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ml_project.contract import Contract
-from ml_project.features import SECONDS_PER_DAY
+from ml_project.operators import SECONDS_PER_DAY
 
 ROWS_PER_DAY: Final = 10_000
 """What counts as a day of a table without times, whose rows are in the order of their file."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
 from ml_project.contract import Contract
-from ml_project.features import present
+from ml_project.operators import present
 from ml_project.statistics import Ranked, weighted_quantile
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ml_project.baseline import HOURS, Baseline, watched_names
 from ml_project.contract import Contract
 from ml_project.contract_parts import MAX_MAGNITUDE, OUTPUTS
-from ml_project.features import Scale, Shares
+from ml_project.operators import Scale, Shares
 from ml_project.policies import NEVER, Thresholds
 from ml_project.statistics import FeatureStatistics, Histogram
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.features import SECONDS_PER_DAY
+from ml_project.operators import SECONDS_PER_DAY
 
 if TYPE_CHECKING:
     from ml_project.dataset import Dataset

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import EnsembleSettings
-from ml_project.features import SECONDS_PER_DAY
 from ml_project.fitting import score_forward
 from ml_project.metrics import Estimate, average_precision, cost_within, estimate, precision_within, recall_within
+from ml_project.operators import SECONDS_PER_DAY
 from ml_project.split import Fold, forward_folds, with_label_delay
 
 

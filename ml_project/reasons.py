@@ -98,11 +98,11 @@ class Explainer:
         self._weight = float(manifest.settings["blend_weight"])
         self._shap = TreeShap(paths)
         self._transform = manifest.transform
-        self._terms = [(each.name, each.description or each.name) for each in contract.features]
+        self._terms = [(each.name, each.words) for each in contract.features]
         self._terms.append((ISOLATION, _ISOLATION_IN_WORDS))
         fields = contract.raw_fields
         # A value that is a field's is shown as it was sent, not as float32 has it.
-        sent = {place: each.of[0] for place, each in enumerate(contract.features) if each.is_field}
+        sent = {place: each.sources[0] for place, each in enumerate(contract.features) if each.is_field}
         taken = {place: fields.index(name) for place, name in sent.items() if name in fields}
         self._shown, self._sent = list(taken), list(taken.values())
         self._contract = contract

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.errors import InvalidInput
-from ml_project.features import SECONDS_PER_DAY
+from ml_project.operators import SECONDS_PER_DAY
 from ml_project.simulator_model import COMPONENTS, HOURS, SimulatorModel, load
 
 _SECONDS_PER_HOUR: Final = SECONDS_PER_DAY // HOURS

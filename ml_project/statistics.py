@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_project.features import CONSTANT, present
+from ml_project.operators import CONSTANT, present
 
 HISTOGRAM_BINS = 20
 

@@ -144,7 +144,7 @@ WORDS: Final = {
 def _members(contract: Contract) -> dict[str, tuple[Any, Any, bool]]:
     """What a transaction takes: by name, the type, the description, and whether it must be there."""
     fields = {field.name: field for field in contract.fields}
-    kinds: dict[str, Any] = {field.name: _kind(field) for field in contract.scored_fields}
+    kinds: dict[str, Any] = {field.name: _kind(field) for field in contract.given_fields}
     required = {name: fields[name].required for name in kinds}
     kinds |= {contract.transaction_id: _Identifier, contract.event_time: _Moment}
     required[contract.transaction_id] = contract.requires("transaction_id")
@@ -174,7 +174,7 @@ class Transactions:
     Attributes
     ----------
     raw : ndarray of shape (n, fields)
-        Columns as in ``contract.raw_fields``.
+        Columns as in ``contract.raw_fields``; those of history are missing until the gateway fills them in.
     ids : list of str or None
         The clients' own names, n of them.
     event_times : list of datetime or None
@@ -247,9 +247,9 @@ class TransactionParser:
             __config__=ConfigDict(extra="forbid"),
             **_attributes(members),  # type: ignore[call-overload]
         )
-        self._fields, self._plain = len(contract.raw_fields), contract.plain
+        self._fields, self._plain = len(contract.given_names), contract.plain
         named = {name: f"member_{place}" for place, name in enumerate(members)}
-        chosen = [named[name] for name in contract.raw_fields]
+        chosen = [named[name] for name in contract.given_names]
         one: Callable[[dict[str, Any]], tuple[Any, ...]] = lambda row: (row[chosen[0]],)  # noqa: E731
         self._raw_values = itemgetter(*chosen) if len(chosen) > 1 else one
         self._id, self._moment = named[contract.transaction_id], named[contract.event_time]
@@ -317,6 +317,8 @@ class TransactionParser:
         given = times if any(times) else []
         ids = [row[self._id] for row in rows]
         raw = raw.reshape(len(rows), self._fields)
+        if self.contract.history:
+            raw = np.pad(raw, ((0, 0), (0, len(self.contract.history))), constant_values=np.nan)
         if self.contract.plain:
             return Transactions(raw, ids, given)
         unseen = {(row, name): str(sent[row][name]).strip() for row, name in unseen_categories(raw, self.contract)}

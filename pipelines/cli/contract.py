@@ -163,5 +163,9 @@ def show(file: Named) -> None:
             test = f" = {feature.category or 'other'}"
         notes = [f"left out: {feature.left_out}"] if feature.left_out else []
         notes += [f"monotone: {feature.monotone}"] if feature.monotone != "none" else []
-        features.add_row(feature.name, feature.operator + test, ", ".join(spelled(feature.of)), "; ".join(notes))
+        notes += [feature.words] if feature.by is not None else []
+        of = (
+            ", ".join(spelled(feature.of)) if feature.by is None else f"{', '.join(feature.of)} by {feature.by}".strip()
+        )
+        features.add_row(feature.name, feature.operator + test, of.strip(), "; ".join(notes))
     console.print(features)

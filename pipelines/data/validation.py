@@ -129,9 +129,10 @@ class _ContractWords:
     def of(cls, contract: Contract, columns: Collection[str]) -> "_ContractWords":
         event_time = contract.event_time in columns
         kept = [name for name in contract.kept_columns if name != contract.event_time or event_time]
-        clean = [*contract.clean_columns, *(name for name in kept if name in columns)]
+        history = [feature.name for feature in contract.history]
+        clean = [*contract.clean_columns, *(name for name in (*kept, *history) if name in columns)]
         optional = {each.name for each in contract.fields if not each.required and each.role in (None, "entity")}
-        optional.add(contract.transaction_id)
+        optional.update((contract.transaction_id, *history))
         # without a time or a name nothing tells a repeated row from another one of the kind
         told = event_time or contract.time or contract.transaction_id in clean
         codes = {field.name: field.limits for field in contract.scored_fields if field.type in ("boolean", "category")}

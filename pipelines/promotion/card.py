@@ -23,8 +23,8 @@ from ml_project.card import (
     ThresholdCurve,
 )
 from ml_project.drift import DriftLimits
-from ml_project.features import SECONDS_PER_DAY
 from ml_project.metrics import ranking_curve
+from ml_project.operators import SECONDS_PER_DAY
 from ml_project.unseen_scores import ScoredRows
 from pipelines.pages.charts import Curve, Picture, calibration, cost, picture, precision_recall
 from pipelines.pages.render import render

@@ -159,7 +159,7 @@ def build_training_data(
     alert = decided["alert"].to_numpy()
     correction = corrected(alert, fraud, decided["review_rate"].to_numpy(), decided[name_of_weight].to_numpy())
     rows = decided.assign(**{name_of_label: fraud.astype(np.int8), name_of_weight: correction.weight})
-    columns = [*contract.clean_columns, event_time]
+    columns = [*contract.clean_columns, event_time, *(feature.name for feature in contract.history)]
     together = pd.concat([base.loc[~again, columns], rows[columns]], ignore_index=True)
     frame, cleaning = clean(together, contract, name=f"{meta.name} and decisions", coded=True)
     sources = SourceCounts(
@@ -184,7 +184,7 @@ def build_training_data(
 
 def _content(rows: pd.DataFrame, contract: Contract) -> pd.Series:
     """What is equal for equal transactions."""
-    numbers = rows[[name for name in contract.raw_fields if name != contract.event_time]]
+    numbers = rows[[name for name in contract.given_names if name != contract.event_time]]
     if contract.time is None:
         numbers = numbers.assign(**{contract.event_time: rows[contract.event_time].astype("datetime64[us, UTC]")})
     content: pd.Series = pd.util.hash_pandas_object(numbers, index=False)

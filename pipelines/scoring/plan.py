@@ -151,7 +151,7 @@ class ScoringPlan:
 
 def carried_columns(columns: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
     """All columns but names of output columns, engineered features (computed here), and fields without a role."""
-    plain = (field.name for field in contract.scored_fields if field.role is None)
+    plain = (field.name for field in contract.given_fields if field.role is None)
     left_out = {*plain, *contract.engineered, *WRITTEN}
     return tuple(column for column in columns if column not in left_out)
 
@@ -200,12 +200,12 @@ def make_plan(
         parts += [ScoringPart(number, *each) for number, each in enumerate(cut, len(parts))]
     if not parts:
         raise InvalidInput(f"{data}: no rows.", "Give transactions.")
-    columns = carried or (), contract.raw_fields, contract.number_fields
+    columns = carried or (), contract.given_names, contract.number_fields
     return ScoringPlan(data, output, version, bundle_digest, tuple(files), *columns, tuple(parts))
 
 
 def _require_raw_fields(file: InputFile, contract: Contract) -> None:
-    required = [field.name for field in contract.scored_fields if field.required]
+    required = [field.name for field in contract.given_fields if field.required]
     missing = [field for field in required if field not in file.columns]
     if missing:
         hints = ((column, column_hint(column, contract)) for column in file.columns)

@@ -15,7 +15,7 @@ from ml_project.contract import Contract
 from ml_project.contract_file import DEFAULT, contract_named
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
-from ml_project.features import SECONDS_PER_DAY
+from ml_project.operators import SECONDS_PER_DAY
 from ml_project.simulator import FraudWave, Transactions, simulate
 from pipelines.data.files import read_table
 

@@ -109,7 +109,7 @@ def blocks(file: BinaryIO, line: int, rows: int = CHUNK_ROWS, size: int = BLOCK_
 
 
 def _fast(block: Block, head: CsvHead, contract: Contract) -> Chunk | None:
-    numbers = {field.name for field in contract.scored_fields if field.numeric}
+    numbers = {field.name for field in contract.given_fields if field.numeric}
     wanted = [name for name in columns_of(contract) if name in head.names]
     types = {name: pa.float64() if name in numbers else pa.string() for name in wanted}
     content = b"".join(block.lines)
@@ -151,7 +151,8 @@ def _slow(block: Block, head: CsvHead, contract: Contract) -> Chunk:
             ids.append(None if name_column is None else cells[name_column])
             times.append(None if time_column is None else parsed_cell(cells[time_column]))
             rows.append(row)
-    values = [_column(field, records, head) for field in contract.scored_fields]
+    values = [_column(field, records, head) for field in contract.given_fields]
+    values += [np.full(len(records), np.nan)] * len(contract.history)
 
     def word(row: int, name: str) -> str:
         return records[row][head.names.index(name)]

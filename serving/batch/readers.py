@@ -76,7 +76,7 @@ def check_types(schema: pa.Schema, contract: Contract) -> None:
     errors: list[FieldError] = []
     checks: list[tuple[str, Callable[[pa.DataType], bool], str]] = [
         (field.name, partial(takes, field), EXPECTED[field.type])
-        for field in contract.scored_fields
+        for field in contract.given_fields
         if field.name != contract.event_time and field.name in schema.names
     ]
     checks += [(contract.transaction_id, _is_name, "strings"), (contract.event_time, _is_time, "timestamps")]
@@ -99,8 +99,8 @@ def _is_time(kind: pa.DataType) -> bool:
 def chunk_of(columns: pa.RecordBatch | pa.Table, contract: Contract, rows: NDArray[np.int64]) -> Chunk:
     """Rows of a checked file, text as plain strings, as a chunk; ``rows`` says where they stand in it."""
     names, moment = frozenset(columns.schema.names), contract.event_time
-    raw = np.empty((len(columns), len(contract.raw_fields)))
-    for place, field in enumerate(contract.scored_fields):
+    raw = np.full((len(columns), len(contract.raw_fields)), np.nan)
+    for place, field in enumerate(contract.given_fields):
         if field.name != moment:  # `checked` has it by its times
             raw[:, place] = raw_column(field, columns[field.name]) if field.name in names else np.nan
     if contract.transaction_id in names:
@@ -206,7 +206,7 @@ def read_json(file: BinaryIO, parser: TransactionParser, max_bytes: int, max_row
 
 def columns_of(contract: Contract) -> list[str]:
     """The columns of a file that are read."""
-    return list(dict.fromkeys((*contract.raw_fields, contract.transaction_id, contract.event_time)))
+    return list(dict.fromkeys((*contract.given_names, contract.transaction_id, contract.event_time)))
 
 
 @contextmanager

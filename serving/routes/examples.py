@@ -168,7 +168,7 @@ def example_transaction(contract: Contract) -> dict[str, Any]:
 
 
 def _inputs(contract: Contract) -> dict[str, Any]:
-    return {field.name: field.shown for field in contract.scored_fields}
+    return {field.name: field.shown for field in contract.given_fields}
 
 
 def with_inputs(example: Any, contract: Contract) -> Any:

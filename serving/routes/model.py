@@ -126,7 +126,7 @@ def described_features(contract: Contract, model: LiveModel | None = None) -> di
             -MAX_MAGNITUDE if field.minimum is None else field.minimum,
             MAX_MAGNITUDE if field.maximum is None else field.maximum,
         )
-        for field in contract.scored_fields
+        for field in contract.given_fields
     }
     ranges = _training_ranges(model) if model else {}
     scored = {field.name: field for field in contract.scored_fields}
@@ -141,7 +141,7 @@ def described_features(contract: Contract, model: LiveModel | None = None) -> di
             "training_range": ranges.get(name),
         }
     return {
-        "required_features": contract.raw_fields,
+        "required_features": contract.given_names,
         "engineered_features": contract.engineered,
         "total_features": len(contract.features),
         "model_version": model.version if model else None,
@@ -149,7 +149,7 @@ def described_features(contract: Contract, model: LiveModel | None = None) -> di
         "label": contract.label_field,
         "fields": [{**field, "training_range": ranges.get(field["name"])} for field in _fields_to_send(contract)],
         "telling": telling_fields(contract, model),
-        "groups": field_groups(contract.raw_fields),
+        "groups": field_groups(contract.given_names),
         "features": described,
     }
 
@@ -157,7 +157,7 @@ def described_features(contract: Contract, model: LiveModel | None = None) -> di
 def _fields_to_send(contract: Contract) -> list[dict[str, Any]]:
     """Those that are scored, then the ones beside them, of which two may be sent whatever the contract says."""
     given = {field.name: field for field in contract.fields if field.role != "weight"}
-    found = [_described_field(field, scored=field.name in contract.raw_fields) for field in given.values()]
+    found = [_described_field(field, scored=field.name in contract.given_names) for field in given.values()]
     for name, kind, role in (
         (contract.transaction_id, "string", "transaction_id"),
         (contract.event_time, "timestamp", "event_time"),
@@ -178,11 +178,11 @@ def telling_fields(contract: Contract, model: LiveModel | None) -> list[str]:
 
     A feature that is made of several fields counts for each with an equal part.
     """
-    weight = dict.fromkeys(contract.raw_fields, 0.0)
+    weight = dict.fromkeys(contract.given_names, 0.0)
     if model is not None:
         made_of: dict[str, list[str]] = {}
         for feature, importance in zip(contract.features, model.explainer.importance.tolist(), strict=True):
-            fields = [name for each in feature.of for name in ([each] if each in weight else made_of[each])]
+            fields = [name for each in feature.of for name in ([each] if each in weight else made_of.get(each, []))]
             made_of[feature.name] = fields
             for name in fields:
                 weight[name] += importance / len(fields)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ml_project.dataset import Dataset
-from ml_project.features import SECONDS_PER_DAY
+from ml_project.operators import SECONDS_PER_DAY
 from ml_project.split import MIN_FRAUDS, forward_folds, split_by_time
 from tests.support.creditcard import CREDITCARD, EVENT_TIME, LABEL, PCA_COMPONENTS, RAW_FEATURES, WEIGHT
 

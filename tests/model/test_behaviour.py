@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ml_project.calibration import log_odds
-from ml_project.features import SECONDS_PER_DAY
+from ml_project.operators import SECONDS_PER_DAY
 from ml_project.reasons import Explainer
 from ml_project.scorer import PARITY_TOLERANCE
 from pipelines.up.run import sample_transactions

@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 REAL_SAMPLE = ROOT.parent / "shared" / "data" / "creditcard_sample.parquet"
 REAL_HEAD = REAL_SAMPLE.with_name("creditcard_head.csv")
+HANDBOOK_EVENTS = REAL_SAMPLE.with_name("handbook_events.parquet")
+HANDBOOK_FEATURES = REAL_SAMPLE.with_name("handbook_features.parquet")
 
 
 def missing(part: str) -> NoReturn:

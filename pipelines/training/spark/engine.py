@@ -26,7 +26,8 @@ from ml_project.ensemble import (
     training_medians,
     without,
 )
-from ml_project.features import FeatureTransform, Scale, Shares, fit_shares
+from ml_project.features import FeatureTransform
+from ml_project.operators import Scale, Shares, fit_shares
 from ml_project.split import SPLIT, Fold, TimeSplit, checked_folds, checked_split, fold_shares
 from ml_project.statistics import FeatureStatistics, Moments
 from ml_project.unseen_scores import ScoredRows

@@ -5,7 +5,7 @@ import pytest
 
 from ml_project.contract_file import InvalidContract, contract_named, parse_contract, read_contract
 from ml_project.errors import InvalidInput
-from ml_project.features import OPERATORS
+from ml_project.operators import OPERATORS
 from tests.support.creditcard import CREDITCARD
 from tests.support.shop import SHOP, SHOP_YAML
 

@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score
 
 from ml_project import simulator_model
 from ml_project.errors import InvalidInput
-from ml_project.features import SECONDS_PER_DAY
+from ml_project.operators import SECONDS_PER_DAY
 from ml_project.simulator import FraudWave, Transactions, simulate
 from tests.support.creditcard import LABEL, PCA_COMPONENTS, RAW_FEATURES, WEIGHT
 

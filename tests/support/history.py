@@ -1,0 +1,57 @@
+"""History as its definition has it, one transaction after the other: slow, and plain enough to be believed."""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ml_project.contract import Contract
+from ml_project.contract_parts import Feature
+from ml_project.history import LARGEST_MINOR, minor_digits
+
+
+def by_definition(contract: Contract, frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Features of history (n, features) of a clean table."""
+    rows = frame.to_dict("records")
+    times = [int(each["at"].value) // 1_000 for each in rows]
+    return np.array(
+        [[_value(contract, feature, rows, times, place) for feature in contract.history] for place in range(len(rows))]
+    )
+
+
+def _value(contract: Contract, feature: Feature, rows: list[dict], times: list[int], place: int) -> float:
+    key = rows[place][feature.by]
+    if key is None:
+        return np.nan
+    end = times[place] - feature.delay * 1_000_000
+    begin = end - feature.window * 1_000_000
+    chosen = []
+    for other, row in enumerate(rows):
+        came = times[other] <= end if feature.delay else (times[other], other) <= (times[place], place)
+        if row[feature.by] == key and begin < times[other] and came:
+            chosen.append(other)
+    if feature.operator == "count":
+        return len(chosen)
+    if feature.operator == "fraud_rate":
+        return sum(rows[each]["fraud"] for each in chosen) / len(chosen) if chosen else 0.0
+    if feature.operator == "seconds_since_last":
+        before = sorted((times[each], each) for each in chosen if each != place)
+        return (times[place] - before[-1][0]) / 1_000_000 if before else np.nan
+    [of] = feature.of
+    given = [rows[each][of] for each in chosen if rows[each][of] is not None and rows[each][of] == rows[each][of]]
+    if feature.operator == "distinct":
+        return len(set(given))
+    if not given:
+        return np.nan
+    digits = minor_digits(next(field for field in contract.fields if field.name == of))
+    minor = [_minor(value, digits) for value in given]
+    if feature.operator == "maximum":
+        return max(minor) / 10**digits
+    return sum(minor) / (10**digits * (len(minor) if feature.operator == "mean" else 1))
+
+
+def _minor(value: float, digits: int) -> int:
+    """Rounded as the nearest binary fraction of the scaled value is."""
+    whole = int(Decimal(value * 10**digits).quantize(Decimal(1), ROUND_HALF_EVEN))
+    return max(-LARGEST_MINOR, min(LARGEST_MINOR, whole))
