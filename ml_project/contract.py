@@ -91,6 +91,11 @@ class Contract(ContractPart):
         return tuple(select_scored(self.fields, self.features))
 
     @cached_property
+    def kept_fields(self) -> tuple[ContractField, ...]:
+        """What is kept of a transaction with its decision: the fields of what was scored, then the entities."""
+        return (*self.scored_fields, *(field for field in self.fields if field.role == "entity"))
+
+    @cached_property
     def number_fields(self) -> tuple[str, ...]:
         """Names of the raw fields that hold numbers."""
         return tuple(field.name for field in self.scored_fields if field.numeric)
@@ -254,6 +259,11 @@ class Contract(ContractPart):
     def entities(self) -> tuple[str, ...]:
         """Fields that name who or what takes part: kept beside a row, never a feature by themselves."""
         return tuple(field.name for field in self.fields if field.role == "entity")
+
+    @cached_property
+    def required_entities(self) -> frozenset[str]:
+        """Those that every transaction names."""
+        return frozenset(field.name for field in self.fields if field.role == "entity" and field.required)
 
     def requires(self, role: Role) -> bool:
         """Whether a request must have the field of a role that is beside the model."""

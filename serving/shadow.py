@@ -128,8 +128,8 @@ class Shadow:
         for start in range(0, len(taken), GROUP):
             part = taken[start : start + GROUP]
             ids = [predictions.prediction_ids[row] for row in part]
-            rows = predictions.transactions.take(part)
-            self._queue.append(_Rows(challenger, predictions.model.contract, rows, ids, received_at))
+            offered = predictions.transactions.take(part)
+            self._queue.append(_Rows(challenger, predictions.model.contract, offered, ids, received_at))
 
     def _run(self) -> None:
         closing = False

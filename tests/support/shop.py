@@ -109,9 +109,10 @@ def visits(rows: int, seed: int, frauds: float = 0.05) -> pd.DataFrame:
 
 
 def dated_visits(rows: int, seed: int, frauds: float = 0.05) -> pd.DataFrame:
-    """The same, one each half a minute."""
+    """The same, one each half a minute, and frauds that are easier to tell."""
     moments = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.arange(rows) * 30, unit="s")
-    return visits(rows, seed, frauds).assign(at=moments)
+    frame = visits(rows, seed, frauds).assign(at=moments)
+    return frame.assign(risk=frame["risk"] + 1.5 * (frame["outcome"] == "fraud"))
 
 
 CARDS_YAML: Final = """\
