@@ -21,6 +21,7 @@ from ml_project.contract_parts import (
     LONGEST_NAME,
     MAX_MAGNITUDE,
     NOT_OF_XGBOOST,
+    OTHER,
     OWN_NAMES,
     ContractField,
     ContractPart,
@@ -106,6 +107,11 @@ class Contract(ContractPart):
         return (*self.given_fields, *map(ContractField.model_validate, computed))
 
     @cached_property
+    def kept_fields(self) -> tuple[ContractField, ...]:
+        """What is kept of a transaction with its decision: the fields of what was scored, then the entities."""
+        return (*self.scored_fields, *(field for field in self.fields if field.role == "entity"))
+
+    @cached_property
     def number_fields(self) -> tuple[str, ...]:
         """Names of the raw fields that hold numbers."""
         return tuple(field.name for field in self.scored_fields if field.numeric)
@@ -141,10 +147,47 @@ class Contract(ContractPart):
         """Their names: the columns of every array of raw transactions."""
         return tuple(field.name for field in self.scored_fields)
 
-    def scores_same(self, other: "Contract") -> bool:
-        """Whether both have one name, and the same raw fields: only then one's transactions can be the other's."""
-        mine, theirs = ([(each.name, each.type) for each in contract.scored_fields] for contract in (self, other))
-        return self.contract == other.contract and mine == theirs
+    def refuses_of(self, earlier: "Contract") -> list[str]:
+        """Why transactions of another contract are not all of this one; nothing where it has more optional fields."""
+        if self.contract != earlier.contract:
+            return [f"it is {self}, not {earlier}"]
+        mine, theirs = ({each.name: each for each in contract.fields} for contract in (self, earlier))
+        found = [f"the field {name} has gone" for name in theirs if name not in mine]
+        for name, field in mine.items():
+            before = theirs.get(name)
+            if before is not None and before.type != field.type:
+                found.append(f"the field {name} is {A_VALUE[field.type]}, not {A_VALUE[before.type]}")
+            elif _in_requests(field) and not (before is not None and _in_requests(before)):
+                found.append(f"the field {name} is required")
+        return found
+
+    def reads_as(self, other: "Contract") -> bool:
+        """Whether the two differ in fields that may be missing, if at all."""
+        return not self.refuses_of(other) or not other.refuses_of(self)
+
+    def translated(
+        self, raw: NDArray[np.float64], other: "Contract", words: Mapping[str, Sequence[str | None]] | None = None
+    ) -> NDArray[np.float64]:
+        """Raw transactions (n, fields) of another contract as this one has them: fields by name, categories by word.
+
+        Parameters
+        ----------
+        words : mapping, optional
+            By field, categories as clients sent them, n of each: one that the other contract lacks may be known here.
+        """
+        if self == other:
+            return raw
+        found = np.full((len(raw), len(self.raw_fields)), np.nan)
+        for place, field in enumerate(self.scored_fields):
+            if field.name not in other.raw_fields:
+                continue
+            source = other.raw_fields.index(field.name)
+            found[:, place] = raw[:, source]
+            if field.type == "category":
+                given = (words or {}).get(field.name) or map(other.scored_fields[source].given, raw[:, source].tolist())
+                codes = {value: float(code) for code, value in enumerate(field.values)}
+                found[:, place] = [np.nan if word is None else codes.get(str(word), OTHER) for word in given]
+        return found
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
@@ -232,6 +275,11 @@ class Contract(ContractPart):
     def entities(self) -> tuple[str, ...]:
         """Fields that name who or what takes part: kept beside a row, never a feature by themselves."""
         return tuple(field.name for field in self.fields if field.role == "entity")
+
+    @cached_property
+    def required_entities(self) -> frozenset[str]:
+        """Those that every transaction names."""
+        return frozenset(field.name for field in self.fields if field.role == "entity" and field.required)
 
     def requires(self, role: Role) -> bool:
         """Whether a request must have the field of a role that is beside the model."""
@@ -333,6 +381,10 @@ class Contract(ContractPart):
         if value < low:
             return "negative" if low == 0 else f"below {low:g}"
         return f"above {high:g}"
+
+
+def _in_requests(field: ContractField) -> bool:
+    return field.required and field.role != "weight"
 
 
 def expanded(fields: Sequence[ContractField], features: Sequence[Feature]) -> list[Feature]:

@@ -53,6 +53,7 @@ A_VALUE: Final = {
     "boolean": "true or false",
     "category": "a text",
     "timestamp": "a date and time",
+    "string": "a name",
 }
 
 

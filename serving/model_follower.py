@@ -31,6 +31,9 @@ _JOIN_SECONDS, _JITTER = 2.0, 0.2
 _LEAST_SECONDS: Final = 0.2
 """Looks are at least this far apart, however often one is requested."""
 
+_NAMED: Final = 5
+"""Faults of a contract that a message names."""
+
 _NOISE = re.compile(r"(?<=://)[^/@\s]+(?=@)|\b0x[0-9a-f]+\b")
 """Credentials in addresses, which must not be shown, and object addresses, which make equal messages differ."""
 
@@ -235,9 +238,10 @@ class ModelFollower:
         _log.info(event, extra={"fields": fields | {"load_ms": load_ms}})
 
     def _require_contract(self, contract: Contract) -> None:
-        if not contract.scores_same(self._contract):
+        if not contract.reads_as(self._contract):
+            why = "; ".join(contract.refuses_of(self._contract)[:_NAMED])
             raise InvalidBundle(
-                f"It scores transactions of the contract {contract}; this gateway is for {self._contract}.",
+                f"It scores transactions of the contract {contract}; this gateway is for {self._contract}: {why}.",
                 "Set FRAUD_CONTRACT to its contract, or promote a version of this one.",
             )
 

@@ -244,12 +244,13 @@ def record_of_one(predictions: Predictions, request: RequestRecord, sample_rate:
 
 
 def _inputs(predictions: Predictions) -> tuple[Value, ...]:
-    """The first transaction as it is kept: categories in words."""
-    contract = predictions.model.contract
+    """The first transaction as it is kept: categories in words, then entities."""
+    contract, kept = predictions.model.contract, predictions.model.kept_contract
     values: list[Value] = predictions.transactions.raw[0].tolist()
-    if not contract.plain:
+    if kept.texts:
+        values += [None] * len(contract.entities)
         for name, texts in predictions.transactions.texts(contract).items():
-            values[contract.raw_fields.index(name)] = texts[0]
+            values[kept.names.index(name)] = texts[0]
     return tuple(values)
 
 
@@ -258,14 +259,17 @@ def chunk_of_many(predictions: Predictions, request: RequestRecord, sample_rate:
     scores, ids = predictions.scores, predictions.transactions.ids
     names = [str(decision) for decision in DECISIONS]
     segment_id = new_segment_id()
+    raw, contract = predictions.transactions.raw, predictions.model.contract
+    if contract.entities:
+        raw = np.hstack([raw, np.full((len(raw), len(contract.entities)), np.nan)])
     drawn = drawn_for_review(segment_prediction_ids(segment_id, len(predictions)), sample_rate)
     return Chunk(
         segment_id=segment_id,
         sample=frozenset(row for row in drawn if not predictions.decisions[row]),
         sample_rate=sample_rate,
         contract=predictions.model.kept_contract,
-        raw=predictions.transactions.raw,
-        texts=predictions.transactions.texts(predictions.model.contract),
+        raw=raw,
+        texts=predictions.transactions.texts(contract),
         scores=np.stack([scores.isolation, scores.boosted, scores.hybrid, scores.probability]),
         decisions=[names[place] for place in predictions.decisions.tolist()],
         transaction_ids=ids if any(name is not None for name in ids) else None,

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_project.contract import Contract
 from ml_project.errors import FraudError, Unavailable
 from ml_project.policies import DECISIONS, decide_all
 from serving.live_model import LiveModel
 from serving.model_follower import ModelFollower
 from serving.predictions import Predictions
+from serving.transactions import Transactions
 
 if TYPE_CHECKING:
     from stores.decisions import ShadowDecision
@@ -47,7 +49,8 @@ class _Rows:
     """Answered rows that wait for one challenger."""
 
     challenger: LiveModel
-    raw: NDArray[np.float64]
+    contract: Contract
+    transactions: Transactions
     prediction_ids: list[str]
     received_at: datetime
 
@@ -125,7 +128,8 @@ class Shadow:
         for start in range(0, len(taken), GROUP):
             part = taken[start : start + GROUP]
             ids = [predictions.prediction_ids[row] for row in part]
-            self._queue.append(_Rows(challenger, predictions.transactions.raw[part], ids, received_at))
+            offered = predictions.transactions.take(part)
+            self._queue.append(_Rows(challenger, predictions.model.contract, offered, ids, received_at))
 
     def _run(self) -> None:
         closing = False
@@ -138,14 +142,14 @@ class Shadow:
     def _group(self) -> list[_Rows]:
         """The next rows of one challenger, about `GROUP` of them."""
         group, rows = [self._queue.popleft()], 0
-        while self._queue and (rows := rows + len(group[-1].raw)) < GROUP:
+        while self._queue and (rows := rows + len(group[-1].prediction_ids)) < GROUP:
             if self._queue[0].challenger is not group[0].challenger:
                 break
             group.append(self._queue.popleft())
         return group
 
     def _work(self, group: list[_Rows]) -> None:
-        rows = sum(len(waiting.raw) for waiting in group)
+        rows = sum(len(waiting.prediction_ids) for waiting in group)
         outcome = "failed"
         try:
             self._keep(_decisions(group))
@@ -165,7 +169,7 @@ def _decisions(group: list[_Rows]) -> "list[ShadowDecision]":
     from stores.decisions import ShadowDecision
 
     challenger = group[0].challenger
-    scores = challenger.scorer.score(np.concatenate([waiting.raw for waiting in group]))
+    scores = challenger.scorer.score(np.concatenate([_as_its_own(waiting) for waiting in group]))
     if not np.isfinite(scores.hybrid.sum() + scores.probability.sum()):
         raise Unavailable(f"Version {challenger.version} gave a score that is not a number.")
     named: list[tuple[str, datetime]] = [
@@ -190,6 +194,12 @@ def _decisions(group: list[_Rows]) -> "list[ShadowDecision]":
             named, rows, decisions, strict=True
         )
     ]
+
+
+def _as_its_own(waiting: _Rows) -> NDArray[np.float64]:
+    """Raw transactions as the challenger's contract has them, which may have more fields and categories."""
+    mine, theirs, rows = waiting.challenger.contract, waiting.contract, waiting.transactions
+    return mine.translated(rows.raw, theirs, {} if mine == theirs else rows.texts(theirs))
 
 
 def _nowhere(_decisions: "Sequence[ShadowDecision]") -> None:

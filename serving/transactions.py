@@ -181,12 +181,15 @@ class Transactions:
         When they happened, n of them; empty where no client says.
     unseen : mapping
         By row and field, the categories in words that are not among their fields' values.
+    entities : mapping
+        By field, the names of who or what takes part, n of each; None where one is missing.
     """
 
     raw: NDArray[np.float64]
     ids: list[str | None]
     event_times: list[datetime | None] = field(default_factory=list)
     unseen: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    entities: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # -0.0 is 0.0: the same transaction, whoever rounds it.
@@ -199,11 +202,12 @@ class Transactions:
         if self.unseen:
             places = {row: place for place, row in enumerate(rows)}
             unseen = {(places[row], name): text for (row, name), text in self.unseen.items() if row in places}
-        return Transactions(self.raw[rows], [self.ids[row] for row in rows], times, unseen)
+        entities = {name: [values[row] for row in rows] for name, values in self.entities.items()}
+        return Transactions(self.raw[rows], [self.ids[row] for row in rows], times, unseen, entities)
 
     def texts(self, contract: Contract) -> dict[str, list[str | None]]:
-        """Categories in words, by field, n of each; None where one is missing."""
-        found: dict[str, list[str | None]] = {}
+        """Categories in words and entities, by field, n of each; None where one is missing."""
+        found = {name: list(values) for name, values in self.entities.items()}
         for place, each in enumerate(contract.scored_fields):
             if each.type == "category":
                 codes = self.raw[:, place]
@@ -253,6 +257,7 @@ class TransactionParser:
         one: Callable[[dict[str, Any]], tuple[Any, ...]] = lambda row: (row[chosen[0]],)  # noqa: E731
         self._raw_values = itemgetter(*chosen) if len(chosen) > 1 else one
         self._id, self._moment = named[contract.transaction_id], named[contract.event_time]
+        self._entities = {name: named[name] for name in contract.entities}
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema of a transaction."""
@@ -319,10 +324,11 @@ class TransactionParser:
         raw = raw.reshape(len(rows), self._fields)
         if self.contract.history:
             raw = np.pad(raw, ((0, 0), (0, len(self.contract.history))), constant_values=np.nan)
+        entities = {name: [row[member] for row in rows] for name, member in self._entities.items()}
         if self.contract.plain:
-            return Transactions(raw, ids, given)
+            return Transactions(raw, ids, given, {}, entities)
         unseen = {(row, name): str(sent[row][name]).strip() for row, name in unseen_categories(raw, self.contract)}
-        return Transactions(raw, ids, given, unseen)
+        return Transactions(raw, ids, given, unseen, entities)
 
 
 def unseen_categories(raw: NDArray[np.float64], contract: Contract) -> Iterator[tuple[int, str]]:

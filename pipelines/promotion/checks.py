@@ -6,7 +6,9 @@
 - integrity: whether what would ship is what was measured: files, scores, schema, data, speed
 """
 
+import json
 from dataclasses import replace
+from typing import Final
 
 from ml_project.metrics import (
     Estimate,
@@ -23,6 +25,9 @@ from ml_project.metrics import (
 from pipelines.promotion.evidence import Champion, Evidence, ShippedBundle, TwinComparison
 from pipelines.promotion.mover import simulated_after_real
 from pipelines.promotion.report import Check, GateLimits, GateReport, Theme
+
+_NAMED: Final = 5
+"""Faults of a contract that a check names."""
 
 
 def judge(limits: GateLimits, evidence: Evidence, seed: int = 0) -> GateReport:
@@ -86,6 +91,9 @@ def _comparisons(limits: GateLimits, evidence: Evidence, champion: Champion, see
                 theme=Theme.CHAMPION,
             )
         ]
+    if evidence.twin.manifest.contract.refuses_of(champion.twin.manifest.contract):
+        meaning = "Transactions of one schema cannot be scored by the other."
+        return [Check(name, "another schema", "the same rows for both", False, meaning, theme=Theme.CHAMPION)]
     comparison, frauds = evidence.comparison, evidence.test.take(evidence.unseen).frauds
     if comparison is None or frauds < limits.minimum_frauds:
         return [
@@ -374,25 +382,44 @@ def _unchanged(evidence: Evidence, champion: Champion) -> list[Check]:
     checks = []
     if champion.twin is not None:
         mine, theirs = evidence.twin.manifest.contract, champion.twin.manifest.contract
-        same = mine.scores_same(theirs) and mine.feature_names == theirs.feature_names
+        faults = mine.refuses_of(theirs)
+        kept = [name for name in mine.feature_names if name in theirs.feature_names]
+        said = "; ".join(faults[:_NAMED]) if faults else "" if kept == [*theirs.feature_names] else "other features"
         schema = _check(
             "schema unchanged",
-            "same" if same else "other features" if mine.scores_same(theirs) else f"another contract, {mine}",
-            "same",
-            same,
-            f"The champion's {len(theirs.features)} features in the champion's order.",
+            said or _additions(len(mine.fields) - len(theirs.fields), len(mine.features) - len(theirs.features)),
+            "the champion's, or more optional fields or features",
+            not said,
+            f"The champion's {len(theirs.features)} features in the champion's order, and its fields: every client of "
+            "the champion can send to the candidate.",
         )
         checks.append(_unforceable(schema))
     known = champion.signature is not None
-    same = evidence.shipped.signature == champion.signature
+    takes = known and _takes_calls(evidence.shipped.signature, str(champion.signature))
     differs = "other fields or types" if known else "the champion's cannot be read"
     checks.append(
         _check(
             "signature unchanged",
-            "same" if same else differs,
-            "same",
-            same,
+            differs if not takes else "same" if evidence.shipped.signature == champion.signature else "more optional",
+            "the champion's, or more optional fields",
+            takes,
             "Inputs and outputs of the pyfunc: callers of the champion can call the candidate.",
         )
     )
     return checks
+
+
+def _additions(fields: int, features: int) -> str:
+    return f"{fields} more fields, {features} more features" if fields or features else "same"
+
+
+def _takes_calls(signature: str, earlier: str) -> bool:
+    """Whether a pyfunc takes and gives all that an earlier one did, by their signatures as JSON."""
+    mine, theirs = json.loads(signature or "{}"), json.loads(earlier)
+    inputs, before = ({each["name"]: each for each in json.loads(one.pop("inputs", "[]"))} for one in (mine, theirs))
+    more = (each for name, each in inputs.items() if name not in before)
+    return (
+        mine == theirs
+        and not any(each["required"] for each in more)
+        and all(inputs.get(name) in (each, {**each, "required": False}) for name, each in before.items())
+    )

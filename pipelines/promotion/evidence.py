@@ -142,16 +142,19 @@ class Evidence:
 
     @cached_property
     def comparison(self) -> TwinComparison | None:
-        """None without a champion's twin, or where too few frauds are left to compare by."""
+        """None without a champion's twin, for one of another schema, or with too few frauds left to compare by."""
         champion = self.champion
         rows = self.test.take(self.unseen)
         if champion is None or champion.twin is None or rows.frauds < MIN_FRAUDS:
+            return None
+        mine, theirs = self.twin.manifest.contract, champion.twin.manifest.contract
+        if mine.refuses_of(theirs):
             return None
         return TwinComparison(
             champion.number,
             rows,
             Scores(*(getattr(self.scores, name)[self.unseen] for name in Scores.__dataclass_fields__)),
-            Scorer(champion.twin).score(rows.raw),
+            Scorer(champion.twin).score(theirs.translated(rows.raw, mine)),
             self.twin.manifest.thresholds,
             champion.twin.manifest.thresholds,
         )

@@ -133,12 +133,8 @@ def _fast(block: Block, head: CsvHead, contract: Contract) -> Chunk | None:
 
 
 def _slow(block: Block, head: CsvHead, contract: Contract) -> Chunk:
-    name_column, time_column = (
-        head.names.index(name) if name in head.names else None
-        for name in (contract.transaction_id, contract.event_time)
-    )
+    time_column = head.names.index(contract.event_time) if contract.event_time in head.names else None
     records: list[list[str]] = []
-    ids: list[str | None] = []
     times: list[datetime | ValueError | None] = []
     rows: list[int] = []
     faults: list[FieldError] = []
@@ -148,7 +144,6 @@ def _slow(block: Block, head: CsvHead, contract: Contract) -> Chunk:
             faults.append({"row": row, "message": fault})
         elif cells:
             records.append(cells)
-            ids.append(None if name_column is None else cells[name_column])
             times.append(None if time_column is None else parsed_cell(cells[time_column]))
             rows.append(row)
     values = [_column(field, records, head) for field in contract.given_fields]
@@ -157,7 +152,12 @@ def _slow(block: Block, head: CsvHead, contract: Contract) -> Chunk:
     def word(row: int, name: str) -> str:
         return records[row][head.names.index(name)]
 
-    chunk = checked(contract, np.column_stack(values), ids, np.array(rows, dtype=np.int64), times, word)
+    called = {
+        name: [cells[head.names.index(name)] for cells in records]
+        for name in (contract.transaction_id, *contract.entities)
+        if name in head.names
+    }
+    chunk = checked(contract, np.column_stack(values), called, np.array(rows, dtype=np.int64), times, word)
     errors = sorted(chunk.errors + faults, key=lambda error: error["row"])
     return Chunk(chunk.transactions, chunk.rows, errors)
 

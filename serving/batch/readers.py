@@ -4,10 +4,11 @@ CSV is in `serving.batch.csv`. Parquet and Arrow are unpacked by a child: `servi
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from tempfile import TemporaryFile
 from typing import BinaryIO, Final
 
@@ -79,7 +80,8 @@ def check_types(schema: pa.Schema, contract: Contract) -> None:
         for field in contract.given_fields
         if field.name != contract.event_time and field.name in schema.names
     ]
-    checks += [(contract.transaction_id, _is_name, "strings"), (contract.event_time, _is_time, "timestamps")]
+    checks += [(name, _is_name, "strings") for name in (contract.transaction_id, *contract.entities)]
+    checks.append((contract.event_time, _is_time, "timestamps"))
     for name, understood, expected in checks:
         kind = schema.field(name).type if name in schema.names else pa.null()
         if not understood(kind.value_type if pa.types.is_dictionary(kind) else kind):
@@ -103,28 +105,30 @@ def chunk_of(columns: pa.RecordBatch | pa.Table, contract: Contract, rows: NDArr
     for place, field in enumerate(contract.given_fields):
         if field.name != moment:  # `checked` has it by its times
             raw[:, place] = raw_column(field, columns[field.name]) if field.name in names else np.nan
-    if contract.transaction_id in names:
-        ids = columns[contract.transaction_id].cast(pa.string()).to_pylist()
-    else:
-        ids = [None] * len(columns)
+    called = {
+        name: columns[name].cast(pa.string()).to_pylist()
+        for name in (contract.transaction_id, *contract.entities)
+        if name in names
+    }
     times = event_times_of(columns[moment]) if moment in names else []
 
     def word(row: int, name: str) -> str:
         return category_text(columns[name][row].as_py())
 
-    return checked(contract, raw, ids, rows, times, word)
+    return checked(contract, raw, called, rows, times, word)
 
 
 def checked(
     contract: Contract,
     raw: NDArray[np.float64],
-    ids: list[str | None],
+    called: Mapping[str, Sequence[str | None]],
     rows: NDArray[np.int64],
     times: Sequence[datetime | ValueError | None] = (),
     word: Callable[[int, str], str] = lambda _row, _name: "",
 ) -> Chunk:
-    """What can be scored of raw transactions (n, fields), names (empty ones count as none), places and event times.
+    """What can be scored of raw transactions (n, fields), places and event times.
 
+    ``called`` has transaction ids and entities by their columns, as far as there are any; empty ones count as none.
     ``word`` says what a row has in a field with a category.
     """
     timeless = {place: str(when) for place, when in enumerate(times) if isinstance(when, ValueError)}
@@ -134,17 +138,20 @@ def checked(
     elif contract.requires("event_time"):
         timeless |= {place: _REQUIRED for place, when in enumerate(times) if when is None}
     bad = contract.unusable(raw)
-    names = [name or None for name in ids]
-    # PostgreSQL holds no NUL.
-    misnamed = {
-        place: _MISNAMED for place, name in enumerate(names) if name and (len(name) > MAX_NAME_LENGTH or "\0" in name)
+    required = {
+        *([contract.transaction_id] if contract.requires("transaction_id") else []),
+        *contract.required_entities,
     }
-    if contract.requires("transaction_id"):
-        misnamed |= {place: _REQUIRED for place, name in enumerate(names) if name is None}
+    names: dict[str, list[str | None]] = {
+        column: [name or None for name in called[column]] if column in called else [None] * len(raw)
+        for column in (contract.transaction_id, *contract.entities)
+    }
+    misnamed = {column: _misnamed(each, column in required) for column, each in names.items()}
     moments = [None if isinstance(when, ValueError) else when for when in times] if any(times) else []
     unseen = {} if contract.plain else {each: word(*each).strip() for each in unseen_categories(raw, contract)}
-    transactions = Transactions(raw, names, moments, unseen)
-    if not misnamed and not timeless and not bad.any():
+    ids = names.pop(contract.transaction_id)
+    transactions = Transactions(raw, ids, moments, unseen, names)
+    if not any(misnamed.values()) and not timeless and not bad.any():
         return Chunk(transactions, rows, [])
     told = bad & (np.cumsum(bad, axis=1) <= MAX_ROW_ERRORS)
     errors: list[FieldError] = [
@@ -160,16 +167,24 @@ def checked(
         {"row": int(rows[place]), "message": f"{more[place]} more fields are missing or invalid"}
         for place in np.flatnonzero(more).tolist()
     ]
-    for name, faults in ((contract.transaction_id, misnamed), (contract.event_time, timeless)):
+    for name, faults in (*misnamed.items(), (contract.event_time, timeless)):
         errors += [{"row": int(rows[place]), "field": name, "message": fault} for place, fault in faults.items()]
     good = ~bad.any(axis=1)
-    kept = np.setdiff1d(np.flatnonzero(good), [*misnamed, *timeless])
+    kept = np.setdiff1d(np.flatnonzero(good), [*chain.from_iterable(misnamed.values()), *timeless])
     errors.sort(key=lambda error: error["row"])
     return Chunk(transactions.take(kept.tolist()), rows[kept], errors)
 
 
 _MISNAMED: Final = f"Name should have at most {MAX_NAME_LENGTH} characters, and no NUL"
 _REQUIRED: Final = "Field required"
+
+
+def _misnamed(names: Sequence[str | None], required: bool) -> dict[int, str]:
+    """What is wrong with names, by place; PostgreSQL holds no NUL."""
+    found = {
+        place: _MISNAMED for place, name in enumerate(names) if name and (len(name) > MAX_NAME_LENGTH or "\0" in name)
+    }
+    return found | {place: _REQUIRED for place, name in enumerate(names) if name is None} if required else found
 
 
 def _moment(when: datetime | ValueError | None) -> float:
@@ -206,7 +221,9 @@ def read_json(file: BinaryIO, parser: TransactionParser, max_bytes: int, max_row
 
 def columns_of(contract: Contract) -> list[str]:
     """The columns of a file that are read."""
-    return list(dict.fromkeys((*contract.given_names, contract.transaction_id, contract.event_time)))
+    return list(
+        dict.fromkeys((*contract.given_names, contract.transaction_id, contract.event_time, *contract.entities))
+    )
 
 
 @contextmanager

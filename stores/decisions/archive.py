@@ -72,12 +72,12 @@ _TYPES: Final[Mapping[str, Any]] = {
 
 
 def schema_of(contract: Contract) -> Any:
-    """Columns of every table: the decision, its raw fields one by one, each of its own type, and the newest label.
+    """Columns of every table: the decision, what is kept of its transaction field by field, and the newest label.
 
     ``review_rate`` is explained at the table predictions: one over it is what a label weighs.
     """
     own = dict(_BEFORE)
-    fields = ((field.name, _TYPES[field.type]) for field in contract.scored_fields if field.name not in own)
+    fields = ((field.name, _TYPES[field.type]) for field in contract.kept_fields if field.name not in own)
     return pa.schema([*_BEFORE, *fields, *_AFTER])
 
 
@@ -192,7 +192,7 @@ def _typed(columns: Mapping[str, Any], kept: KeptContract, contract: Contract, r
         When a field that must be there was not, or was of another type.
     """
     types, found = dict(kept.fields), {}
-    for field in contract.scored_fields:
+    for field in contract.kept_fields:
         if types.get(field.name, None if field.required else field.type) != field.type:
             was = f"was {types[field.name]}" if field.name in types else "was not there"
             raise InvalidInput(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from stores.decisions.reads import Scope, contracts_of, scope_of
-from stores.decisions.records import code_texts, unpack_scored
+from stores.decisions.records import scored_values, unpack_scored
 from stores.decisions.schema import labels, predictions, segments, shadow_decisions
 from stores.decisions.segments import APPROVE, raw_of, read_content
 
@@ -216,8 +216,8 @@ def _bulk(connection: Connection, scope: Scope, since: datetime, until: datetime
     content = read_content(segment.segment_id, segment.content, segment.sha256)
     taken = content.take(np.linspace(0, segment.rows - 1, min(quota, segment.rows)).astype(np.int64))
     contract = contracts_of(connection, [segment.bundle_digest])[segment.bundle_digest]
-    raw = raw_of(taken, contract)
-    code_texts(raw, {place: taken.column(contract.names[place]).to_pylist() for place in contract.texts}, contract)
+    texts = {place: taken.column(contract.names[place]).to_pylist() for place in contract.texts}
+    raw = scored_values(raw_of(taken, contract), texts, contract)
     return Sample(
         raw={segment.bundle_digest: raw},
         hybrid=taken["hybrid_score"].to_numpy(),

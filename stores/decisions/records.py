@@ -42,7 +42,7 @@ class KeptContract:
     Attributes
     ----------
     fields : tuple of (str, str)
-        Name and type of each field that was scored, in order.
+        Name and type of each field that was scored, in order; then those of entities, which are strings.
     content : str
         The whole contract as JSON.
     """
@@ -57,7 +57,7 @@ class KeptContract:
     @cache
     def of(contract: Contract) -> "KeptContract":
         """What is kept of a contract."""
-        fields = tuple((field.name, field.type) for field in contract.scored_fields)
+        fields = tuple((field.name, field.type) for field in contract.kept_fields)
         content = json.dumps(contract.to_dict(), sort_keys=True)
         return KeptContract(contract.contract, contract.version, contract.digest, fields, content)
 
@@ -77,10 +77,15 @@ class KeptContract:
         return tuple(place for place, (_name, type_) in enumerate(self.fields) if type_ in TEXTS)
 
     @cached_property
+    def scored(self) -> list[int]:
+        """Places of the fields that were scored: strings are not."""
+        return [place for place, (_name, type_) in enumerate(self.fields) if type_ != "string"]
+
+    @cached_property
     def coders(self) -> dict[int, Callable[[str], float]]:
-        """By place, what turns a text into the number that was scored."""
+        """By place of a category, what turns a text into the number that was scored."""
         values = {field["name"]: field.get("values", ()) for field in json.loads(self.content)["fields"]}
-        return {place: coder(values[self.names[place]]) for place in self.texts}
+        return {place: coder(values[name]) for place, (name, type_) in enumerate(self.fields) if type_ == "category"}
 
     @cached_property
     def number_bytes(self) -> int:
@@ -135,21 +140,23 @@ def check_transaction_id(transaction_id: str) -> None:
 
 
 def unpack_scored(packed: Sequence[bytes], contract: KeptContract) -> NDArray[np.float64]:
-    """What was scored (n, fields) of several packed inputs under one contract."""
+    """What was scored (n, scored) of several packed inputs under one contract."""
     raw = np.full((len(packed), len(contract.fields)), np.nan)
     numbers = np.frombuffer(b"".join(content[: contract.number_bytes] for content in packed), dtype="<f8")
     raw[:, contract.numbers] = numbers.reshape(len(packed), -1)
-    if contract.texts:
-        texts = [json.loads(content[contract.number_bytes :]) for content in packed]
-        code_texts(raw, dict(zip(contract.texts, zip(*texts, strict=True), strict=True)), contract)
-    return raw
+    if not contract.texts:
+        return raw
+    texts = [json.loads(content[contract.number_bytes :]) for content in packed]
+    return scored_values(raw, dict(zip(contract.texts, zip(*texts, strict=True), strict=True)), contract)
 
 
-def code_texts(raw: NDArray[np.float64], texts: Mapping[int, Sequence[str | None]], contract: KeptContract) -> None:
-    """Put into raw transactions (n, fields) what the texts, by place, were scored as."""
-    for place, values in texts.items():
-        code = contract.coders[place]
-        raw[:, place] = [np.nan if value is None else code(value) for value in values]
+def scored_values(
+    numbers: NDArray[np.float64], texts: Mapping[int, Sequence[str | None]], contract: KeptContract
+) -> NDArray[np.float64]:
+    """What was scored (n, scored) of kept values: numbers (n, fields), and texts by place."""
+    for place, code in contract.coders.items():
+        numbers[:, place] = [np.nan if value is None else code(value) for value in texts[place]]
+    return numbers[:, contract.scored]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

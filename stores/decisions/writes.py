@@ -10,7 +10,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Dialect, Select, Table, insert, select, update
+from sqlalchemy import Connection, Dialect, Select, Table, func, insert, select, update
 
 from ml_project.errors import InvalidInput
 from stores.decisions.reads import find_records, scope_of
@@ -165,52 +165,94 @@ class Replayed:
 
 def add(connection: Connection, records: Sequence[DecisionRecord]) -> list[Stored | Conflict]:
     """Insert the new ones; answer repeated transaction_ids with their first record, and refuse other payloads."""
-    keys = _keys(connection, records)
-    firsts = first_predictions(connection, list(keys.values()))
-    new = {record.prediction_id: record for record in records}
-    taken: list[dict[str, Any]] = []
-    outcome: dict[str, str | Conflict] = {}
-    for record in records:
-        key = keys.get(record.prediction_id)
-        if key is None:
-            continue
-        first = firsts.get(key)
-        if first is None:
-            firsts[key] = record.prediction_id, record.payload_digest
-            taken.append(_taken(key, record))
-        elif first[0] != record.prediction_id:
-            del new[record.prediction_id]
-            same = first[1] == record.payload_digest
-            outcome[record.prediction_id] = first[0] if same else conflict(record, first[0])
-    _add_predictions(connection, [to_row(record) for record in new.values()])
+    firsts, conflicts, taken = _compare_records(connection, records)
+    new = (record for row, record in enumerate(records) if row not in firsts and row not in conflicts)
+    _add_predictions(connection, [to_row(record) for record in new])
     _take(connection, taken)
-    repeated = sorted({first for first in outcome.values() if isinstance(first, str)})
-    answers = find_records(connection, repeated) if repeated else {}
-    return [_answer(record, outcome.get(record.prediction_id), answers) for record in records]
+    answers = find_records(connection, sorted({*firsts.values()})) if firsts else {}
+    return [
+        conflict(record, conflicts[row])
+        if row in conflicts
+        else Stored(answers[firsts[row]], repeated=True)
+        if row in firsts
+        else Stored(record)
+        for row, record in enumerate(records)
+    ]
 
 
 def replay(connection: Connection, records: Sequence[DecisionRecord]) -> Replayed:
     """Insert records that were acknowledged already: every one is kept, whatever its transaction_id."""
     known = existing(connection, [record.prediction_id for record in records])
-    new = {record.prediction_id: record for record in records if record.prediction_id not in known}
-    keys = _keys(connection, list(new.values()))
-    firsts = first_predictions(connection, list(keys.values()))
-    rows, taken, duplicates, conflicts = [], [], 0, 0
-    for record in new.values():
-        marks: dict[str, str] = {}
-        key = keys.get(record.prediction_id)
-        if key is not None:
-            first = firsts.setdefault(key, (record.prediction_id, record.payload_digest))
-            if first[0] == record.prediction_id:
-                taken.append(_taken(key, record))
-            elif first[1] == record.payload_digest:
-                marks, duplicates = {"duplicate_of": first[0]}, duplicates + 1
-            else:
-                marks, conflicts = {"conflicts_with": first[0]}, conflicts + 1
-        rows.append(to_row(record, spooled=True, **marks))
+    new = [*{record.prediction_id: record for record in records if record.prediction_id not in known}.values()]
+    firsts, conflicts, taken = _compare_records(connection, new)
+    rows = [
+        to_row(record, spooled=True, duplicate_of=firsts.get(row), conflicts_with=conflicts.get(row))
+        for row, record in enumerate(new)
+    ]
     _add_predictions(connection, sorted(rows, key=itemgetter("prediction_id")))
     _take(connection, taken)
-    return Replayed(len(rows), len(records) - len(rows), duplicates, conflicts)
+    return Replayed(len(rows), len(records) - len(rows), len(firsts), len(conflicts))
+
+
+_Compared = tuple[dict[int, str], dict[int, str], list[dict[str, Any]]]
+"""By row, the first predictions that it repeats, and those that it contradicts; and the new rows of transactions."""
+
+
+def _compare_records(connection: Connection, records: Sequence[DecisionRecord]) -> _Compared:
+    scopes = keep_contracts(connection, {record.bundle_digest: record.contract for record in records})
+    keys = [
+        None if record.transaction_id is None else transaction_key(scopes[record.bundle_digest], record.transaction_id)
+        for record in records
+    ]
+    ids = [record.prediction_id for record in records]
+    return _compare(connection, keys, ids, lambda row: records[row].payload_digest, lambda row: records[row])
+
+
+def _compare(
+    connection: Connection,
+    keys: Sequence[str | None],
+    prediction_ids: Sequence[str],
+    digest: Callable[[int], bytes],
+    record: Callable[[int], DecisionRecord],
+) -> _Compared:
+    """Hold rows against the first predictions of their transactions, by digests of what was sent."""
+    known = first_predictions(connection, [key for key in keys if key is not None])
+    firsts: dict[int, str] = {}
+    conflicts: dict[int, str] = {}
+    taken: list[dict[str, Any]] = []
+    for row, key in enumerate(keys):
+        if key is None:
+            continue
+        mine, first = digest(row), known.get(key)
+        if first is None:
+            known[key] = prediction_ids[row], mine
+            taken.append({"transaction_id": key, "prediction_id": prediction_ids[row], "payload_digest": mine})
+        elif first[0] != prediction_ids[row]:
+            (firsts if first[1] == mine else conflicts)[row] = first[0]
+    if conflicts:
+        for row in _repeated_since(connection, {row: record(row) for row in conflicts}, conflicts):
+            firsts[row] = conflicts.pop(row)
+    return firsts, conflicts, taken
+
+
+def _repeated_since(
+    connection: Connection, records: Mapping[int, DecisionRecord], firsts: Mapping[int, str]
+) -> list[int]:
+    """Rows that repeat a prediction under another version of the contract: what both versions know is equal."""
+    names = {record.contract.name for record in records.values()}
+    versions = select(func.count()).select_from(contracts).where(contracts.c.name.in_(names))
+    if connection.scalar(versions) == len(names):
+        return []
+    together = {record.prediction_id: record for record in records.values()}
+    before = find_records(connection, sorted({*firsts.values()} - together.keys())) | together
+    return [row for row, first in firsts.items() if first in before and _says_the_same(records[row], before[first])]
+
+
+def _says_the_same(record: DecisionRecord, first: DecisionRecord) -> bool:
+    if record.contract.digest == first.contract.digest or record.event_time != first.event_time:
+        return False
+    mine, theirs = record.values, first.values
+    return all(mine[name] == theirs[name] for name in mine.keys() & theirs.keys())
 
 
 def _take(connection: Connection, taken: list[dict[str, Any]]) -> None:
@@ -224,32 +266,6 @@ def conflict(record: DecisionRecord, first: str) -> Conflict:
         f"The transaction_id {record.transaction_id!r} was already used with other values, for prediction {first}.",
         "Send the same values for the same transaction, or another transaction_id.",
     )
-
-
-def _keys(connection: Connection, records: Sequence[DecisionRecord]) -> dict[str, str]:
-    """By prediction, the keys of those that have a transaction_id; their contracts are kept then."""
-    scopes = keep_contracts(connection, {record.bundle_digest: record.contract for record in records})
-    return {
-        record.prediction_id: transaction_key(scopes[record.bundle_digest], record.transaction_id)
-        for record in records
-        if record.transaction_id is not None
-    }
-
-
-def _taken(key: str, record: DecisionRecord) -> dict[str, Any]:
-    return {
-        "transaction_id": key,
-        "prediction_id": record.prediction_id,
-        "payload_digest": record.payload_digest,
-    }
-
-
-def _answer(
-    record: DecisionRecord, outcome: str | Conflict | None, answers: dict[str, DecisionRecord]
-) -> Stored | Conflict:
-    if outcome is None:
-        return Stored(record)
-    return outcome if isinstance(outcome, Conflict) else Stored(answers[outcome], repeated=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +291,7 @@ class SegmentStored:
 
 def add_segment(connection: Connection, chunk: Chunk) -> SegmentStored:
     """Insert a chunk; one that only repeats known transactions leaves nothing new."""
-    firsts, conflicts, taken = _compare(connection, chunk)
+    firsts, conflicts, taken = _compare_chunk(connection, chunk)
     if len(firsts) + len(conflicts) < len(chunk.raw):
         _insert(connection, chunk, firsts, conflicts, taken, spooled=False)
     return SegmentStored(chunk.prediction_ids, firsts, conflicts)
@@ -285,33 +301,15 @@ def replay_segment(connection: Connection, chunk: Chunk) -> Replayed:
     """Insert a chunk that was acknowledged already, unless it is there."""
     if connection.scalar(select(segments.c.segment_id).where(segments.c.segment_id == chunk.segment_id)):
         return Replayed(skipped=len(chunk.raw))
-    firsts, conflicts, taken = _compare(connection, chunk)
+    firsts, conflicts, taken = _compare_chunk(connection, chunk)
     _insert(connection, chunk, firsts, conflicts, taken, spooled=True)
     return Replayed(len(chunk.raw), 0, len(firsts), len(conflicts))
 
 
-def _compare(connection: Connection, chunk: Chunk) -> tuple[dict[int, str], dict[int, str], list[dict[str, Any]]]:
+def _compare_chunk(connection: Connection, chunk: Chunk) -> _Compared:
     scope = keep_contracts(connection, {chunk.bundle_digest: chunk.contract})[chunk.bundle_digest]
-    ids = [None if name is None else transaction_key(scope, name) for name in chunk.transaction_ids or ()]
-    digests = chunk.digests
-    known = first_predictions(connection, [name for name in ids if name is not None])
-    firsts: dict[int, str] = {}
-    conflicts: dict[int, str] = {}
-    taken: list[dict[str, Any]] = []
-    for row, name in enumerate(ids):
-        if name is None:
-            continue
-        first = known.get(name)
-        if first is None:
-            known[name] = chunk.prediction_ids[row], digests[row]
-            taken.append(
-                {"transaction_id": name, "prediction_id": chunk.prediction_ids[row], "payload_digest": digests[row]}
-            )
-        elif first[1] == digests[row]:
-            firsts[row] = first[0]
-        else:
-            conflicts[row] = first[0]
-    return firsts, conflicts, taken
+    keys = [None if name is None else transaction_key(scope, name) for name in chunk.transaction_ids or ()]
+    return _compare(connection, keys, chunk.prediction_ids, chunk.digests.__getitem__, chunk.record)
 
 
 def _insert(

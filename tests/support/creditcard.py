@@ -20,6 +20,11 @@ LABEL: Final = CREDITCARD.label_field
 WEIGHT: Final = CREDITCARD.weight
 EVENT_TIME: Final = CREDITCARD.event_time
 TRANSACTION_ID: Final = CREDITCARD.transaction_id
+GROWN: Final = Contract.model_validate(
+    CREDITCARD.to_dict()
+    | {"version": 2, "fields": [*CREDITCARD.to_dict()["fields"], {"name": "risk", "type": "number", "required": False}]}
+)
+"""Its next version, with a field more that may be missing."""
 DRIFTING: Final = "V11"
 """A feature of which tests let the values move."""
 

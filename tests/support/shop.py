@@ -78,6 +78,8 @@ features:
 """Categories, booleans and missing values; no time, no amount, and a label in words, one of which says unknown."""
 
 VISITS: Final[Contract] = parse_contract(VISITS_YAML.encode(), "visits.yaml")
+DATED_VISITS_YAML: Final = VISITS_YAML.replace("fields:\n", "fields:\n  at: {type: timestamp, role: event_time}\n")
+"""With a time, since Spark keeps no order of files."""
 COUNTRIES: Final = ("AT", "CH", "DE", "NA")
 
 
@@ -104,6 +106,13 @@ def visits(rows: int, seed: int, frauds: float = 0.05) -> pd.DataFrame:
             "outcome": outcome,
         }
     )
+
+
+def dated_visits(rows: int, seed: int, frauds: float = 0.05) -> pd.DataFrame:
+    """The same, one each half a minute, and frauds that are easier to tell."""
+    moments = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.arange(rows) * 30, unit="s")
+    frame = visits(rows, seed, frauds).assign(at=moments)
+    return frame.assign(risk=frame["risk"] + 1.5 * (frame["outcome"] == "fraud"))
 
 
 CARDS_YAML: Final = """\

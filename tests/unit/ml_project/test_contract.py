@@ -249,3 +249,46 @@ def test_drift_is_compared_within_the_hours_of_an_own_clock(own: Fitted) -> None
     assert baseline.hourly
     assert "hour" not in baseline.edges
     assert set(baseline.edges) == {*SHOP.feature_names, "hybrid_score"} - {"hour"}
+
+
+def grown(**field: object) -> Contract:
+    return Contract.model_validate(
+        CREDITCARD.to_dict() | {"version": 2, "fields": [*CREDITCARD.to_dict()["fields"], {"name": "risk", **field}]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "said"),
+    [
+        (CREDITCARD, grown(type="number", required=False), []),
+        (CREDITCARD, grown(type="string", role="entity", required=False), []),
+        (CREDITCARD, grown(type="number"), ["the field risk is required"]),
+        (CREDITCARD, grown(type="string", role="entity"), ["the field risk is required"]),
+        (grown(type="number"), CREDITCARD, ["the field risk has gone"]),
+        (grown(type="number", required=False), CREDITCARD, ["the field risk has gone"]),
+        (grown(type="number"), grown(type="number", required=False), []),
+        (grown(type="number", required=False), grown(type="number"), ["the field risk is required"]),
+        (grown(type="number"), grown(type="integer"), ["the field risk is a whole number, not a number"]),
+        (SHOP, CREDITCARD, ["it is creditcard, version 1, not shop, version 1"]),
+    ],
+)
+def test_a_later_version_may_only_have_more_fields_that_may_be_missing(
+    earlier: Contract, later: Contract, said: list[str]
+) -> None:
+    assert later.refuses_of(earlier) == said
+    assert later.reads_as(earlier) is earlier.reads_as(later)
+
+
+def test_raw_transactions_of_one_version_are_those_of_another() -> None:
+    fields = [{"name": "a", "type": "number"}, {"name": "kind", "type": "category", "values": ["x", "y"]}]
+    rest = {"contract": "c", "label": {"field": "l"}, "features": [{"name": "a", "operator": "value", "of": ["a"]}]}
+    one = Contract.model_validate({**rest, "fields": fields})
+    turned = [{**fields[1], "values": ["z", "y"]}, {"name": "b", "type": "number", "required": False}, fields[0]]
+    two = Contract.model_validate({**rest, "version": 2, "fields": turned})
+    raw = np.array([[1.0, 0.0], [2.0, 1.0], [3.0, -1.0], [4.0, np.nan]])
+    assert one.translated(raw, one) is raw
+    nothing = np.nan
+    expected = [[-1.0, nothing, 1.0], [1.0, nothing, 2.0], [-1.0, nothing, 3.0], [nothing, nothing, 4.0]]
+    np.testing.assert_array_equal(two.translated(raw, one), expected)
+    expected[2][0] = 0.0
+    np.testing.assert_array_equal(two.translated(raw, one, {"kind": ["x", "y", "z", None]}), expected)

@@ -57,7 +57,7 @@ def test_values_of_a_category_are_listed_or_learnt() -> None:
     ]
     assert Contract.model_validate(known.to_dict()) == known
     assert known.with_values({"country": ("XX",)}) is known
-    assert known.scores_same(VISITS)
+    assert (known.refuses_of(VISITS), VISITS.refuses_of(known)) == ([], [])
     rare = pd.DataFrame({"country": ["AT"] * 9 + ["CH"] * 5 + ["rare"] * 4 + ["", None]})
     assert learnt_values(rare, VISITS) == {"country": ("AT", "CH")}
 

@@ -17,6 +17,7 @@ from ml_project.baseline import Baseline
 from ml_project.bundle import FORMAT_VERSION, Bundle, Manifest
 from ml_project.calibration import Calibrator
 from ml_project.card import Card
+from ml_project.contract import Contract
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings, fit_ensemble
 from ml_project.errors import FraudError
 from ml_project.features import FeatureTransform
@@ -122,10 +123,10 @@ def make_scorer(raw_rows: np.ndarray) -> Callable[..., Scorer]:
     hybrid = ensemble.hybrid(features)
     scores, baseline = Histogram.fit(hybrid, weight), Baseline.fit(CREDITCARD, features, hybrid, weight)
 
-    def make(alert: float = 0.5, decline: float = 0.8) -> Scorer:
+    def make(alert: float = 0.5, decline: float = 0.8, contract: Contract = CREDITCARD) -> Scorer:
         manifest = Manifest(
             format_version=FORMAT_VERSION,
-            contract=CREDITCARD,
+            contract=contract,
             settings=asdict(settings),
             scales=dict(transform.scales),
             statistics=statistics,
@@ -138,7 +139,7 @@ def make_scorer(raw_rows: np.ndarray) -> Callable[..., Scorer]:
             golden_rows=(),
         )
         draft = Scorer(Bundle(manifest, graph, booster), threads=1)
-        golden = golden_rows(draft, raw_rows[[0, 1, -1]])
+        golden = golden_rows(draft, contract.translated(raw_rows[[0, 1, -1]], CREDITCARD))
         return Scorer(Bundle(manifest.model_copy(update={"golden_rows": golden}), graph, booster), threads=1)
 
     return make

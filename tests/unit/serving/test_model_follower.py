@@ -12,7 +12,7 @@ from serving.live_model import ModelSlot
 from serving.model_follower import ModelFollower
 from stores.released import Gated
 from stores.releases import Release
-from tests.support.creditcard import CREDITCARD
+from tests.support.creditcard import CREDITCARD, GROWN
 from tests.support.shop import SHOP
 
 
@@ -232,3 +232,13 @@ def test_a_version_for_other_fields_does_not_go_live(slot, source, scorer) -> No
     assert slot.current is None
     assert slot.swaps["refused"] == 1
     assert "It scores transactions of the contract creditcard, version 1; this gateway is for shop" in str(slot.trouble)
+    assert "version 1: it is creditcard, version 1, not shop, version 1. Set FRAUD_CONTRACT" in slot.trouble.message
+
+
+@pytest.mark.parametrize(("mine", "its"), [(CREDITCARD, GROWN), (GROWN, CREDITCARD)])
+def test_a_field_that_may_be_missing_comes_and_goes(slot, source, make_scorer, mine, its) -> None:
+    watcher = ModelFollower(lambda: source, slot, mine, poll_seconds=10, threads=1)
+    source.promote(1, make_scorer(contract=its))
+    watcher.check()
+    assert slot.trouble is None
+    assert slot.current.contract == its

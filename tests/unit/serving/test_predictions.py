@@ -15,7 +15,7 @@ from serving.live_model import LiveModel
 from serving.predictions import Explain, new_prediction_id, predict_all
 from serving.transactions import Transactions
 from stores.production import LiveVersion
-from tests.support.creditcard import CREDITCARD
+from tests.support.creditcard import CREDITCARD, GROWN
 
 
 class FixedScorer:
@@ -78,3 +78,32 @@ def test_later_ids_sort_behind_earlier_ones() -> None:
     first = new_prediction_id()
     time.sleep(0.002)
     assert first < new_prediction_id()
+
+
+def test_a_transaction_is_known_again_after_its_contract_has_grown(
+    serve, source, make_scorer, legitimate, fraudulent
+) -> None:
+    source.promote(3, make_scorer())
+    with serve(source, poll_seconds=0.2) as gateway:
+        gateway.wait_for(3)
+        named = [{**row, "transaction_id": name} for row, name in ((legitimate, "a"), (fraudulent, "b"))]
+        first = gateway.client.post("/predict", json=named[0]).json()
+        [second] = gateway.client.post("/predict-batch", json=named[1:]).json()
+        source.promote(4, make_scorer(alert=0.1, contract=GROWN))
+        gateway.wait_for(4)
+        for more in ({}, {"risk": 2.5}):
+            again = gateway.client.post("/predict", json={**named[0], **more}).json()
+            assert (again["prediction_id"], again["model_version"]) == (first["prediction_id"], "3")
+            bulk = gateway.client.post("/predict-batch", json=[{**row, **more} for row in named]).json()
+            assert [each["prediction_id"] for each in bulk] == [first["prediction_id"], second["prediction_id"]]
+        other = {**named[0], "Amount": 99, "risk": 2.5}
+        assert gateway.client.post("/predict", json=other).status_code == 409
+        assert gateway.client.post("/predict-batch", json=[other]).status_code == 409
+        new = gateway.client.post("/predict", json={**named[0], "transaction_id": "c", "risk": 2.5}).json()
+        assert new["model_version"] == "4"
+        changed = {**named[0], "transaction_id": "c", "risk": 3}
+        assert gateway.client.post("/predict", json=changed).status_code == 409
+        source.promote(3, make_scorer())
+        gateway.wait_for(3)
+        back = gateway.client.post("/predict", json={**named[0], "transaction_id": "c"}).json()
+        assert (back["prediction_id"], back["model_version"]) == (new["prediction_id"], "4")

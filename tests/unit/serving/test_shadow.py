@@ -17,7 +17,7 @@ from serving.predictions import Explain, predict_all
 from serving.shadow import Shadow
 from serving.transactions import Transactions
 from stores.decisions import DecisionStore, ShadowDecision, open_engine
-from tests.support.creditcard import CREDITCARD
+from tests.support.creditcard import CREDITCARD, GROWN
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -181,3 +181,17 @@ def test_while_the_registry_is_away_the_challenger_goes_on(watcher, challenger, 
     challenger.live = None
     watcher.check()
     assert (watcher.slot.current, watcher.slot.trouble) == (None, None)
+
+
+def test_a_challenger_of_a_later_contract_scores_what_it_is_given(serve, source, make_scorer, legitimate) -> None:
+    from tests.unit.serving.conftest import FakeProduction
+
+    challenger = FakeProduction()
+    challenger.promote(4, make_scorer(contract=GROWN))
+    source.promote(3, make_scorer())
+    with serve(source, challenger, shadow_share=1.0) as gateway:
+        gateway.wait_for(3)
+        until(lambda: shadow(gateway).slot.current is not None)
+        answer = gateway.client.post("/predict", json=legitimate).json()
+        until(lambda: shadow(gateway).rows["scored"] == 1)
+        assert kept(gateway)[answer["prediction_id"]]["hybrid_score"] == answer["hybrid_score"]

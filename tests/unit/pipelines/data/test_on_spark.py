@@ -1,7 +1,7 @@
 """Spark cleans by the rules that pandas cleans by."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from pipelines.data.ingest import IngestedFile, ingest, read_ingested, read_meta
 from pipelines.data.on_spark import ingest_on_spark
 from pipelines.settings import PipelineSettings
 from tests.support.creditcard import CREDITCARD, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
-from tests.support.shop import COUNTRIES, VISITS_YAML, visits
+from tests.support.shop import COUNTRIES, DATED_VISITS_YAML, VISITS_YAML, dated_visits, visits
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -174,18 +174,14 @@ def test_what_is_refused_without_spark_is_refused_here(spark: Any, frame: pd.Dat
             on_spark(tmp_path, str(tmp_path / data))
 
 
-DATED: Final = VISITS_YAML.replace("fields:\n", "fields:\n  at: {type: timestamp, role: event_time}\n")
-
-
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_fields_of_every_type_are_read_as_by_pandas(spark: Any, tmp_path: Path, kind: str) -> None:
     contract = tmp_path / "visits.yaml"
-    contract.write_text(DATED)
-    moments = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(range(600), unit="min")
+    contract.write_text(DATED_VISITS_YAML)
     data = tmp_path / f"visits.{kind}"
-    frame = visits(600, seed=4).assign(at=moments)
+    frame = dated_visits(600, seed=4)
     frame.to_csv(data, index=False) if kind == "csv" else frame.to_parquet(data)
-    own = parse_contract(DATED.encode(), "visits.yaml")
+    own = parse_contract(DATED_VISITS_YAML.encode(), "visits.yaml")
     done = on_spark(tmp_path, str(data), contract=str(contract))
     expected = ingest(str(data), tmp_path / "here.parquet", own, cache=tmp_path, on_notice=print)
     assert done.meta.values == expected.meta.values == {"country": COUNTRIES}

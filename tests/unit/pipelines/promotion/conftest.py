@@ -3,9 +3,11 @@
 Small twins and the evidence that a gate would have of them.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from pipelines.promotion.evidence import Champion, Evidence, ShippedBundle
 from pipelines.promotion.mover import Mover
 from pipelines.promotion.report import GateLimits
 from pipelines.promotion.verify import Verification, verify
+from pipelines.training.model_logging import model_parts
 from stores.history import History
 from stores.moves import Kind
 from stores.registry import Registry
@@ -110,6 +113,12 @@ def finished_twin(data: Dataset, settings: EnsembleSettings, source: str = "file
     return Bundle(fitted.bundle.manifest.model_copy(update=update), fitted.bundle.onnx, fitted.bundle.booster)
 
 
+def signature_of(bundle: Bundle) -> str:
+    """Of its pyfunc, as JSON."""
+    with TemporaryDirectory() as scratch:
+        return json.dumps(model_parts(bundle, Path(scratch))["signature"].to_dict(), sort_keys=True)
+
+
 @pytest.fixture(scope="session")
 def data() -> Dataset:
     (chunk,) = simulate(6_000, seed=3, fraud_rate=0.04)
@@ -134,7 +143,7 @@ def limits() -> GateLimits:
 @pytest.fixture(scope="session")
 def evidence(data: Dataset, good: Bundle) -> Evidence:
     """A faultless first candidate."""
-    shipped = ShippedBundle(good.digest, "signature", good, golden_difference=0.0, latency_ratio=1.1)
+    shipped = ShippedBundle(good.digest, signature_of(good), good, golden_difference=0.0, latency_ratio=1.1)
     return Evidence(
         parity=1e-6,
         review_cost=5.0,
@@ -149,4 +158,6 @@ def evidence(data: Dataset, good: Bundle) -> Evidence:
 
 def against(evidence: Evidence, champion: Bundle | None, source: str = "file") -> Evidence:
     """The same candidate with a champion before it."""
-    return replace(evidence, champion=Champion(1, champion, source, "signature"))
+    return replace(
+        evidence, champion=Champion(1, champion, source, None if champion is None else signature_of(champion))
+    )

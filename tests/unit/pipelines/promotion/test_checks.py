@@ -12,7 +12,7 @@ from pipelines.promotion.checks import judge
 from pipelines.promotion.evidence import Champion, Evidence
 from pipelines.promotion.report import Check, GateLimits, GateReport
 from tests.support.creditcard import CREDITCARD
-from tests.unit.pipelines.promotion.conftest import SMALL, against, finished_twin
+from tests.unit.pipelines.promotion.conftest import SMALL, against, finished_twin, signature_of
 
 
 def row(report: GateReport, name: str) -> Check:
@@ -179,8 +179,48 @@ def test_a_champion_without_a_twin_is_the_safe_no(limits: GateLimits, evidence: 
     assert "holds no evaluation twin" in report.failures
 
 
+def in_version_two(bundle: Bundle, field: dict[str, object]) -> Bundle:
+    """As of a contract with a field more, which no feature is made of."""
+    document = CREDITCARD.to_dict()
+    contract = Contract.model_validate(
+        document | {"version": 2, "fields": [*document["fields"], {"name": "risk", **field}]}
+    )
+    rows = tuple(each.model_copy(update={"raw": (*each.raw, 0.0)}) for each in bundle.manifest.golden_rows)
+    update = {"contract": contract, "golden_rows": rows}
+    return replace(bundle, manifest=bundle.manifest.model_copy(update=update))
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ({"type": "number", "required": False}, ""),
+        ({"type": "category", "values": ["a"], "required": False}, ""),
+        ({"type": "number"}, "the field risk is required"),
+    ],
+)
+def test_a_candidate_may_have_fields_more_that_may_be_missing(
+    limits: GateLimits, evidence: Evidence, good: Bundle, field: dict[str, object], said: str
+) -> None:
+    later = in_version_two(good, field)
+    mine = later.manifest.contract
+    test = replace(evidence.test, contract=mine, raw=mine.translated(evidence.test.raw, CREDITCARD))
+    shipped = replace(evidence.shipped, bundle=later, expected_digest=later.digest, signature=signature_of(later))
+    champion = replace(good, booster=good.booster + b" ")
+    report = judge(limits, against(replace(evidence, twin=later, test=test, shipped=shipped), champion))
+    if not said:
+        assert failed(report) == []
+        assert row(report, "schema unchanged").value == "1 more fields, 0 more features"
+        assert row(report, "average precision").figures["low"] == 0
+        back = replace(evidence, champion=Champion(1, later, "file", shipped.signature))
+        assert failed(judge(limits, back))[-2:] == ["schema unchanged", "signature unchanged"]
+        assert "the field risk has gone" in judge(limits, back).unforceable
+    else:
+        assert failed(report) == ["average precision against version 1", "schema unchanged", "signature unchanged"]
+        assert said in report.unforceable
+
+
 def test_another_signature_is_refused(limits: GateLimits, evidence: Evidence, good: Bundle) -> None:
-    changed = replace(evidence, champion=Champion(1, good, "file", "another"))
+    changed = replace(evidence, champion=Champion(1, good, "file", "{}"))
     assert failed(judge(limits, changed)) == ["signature unchanged"]
 
 
