@@ -219,6 +219,8 @@ def _history_faults(
         elif field.type not in operator.types or field.role in ("transaction_id", "weight"):
             types = " or ".join(operator.types)
             yield f"{said} takes a field of type {types}, and {argument} is a {field.type}", "Name another one."
+    if operator.delayed and not feature.delay:
+        yield f"{said} without a delay", "Say when labels are known, such as `delay: 7d`: sooner it tells the answer."
     if feature.delay and not operator.delayed:
         yield f"delay for {said}", "Remove it: only fraud_rate waits for labels."
     if feature.name in fields:

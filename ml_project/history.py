@@ -7,7 +7,7 @@ division at the end: sums then do not depend on the order in which they are made
 transaction after the other comes to the same bits as `compute_history` does.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -88,7 +88,7 @@ class Events:
         """Of a clean table; one without labels has no frauds."""
         asked, fields = contract.history, {each.name: each for each in contract.fields}
         times = pd.to_datetime(frame[contract.event_time], utc=True).dt.as_unit("us")
-        added = dict.fromkeys(each.of[0] for each in asked if each.operator in _ADDING)
+        added = dict.fromkeys(each.of[0] for each in asked if each.operator in ADDING)
         counted = dict.fromkeys(each.of[0] for each in asked if each.operator == "distinct")
         values = {name: frame[name].to_numpy(dtype=np.float64) for name in added}
         fraud = np.zeros(len(frame), dtype=np.bool_)
@@ -104,7 +104,8 @@ class Events:
         )
 
 
-_ADDING: Final = ("sum", "mean", "maximum")
+ADDING: Final = ("sum", "mean", "maximum")
+"""Operators that add up, or compare, the values of a field."""
 
 
 def _codes(column: pd.Series) -> Integers:
@@ -120,7 +121,7 @@ def with_history(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     return pd.concat([frame, pd.DataFrame(columns, columns=names, index=frame.index)], axis=1)
 
 
-def compute_history(contract: Contract, events: Events) -> Floats:
+def compute_history(contract: Contract, events: Events, features: Sequence[Feature] | None = None) -> Floats:
     """Features of history for every transaction, from all of them.
 
     Time and memory grow with the number of transactions (times its logarithm for sorting and for ``maximum``),
@@ -131,19 +132,22 @@ def compute_history(contract: Contract, events: Events) -> Floats:
     contract : Contract
     events : Events
         In any order; of two at one moment, the first came first.
+    features : sequence of Feature, optional
+        By default ``contract.history``.
 
     Returns
     -------
     ndarray of shape (n, features)
-        Columns as in ``contract.history``; NaN where a transaction has no such key.
+        Columns as in ``features``; NaN where a transaction has no such key.
     """
+    asked = contract.history if features is None else features
     fields = {each.name: each for each in contract.fields}
-    found = np.full((len(events), len(contract.history)), np.nan)
+    found = np.full((len(events), len(asked)), np.nan)
     if not len(events):
         return found
-    for entity in dict.fromkeys(each.by for each in contract.history if each.by):
+    for entity in dict.fromkeys(each.by for each in asked if each.by):
         grouped = _Grouped(events.keys[entity], events.at)
-        for place, feature in enumerate(contract.history):
+        for place, feature in enumerate(asked):
             if feature.by == entity:
                 found[grouped.order, place] = _over_windows(feature, fields, events, grouped)
     return found

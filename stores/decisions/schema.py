@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     false,
     text,
 )
@@ -176,6 +177,64 @@ labels = Table(
     Column("source", String(128), nullable=False),
     Index("labels_by_prediction", "prediction_id", "label_id"),
 )
+
+event_series = Table(
+    "event_series",
+    metadata,
+    Column("series_id", Integer, primary_key=True),
+    Column("contract", String(40), nullable=False),
+    Column("entity", String(64), nullable=False),
+    Column("field", String(64), nullable=False),
+    Column("words", Boolean, nullable=False),
+    UniqueConstraint("contract", "entity", "field", "words", name="event_series_once"),
+)
+"""What contracts with features from history ask of past transactions; see `event_plan.Series`."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("event_id", String(256), primary_key=True),
+    Column("contract", String(40), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    # By entity, for labels and to forget a key: {entity: key}.
+    Column("keys", JSON, nullable=False),
+    Column("fraud", SmallInteger, nullable=False),
+    Index("events_by_time", "at"),
+    sqlite_with_rowid=False,
+)
+"""Every past transaction that history knows, once: its id is that of the table transactions where a client has named
+it, else its prediction's. ``at`` counts microseconds since 1970, here and below."""
+
+key_events = Table(
+    "key_events",
+    metadata,
+    Column("series_id", Integer, primary_key=True, autoincrement=False),
+    Column("key", String(128), primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("event_id", String(256), primary_key=True),
+    Column("value", BigInteger),
+    Column("word", String(256)),
+    Column("fraud", SmallInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Past transactions by series and key. ``value`` is in minor units."""
+
+key_tiles = Table(
+    "key_tiles",
+    metadata,
+    Column("series_id", Integer, primary_key=True, autoincrement=False),
+    Column("key", String(128), primary_key=True),
+    Column("length", BigInteger, primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("transactions", BigInteger, nullable=False),
+    Column("present", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("largest", BigInteger),
+    Column("frauds", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Sums of `key_events` over full hours and days, of ``start`` < at <= ``start`` + ``length``: what a window costs does
+not depend on how many transactions it has."""
 
 shadow_decisions = Table(
     "shadow_decisions",

@@ -1,5 +1,6 @@
 """History as its definition has it, one transaction after the other: slow, and plain enough to be believed."""
 
+import re
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import numpy as np
@@ -7,8 +8,38 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ml_project.contract import Contract
+from ml_project.contract_file import parse_contract
 from ml_project.contract_parts import Feature
 from ml_project.history import LARGEST_MINOR, minor_digits
+
+HISTORY = """
+contract: history
+fields:
+  at: {type: timestamp, role: event_time}
+  card: {type: string, role: entity}
+  shop: {type: string, role: entity, required: false}
+  amount: {type: number, role: amount, unit: EUR}
+  points: {type: integer, required: false}
+  distance: {type: number, required: false}
+label: {field: fraud}
+features:
+  amount: {value: amount}
+  card_count: {count: {by: card, window: 2s}}
+  card_sum: {sum: {of: amount, by: card, window: 3s}}
+  card_mean: {mean: {of: points, by: card, window: 3s}}
+  card_distance: {mean: {of: distance, by: card, window: 10s}}
+  card_maximum: {maximum: {of: points, by: card, window: 5s}}
+  card_shops: {distinct: {of: shop, by: card, window: 4s}}
+  card_last: {seconds_since_last: {by: card, window: 3s}}
+  shop_count: {count: {by: shop, window: 1m}}
+  shop_rate: {fraud_rate: {by: shop, window: 5s, delay: 2s}}
+  many: {count: {by: card, window: 1d}, above: 2}
+  to_mean: {ratio: [amount, card_sum]}
+"""
+"""A contract with every operator of history, in windows of seconds."""
+
+CONTRACT = parse_contract(re.sub(r"(\d+)s\b", r"\1d", HISTORY).encode(), "history.yaml")
+"""The same in windows of days."""
 
 
 def by_definition(contract: Contract, frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -55,3 +86,24 @@ def _minor(value: float, digits: int) -> int:
     """Rounded as the nearest binary fraction of the scaled value is."""
     whole = int(Decimal(value * 10**digits).quantize(Decimal(1), ROUND_HALF_EVEN))
     return max(-LARGEST_MINOR, min(LARGEST_MINOR, whole))
+
+
+def history_table(rows: int, seed: int) -> pd.DataFrame:
+    """A clean table of the contract ``CONTRACT`` over two weeks, ordered by time."""
+    rng = np.random.default_rng(seed)
+    minutes = np.sort(rng.integers(0, 14 * 24 * 60, rows))
+
+    def some(values: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+        return np.where(rng.random(rows) < share, values, np.nan)
+
+    return pd.DataFrame(
+        {
+            "at": pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(minutes, unit="min"),
+            "card": rng.choice(list("abc"), rows),
+            "shop": pd.Series(rng.choice(np.array(["x", "y", None], dtype=object), rows), dtype=object),
+            "amount": rng.integers(-1_000, 100_000, rows) / 100,
+            "points": some(rng.integers(-5, 6, rows).astype(float), 0.8),
+            "distance": some(rng.normal(0, 1e5, rows), 0.8),
+            "fraud": rng.integers(0, 2, rows).astype(np.int8),
+        }
+    )

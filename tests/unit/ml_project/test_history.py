@@ -18,33 +18,9 @@ from ml_project.history import (
     minor_units,
     with_history,
 )
-from tests.support.history import by_definition
+from tests.support.history import HISTORY, by_definition
 from tests.support.machine import HANDBOOK_EVENTS, HANDBOOK_FEATURES, missing
 
-HISTORY = """
-contract: history
-fields:
-  at: {type: timestamp, role: event_time}
-  card: {type: string, role: entity}
-  shop: {type: string, role: entity, required: false}
-  amount: {type: number, role: amount, unit: EUR}
-  points: {type: integer, required: false}
-  distance: {type: number, required: false}
-label: {field: fraud}
-features:
-  amount: {value: amount}
-  card_count: {count: {by: card, window: 2s}}
-  card_sum: {sum: {of: amount, by: card, window: 3s}}
-  card_mean: {mean: {of: points, by: card, window: 3s}}
-  card_distance: {mean: {of: distance, by: card, window: 10s}}
-  card_maximum: {maximum: {of: points, by: card, window: 5s}}
-  card_shops: {distinct: {of: shop, by: card, window: 4s}}
-  card_last: {seconds_since_last: {by: card, window: 3s}}
-  shop_count: {count: {by: shop, window: 1m}}
-  shop_rate: {fraud_rate: {by: shop, window: 5s, delay: 2s}}
-  many: {count: {by: card, window: 1d}, above: 2}
-  to_mean: {ratio: [amount, card_sum]}
-"""
 CONTRACT = parse_contract(HISTORY.encode(), "history.yaml")
 CARDS = contract_named("cards")
 
