@@ -16,6 +16,7 @@ import numpy as np
 from anyio import to_thread
 
 from ml_project.errors import Refused, Unavailable
+from serving.history import PastTransactions
 from serving.live_model import LiveModel
 from serving.predictions import Predictions, chunk_of_many, record_of_one, with_firsts
 from serving.settings import GatewaySettings
@@ -74,6 +75,7 @@ class Decisions:
         self._contract = settings.data_contract.contract
         self._spool = Spool(settings.decision_spool)
         self._writer = GroupWriter(store, self._spool)
+        self.past = PastTransactions(store, self._spool.size)
         self._readers = anyio.CapacityLimiter(_READERS)
         self._reviewers = anyio.CapacityLimiter(_REVIEWERS)
         self._closing = threading.Event()
@@ -95,6 +97,7 @@ class Decisions:
             self._waiter.start()
         # Not before the tables are there: it replays an earlier process's spool at once.
         self._writer.start()
+        self.past.start()
         self.keys.start()
 
     def prepared(self) -> bool:
@@ -141,7 +144,9 @@ class Decisions:
         """
         with stage("keep"):
             record = record_of_one(predictions, request, self._settings.review_sample_rate)
-            stored = await asyncio.wrap_future(self._writer.submit(record))
+            with self.past.remembered(predictions, [record.prediction_id]) as place:
+                stored = await asyncio.wrap_future(self._writer.submit(record))
+                place.spooled = stored.kept == "spool"
         named = replace(predictions, prediction_ids=[stored.record.prediction_id], kept=stored.kept)
         if self._shadow is not None and not stored.repeated:
             self._shadow.offer(named, stored.record.received_at)
@@ -157,6 +162,9 @@ class Decisions:
         with stage("keep"):
             chunk = chunk_of_many(predictions, request, self._settings.review_sample_rate)
             stored = self._writer.keep_segment(chunk)
+            if stored.kept == "spool":
+                with self.past.remembered(predictions, chunk.prediction_ids) as place:
+                    place.spooled = True
         kept: Literal["database", "spool"] = "spool" if stored.kept == "spool" else "database"
         named = replace(predictions, prediction_ids=chunk.prediction_ids, kept=kept)
         if self._shadow is not None:
@@ -194,6 +202,7 @@ class Decisions:
     def close(self) -> None:
         """Keep all that waits, then stop."""
         self._closing.set()
+        self.past.close()
         self._writer.close()
         self.keys.close()
         if self._waiter.is_alive():

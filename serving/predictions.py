@@ -53,6 +53,8 @@ class Prediction(TypedDict):
     kept: NotRequired[Literal["database", "spool"]]
     """Where the prediction was on disk before this answer; in the spool, while the database is away, a repeated
     transaction_id could not be recognised."""
+    history: NotRequired[Literal["partial"]]
+    """The database was away, and what this gateway remembers is all that its features from history are made of."""
     reasons: NotRequired[list[Reason]]
     """The strongest terms of the score, where the decision is not APPROVE or where they were asked for."""
     warnings: NotRequired[list[RangeWarning]]
@@ -163,6 +165,8 @@ class Predictions:
                 answer["transaction_id"] = transaction_id
             if self.kept is not None:
                 answer["kept"] = self.kept
+            if self.transactions.partial:
+                answer["history"] = "partial"
         for row, warnings in self.unseen.items():
             answers[row]["warnings"] = warnings
         for row, explanation in self.explanations.items():

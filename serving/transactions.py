@@ -183,6 +183,8 @@ class Transactions:
         By row and field, the categories in words that are not among their fields' values.
     entities : mapping
         By field, the names of who or what takes part, n of each; None where one is missing.
+    partial : bool
+        Whether features from history are made of what this process knew, without the database.
     """
 
     raw: NDArray[np.float64]
@@ -190,6 +192,7 @@ class Transactions:
     event_times: list[datetime | None] = field(default_factory=list)
     unseen: Mapping[tuple[int, str], str] = field(default_factory=dict)
     entities: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    partial: bool = False
 
     def __post_init__(self) -> None:
         # -0.0 is 0.0: the same transaction, whoever rounds it.
@@ -203,7 +206,7 @@ class Transactions:
             places = {row: place for place, row in enumerate(rows)}
             unseen = {(places[row], name): text for (row, name), text in self.unseen.items() if row in places}
         entities = {name: [values[row] for row in rows] for name, values in self.entities.items()}
-        return Transactions(self.raw[rows], [self.ids[row] for row in rows], times, unseen, entities)
+        return Transactions(self.raw[rows], [self.ids[row] for row in rows], times, unseen, entities, self.partial)
 
     def texts(self, contract: Contract) -> dict[str, list[str | None]]:
         """Categories in words and entities, by field, n of each; None where one is missing."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -88,7 +88,9 @@ class Batch:
             yield from _refuse_bad_rows(read())
         writer = self._writer()
         rows = alerts = skipped = 0
-        for chunk, predictions in prefetched(self._scored(read(), work)):
+        scored = self._scored(read(), work)
+        # a chunk's history has the chunks before it, once they are kept
+        for chunk, predictions in scored if self.model.contract.history else prefetched(scored):
             predictions, conflicts = self.decisions.keep_chunk(predictions, record)
             if conflicts:
                 chunk, predictions = self._without(conflicts, chunk, predictions)
@@ -104,7 +106,8 @@ class Batch:
         for chunk in chunks:
             if chunk.errors and self.on_error is OnError.FAIL:
                 raise InvalidFields(chunk.errors[:MAX_ERRORS])
-            yield chunk, predict_all(self.model, chunk.transactions, explain, work.check)
+            transactions = self.decisions.past.fill(self.model.contract, chunk.transactions)
+            yield replace(chunk, transactions=transactions), predict_all(self.model, transactions, explain, work.check)
 
     def _without(
         self, conflicts: Mapping[int, str], chunk: Chunk, predictions: Predictions

@@ -41,6 +41,9 @@ async def predict(
         transactions = model.parser.one(body)
         if any(transactions.event_times):
             require_believable(transactions, model.contract, gateway.settings.event_time_bounds(datetime.now(UTC)))
+    if model.contract.history:
+        with stage("history"):
+            transactions = await gateway.decisions.past.fill_one(model.contract, transactions)
     predictions = predict_all(model, transactions, wanted)
     [prediction] = (await gateway.decisions.keep(predictions, record)).answers()
     record.message = "Prediction successful"

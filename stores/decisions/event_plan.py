@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from ml_project.columns import coder
 from ml_project.contract import Contract
 from ml_project.contract_parts import ContractField, Feature
 from ml_project.history import ADDING, LARGEST_MINOR, MICROSECONDS, minor_digits
@@ -243,7 +244,7 @@ class EventPlan:
             microseconds(moment),
             tuple(_text(given[name]) for name in self.entities),
             tuple(self._minor(name, given[name]) for name in self.summed),
-            tuple(_text(given[name]) for name in self.counted),
+            tuple(self._word(name, given[name]) for name in self.counted),
             fraud,
         )
 
@@ -252,6 +253,11 @@ class EventPlan:
             return None
         scaled = round(value * float(10 ** minor_digits(self._fields[name])))
         return max(-LARGEST_MINOR, min(LARGEST_MINOR, scaled))
+
+    def _word(self, name: str, value: object) -> str | None:
+        field = self._fields[name]
+        # categories that are not listed are one value, as raw transactions have them
+        return _text(coder(field.values)(value) if field.type == "category" and isinstance(value, str) else value)
 
     def key(self, series: Series, event: HistoryEvent) -> str | None:
         """The key under which a series has a transaction."""
@@ -262,6 +268,11 @@ class EventPlan:
         value = event.values[self.summed.index(series.field)] if series.field and not series.words else None
         word = event.words[self.counted.index(series.field)] if series.words else None
         return PastEvent(event.at, value, word, event.fraud)
+
+
+def event_id(contract: str, transaction_id: str | None, prediction_id: str) -> str:
+    """The id of a transaction among the past ones of a contract: the client's name for it, else its prediction's."""
+    return f"{contract}\x1f{transaction_id or prediction_id}"
 
 
 def microseconds(moment: datetime) -> int:

@@ -86,10 +86,15 @@ def add_events(connection: Connection, plan: EventPlan, given: Sequence[HistoryE
     return len(new)
 
 
+def kept_ids(connection: Connection, names: Sequence[str]) -> frozenset[str]:
+    """Those of some transactions' ids that are kept."""
+    chosen = select(events.c.event_id).where(one_of(connection, events.c.event_id, sorted(names)))
+    return frozenset(connection.scalars(chosen))
+
+
 def _take_ids(connection: Connection, plan: EventPlan, given: Mapping[str, HistoryEvent]) -> list[HistoryEvent]:
-    names = sorted(given)
-    known = set(connection.scalars(select(events.c.event_id).where(one_of(connection, events.c.event_id, names))))
-    new = [given[name] for name in names if name not in known]
+    known = kept_ids(connection, list(given))
+    new = [given[name] for name in sorted(given) if name not in known]
     if not new:
         return []
     name = plan.contract.contract
@@ -151,28 +156,30 @@ def _upserted(dialect: str) -> str:
 def read_one(
     connection: Connection, plan: EventPlan, event: HistoryEvent, waiting: Sequence[HistoryEvent] = ()
 ) -> list[float]:
-    """Features of history of a transaction that is not kept yet, as in ``contract.history``.
+    """Features of history of a transaction, as in ``contract.history``, whether it is kept by now or not.
 
-    ``waiting`` are transactions that came before it and are not kept yet either.
+    ``waiting`` are transactions that came before it and are perhaps not kept yet.
     """
     found = [np.nan] * len(plan.contract.history)
     ids = _series_ids(connection, plan)
     parameters: list[Any] = []
     for series_id, series in zip(ids, plan.series, strict=True):
-        parameters += [series_id, plan.key(series, event), event.at - series.reach, event.at]
+        parameters += [series_id, plan.key(series, event), event.at - series.reach, event.at, event.event_id]
     rows: list[list[PastEvent]] = [[] for _ in plan.series]
     statement = _read(connection.dialect.name, len(plan.series))
     for place, at, value, word, fraud in connection.exec_driver_sql(statement, tuple(parameters)):
         rows[place].append(PastEvent(at, value, word, fraud))
+    kept = kept_ids(connection, [each.event_id for each in waiting]) if waiting else frozenset[str]()
+    others = [each for each in waiting if each.event_id not in kept and each.event_id != event.event_id]
     for series_id, series, past in zip(ids, plan.series, rows, strict=True):
         key = plan.key(series, event)
         if key is None:
             continue
-        own, others = plan.row(series, event), _of_key(plan, series, key, event.at, waiting)
+        own, before = plan.row(series, event), _of_key(plan, series, key, event.at, others)
         if len(past) <= MOST_READ:
-            values = series.values(own, sorted([*past, *others], key=lambda each: each.at))
+            values = series.values(own, sorted([*past, *before], key=lambda each: each.at))
         else:
-            values = _from_sums(connection, series, series_id, key, own, others)
+            values = _from_sums(connection, series, series_id, key, own, before, event.event_id)
         for place, each in values:
             found[place] = each
     return found
@@ -181,8 +188,9 @@ def read_one(
 @cache
 def _read(dialect: str, series: int) -> str:
     newest = (
-        f"SELECT * FROM (SELECT {place} AS place, at, value, word, fraud FROM key_events WHERE series_id = ? "  # noqa: S608
-        f"AND key = ? AND at > ? AND at <= ? ORDER BY at DESC LIMIT {MOST_READ + 1}) AS series_{place}"
+        f"SELECT * FROM (SELECT {place} AS place, at, value, word, fraud FROM key_events "  # noqa: S608
+        "WHERE series_id = ? AND key = ? AND at > ? AND at <= ? AND event_id <> ? "
+        f"ORDER BY at DESC LIMIT {MOST_READ + 1}) AS series_{place}"
         for place in range(series)
     )
     return _dialect(dialect, " UNION ALL ".join(newest))
@@ -193,33 +201,47 @@ def _of_key(plan: EventPlan, series: Series, key: str, at: int, waiting: Sequenc
 
 
 def _from_sums(
-    connection: Connection, series: Series, series_id: int, key: str, own: PastEvent, others: Sequence[PastEvent]
+    connection: Connection,
+    series: Series,
+    series_id: int,
+    key: str,
+    own: PastEvent,
+    others: Sequence[PastEvent],
+    name: str,
 ) -> list[tuple[int, float]]:
-    asked: dict[tuple[int, int, bool], Totals] = {}
+    known = bool(kept_ids(connection, [name]))  # then the sums have it
+    asked: dict[tuple[int, int, str], Totals] = {}
     found = []
     for place, feature in series.features:
         after, until = series.window(feature, own.at)
-        window = after, until, feature.operator == "seconds_since_last"
+        last = feature.operator == "seconds_since_last"
+        window = after, until, name if last else ""
         if window not in asked:
             totals = _totals(connection, series, series_id, key, *window)
             for other in others:
                 if after < other.at <= until:
                     latest = max(other.at, totals.last or other.at)
                     totals = with_event(totals, other)._replace(last=latest)
-            asked[window] = totals if feature.delay else with_event(totals, own)
+            asked[window] = totals if feature.delay or known else with_event(totals, own)
         found.append((place, series.value(feature, own.at, asked[window])))
     return found
 
 
 def _totals(
-    connection: Connection, series: Series, series_id: int, key: str, after: int, until: int, last: bool
+    connection: Connection, series: Series, series_id: int, key: str, after: int, until: int, before: str
 ) -> Totals:
-    """What is kept of a key in a window, from sums of full hours and days and the transactions at its ends."""
+    """What is kept of a key in a window, from sums of full hours and days and the transactions at its ends.
+
+    With ``before``, a transaction's id, only when the last one before it was.
+    """
     dialect = connection.dialect.name
     inside = (series_id, key, after, until)
-    if last:
-        latest = "SELECT max(at) FROM key_events WHERE series_id = ? AND key = ? AND at > ? AND at <= ?"
-        return NOTHING._replace(last=connection.exec_driver_sql(_dialect(dialect, latest), inside).scalar())
+    if before:
+        latest = (
+            "SELECT max(at) FROM key_events WHERE series_id = ? AND key = ? AND at > ? AND at <= ? AND event_id <> ?"
+        )
+        found = connection.exec_driver_sql(_dialect(dialect, latest), (*inside, before)).scalar()
+        return NOTHING._replace(last=found)
     if series.words:
         words = "SELECT DISTINCT word FROM key_events WHERE series_id = ? AND key = ? AND at > ? AND at <= ?"
         rows = connection.exec_driver_sql(_dialect(dialect, words), inside)
@@ -260,10 +282,11 @@ def _pieces(series_id: int, key: str, after: int, until: int) -> list[tuple[str,
 
 
 def read_many(connection: Connection, plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:
-    """Features of history (n, features) of transactions that are not kept yet; each knows those before it, too."""
+    """Features of history (n, features) of transactions; each knows those before it among them, too."""
     found = np.full((len(given), len(plan.contract.history)), np.nan)
     if not given:
         return found
+    names = {each.event_id for each in given}
     earliest, latest = min(each.at for each in given), max(each.at for each in given)
     for series_id, series in zip(_series_ids(connection, plan), plan.series, strict=True):
         keys = [plan.key(series, each) for each in given]
@@ -271,10 +294,11 @@ def read_many(connection: Connection, plan: EventPlan, given: Sequence[HistoryEv
         if not asked:
             continue
         own = [plan.row(series, each) for each in given]
-        past = connection.exec_driver_sql(
+        rows = connection.exec_driver_sql(
             _among(connection.dialect.name),
             (series_id, listed(connection.dialect.name, asked), earliest - series.reach, latest),
-        ).all()
+        )
+        past = [row for row in rows if row.event_id not in names]
         columns = _columns(past, keys, own, {key: code for code, key in enumerate(asked)}, series)
         features = [feature for _place, feature in series.features]
         values = compute_history(plan.contract, columns, features)[len(past) :]
@@ -286,7 +310,7 @@ def read_many(connection: Connection, plan: EventPlan, given: Sequence[HistoryEv
 def _among(dialect: str) -> str:
     keys = "SELECT value FROM json_each(?)" if dialect == "sqlite" else "SELECT unnest(%s::text[])"
     statement = (
-        "SELECT key, at, value, word, fraud FROM key_events "  # noqa: S608
+        "SELECT key, at, value, word, fraud, event_id FROM key_events "  # noqa: S608
         f"WHERE series_id = ? AND key IN ({keys}) AND at > ? AND at <= ? ORDER BY key, at, event_id"
     )
     return _dialect(dialect, statement)

@@ -82,6 +82,17 @@ class KeptContract:
         return [place for place, (_name, type_) in enumerate(self.fields) if type_ != "string"]
 
     @cached_property
+    def contract(self) -> Contract:
+        """The contract itself."""
+        return Contract.model_validate_json(self.content)
+
+    @cached_property
+    def computed(self) -> tuple[int, ...]:
+        """Places of the features from history: they were scored, but no client sent them."""
+        names = {feature.name for feature in self.contract.history} if '"by"' in self.content else set()
+        return tuple(place for place, name in enumerate(self.names) if name in names)
+
+    @cached_property
     def coders(self) -> dict[int, Callable[[str], float]]:
         """By place of a category, what turns a text into the number that was scored."""
         values = {field["name"]: field.get("values", ()) for field in json.loads(self.content)["fields"]}
@@ -114,6 +125,16 @@ def unpack_inputs(packed: bytes, contract: KeptContract) -> tuple[Value, ...]:
 @cache
 def _packing(fields: int) -> struct.Struct:
     return struct.Struct(f"<{fields}d")
+
+
+def sent_inputs(inputs: tuple[Value, ...], contract: KeptContract) -> tuple[Value, ...]:
+    """The inputs with nothing in the places that no client fills."""
+    if not contract.computed:
+        return inputs
+    sent = list(inputs)
+    for place in contract.computed:
+        sent[place] = 0.0
+    return tuple(sent)
 
 
 def payload_digest(packed: bytes, event_time: datetime | None) -> bytes:
@@ -200,6 +221,12 @@ class DecisionRecord:
         }
 
     @property
+    def sent(self) -> dict[str, float | int | bool | str | None]:
+        """Those of the inputs that a client sent."""
+        computed = {self.contract.names[place] for place in self.contract.computed}
+        return {name: value for name, value in self.values.items() if name not in computed}
+
+    @property
     def scored(self) -> list[float]:
         """The inputs as the bundle scored them, in the contract's order."""
         scored: list[float] = unpack_scored([pack_inputs(self.inputs, self.contract)], self.contract)[0].tolist()
@@ -208,7 +235,7 @@ class DecisionRecord:
     @property
     def payload_digest(self) -> bytes:
         """See `payload_digest`."""
-        return payload_digest(pack_inputs(self.inputs, self.contract), self.event_time)
+        return payload_digest(pack_inputs(sent_inputs(self.inputs, self.contract), self.contract), self.event_time)
 
 
 def _typed(value: Value, type_: str) -> float | int | bool | str | None:

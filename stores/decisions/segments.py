@@ -35,6 +35,7 @@ from stores.decisions.records import (
     check_transaction_id,
     pack_inputs,
     payload_digest,
+    sent_inputs,
 )
 
 MAX_ROWS: Final = 1 << 24
@@ -174,7 +175,10 @@ class Chunk:
         packed = np.ascontiguousarray(self.raw, dtype="<f8")
 
         def pack(row: int) -> bytes:
-            return pack_inputs(self.inputs(row), self.contract) if self.contract.texts else packed[row].tobytes()
+            if not self.contract.texts:
+                numbers: bytes = packed[row].tobytes()
+                return numbers
+            return pack_inputs(sent_inputs(self.inputs(row), self.contract), self.contract)
 
         return {
             row: payload_digest(pack(row), times[row] if times else None)

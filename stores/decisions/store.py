@@ -19,9 +19,10 @@ from sqlalchemy.exc import IntegrityError
 
 from ml_project.contract import Contract
 from ml_project.errors import Unavailable
-from stores.decisions import archive, dashboard, leases, reads, writes
+from stores.decisions import archive, dashboard, events, leases, reads, writes
 from stores.decisions.archive import ShadowDecision
 from stores.decisions.dashboard import Outcome, Shadowed, Slice
+from stores.decisions.event_plan import EventPlan, HistoryEvent
 from stores.decisions.leases import Lease
 from stores.decisions.reads import Page, PageFilter
 from stores.decisions.records import Conflict, DecisionRecord, Found, Label, Stored
@@ -131,6 +132,8 @@ class DecisionStore:
         self._unhurried = self._readers.execution_options(unhurried=True)
         self._patient = engine.execution_options(immediate=True)
         self._impatient = engine.execution_options(immediate=True, patience=0.0)
+        isolation = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        self._snapshots = engine.execution_options(**isolation)
         self._turns = Turns(*_PLACES[engine.dialect.name])
 
     def add(self, records: Sequence[DecisionRecord]) -> list[Stored | Conflict]:
@@ -157,6 +160,28 @@ class DecisionStore:
     def add_shadow(self, decisions: Sequence[ShadowDecision]) -> None:
         """Keep what a challenger would have decided, in one transaction."""
         self._write(lambda connection: archive.add_shadow(connection, decisions))
+
+    def histories_of(
+        self, asked: Sequence[tuple[EventPlan, HistoryEvent, Sequence[HistoryEvent]]]
+    ) -> list[list[float]]:
+        """Features from history of single transactions, each with those that wait to be kept; see `events.read_one`."""
+        with self._looking_back() as connection:
+            return [events.read_one(connection, *each) for each in asked]
+
+    def history_of_many(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> Any:
+        """Features from history (n, features) of transactions; see `events.read_many`."""
+        with self._looking_back() as connection:
+            return events.read_many(connection, plan, given)
+
+    def add_events(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> int:
+        """Keep transactions that need no decision; how many were not known."""
+        return self._write(lambda connection: events.add_events(connection, plan, given))
+
+    @contextmanager
+    def _looking_back(self) -> Iterator[Connection]:
+        """For predictions, which do not wait for readers; all that is read in it is of one moment."""
+        with translated(self.engine.url), self._snapshots.connect() as connection, connection.begin():
+            yield connection
 
     def first_records(self, prediction_ids: Sequence[str]) -> dict[str, DecisionRecord]:
         """The records that answer repeated transactions; does not wait for readers."""

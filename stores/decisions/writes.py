@@ -3,7 +3,7 @@
 Labels are never overwritten; the newest counts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -13,9 +13,11 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, Dialect, Select, Table, func, insert, select, update
 
 from ml_project.errors import InvalidInput
+from stores.decisions.event_plan import EventPlan, event_id
+from stores.decisions.events import add_events, relabel
 from stores.decisions.reads import find_records, scope_of
-from stores.decisions.records import Conflict, DecisionRecord, KeptContract, Stored, storable, to_row
-from stores.decisions.schema import bundles, contracts, labels, predictions, segments, transactions
+from stores.decisions.records import Conflict, DecisionRecord, KeptContract, Stored, Value, storable, to_row
+from stores.decisions.schema import bundles, contracts, event_series, labels, predictions, segments, transactions
 from stores.decisions.segments import Chunk, checksum, locate
 from stores.sql import LISTED, among, listed, one_of
 
@@ -166,9 +168,10 @@ class Replayed:
 def add(connection: Connection, records: Sequence[DecisionRecord]) -> list[Stored | Conflict]:
     """Insert the new ones; answer repeated transaction_ids with their first record, and refuse other payloads."""
     firsts, conflicts, taken = _compare_records(connection, records)
-    new = (record for row, record in enumerate(records) if row not in firsts and row not in conflicts)
+    new = [record for row, record in enumerate(records) if row not in firsts and row not in conflicts]
     _add_predictions(connection, [to_row(record) for record in new])
     _take(connection, taken)
+    _add_events(connection, new)
     answers = find_records(connection, sorted({*firsts.values()})) if firsts else {}
     return [
         conflict(record, conflicts[row])
@@ -191,6 +194,7 @@ def replay(connection: Connection, records: Sequence[DecisionRecord]) -> Replaye
     ]
     _add_predictions(connection, sorted(rows, key=itemgetter("prediction_id")))
     _take(connection, taken)
+    _add_events(connection, (each for row, each in enumerate(new) if row not in firsts and row not in conflicts))
     return Replayed(len(rows), len(records) - len(rows), len(firsts), len(conflicts))
 
 
@@ -251,8 +255,36 @@ def _repeated_since(
 def _says_the_same(record: DecisionRecord, first: DecisionRecord) -> bool:
     if record.contract.digest == first.contract.digest or record.event_time != first.event_time:
         return False
-    mine, theirs = record.values, first.values
+    mine, theirs = record.sent, first.sent
     return all(mine[name] == theirs[name] for name in mine.keys() & theirs.keys())
+
+
+def _add_events(connection: Connection, records: Iterable[DecisionRecord]) -> None:
+    """Let the histories of their keys know of decided transactions."""
+    by_contract: dict[KeptContract, list[_Decided]] = {}
+    for record in records:
+        if record.contract.computed:
+            decided = record.transaction_id, record.prediction_id, record.event_time, record.inputs
+            by_contract.setdefault(record.contract, []).append(decided)
+    for contract, rows in by_contract.items():
+        _add_decided(connection, contract, rows)
+
+
+_Decided = tuple[str | None, str, datetime | None, tuple[Value, ...]]
+
+
+def _add_decided(connection: Connection, contract: KeptContract, decided: Iterable[_Decided]) -> None:
+    plan = EventPlan.of(contract.contract)
+    found = [
+        plan.event(
+            event_id(contract.name, transaction_id, prediction_id),
+            moment,
+            dict(zip(contract.names, inputs, strict=True)),
+        )
+        for transaction_id, prediction_id, moment, inputs in decided
+        if moment is not None
+    ]
+    add_events(connection, plan, found)
 
 
 def _take(connection: Connection, taken: list[dict[str, Any]]) -> None:
@@ -339,6 +371,12 @@ def _insert(
         },
     )
     _take(connection, taken)
+    if chunk.contract.computed:
+        new = (row for row in range(len(chunk.raw)) if row not in firsts and row not in conflicts)
+        times = chunk.event_times or [None] * len(chunk.raw)
+        ids = chunk.transaction_ids or [None] * len(chunk.raw)
+        decided = ((ids[row], chunk.prediction_ids[row], times[row], chunk.inputs(row)) for row in new)
+        _add_decided(connection, chunk.contract, decided)
     shown = sorted(chunk.review_rates.keys() - firsts.keys() - (set() if spooled else conflicts.keys()))
     if shown:
         rows = [
@@ -425,8 +463,18 @@ def add_labels(
     if rows:
         connection.execute(insert(labels), rows)
         chosen = one_of(connection, predictions.c.prediction_id, sorted({row["prediction_id"] for row in rows}))
+        _relabel_events(connection, {row["prediction_id"]: row["label"] for row in rows})
         connection.execute(update(predictions).where(chosen, ~predictions.c.labelled).values(labelled=True))
     return outcomes
+
+
+def _relabel_events(connection: Connection, said: Mapping[str, int]) -> None:
+    """Let the histories of their keys know what predictions turned out to be."""
+    if connection.scalar(select(event_series.c.series_id).limit(1)) is None:
+        return
+    named = find_records(connection, sorted(said))
+    names = {key: event_id(each.contract.name, each.transaction_id, key) for key, each in named.items()}
+    relabel(connection, {names[key]: label for key, label in said.items() if key in names})
 
 
 def _last_words(connection: Connection, prediction_ids: list[str], reviewer: str) -> dict[str, int]:
