@@ -38,8 +38,10 @@ features:
 """
 """A contract with every operator of history, in windows of seconds."""
 
-CONTRACT = parse_contract(re.sub(r"(\d+)s\b", r"\1d", HISTORY).encode(), "history.yaml")
+HISTORY_OF_DAYS = re.sub(r"(\d+)s\b", r"\1d", HISTORY)
 """The same in windows of days."""
+
+CONTRACT = parse_contract(HISTORY_OF_DAYS.encode(), "history.yaml")
 
 
 def by_definition(contract: Contract, frame: pd.DataFrame) -> NDArray[np.float64]:

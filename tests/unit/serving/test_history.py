@@ -1,0 +1,185 @@
+"""A gateway whose model sees what a key did before: answers are made of the same numbers as training's."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
+from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
+from ml_project.fitting import fit_twin
+from ml_project.history import with_history
+from ml_project.policies import Thresholds
+from ml_project.scorer import Scorer
+from ml_project.split import split_by_time
+from stores.decisions import DecisionStore, migrate, open_engine
+from tests.support.history import CONTRACT, HISTORY_OF_DAYS, history_table
+from tests.unit.serving.conftest import FakeProduction, RunningGateway
+
+ROWS = 160
+GIVEN = ["at", "card", "shop", "amount", "points", "distance"]
+HISTORY = [feature.name for feature in CONTRACT.history]
+
+
+@pytest.fixture(scope="module")
+def contract_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("contract") / "history.yaml"
+    path.write_text(HISTORY_OF_DAYS)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def past_scorer() -> Scorer:
+    data = Dataset.from_frame(with_history(history_table(900, seed=1), CONTRACT), CONTRACT)
+    settings = EnsembleSettings(0.3, ForestSettings(10, 64), BoosterSettings(rounds=6, num_parallel_tree=1))
+    draft = fit_twin(split_by_time(data), settings, LocalEngine(), {"source": "file"}).bundle
+    thresholds = {"policy": "f1", "policies": {"f1": Thresholds(0.5, 0.8)}}
+    return Scorer(replace(draft, manifest=draft.manifest.model_copy(update=thresholds)), threads=1)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return history_table(ROWS, seed=2)
+
+
+@pytest.fixture
+def running(
+    serve: Callable[..., Any], past_scorer: Scorer, contract_file: str, database_url: str
+) -> Iterator[RunningGateway]:
+    with _running(serve, past_scorer, database_url, contract=contract_file) as gateway:
+        yield gateway
+
+
+@contextlib.contextmanager
+def _running(serve: Callable[..., Any], scorer: Scorer, url: str, **settings: Any) -> Iterator[RunningGateway]:
+    engine = open_engine(url)
+    migrate(engine)
+    source = FakeProduction()
+    source.promote(3, scorer)
+    kept = {"event_time_from": "2020-01-01T00:00:00Z", "event_time_ahead_hours": 24 * 365, **settings}
+    with serve(source, store=DecisionStore(engine), **kept) as gateway:
+        gateway.wait_for(3)
+        yield gateway
+
+
+def transactions(table: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = table[GIVEN].assign(at=table["at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_dict("records")
+    named = ({key: value for key, value in row.items() if value is not None and value == value} for row in rows)
+    return [{**row, "transaction_id": f"t{place}"} for place, row in enumerate(named)]
+
+
+def kept_history(gateway: RunningGateway, answers: list[dict[str, Any]]) -> pd.DataFrame:
+    """Features from history as they are kept with decisions."""
+    found = [gateway.client.get(f"/predictions/{answer['prediction_id']}").json()["inputs"] for answer in answers]
+    return pd.DataFrame(found)[HISTORY].astype(float)
+
+
+def without_labels(table: pd.DataFrame) -> np.ndarray[Any, Any]:
+    return with_history(table.assign(fraud=0), CONTRACT)[HISTORY].to_numpy()
+
+
+def test_one_by_one_answers_are_made_of_what_training_would_see(running: RunningGateway, table: pd.DataFrame) -> None:
+    answers = [running.client.post("/predict", json=each).raise_for_status().json() for each in transactions(table)]
+    np.testing.assert_array_equal(kept_history(running, answers).to_numpy(), without_labels(table))
+    scorer = running.slot.model().scorer
+    data = Dataset.from_frame(with_history(table.assign(fraud=0), CONTRACT), CONTRACT)
+    assert [answer["hybrid_score"] for answer in answers] == scorer.score(data.raw).hybrid.tolist()
+    assert not any("history" in answer for answer in answers)
+
+
+def test_a_repeated_transaction_brings_its_answer_and_counts_once(running: RunningGateway, table: pd.DataFrame) -> None:
+    rows = transactions(table)
+    first = running.client.post("/predict", json=rows[0]).json()
+    for each in rows[1:5]:
+        running.client.post("/predict", json=each).raise_for_status()
+    again = running.client.post("/predict", json=rows[0])
+    assert again.json()["prediction_id"] == first["prediction_id"]
+    last = running.client.post("/predict", json=rows[5]).json()
+    np.testing.assert_array_equal(kept_history(running, [last]).to_numpy(), without_labels(table[:6])[-1:])
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_a_batch_knows_what_came_before_it_and_its_own_rows(
+    running: RunningGateway, table: pd.DataFrame, kind: str
+) -> None:
+    rows = transactions(table)
+    answers: list[dict[str, Any]] = []
+    for part in (rows[:60], rows[60:]):
+        if kind == "json":
+            answers += running.client.post("/predict-batch", json=part).raise_for_status().json()
+        else:
+            text = pd.DataFrame(part).to_csv(index=False)
+            headers = {"content-type": "text/csv", "accept": "application/json"}
+            answered = running.client.post("/predict-batch", content=text, headers=headers)
+            answers += answered.raise_for_status().json()
+    np.testing.assert_array_equal(kept_history(running, answers).to_numpy(), without_labels(table))
+
+
+def test_labels_move_the_rates_of_what_comes_after(running: RunningGateway, table: pd.DataFrame) -> None:
+    rows = transactions(table)
+    answers = running.client.post("/predict-batch", json=rows[:-1]).json()
+    frauds = table["fraud"].tolist()
+    by_id = [{"transaction_id": f"t{place}", "label": frauds[place]} for place in range(0, len(answers), 2)]
+    by_prediction = [
+        {"prediction_id": answers[place]["prediction_id"], "label": frauds[place]}
+        for place in range(1, len(answers), 2)
+    ]
+    running.client.post("/feedback", json=by_id).raise_for_status()
+    running.client.post("/feedback", json=by_prediction).raise_for_status()
+    last = running.client.post("/predict", json=rows[-1]).json()
+    expected = with_history(table, CONTRACT)[HISTORY].to_numpy()[-1:]
+    np.testing.assert_array_equal(kept_history(running, [last]).to_numpy(), expected)
+
+
+def test_clients_side_by_side_lose_and_double_nothing(running: RunningGateway, table: pd.DataFrame) -> None:
+    """Each card's transactions in order, of many cards at once."""
+    parts = [table.assign(card=f"card {client}", shop=f"shop {client}") for client in range(6)]
+
+    def send(part: pd.DataFrame) -> np.ndarray[Any, Any]:
+        rows = ({**row, "transaction_id": f"{row['card']} {row['transaction_id']}"} for row in transactions(part[:40]))
+        answers = [running.client.post("/predict", json=each).raise_for_status().json() for each in rows]
+        return kept_history(running, answers).to_numpy()
+
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for found in pool.map(send, parts):
+            np.testing.assert_array_equal(found, without_labels(parts[0][:40]))
+
+
+def test_without_its_database_it_goes_on_from_memory_and_says_so(
+    serve: Callable[..., Any], past_scorer: Scorer, contract_file: str, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    rows = transactions(table)
+    with _running(serve, past_scorer, f"sqlite:///{tmp_path}/decisions.db", contract=contract_file) as gateway:
+        store = gateway.app.state.gateway.decisions.store
+        for each in rows[:20]:
+            gateway.client.post("/predict", json=each).raise_for_status()
+        moved = tmp_path / "moved"
+        (tmp_path / "decisions.db").rename(moved)
+        away = [gateway.client.post("/predict", json=each).raise_for_status().json() for each in rows[20:30]]
+        assert store.outage.is_set()
+        assert all(answer["kept"] == "spool" for answer in away)
+        assert all(answer["history"] == "partial" for answer in away[1:])
+        moved.rename(tmp_path / "decisions.db")
+        _until(lambda: not store.outage.is_set() and not gateway.app.state.gateway.decisions.figures().spool_bytes)
+        back = gateway.client.post("/predict", json=rows[30]).json()
+        assert "history" not in back
+        kept = kept_history(gateway, [*away, back]).to_numpy()
+    np.testing.assert_array_equal(kept[1:10], without_labels(table[20:30])[1:])
+    np.testing.assert_array_equal(kept[-1:], without_labels(table[:31])[-1:])
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    waited = threading.Event()
+    for _ in range(1_000):
+        if condition():
+            return
+        waited.wait(0.02)
+    raise AssertionError("it did not come about in 20 seconds")
