@@ -14,6 +14,7 @@ from ml_project.errors import FraudError
 from pipelines.cli import promotion, steps
 from pipelines.cli.contract import contract
 from pipelines.cli.evaluation import compare, prequential
+from pipelines.cli.events import events
 from pipelines.cli.operations import monitor, schedule, score
 from pipelines.cli.traffic import simulate_traffic
 from pipelines.cli.webhook import webhook
@@ -52,6 +53,7 @@ for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.add_typer(contract, name="contract", rich_help_panel="From data to Production")
+app.add_typer(events, name="events", rich_help_panel="What it does now")
 app.add_typer(promotion.policy, name="policy", rich_help_panel="What is Production")
 app.add_typer(webhook, name="webhook", rich_help_panel="What is Production")
 

@@ -22,7 +22,7 @@ from ml_project.history import Events, compute_history
 from serving.predictions import Predictions
 from serving.transactions import Transactions
 from stores.decisions import DecisionStore
-from stores.decisions.event_plan import EventPlan, HistoryEvent, event_id
+from stores.decisions.event_plan import EventPlan, HistoryEvent, event_id, microseconds
 
 _GROUP: Final = 64
 """Most transactions that are looked up in one go."""
@@ -182,7 +182,7 @@ def events_of(plan: EventPlan, transactions: Transactions, prediction_ids: Seque
         if moment is None:
             raise ValueError("a contract with history requires event times")
         name = event_id(contract.contract, transactions.ids[row], prediction_ids[row])
-        found.append(plan.event(name, moment, given))
+        found.append(plan.event(name, microseconds(moment), given))
     return found
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from ml_project.errors import InvalidInput, LostRace, Refused
 from pipelines.console import console, step
+from pipelines.data.past_events import rebuild
 from pipelines.promotion.checks import judge
 from pipelines.promotion.evidence import gather
 from pipelines.promotion.mover import Mover, Standing, open_mover, user_name
@@ -153,6 +154,10 @@ def promote(
         console.print(report.to_table())
         mover.registry.tag(candidate.version, GATE_TAG, str(report.passed).lower())
         mover.registry.tag(candidate.version, FAILURES_TAG, report.failures or "none")
+        if settings.data_contract.history and (report.passed or order.force):
+            # before any gateway asks for it
+            contract = mover.registry.bundle(candidate, require_digest=False).manifest.contract
+            console.print(f"  {rebuild(settings, contract).sentence}")
         promotion = _carry_out(settings, mover, standing, candidate, champion, report, order)
     run.log(tags={f"{DONE_TAG}promote": "true", "fraud.version": candidate.version})
     return promotion

@@ -237,11 +237,11 @@ class EventPlan:
     def _fields(self) -> dict[str, ContractField]:
         return {each.name: each for each in self.contract.fields}
 
-    def event(self, event_id: str, moment: datetime, given: Mapping[str, object], fraud: int = 0) -> HistoryEvent:
+    def event(self, event_id: str, at: int, given: Mapping[str, object], fraud: int = 0) -> HistoryEvent:
         """A transaction by the values of its fields: numbers as raw transactions have them, entities as text."""
         return HistoryEvent(
             event_id,
-            microseconds(moment),
+            at,
             tuple(_text(given[name]) for name in self.entities),
             tuple(self._minor(name, given[name]) for name in self.summed),
             tuple(self._word(name, given[name]) for name in self.counted),

@@ -7,7 +7,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -176,6 +176,10 @@ class DecisionStore:
     def add_events(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> int:
         """Keep transactions that need no decision; how many were not known."""
         return self._write(lambda connection: events.add_events(connection, plan, given))
+
+    def relabel_events(self, labels: Mapping[str, int]) -> int:
+        """Say what past transactions turned out to be; see `events.relabel`."""
+        return self._write(lambda connection: events.relabel(connection, labels)) if labels else 0
 
     @contextmanager
     def _looking_back(self) -> Iterator[Connection]:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, Dialect, Select, Table, func, insert, select, update
 
 from ml_project.errors import InvalidInput
-from stores.decisions.event_plan import EventPlan, event_id
+from stores.decisions.event_plan import EventPlan, event_id, microseconds
 from stores.decisions.events import add_events, relabel
 from stores.decisions.reads import find_records, scope_of
 from stores.decisions.records import Conflict, DecisionRecord, KeptContract, Stored, Value, storable, to_row
@@ -278,7 +278,7 @@ def _add_decided(connection: Connection, contract: KeptContract, decided: Iterab
     found = [
         plan.event(
             event_id(contract.name, transaction_id, prediction_id),
-            moment,
+            microseconds(moment),
             dict(zip(contract.names, inputs, strict=True)),
         )
         for transaction_id, prediction_id, moment, inputs in decided

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event, func, select
 from ml_project.contract_file import contract_named
 from ml_project.history import Events, compute_history
 from stores.decisions import events as kept
-from stores.decisions.event_plan import EventPlan, HistoryEvent
+from stores.decisions.event_plan import EventPlan, HistoryEvent, microseconds
 from stores.decisions.schema import events, key_events, key_tiles
 from tests.support.history import CONTRACT, history_table
 
@@ -22,7 +22,8 @@ PLAN = EventPlan.of(CONTRACT)
 
 def events_of(plan: EventPlan, frame: pd.DataFrame) -> list[HistoryEvent]:
     rows: list[dict[str, Any]] = frame.to_dict("records")
-    return [plan.event(f"t{place}", row["at"].to_pydatetime(), row, row["fraud"]) for place, row in enumerate(rows)]
+    times = [microseconds(row["at"].to_pydatetime()) for row in rows]
+    return [plan.event(f"t{place}", times[place], row, row["fraud"]) for place, row in enumerate(rows)]
 
 
 def offline(frame: pd.DataFrame) -> np.ndarray[Any, Any]:
