@@ -42,3 +42,8 @@ output "models_live" {
   description = "Whether schedules run, and the smoke test can ask for predictions."
   value       = var.models_live
 }
+
+output "private" {
+  description = "Whether clients, and so the smoke test, must stand in a network of gateway.client_cidrs."
+  value       = var.gateway.private
+}

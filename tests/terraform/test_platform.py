@@ -167,8 +167,8 @@ def matches(pattern: str, job: str, exit_code: int | None) -> bool:
         ("rollback", 2, {"JobFailed"}),
         ("monitor", 0, {"MonitoringDone"}),
         ("monitor", 4, {"MonitoringDone", "DriftBreached"}),
-        # nothing to judge, as before there is a model
-        ("monitor", 1, set()),
+        # a traceback, as of every program
+        ("monitor", 1, {"JobFailed"}),
         ("monitor", 2, {"JobFailed"}),
         ("monitor", 137, {"JobFailed"}),
         ("retrain", None, {"JobFailed"}),

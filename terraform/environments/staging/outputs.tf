@@ -42,3 +42,8 @@ output "models_live" {
   description = "Whether a model is promoted, so that the smoke test can ask for predictions."
   value       = module.platform.models_live
 }
+
+output "private" {
+  description = "Whether clients, and so the smoke test, must stand in a network of gateway.client_cidrs."
+  value       = module.platform.private
+}
