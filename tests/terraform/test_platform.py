@@ -131,6 +131,19 @@ def test_limits_are_those_that_were_asked_for(plan: Plan) -> None:
     assert (cpu["threshold"], cpu["evaluation_periods"] * cpu["period"]) == (80, 300)
 
 
+def test_the_database_rings_before_it_is_full(plan: Plan) -> None:
+    wanted = {
+        "database-cpu": ("CPUUtilization", "GreaterThanThreshold", 80),
+        "database-connections": ("DatabaseConnections", "GreaterThanThreshold", 300),
+        "database-storage": ("FreeStorageSpace", "LessThanThreshold", 5_000_000_000),
+    }
+    for name, figure in wanted.items():
+        alarm = one(plan, f'aws_cloudwatch_metric_alarm.simple["{name}"]')
+        assert alarm["namespace"] == "AWS/RDS"
+        assert alarm["dimensions"] == {"DBInstanceIdentifier": "fraud-detection"}
+        assert (alarm["metric_name"], alarm["comparison_operator"], alarm["threshold"]) == figure
+
+
 def test_silence_rings_once_a_model_is_live(mocked: dict[str, Plan]) -> None:
     live = mocked["ecs_fargate"]
     for name in ("retraining-missed", "monitoring-missed"):
@@ -336,7 +349,20 @@ def test_settings_are_ones_of_the_gateway_and_the_pipelines(plan: Plan, ecs: Pla
     ):
         names = set(variables(definition)) | secrets(definition)
         assert {name for name in names if name.startswith("FRAUD_")} <= known
-    assert GatewaySettings(rate_limit=variables(one(ecs, "aws_ecs_task_definition.gateway"))["FRAUD_RATE_LIMIT"])
+
+
+def test_keys_are_limited_on_both_computes(apprunner: Plan, ecs: Plan) -> None:
+    (source,) = one(apprunner, "aws_apprunner_service.gateway")["source_configuration"]
+    on_apprunner = source["image_repository"][0]["image_configuration"][0]["runtime_environment_variables"]
+    for given in (on_apprunner, variables(one(ecs, "aws_ecs_task_definition.gateway"))):
+        assert given["FRAUD_RATE_LIMIT"] == "6000/minute"
+        assert given["MLFLOW_TRACKING_USERNAME"] == "gateway"
+    assert GatewaySettings(rate_limit="6000/minute").rate_limit
+
+
+def test_the_master_user_asks_for_rds_own_certificate(plan: Plan) -> None:
+    given = variables(one(plan, "module.database_task.aws_ecs_task_definition.job"))
+    assert (given["PGSSLMODE"], given["PGSSLROOTCERT"]) == ("verify-full", "/app/rds-ca.pem")
 
 
 def test_workers_grow_with_the_cores(ecs: Plan, options: Plan) -> None:
