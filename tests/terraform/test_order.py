@@ -1,7 +1,10 @@
 """What waits for what, read from Terraform's own graph."""
 
+import re
+
 import pytest
 
+from tests.terraform.pages import commands
 from tests.terraform.terraform_cli import Graph, Terraform
 
 pytestmark = pytest.mark.slow
@@ -69,3 +72,9 @@ def test_a_deployment_on_ecs_can_go_back_on_alarms(graph: Graph) -> None:
         f"{PLATFORM}.module.alerting.aws_cloudwatch_metric_alarm.errors",
         f"{PLATFORM}.module.alerting.aws_cloudwatch_metric_alarm.latency",
     }
+
+
+def test_the_restore_page_names_the_database_as_terraform_does(graph: Graph) -> None:
+    (address,) = re.findall(r"^address=(\S+)$", commands("aws-restore.md"), re.MULTILINE)
+    assert f"module.production.{address}" == f"{DATABASE}.aws_db_instance.platform"
+    assert f"module.production.{address}" in graph.before(f"{SETUP}.terraform_data.databases")

@@ -8,7 +8,9 @@ import pytest
 
 from pipelines.settings import PipelineSettings
 from serving.settings import GatewaySettings
+from serving.telemetry.emf import EmfLines
 from tests.terraform.conftest import Plan
+from tests.terraform.test_database_users import OWNERS
 
 pytestmark = pytest.mark.slow
 
@@ -129,6 +131,36 @@ def test_limits_are_those_that_were_asked_for(plan: Plan) -> None:
     assert (latency["extended_statistic"], latency["threshold"]) == ("p99", 500)
     cpu = one(plan, 'aws_cloudwatch_metric_alarm.simple["cpu"]')
     assert (cpu["threshold"], cpu["evaluation_periods"] * cpu["period"]) == (80, 300)
+
+
+def figures(alarm: dict[str, Any]) -> set[tuple[str, str, tuple[tuple[str, str], ...]]]:
+    """Namespace, name and dimensions of every metric that an alarm looks at."""
+    looked_at = [metric for query in alarm["metric_query"] or [] for metric in query["metric"]] or [alarm]
+    return {(one["namespace"], one["metric_name"], tuple((one["dimensions"] or {}).items())) for one in looked_at}
+
+
+def test_alarms_look_at_figures_that_the_gateway_and_the_jobs_write(
+    plan: Plan, ecs: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    namespace = variables(one(ecs, "aws_ecs_task_definition.gateway"))["FRAUD_EMF_NAMESPACE"]
+    caplog.set_level("INFO", "serving.telemetry.emf")
+    lines = EmfLines(namespace, GatewaySettings().model_name)
+    lines.add(1.0, False, [1, 0, 0])
+    lines.flush()
+    lines.write_present({"ModelLoaded": 1, "StoreWaiting": 0, "SpoolBytes": 0})
+    written = set()
+    for record in caplog.records:
+        content = record.fields  # type: ignore[attr-defined]
+        for directive in content["_aws"]["CloudWatchMetrics"]:
+            for metric in directive["Metrics"]:
+                written.add((directive["Namespace"], metric["Name"], (("Model", content["Model"]),)))
+    for counter in of_type(plan, "aws_cloudwatch_log_metric_filter"):
+        (count,) = counter["metric_transformation"]
+        written.add((count["namespace"], count["name"], ()))
+    looked_at = set().union(*(figures(alarm) for alarm in of_type(plan, "aws_cloudwatch_metric_alarm")))
+    own = {figure for figure in looked_at if not figure[0].startswith("AWS/")}
+    assert len(own) == 10
+    assert own <= written
 
 
 def test_the_database_rings_before_it_is_full(plan: Plan) -> None:
@@ -363,6 +395,8 @@ def test_keys_are_limited_on_both_computes(apprunner: Plan, ecs: Plan) -> None:
 def test_the_master_user_asks_for_rds_own_certificate(plan: Plan) -> None:
     given = variables(one(plan, "module.database_task.aws_ecs_task_definition.job"))
     assert (given["PGSSLMODE"], given["PGSSLROOTCERT"]) == ("verify-full", "/app/rds-ca.pem")
+    # with whom every job's command is tested
+    assert json.loads(given["OWNERS"]) == OWNERS
 
 
 def test_workers_grow_with_the_cores(ecs: Plan, options: Plan) -> None:

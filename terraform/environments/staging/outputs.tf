@@ -34,7 +34,7 @@ output "bucket" {
 }
 
 output "bootstrap_key_secret" {
-  description = "Secret with the gateway's first API key, which the smoke test uses."
+  description = "Secret with the gateway's first API key, which the smoke test takes until it has its own."
   value       = module.platform.bootstrap_key_secret
 }
 
