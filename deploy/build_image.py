@@ -31,8 +31,9 @@ def inputs(image: str) -> list[Path]:
         for line in re.findall(r"^COPY (?!--from)(.+)$", dockerfile.read_text(), re.MULTILINE)
         for source in line.split()[:-1]
     ]
-    listed = subprocess.run(["git", "ls-files", "-z", "--", *sources], cwd=ROOT, capture_output=True, check=True)  # noqa: S603, S607
-    return [dockerfile, *(ROOT / name for name in sorted(listed.stdout.decode().split("\0")) if name)]
+    command = ["git", "ls-files", "-z", "--", *sources]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()  # noqa: S603
+    return [dockerfile, *(ROOT / name for name in sorted(listed.split("\0")) if name)]
 
 
 def tag_of(image: str, base: str) -> str:
@@ -62,7 +63,8 @@ def build(image: str, reference: str, base: str, commit: str) -> str:
         command = ["docker", "buildx", "build", "--file", f"docker/{image}.Dockerfile", "--platform", "linux/amd64"]
         command += ["--provenance", "mode=max", "--sbom", "true", "--push", "--tag", reference]
         command += ["--build-arg", f"BASE_IMAGE={base}", "--build-arg", f"COMMIT={commit}"]
-        subprocess.run([*command, "--metadata-file", str(metadata), "."], cwd=ROOT, check=True, stdout=sys.stderr)  # noqa: S603
+        command += ["--metadata-file", str(metadata), "."]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)  # noqa: S603
         return str(json.loads(metadata.read_text())["containerimage.digest"])
 
 

@@ -128,7 +128,9 @@ class Ecs:
         """One deployment, finished, of that image, and no address behind the load balancer but those of its tasks."""
         service = self._service()
         deployments = service["deployments"]
-        if any(one.get("rolloutState") == "FAILED" for one in deployments):
+        failed = [one["taskDefinition"] for one in deployments if one.get("rolloutState") == "FAILED"]
+        # one that failed before this image was put back says nothing about it
+        if any(self._image_of(definition).endswith(f"@{digest}") for definition in failed):
             raise ImageError("ECS went back to the former revision: the new one did not become healthy")
         if len(deployments) != 1 or deployments[0].get("rolloutState", "COMPLETED") != "COMPLETED":
             return False

@@ -34,11 +34,16 @@ output "bucket" {
 }
 
 output "bootstrap_key_secret" {
-  description = "Secret with the gateway's first API key, which the smoke test uses."
+  description = "Secret with the gateway's first API key, which the smoke test takes until it has its own."
   value       = module.database.bootstrap_key_secret
 }
 
 output "models_live" {
   description = "Whether schedules run, and the smoke test can ask for predictions."
   value       = var.models_live
+}
+
+output "private" {
+  description = "Whether clients, and so the smoke test, must stand in a network of gateway.client_cidrs."
+  value       = var.gateway.private
 }

@@ -122,6 +122,7 @@ def test_the_service_is_what_clients_of_the_seed_know(platform: Platform) -> Non
         "MLFLOW_TRACKING_PASSWORD",
     }
     assert settings["RuntimeEnvironmentVariables"]["FRAUD_RELEASES_URI"] == f"s3://{BUCKET}/releases"
+    assert f":secret:{NAME}/mlflow-gateway-" in settings["RuntimeEnvironmentSecrets"]["MLFLOW_TRACKING_PASSWORD"]
 
 
 def test_alarms_searches_and_schedules_are_there(platform: Platform) -> None:
@@ -316,6 +317,39 @@ def test_the_apply_role_hands_roles_to_the_platforms_services_alone(platform: Pl
     assert "ec2.amazonaws.com" not in services
 
 
+def test_the_apply_role_makes_no_role_without_the_boundary(platform: Platform) -> None:
+    grants = platform.policy("GitHubActions-production-apply", "apply")
+    making = {"CreateRole", "PutRolePolicy", "AttachRolePolicy", "DetachRolePolicy", "PutRolePermissionsBoundary"}
+    wanted = {"StringEquals": {"iam:PermissionsBoundary": f"arn:aws:iam::{ACCOUNT}:policy/{NAME}-boundary"}}
+    for name in making:
+        (grant,) = [one for one in grants if f"iam:{name}" in one["Action"]]
+        assert grant["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/{NAME}-*"
+        assert grant["Condition"] == wanted
+    every = {action for one in grants for action in one["Action"]}
+    assert not any("*" in action for action in every if action.startswith("iam:") and action[4:7] not in ("Get", "Lis"))
+    assert every.isdisjoint({"iam:DeleteRolePermissionsBoundary", "iam:CreatePolicyVersion", "iam:CreateUser"})
+
+
+def test_mlflows_administrator_is_known_to_mlflow_and_its_setup_alone(platform: Platform) -> None:
+    iam = platform.client("iam")
+    readers = {
+        role["RoleName"].removeprefix(f"{NAME}-")
+        for role in iam.list_roles()["Roles"]
+        if role["RoleName"].startswith(f"{NAME}-")
+        for name in iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]
+        if f"{NAME}/mlflow-admin" in json.dumps(platform.policy(role["RoleName"], name))
+    }
+    assert readers == {"mlflow-execution", "mlflow-setup-execution"}
+
+
+def test_what_runs_bears_the_tag_that_the_budget_counts_by(platform: Platform) -> None:
+    ecs = platform.client("ecs")
+    (service,) = ecs.describe_services(cluster=NAME, services=[f"{NAME}-mlflow"], include=["TAGS"])["services"]
+    job = ecs.describe_task_definition(taskDefinition=f"{NAME}-retrain", include=["TAGS"])
+    for tags in (service["tags"], job["tags"]):
+        assert {"key": "project", "value": NAME} in tags
+
+
 def test_what_the_apply_role_does_outside_the_region_has_no_condition_on_it(platform: Platform) -> None:
     statements = {one["Sid"]: one for one in platform.policy("GitHubActions-production-apply", "apply")}
     assert "Condition" not in statements["ServicesWithoutRegion"]
@@ -395,6 +429,7 @@ def test_new_passwords_another_compute_and_another_digest_are_one_apply(platform
         assert {"name": "SECRETS_VERSION", "value": "2"} in container["environment"]
     assert platform.apprunner.services == []
     output = platform.main.output()
+    assert output["private"] is False
     assert output["image_digests"]["gateway"] == SECOND_DIGEST
     assert output["load_balancer"]["record"] == f"fraud.example.com CNAME {output['load_balancer']['dns_name']}"
     assert left_to_do(platform, SECOND_DIGEST) == {}

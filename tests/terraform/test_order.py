@@ -1,7 +1,10 @@
 """What waits for what, read from Terraform's own graph."""
 
+import re
+
 import pytest
 
+from tests.terraform.pages import commands
 from tests.terraform.terraform_cli import Graph, Terraform
 
 pytestmark = pytest.mark.slow
@@ -43,7 +46,12 @@ def test_the_setup_runs_where_it_can(graph: Graph) -> None:
             f"{NETWORK}.aws_vpc_security_group_ingress_rule.way",
             f"{SETUP}.module.database_execution.module.role.aws_iam_role_policy.this",
         }
-    assert f"{SETUP}.terraform_data.databases" in graph.before(f"{SETUP}.terraform_data.mlflow")
+    before = graph.before(f"{SETUP}.terraform_data.mlflow")
+    assert before >= {
+        f"{SETUP}.terraform_data.databases",
+        f"{DATABASE}.aws_secretsmanager_secret_version.application",
+        f"{SETUP}.module.mlflow_execution.module.role.aws_iam_role_policy.this",
+    }
 
 
 @pytest.mark.parametrize("service", ["gateway_apprunner.aws_apprunner_service", "gateway_ecs.aws_ecs_service"])
@@ -64,3 +72,9 @@ def test_a_deployment_on_ecs_can_go_back_on_alarms(graph: Graph) -> None:
         f"{PLATFORM}.module.alerting.aws_cloudwatch_metric_alarm.errors",
         f"{PLATFORM}.module.alerting.aws_cloudwatch_metric_alarm.latency",
     }
+
+
+def test_the_restore_page_names_the_database_as_terraform_does(graph: Graph) -> None:
+    (address,) = re.findall(r"^address=(\S+)$", commands("aws-restore.md"), re.MULTILINE)
+    assert f"module.production.{address}" == f"{DATABASE}.aws_db_instance.platform"
+    assert f"module.production.{address}" in graph.before(f"{SETUP}.terraform_data.databases")

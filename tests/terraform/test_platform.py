@@ -8,7 +8,9 @@ import pytest
 
 from pipelines.settings import PipelineSettings
 from serving.settings import GatewaySettings
+from serving.telemetry.emf import EmfLines
 from tests.terraform.conftest import Plan
+from tests.terraform.test_database_users import OWNERS
 
 pytestmark = pytest.mark.slow
 
@@ -131,6 +133,49 @@ def test_limits_are_those_that_were_asked_for(plan: Plan) -> None:
     assert (cpu["threshold"], cpu["evaluation_periods"] * cpu["period"]) == (80, 300)
 
 
+def figures(alarm: dict[str, Any]) -> set[tuple[str, str, tuple[tuple[str, str], ...]]]:
+    """Namespace, name and dimensions of every metric that an alarm looks at."""
+    looked_at = [metric for query in alarm["metric_query"] or [] for metric in query["metric"]] or [alarm]
+    return {(one["namespace"], one["metric_name"], tuple((one["dimensions"] or {}).items())) for one in looked_at}
+
+
+def test_alarms_look_at_figures_that_the_gateway_and_the_jobs_write(
+    plan: Plan, ecs: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    namespace = variables(one(ecs, "aws_ecs_task_definition.gateway"))["FRAUD_EMF_NAMESPACE"]
+    caplog.set_level("INFO", "serving.telemetry.emf")
+    lines = EmfLines(namespace, GatewaySettings().model_name)
+    lines.add(1.0, False, [1, 0, 0])
+    lines.flush()
+    lines.write_present({"ModelLoaded": 1, "StoreWaiting": 0, "SpoolBytes": 0})
+    written = set()
+    for record in caplog.records:
+        content = record.fields  # type: ignore[attr-defined]
+        for directive in content["_aws"]["CloudWatchMetrics"]:
+            for metric in directive["Metrics"]:
+                written.add((directive["Namespace"], metric["Name"], (("Model", content["Model"]),)))
+    for counter in of_type(plan, "aws_cloudwatch_log_metric_filter"):
+        (count,) = counter["metric_transformation"]
+        written.add((count["namespace"], count["name"], ()))
+    looked_at = set().union(*(figures(alarm) for alarm in of_type(plan, "aws_cloudwatch_metric_alarm")))
+    own = {figure for figure in looked_at if not figure[0].startswith("AWS/")}
+    assert len(own) == 10
+    assert own <= written
+
+
+def test_the_database_rings_before_it_is_full(plan: Plan) -> None:
+    wanted = {
+        "database-cpu": ("CPUUtilization", "GreaterThanThreshold", 80),
+        "database-connections": ("DatabaseConnections", "GreaterThanThreshold", 300),
+        "database-storage": ("FreeStorageSpace", "LessThanThreshold", 5_000_000_000),
+    }
+    for name, figure in wanted.items():
+        alarm = one(plan, f'aws_cloudwatch_metric_alarm.simple["{name}"]')
+        assert alarm["namespace"] == "AWS/RDS"
+        assert alarm["dimensions"] == {"DBInstanceIdentifier": "fraud-detection"}
+        assert (alarm["metric_name"], alarm["comparison_operator"], alarm["threshold"]) == figure
+
+
 def test_silence_rings_once_a_model_is_live(mocked: dict[str, Plan]) -> None:
     live = mocked["ecs_fargate"]
     for name in ("retraining-missed", "monitoring-missed"):
@@ -167,8 +212,8 @@ def matches(pattern: str, job: str, exit_code: int | None) -> bool:
         ("rollback", 2, {"JobFailed"}),
         ("monitor", 0, {"MonitoringDone"}),
         ("monitor", 4, {"MonitoringDone", "DriftBreached"}),
-        # nothing to judge, as before there is a model
-        ("monitor", 1, set()),
+        # a traceback, as of every program
+        ("monitor", 1, {"JobFailed"}),
         ("monitor", 2, {"JobFailed"}),
         ("monitor", 137, {"JobFailed"}),
         ("retrain", None, {"JobFailed"}),
@@ -336,7 +381,22 @@ def test_settings_are_ones_of_the_gateway_and_the_pipelines(plan: Plan, ecs: Pla
     ):
         names = set(variables(definition)) | secrets(definition)
         assert {name for name in names if name.startswith("FRAUD_")} <= known
-    assert GatewaySettings(rate_limit=variables(one(ecs, "aws_ecs_task_definition.gateway"))["FRAUD_RATE_LIMIT"])
+
+
+def test_keys_are_limited_on_both_computes(apprunner: Plan, ecs: Plan) -> None:
+    (source,) = one(apprunner, "aws_apprunner_service.gateway")["source_configuration"]
+    on_apprunner = source["image_repository"][0]["image_configuration"][0]["runtime_environment_variables"]
+    for given in (on_apprunner, variables(one(ecs, "aws_ecs_task_definition.gateway"))):
+        assert given["FRAUD_RATE_LIMIT"] == "6000/minute"
+        assert given["MLFLOW_TRACKING_USERNAME"] == "gateway"
+    assert GatewaySettings(rate_limit="6000/minute").rate_limit
+
+
+def test_the_master_user_asks_for_rds_own_certificate(plan: Plan) -> None:
+    given = variables(one(plan, "module.database_task.aws_ecs_task_definition.job"))
+    assert (given["PGSSLMODE"], given["PGSSLROOTCERT"]) == ("verify-full", "/app/rds-ca.pem")
+    # with whom every job's command is tested
+    assert json.loads(given["OWNERS"]) == OWNERS
 
 
 def test_workers_grow_with_the_cores(ecs: Plan, options: Plan) -> None:

@@ -223,6 +223,127 @@ def test_pull_requests_plan_without_secrets_and_the_night_compares_everything() 
         assert "apply" not in body["steps"][-1]["run"]
 
 
+STAND_IN = """#!{python} -ISs
+import json, os, sys
+name = os.path.basename(sys.argv[0])
+with open(os.environ["ASKED"], "a") as file:
+    file.write(" ".join([name, *sys.argv[1:]]) + chr(10))
+outputs = json.loads(os.environ["OUTPUTS"])
+if name == "terraform" and "output" in sys.argv:
+    values = {{key: {{"value": value}} for key, value in outputs.items()}}
+    print(outputs[sys.argv[-1]] if "-raw" in sys.argv else json.dumps(values))
+if name == "terraform" and "plan" in sys.argv:
+    with open(os.environ["ASKED"], "a") as file:
+        file.write(os.environ["TF_VAR_image_digests"] + chr(10))
+    sys.exit(int(os.environ.get("PLANNED", "0")))
+if name == "aws":
+    sys.exit("no such secret") if os.environ.get("NO_KEY", "none") in " ".join(sys.argv) else print("a-key")
+if name == "python3":
+    print("asked with", os.environ["SMOKE_KEY"])
+"""
+
+
+def carry_out(
+    folder: Path, step: dict[str, Any], outputs: dict[str, Any], **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a step's script as GitHub does, with stand-ins for the programs that reach AWS; they write what was asked."""
+    (folder / "terraform" / "environments" / "staging").mkdir(parents=True)
+    programs = folder / "programs"
+    programs.mkdir()
+    for name in ("terraform", "aws", "python3"):
+        (programs / name).write_text(STAND_IN.format(python=sys.executable))
+        (programs / name).chmod(0o755)
+    environment = {
+        "PATH": f"{programs}:{Path(program('jq')).parent}:/usr/bin:/bin",
+        "ASKED": str(folder / "asked"),
+        "ENVIRONMENT": "staging",
+        "NAME": "fraud-staging",
+        "SMOKE_KEY_NAME": "smoke",
+        "GITHUB_STEP_SUMMARY": str(folder / "summary"),
+        "OUTPUTS": json.dumps(outputs),
+        **variables,
+    }
+    command = ["bash", "-e", "-c", step["run"]]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+
+
+LIVE = {
+    "models_live": "true",
+    "private": "false",
+    "url": "https://fraud.example.com",
+    "bootstrap_key_secret": "fraud-staging/bootstrap-key",
+}
+
+
+def smoke_test(folder: Path, outputs: dict[str, Any], **variables: str) -> tuple[subprocess.CompletedProcess[str], str]:
+    (step,) = [one for one in workflow("environment")["jobs"]["apply"]["steps"] if one.get("name") == "smoke test"]
+    done = carry_out(folder, step, outputs, **variables)
+    assert done.returncode == 0, done.stderr
+    return done, (folder / "asked").read_text()
+
+
+def test_a_deployment_asks_the_gateway_with_the_key_of_the_smoke_test(tmp_path: Path) -> None:
+    done, asked = smoke_test(tmp_path, LIVE)
+    assert "python3 deploy/smoke.py --url https://fraud.example.com" in asked
+    assert "--secret-id fraud-staging/keys/smoke " in asked
+    assert done.stdout.splitlines() == ["::add-mask::a-key", "asked with a-key"]
+
+
+def test_before_it_has_a_key_the_smoke_test_takes_the_first_one(tmp_path: Path) -> None:
+    done, asked = smoke_test(tmp_path, LIVE, NO_KEY="keys/smoke")
+    assert "--secret-id fraud-staging/bootstrap-key " in asked
+    assert done.stdout.splitlines()[-1] == "asked with a-key"
+
+
+@pytest.mark.parametrize("reason", [{"models_live": "false"}, {"private": "true"}])
+def test_nobody_asks_a_gateway_without_a_model_or_without_a_way_to_it(tmp_path: Path, reason: dict[str, str]) -> None:
+    _done, asked = smoke_test(tmp_path, LIVE | reason)
+    assert "smoke.py" not in asked
+
+
+def test_every_output_that_a_workflow_reads_is_one_of_each_environment() -> None:
+    read = {
+        name
+        for _where, step in steps()
+        for found in re.findall(r"\$\(output (\w+)\)|\.(\w+)\.value", step.get("run", ""))
+        for name in found
+        if name
+    }
+    assert read >= {"models_live", "private", "url", "bootstrap_key_secret", "image_digests"}
+    for environment in ("staging", "production"):
+        outputs = (ROOT / "terraform" / "environments" / environment / "outputs.tf").read_text()
+        assert read <= set(re.findall(r'^output "(\w+)"', outputs, re.MULTILINE)), environment
+
+
+DIGESTS = {"gateway": "sha256:1", "pipelines": "sha256:2", "mlflow": "sha256:3"}
+
+
+@pytest.mark.parametrize(("planned", "code"), [("0", 0), ("2", 2), ("1", 1)])
+def test_a_night_with_drift_fails(tmp_path: Path, planned: str, code: int) -> None:
+    (night,) = workflow("drift")["jobs"].values()
+    done = carry_out(tmp_path, night["steps"][-1], {"image_digests": DIGESTS}, PLANNED=planned)
+    assert done.returncode == code, done.stderr
+    assert json.dumps(DIGESTS, separators=(",", ":")) in (tmp_path / "asked").read_text()
+    assert f"exit code {planned}" in (tmp_path / "summary").read_text()
+
+
+def test_before_the_first_deployment_nothing_drifts_and_a_pull_request_shows_everything(tmp_path: Path) -> None:
+    (night,), (review,) = workflow("drift")["jobs"].values(), workflow("plan")["jobs"].values()
+    done = carry_out(tmp_path / "night", night["steps"][-1], {})
+    assert (done.returncode, (tmp_path / "night" / "summary").read_text()) == (0, "staging is not deployed yet\n")
+    done = carry_out(tmp_path / "review", review["steps"][-1], {})
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "review" / "asked").read_text().splitlines()[-1]) == dict.fromkeys(
+        DIGESTS, f"sha256:{'0' * 64}"
+    )
+
+
+def test_no_line_is_too_long() -> None:
+    for file in (*FOLDER.iterdir(), *(ROOT / "deploy").glob("*.py")):
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            assert len(line) <= 120, f"{file.name}:{number}"
+
+
 def test_zizmor_finds_nothing() -> None:
     done = subprocess.run(
         [program("zizmor"), "--offline", "--no-progress", str(FOLDER)], capture_output=True, text=True

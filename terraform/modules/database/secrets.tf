@@ -32,7 +32,7 @@ ephemeral "aws_secretsmanager_random_password" "value" {
 }
 
 resource "aws_secretsmanager_secret" "database" {
-  #checkov:skip=CKV2_AWS_57:rotated by a higher secrets_version, since running processes hold the password; docs/aws.md
+  #checkov:skip=CKV2_AWS_57:rotated by a higher secrets_version (docs/aws-operate.md): processes hold the password
   for_each                = local.databases
   name                    = "${local.name}/database/${each.key}"
   description             = "PostgreSQL user ${each.key}: its password and the address of its database"
@@ -58,7 +58,7 @@ resource "aws_secretsmanager_secret_version" "database" {
 }
 
 resource "aws_secretsmanager_secret" "application" {
-  #checkov:skip=CKV2_AWS_57:rotated by a higher secrets_version, since running processes hold the value; docs/aws.md
+  #checkov:skip=CKV2_AWS_57:rotated by a higher secrets_version (docs/aws-operate.md): processes hold the value
   for_each                = local.application_secrets
   name                    = "${local.name}/${each.key}"
   description             = each.value

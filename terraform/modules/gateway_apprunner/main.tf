@@ -1,11 +1,4 @@
-terraform {
-  required_providers {
-    aws = {
-      source = "hashicorp/aws"
-    }
-  }
-}
-
+# The gateway on App Runner, which brings its own way in, its log and its scaling.
 resource "aws_apprunner_auto_scaling_configuration_version" "gateway" {
   auto_scaling_configuration_name = var.gateway.name
   min_size                        = var.gateway.size.min

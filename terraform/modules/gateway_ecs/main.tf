@@ -1,11 +1,4 @@
-terraform {
-  required_providers {
-    aws = {
-      source = "hashicorp/aws"
-    }
-  }
-}
-
+# The gateway on Fargate: its log, its task, its service and how that scales. entrance.tf is the way in.
 resource "aws_cloudwatch_log_group" "gateway" {
   #checkov:skip=CKV_AWS_338:30 days as asked for; decisions are kept in the database, not in logs
   name              = "/ecs/${var.gateway.name}"

@@ -46,13 +46,10 @@ locals {
   exit   = "$.detail.containers[0].exitCode"
   group  = "$.detail.group"
   family = "family:${local.name}"
-  # A first training counts as a finished retraining. Exit code 4 of the monitor is a breach, 1 is nothing to judge.
+  # A first training counts as a finished retraining. Exit code 4 is a breach that the monitor found.
   patterns = {
     DriftBreached = "{ (${local.exit} = 4) && (${local.group} = \"${local.family}-monitor\") }"
-    JobFailed = join(" ", [
-      "{ (${local.exit} NOT EXISTS) || (${local.exit} = 2) || (${local.exit} = 3) || (${local.exit} > 4) ||",
-      "((${local.exit} = 1) && (${local.group} != \"${local.family}-monitor\")) }",
-    ])
+    JobFailed     = "{ (${local.exit} NOT EXISTS) || ((${local.exit} != 0) && (${local.exit} != 4)) }"
     MonitoringDone = join(" ", [
       "{ ((${local.exit} = 0) || (${local.exit} = 4)) &&", "(${local.group} = \"${local.family}-monitor\") }",
     ])

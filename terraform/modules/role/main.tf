@@ -1,12 +1,4 @@
 # A role of one process, inside the bootstrap's boundary. Its ARN leaves this module once its policies are attached.
-terraform {
-  required_providers {
-    aws = {
-      source = "hashicorp/aws"
-    }
-  }
-}
-
 data "aws_iam_policy_document" "trust" {
   statement {
     actions = ["sts:AssumeRole"]

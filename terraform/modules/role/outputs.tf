@@ -3,4 +3,3 @@ output "arn" {
   value       = aws_iam_role.this.arn
   depends_on  = [aws_iam_role_policy.this]
 }
-

@@ -174,3 +174,11 @@ def test_a_deployment_that_went_back_is_said(fargate: Fargate) -> None:
     fargate.deployments = [Fargate.deployment("old", "IN_PROGRESS", 3), Fargate.deployment("new", "FAILED", 2)]
     with pytest.raises(live_image.ImageError, match="went back"):
         service.steady(NEW)
+
+
+def test_the_failure_of_another_image_does_not_end_the_wait_for_the_former(fargate: Fargate) -> None:
+    service = live_image.Ecs("fraud-detection", "fraud-detection-api")
+    fargate.deployments = [Fargate.deployment("old", "IN_PROGRESS", 3), Fargate.deployment("new", "FAILED", 2)]
+    assert service.steady(OLD) is False
+    fargate.deployments, fargate.targets = [Fargate.deployment("old", "COMPLETED", 3)], {"10.0.0.1": "healthy"}
+    assert service.steady(OLD) is True
