@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.contract import Contract
+from ml_project.contract_parts import OTHER
 from ml_project.operators import present
 from ml_project.policies import DECISIONS, Decision, Thresholds, decide_all
 from ml_project.statistics import weighted_quantile
@@ -61,11 +62,12 @@ class Baseline:
     def fit(
         cls,
         contract: Contract,
+        raw: NDArray[np.float64],
         features: NDArray[np.float32],
         hybrid: NDArray[np.float64],
         weight: NDArray[np.float64],
     ) -> "Baseline":
-        """The baseline of features (n, f) and the shipped model's own scores (n,) of them, under weights (n,).
+        """The baseline of rows (n, fields), their features (n, f) and the shipped model's own scores (n,) of them.
 
         Its own scores of rows that it has seen: nearly all are legitimate and score like new ones, while the forward
         scores behind the thresholds are those of other, younger models (PSI 0.05 against 0.001).
@@ -74,7 +76,7 @@ class Baseline:
         inner = [k / BINS for k in range(1, BINS)]
         edges, shares, missing = {}, {}, dict[str, float]()
         kinds = {each.name: each for each in watched_categories(contract)}
-        for name, values in watched_columns(contract, features, hybrid).items():
+        for name, values in watched_columns(contract, raw, features, hybrid).items():
             if name in kinds:
                 edges[name] = np.arange(0.5, kinds[name].bins - 1)
             else:
@@ -93,16 +95,18 @@ class Baseline:
 
 @dataclass(frozen=True)
 class WatchedCategory:
-    """A category that has a feature for each of its values: they are one figure of drift.
+    """A category of which features are made: its values are one figure of drift, whatever the features are.
 
     Its bins are its values in order, then what is none of them, then, if it may be missing, what is missing.
 
     Attributes
     ----------
     name : str
-        Of the field; longer where a feature is called that.
-    places : tuple of int
-        Its values' features, and the one for all others, among the features.
+        Of the field; longer where a feature that is no category is called that.
+    place : int
+        Among the raw fields.
+    values : int
+        How many are known.
     optional : bool
         Whether it may be missing.
     beside : frozenset of str
@@ -110,49 +114,65 @@ class WatchedCategory:
     """
 
     name: str
-    places: tuple[int, ...]
+    place: int
+    values: int
     optional: bool
     beside: frozenset[str]
 
     @property
     def bins(self) -> int:
         """How many there are."""
-        return len(self.places) + self.optional
+        return self.values + 1 + self.optional
 
     @property
     def other(self) -> int:
         """The bin of what is none of its values."""
-        return len(self.places) - 1
+        return self.values
 
-    def codes(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The bin (n,) of each row of features (n, f)."""
-        hits = features[:, list(self.places)] == 1
-        return np.where(hits.any(axis=1), hits.argmax(axis=1), len(self.places)).astype(np.float64)
+    def codes(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The bin (n,) of each row of raw transactions (n, fields)."""
+        codes = raw[:, self.place]
+        known = np.where(codes == OTHER, float(self.other), codes)
+        return np.where(np.isnan(codes), float(self.bins - 1), known)
 
 
 def watched_categories(contract: Contract) -> tuple[WatchedCategory, ...]:
-    """The categories that are watched as such; one without features for its values is watched by its other features."""
-    places: dict[str, dict[str, int]] = {}
-    for place, feature in enumerate(contract.features):
-        if feature.operator == "one_hot" and feature.category is not None:
-            places.setdefault(feature.of[0], {}).setdefault(feature.category, place)
+    """The categories that the model sees anything of."""
     found = []
-    for each in contract.scored_fields:
-        mine = places.get(each.name, {})
-        wanted = (*each.values, "")
-        if not mine or mine.keys() != set(wanted):
-            continue
-        same = (one for one in contract.features if one.operator in ("one_hot", "missing"))
-        beside = frozenset(one.name for one in same if one.of == (each.name,))
-        name = each.name if each.name not in contract.feature_names else f"{each.name} (category)"
-        found.append(WatchedCategory(name, tuple(mine[value] for value in wanted), not each.required, beside))
+    for place, each in enumerate(contract.scored_fields):
+        beside = frozenset(one.name for one in contract.features if one.of == (each.name,))
+        if each.type == "category" and beside:
+            name = each.name if each.name not in {*contract.feature_names} - beside else f"{each.name} (category)"
+            found.append(WatchedCategory(name, place, len(each.values), not each.required, beside))
     return tuple(found)
+
+
+def repeated_gaps(contract: Contract) -> frozenset[str]:
+    """Features whose share of missing values is an earlier one's: they are made of the same fields that may be missing.
+
+    What a feature of two such fields lacks is not what either of them lacks.
+    """
+    optional = {contract.raw_fields[place] for place in contract.optional}
+    gaps: dict[str, frozenset[str]] = {}
+    seen, found = set[frozenset[str]](), set[str]()
+    for feature in contract.features:
+        if feature.name not in contract.may_miss:
+            continue
+        made_of = (
+            frozenset([each]) & optional if each in contract.raw_fields else gaps.get(each, frozenset())
+            for each in feature.sources
+        )
+        gaps[feature.name] = mine = frozenset[str]().union(*made_of)
+        if mine in seen:
+            found.add(feature.name)
+        seen.add(mine)
+    return frozenset(found)
 
 
 def watched_names(contract: Contract) -> tuple[str, ...]:
     """The figures of drift: every feature but the hour of day, which they are compared within, and the score.
 
-    The features for a category's values are one figure, under the category's name.
+    The features of a category are one figure, under the category's name.
     """
     categories = watched_categories(contract)
     covered = {contract.clock}.union(*(each.beside for each in categories))
@@ -169,13 +189,13 @@ def hours_of(contract: Contract, features: NDArray[np.float32]) -> NDArray[np.in
 
 
 def watched_columns(
-    contract: Contract, features: NDArray[np.float32], hybrid: NDArray[np.float64]
+    contract: Contract, raw: NDArray[np.float64], features: NDArray[np.float32], hybrid: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Values of each of `watched_names`."""
+    """Values of each of `watched_names`, of rows (n, fields), their features (n, f) and scores (n,)."""
     columns = dict(zip(contract.feature_names, features.T, strict=True))
     kinds = {each.name: each for each in watched_categories(contract)}
     return {
-        name: hybrid if name == SCORE else kinds[name].codes(features) if name in kinds else _exact(columns[name])
+        name: hybrid if name == SCORE else kinds[name].codes(raw) if name in kinds else _exact(columns[name])
         for name in watched_names(contract)
     }
 

@@ -20,6 +20,7 @@ from ml_project.baseline import (
     SCORE,
     Baseline,
     hours_of,
+    repeated_gaps,
     watched_categories,
     watched_columns,
     watched_names,
@@ -58,15 +59,16 @@ class DriftCounts:
         contract: Contract,
         baseline: Baseline,
         statistics: FeatureStatistics,
+        raw: NDArray[np.float64],
         features: NDArray[np.float32],
         hybrid: NDArray[np.float64],
         weight: NDArray[np.float64],
     ) -> "DriftCounts":
-        """Count features (n, f) and scores (n,) under weights (n,)."""
+        """Count rows (n, fields), features (n, f) and scores (n,) under weights (n,)."""
         counts = cls.none(baseline)
         all_hours = hours_of(contract, features)
         places = {name: feature for feature, name in enumerate(contract.feature_names)}
-        for place, (name, column) in enumerate(watched_columns(contract, features, hybrid).items()):
+        for place, (name, column) in enumerate(watched_columns(contract, raw, features, hybrid).items()):
             values, hours, weights = column, all_hours, weight
             there = np.isfinite(column)
             if not there.all():
@@ -140,8 +142,8 @@ class Drift:
         Effective rows with a value.
     psi, ks : Shift
         Population stability index, and the largest distance of the distributions, both on the baseline's bins.
-    missing : Share
-        Rows without a value.
+    missing : Share or None
+        Rows without a value; None where another feature lacks the same ones and says so.
     other : Share or None
         Of a category, the rows with what is none of its values.
     out_of_range : Shift or None
@@ -154,7 +156,7 @@ class Drift:
     rows: float
     psi: Shift
     ks: Shift
-    missing: Share
+    missing: Share | None
     out_of_range: Shift | None
     expected: tuple[float, ...]
     observed: tuple[float, ...]
@@ -165,12 +167,13 @@ def compare(
     contract: Contract,
     baseline: Baseline,
     statistics: FeatureStatistics,
+    raw: NDArray[np.float64],
     features: NDArray[np.float32],
     hybrid: NDArray[np.float64],
     weight: NDArray[np.float64],
     significance: float,
 ) -> list[Drift]:
-    """Compare a window's features (n, f) and scores (n,), under weights (n,), with a baseline.
+    """Compare a window's rows (n, fields), features (n, f) and scores (n,), under weights (n,), with a baseline.
 
     Parameters
     ----------
@@ -178,15 +181,14 @@ def compare(
         Probability with which each single noise is exceeded where nothing has changed; for a window as a whole it
         adds up over the figures (Bonferroni), however they depend on each other.
     """
-    return judge(
-        contract, baseline, DriftCounts.of(contract, baseline, statistics, features, hybrid, weight), significance
-    )
+    counts = DriftCounts.of(contract, baseline, statistics, raw, features, hybrid, weight)
+    return judge(contract, baseline, counts, significance)
 
 
 def judge(contract: Contract, baseline: Baseline, counts: DriftCounts, significance: float) -> list[Drift]:
     """The same of rows that were counted; see `compare`."""
     training = sum(baseline.rows)
-    kinds = {each.name: each for each in watched_categories(contract)}
+    kinds, repeated = {each.name: each for each in watched_categories(contract)}, repeated_gaps(contract)
     found = []
     for place, name in enumerate(watched_names(contract)):
         hours, kept, missing = counts.hours[place], counts.hours[place].sum(), counts.missing[place]
@@ -202,6 +204,7 @@ def judge(contract: Contract, baseline: Baseline, counts: DriftCounts, significa
         other = (
             None if kind is None else share_of(observed[kind.other], expected[kind.other], known, rows, significance)
         )
+        absent: Share | None
         if kind is not None and kind.optional:
             absent = share_of(observed[-1], expected[-1], known, rows, significance)
         else:
@@ -209,6 +212,7 @@ def judge(contract: Contract, baseline: Baseline, counts: DriftCounts, significa
             value = float(missing / (kept + missing)) if missing else 0.0
             total = float(kept + missing)
             absent = share_of(value, usual, training, total, significance) if usual else Share(value, 0.0, 0.0)
+            absent = None if name in repeated else absent
         found.append(
             Drift(
                 name,

@@ -108,7 +108,7 @@ def _finish(
     manifest = manifest.model_copy(
         update={
             "golden_rows": golden_rows(scorer, _spread(sample, hybrid)),
-            "baseline": Baseline.fit(transform.contract, features, hybrid, sample.weight),
+            "baseline": Baseline.fit(transform.contract, sample.raw, features, hybrid, sample.weight),
         }
     )
     return Fitted(ensemble, transform, calibrator, Bundle(manifest, draft.onnx, draft.booster), unseen)

@@ -55,7 +55,7 @@ class Reference:
             data={"source": "simulated"},
             libraries={},
             golden_rows=(),
-            baseline=Baseline.fit(self.transform.contract, features, hybrid, weight),
+            baseline=Baseline.fit(self.transform.contract, self.raw, features, hybrid, weight),
         )
         booster = bytes(self.ensemble.booster.save_raw("json"))
         bundle = Bundle(manifest, ensemble_to_onnx(self.ensemble, Calibrator()), booster)

@@ -61,8 +61,8 @@ def sides(rows: KeptDecisions, known: Dataset, bundle: Bundle, seed: int) -> tup
     hours = hours_of(contract, window), hours_of(contract, features)
     drawn = rng.choice(len(features), len(chosen), p=_by_hour(*hours, known.weight))
     score = Scorer(bundle, threads=1).score_features(features[drawn]).hybrid
-    current = pd.DataFrame(watched_columns(contract, window, rows.hybrid[chosen]))
-    return current, pd.DataFrame(watched_columns(contract, features[drawn], score))
+    current = pd.DataFrame(watched_columns(contract, rows.raw[chosen], window, rows.hybrid[chosen]))
+    return current, pd.DataFrame(watched_columns(contract, known.raw[drawn], features[drawn], score))
 
 
 def _by_hour(wanted: NDArray[np.int64], there: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -179,7 +179,9 @@ def watched_figures(rows: KeptDecisions, manifest: Manifest, window: Window, lim
     baseline = manifest.drift_baseline
     significance = limits.drift.significance(len(watched_names(manifest.contract)))
     features = manifest.transform(rows.raw)
-    drifts = compare(manifest.contract, baseline, manifest.statistics, features, rows.hybrid, rows.weight, significance)
+    drifts = compare(
+        manifest.contract, baseline, manifest.statistics, rows.raw, features, rows.hybrid, rows.weight, significance
+    )
     comparable = baseline.hourly or window.hours >= limits.decisions.minimum_hours
     found = [figure for drift in drifts for figure in drift_figures(drift, limits.drift, comparable)]
     found += decisions(rows, manifest, window, limits, significance)

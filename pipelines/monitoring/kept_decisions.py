@@ -124,8 +124,17 @@ class KeptDecisions:
 
 
 def raw_values(table: Any, contract: Contract) -> NDArray[np.float64]:
-    """The raw fields (n, fields) of a table of decisions, as the contract has them: in its order, by its categories."""
-    return np.column_stack([raw_column(field, table[field.name]) for field in contract.scored_fields])
+    """The raw fields (n, fields) of a table of decisions, as the contract has them: in its order, by its categories.
+
+    What may be missing, and was no field when they were decided, is missing.
+    """
+    absent = np.full(len(table), np.nan)
+    return np.column_stack(
+        [
+            raw_column(field, table[field.name]) if field.required or field.name in table.column_names else absent
+            for field in contract.scored_fields
+        ]
+    )
 
 
 def decision_places(table: Any) -> NDArray[np.int8]:
@@ -188,8 +197,8 @@ def read_by_version(
     tables : iterable of pyarrow.Table
         What ``DecisionStore.tables_by_event_time`` gives.
     contract : Contract or callable
-        What it was asked for; where its categories are learnt, by the digest of a bundle the contract that has them
-        (``DecisionStore.contract_of``).
+        Of all of them, or by the digest of a bundle (``DecisionStore.contract_of``): versions may have more fields, and
+        other values of a category.
     seed : int
         Chooses the rows that thinning leaves out.
     """

@@ -85,10 +85,9 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
 def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, KeptDecisions], Pairs]:
     contract = settings.data_contract
     with open_store(settings.decisions_url, existing=True) as store:
-        own = store.contract_of if contract.unlearnt else contract
-        shadows = ShadowReader(store.shadow_of, own, settings.seed)
+        shadows = ShadowReader(store.shadow_of, store.contract_of, settings.seed)
         tables = shadows.passing(store.tables_by_event_time(contract, window.since, window.until))
-        return read_by_version(tables, own, settings.seed), shadows.pairs
+        return read_by_version(tables, store.contract_of, settings.seed), shadows.pairs
 
 
 def _challengers(

@@ -180,7 +180,8 @@ def exported_decisions(location: str, contract: Contract, window: Window, endpoi
                 raise InvalidInput(
                     f"{name} is not an export of decisions.", "Give the folder that `purge` exported to."
                 )
-            absent = [field.name for field in contract.scored_fields if field.name not in table.schema_arrow.names]
+            needed = (field.name for field in contract.scored_fields if field.required)
+            absent = [name for name in needed if name not in table.schema_arrow.names]
             if absent:
                 raise InvalidInput(
                     f"{name} holds decisions without {', '.join(absent[:_NAMED])}, which {contract} has.",

@@ -158,7 +158,9 @@ class RowScorer:
             {name: table.filter(pa.array(places == place)) for place, name in there},
             quarantine,
             Tally(
-                DriftCounts.of(contract, self._baseline, self._statistics, features, scores.hybrid, np.ones(len(rows))),
+                DriftCounts.of(
+                    contract, self._baseline, self._statistics, raw, features, scores.hybrid, np.ones(len(rows))
+                ),
                 Counter({name: counts[place] for place, name in there}),
                 Counter({name: amounts[place] for place, name in there}),
                 len(quarantine),

@@ -79,7 +79,9 @@ class FeatureDrift(BaseModel):
     psi: float
     limit: float | None = Field(description="Null where the version's card has no limits.")
     breached: bool = Field(description="Whether the PSI or a share is above its limit.")
-    missing: float = Field(description="Share of rows without a value.")
+    missing: float | None = Field(
+        description="Share of rows without a value; null where another feature of the same field has it."
+    )
     missing_limit: float | None
     other: float | None = Field(
         description="Share of rows with a category that training did not have; null for others."
@@ -284,24 +286,25 @@ def drift(slices: Sequence[Slice], model: LiveModel, hours: float) -> WindowDrif
     significance = limits.significance(len(watched_names(manifest.contract))) if limits else _NO_LIMIT
     features = manifest.transform(raw)
     found = compare(
-        manifest.contract, manifest.drift_baseline, manifest.statistics, features, hybrid, weight, significance
+        manifest.contract, manifest.drift_baseline, manifest.statistics, raw, features, hybrid, weight, significance
     )
     comparable = manifest.drift_baseline.hourly or hours >= _DAY_HOURS
     judged = limits is not None and comparable and min(each.rows for each in found) >= limits.minimum_rows
     figures = []
     for each in found:
         high = None if limits is None else limit_of(each.psi, limits.psi)
-        absent = None if limits is None else each.missing.limit(limits.missing)
+        absent = None if limits is None or each.missing is None else each.missing.limit(limits.missing)
+        gap = None if each.missing is None else each.missing.value
         strange = None if limits is None or each.other is None else each.other.limit(limits.other)
         other = None if each.other is None else each.other.value
-        held = (each.psi.value, high), (each.missing.value, absent), (other or 0.0, strange)
+        held = (each.psi.value, high), (gap or 0.0, absent), (other or 0.0, strange)
         figures.append(
             FeatureDrift(
                 name=each.name,
                 psi=each.psi.value,
                 limit=high,
                 breached=judged and any(limit is not None and value > limit for value, limit in held),
-                missing=each.missing.value,
+                missing=gap,
                 missing_limit=absent,
                 other=other,
                 other_limit=strange,

@@ -2,49 +2,94 @@
 
 import io
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import mlflow
 import pandas as pd
 import pytest
+import uvicorn
 
 from ml_project.errors import InvalidInput
 from pipelines.monitoring.run import monitor
 from pipelines.monitoring.window import Window
 from pipelines.retraining.run import retrain
+from pipelines.schedule.run import BREACH
 from pipelines.scoring.run import score
 from pipelines.settings import PipelineSettings
+from pipelines.tracking import Run
 from pipelines.training.steps import run_main, run_train
+from pipelines.training.train import Measurement
+from serving.process import listen
+from stores.decisions import open_store
 from stores.mlflow_client import quiet_mlflow
 from tests.support.commands import Commands
 from tests.support.gateway import Gateway
 from tests.support.processes import clean_environment
-from tests.support.shop import SHOP, SHOP_YAML, VISITS_YAML, card_transactions, shop_transactions, visits
+from tests.support.shop import (
+    SHOP,
+    SHOP_YAML,
+    VISITS_YAML,
+    WIDE,
+    WIDE_YAML,
+    card_transactions,
+    shop_transactions,
+    visits,
+    wide_transactions,
+)
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
-    """`main` once on a table of the contract `shop`."""
-    folder = tmp_path_factory.mktemp("shop")
-    (folder / "shop.yaml").write_text(SHOP_YAML)
-    shop_transactions(9_000, seed=1).to_csv(folder / "shop.csv", index=False)
+class Trained(NamedTuple):
+    """A table's settings, and what `main` made of it."""
+
+    settings: PipelineSettings
+    run: Run
+    measured: Measurement
+
+
+def trained(folder: Path, contract: str | Path, table: pd.DataFrame) -> Trained:
+    """`main` once on a table, with a contract's text or file."""
+    if isinstance(contract, str):
+        (folder / "own.yaml").write_text(contract)
+        contract = folder / "own.yaml"
+    table.to_csv(folder / "own.csv", index=False)
     quiet_mlflow()
     settings = PipelineSettings(
         state_dir=folder / "var",
         tracking_uri="",
-        contract=str(folder / "shop.yaml"),
-        data=str(folder / "shop.csv"),
+        contract=str(contract),
+        data=str(folder / "own.csv"),
         trials=1,
+        folds=2,
+        replicates=100,
         threads=2,
         label_delay_days=0,
     )
-    _run, _measured, promotion = run_main(settings)
+    run, measured, promotion = run_main(settings)
     assert promotion.production is not None
-    return settings
+    return Trained(settings, run, measured)
+
+
+def kept_by(gateway: Gateway, settings: PipelineSettings) -> PipelineSettings:
+    """Of the steps that look at what a gateway has kept."""
+    database = type(settings.database_url)(f"sqlite:///{gateway.state}/gateway/decisions.db")
+    return settings.model_copy(update={"database_url": database})
+
+
+def last_day() -> Window:
+    now = datetime.now(UTC)
+    return Window(now - timedelta(days=1), now)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
+    """Names that want quoting."""
+    return trained(tmp_path_factory.mktemp("shop"), SHOP_YAML, shop_transactions(6_000, seed=1)).settings
 
 
 def body(frame: pd.DataFrame, row: int, **others: object) -> dict[str, object]:
@@ -83,11 +128,8 @@ def test_it_is_served_watched_and_learnt_from(own: PipelineSettings, tmp_path: P
         assert taken["example"]["betrag.in.€"] == 12.5
         page = gateway.client.get("/predictions?limit=5").json()
         assert tuple(page["items"][0]["inputs"]) == SHOP.raw_fields
-    kept = own.model_copy(
-        update={"database_url": type(own.database_url)(f"sqlite:///{gateway.state}/gateway/decisions.db")}
-    )
-    window = Window(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC))
-    report = monitor(kept, window, None, datetime.now(UTC)).report
+    kept = kept_by(gateway, own)
+    report = monitor(kept, last_day(), None, datetime.now(UTC)).report
     assert {drift.name for drift in report.watched.drifts} == {*SHOP.feature_names, "hybrid_score"} - {"hour"}
     retrained = retrain(kept, "manual", datetime.now(UTC) + timedelta(hours=1))
     assert retrained.run_id
@@ -124,21 +166,8 @@ def test_contracts_are_not_mixed(own: PipelineSettings, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def visited(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
-    """`main` once on a table with categories, booleans and missing values, without time and amount."""
-    folder = tmp_path_factory.mktemp("visits")
-    (folder / "visits.yaml").write_text(VISITS_YAML)
-    visits(6_000, seed=1).to_csv(folder / "visits.csv", index=False)
-    quiet_mlflow()
-    settings = PipelineSettings(
-        state_dir=folder / "var",
-        tracking_uri="",
-        contract=str(folder / "visits.yaml"),
-        data=str(folder / "visits.csv"),
-        trials=1,
-        threads=2,
-    )
-    run, measured, promotion = run_main(settings)
-    assert promotion.production is not None
+    """Categories, booleans and missing values; no time and no amount."""
+    settings, run, measured = trained(tmp_path_factory.mktemp("visits"), VISITS_YAML, visits(5_000, seed=1))
     assert "test_cost_per_day" not in measured.metrics
     assert run.data.data.metrics["unlabelled_dropped"] > 100
     return settings
@@ -176,25 +205,85 @@ def test_categories_and_missing_values_are_served_and_scored_alike(visited: Pipe
         assert {error["field"] for error in refused.json()["errors"]} == wrong.keys()
 
 
+def test_categories_are_watched_and_learnt_from(visited: PipelineSettings, tmp_path: Path, commands: Commands) -> None:
+    """Of what a gateway has kept, a third has a country that training never saw, and more has no channel."""
+    frame = visits(600, seed=8).drop(columns="outcome")
+    frame.loc[::3, "country"], frame.loc[::2, "channel"] = "XX", None
+    with Gateway(tmp_path, FRAUD_RELEASES_URI=visited.releases, FRAUD_CONTRACT=visited.contract) as gateway:
+        gateway.wait_for_version(1)
+        rows = json.loads(frame.to_json(orient="records"))
+        answers = [gateway.client.post("/predict", json=row).json() for row in rows[:30]]
+        answers += gateway.client.post("/predict-batch", json=rows[30:]).json()
+        fraud = [answer for answer in answers if answer["decision"] != "APPROVE"]
+        said = [{"prediction_id": answer["prediction_id"], "label": 1} for answer in fraud]
+        assert gateway.client.post("/feedback", json=said).status_code == httpx.codes.OK
+    kept = kept_by(gateway, visited)
+    environment = clean_environment(
+        FRAUD_STATE_DIR=str(kept.state_dir),
+        FRAUD_DATABASE_URL=kept.database_url.get_secret_value(),
+        FRAUD_CONTRACT=kept.contract,
+        FRAUD_LABEL_DELAY_DAYS="0",
+        MLFLOW_TRACKING_URI="",
+    )
+    done = commands.run("monitor", "--json", environment=environment)
+    assert done.returncode == BREACH, done.stderr
+    report = json.loads(done.stdout)
+    figures = {(each["name"], each["of"]): each for each in report["figures"]}
+    assert figures["other", "country"]["value"] == pytest.approx(1 / 3, abs=0.01)
+    assert figures["missing", "channel"]["value"] == pytest.approx(0.6, abs=0.1)
+    for name, of in (("psi", "country"), ("other", "country"), ("psi", "channel"), ("missing", "channel")):
+        assert figures[name, of]["breached"], (name, of)
+        assert figures[name, of]["high"] < figures[name, of]["value"]
+    for name, of in (("psi", "risk"), ("psi", "newsletter"), ("missing", "score")):
+        assert not figures[name, of]["breached"], (name, of)
+    retrained = retrain(kept, "manual", datetime.now(UTC) + timedelta(hours=1))
+    assert retrained.run_id
+
+
+def test_the_pyfunc_is_served(visited: PipelineSettings, tmp_path: Path) -> None:
+    """By the application that `mlflow models serve` starts."""
+    from mlflow.pyfunc.scoring_server import init
+
+    frame = visits(50, seed=3, frauds=0.3).drop(columns="outcome")
+    mlflow.set_tracking_uri(visited.mlflow_uri)
+    model = mlflow.pyfunc.load_model("models:/fraud-ensemble/1")
+    listener = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(init(model), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/invocations"
+        rows = json.loads(frame.to_json(orient="records"))
+        split = json.loads(frame.to_json(orient="split", index=False))
+        csv = {"content": frame.to_csv(index=False), "headers": {"Content-Type": "text/csv"}}
+        bodies = {"json": {"dataframe_records": rows}}, {"json": {"dataframe_split": split}}, csv
+        answers = [httpx.post(address, timeout=60, **each) for each in bodies]
+        wrong = httpx.post(address, json={"dataframe_records": [{**rows[0], "risk": "high"}]}, timeout=60)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+    expected = model.predict(frame)["hybrid_score"].tolist()
+    for answer in answers:
+        assert answer.status_code == httpx.codes.OK, answer.text
+        assert [each["hybrid_score"] for each in answer.json()["predictions"]] == pytest.approx(expected, abs=1e-9)
+    assert wrong.status_code == httpx.codes.BAD_REQUEST
+
+
 @pytest.fixture(scope="module")
 def drafted(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> PipelineSettings:
     """From a table to a version by three commands, with an unedited draft."""
     folder = tmp_path_factory.mktemp("cards")
     data, contract = str(folder / "cards.csv"), str(folder / "cards.yaml")
-    card_transactions(6_000, seed=1).to_csv(data, index=False)
+    table = card_transactions(5_000, seed=1)
+    table.to_csv(data, index=False)
     for arguments in (
         ("infer", "--data", data, "--label", "is_fraud", "--entity", "card no.", "--output", contract),
         ("check", contract, "--data", data),
     ):
         done = commands.run("contract", *arguments, environment=clean_environment(FRAUD_STATE_DIR=str(folder / "var")))
         assert (done.returncode, done.stderr) == (0, "")
-    quiet_mlflow()
-    settings = PipelineSettings(
-        state_dir=folder / "var", tracking_uri="", contract=contract, data=data, trials=1, threads=2, label_delay_days=0
-    )
-    _run, _measured, promotion = run_main(settings)
-    assert promotion.production is not None
-    return settings
+    return trained(folder, Path(contract), table).settings
 
 
 def test_an_unedited_draft_answers_and_learns(drafted: PipelineSettings, tmp_path: Path) -> None:
@@ -214,7 +303,30 @@ def test_an_unedited_draft_answers_and_learns(drafted: PipelineSettings, tmp_pat
     scored = pd.read_parquet(tmp_path / "out").sort_values("source_row")
     assert scored["hybrid_score"].tolist()[:30] == pytest.approx(alike, abs=1e-6)
     assert scored["card no."].tolist() == frame["card no."].tolist()
-    kept = drafted.model_copy(
-        update={"database_url": type(drafted.database_url)(f"sqlite:///{gateway.state}/gateway/decisions.db")}
-    )
+    kept = kept_by(gateway, drafted)
+    window = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+    assert monitor(kept, window, None, datetime.now(UTC)).report.watched.figures
+    with open_store(kept.decisions_url, existing=True) as store:
+        table = next(store.tables(kept.data_contract))
+    assert {*table["card no."].to_pylist()} <= {*frame["card no."]}
     assert retrain(kept, "manual", datetime.now(UTC)).run_id
+
+
+def test_three_hundred_columns(tmp_path: Path) -> None:
+    settings = trained(tmp_path / "wide", WIDE_YAML, wide_transactions(3_000, seed=1)).settings
+    frame = wide_transactions(400, seed=2).drop(columns="y")
+    frame.to_csv(tmp_path / "month.csv", index=False)
+    score(settings, str(tmp_path / "month.csv"), str(tmp_path / "out"), "local")
+    scored = pd.read_parquet(tmp_path / "out").sort_values("source_row")["hybrid_score"].tolist()
+    with Gateway(tmp_path, FRAUD_RELEASES_URI=settings.releases, FRAUD_CONTRACT=settings.contract) as gateway:
+        gateway.wait_for_version(1)
+        rows = json.loads(frame.to_json(orient="records", double_precision=15))
+        answers = [gateway.client.post("/predict?explain=true", json=row).json() for row in rows[:10]]
+        answers += gateway.client.post("/predict-batch", json=rows[10:]).json()
+        assert [each["hybrid_score"] for each in answers] == pytest.approx(scored, abs=1e-6)
+        groups = gateway.client.get("/features").json()["groups"]
+        assert sum(len(group["fields"]) for group in groups) == len(WIDE.raw_fields)
+        refused = gateway.client.post("/predict", json=dict.fromkeys(WIDE.raw_fields, "x"))
+        assert len(refused.json()["errors"]) == 1
+    report = monitor(kept_by(gateway, settings), last_day(), None, datetime.now(UTC)).report
+    assert len(report.watched.drifts) == 300 + 1

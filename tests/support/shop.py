@@ -115,6 +115,36 @@ def dated_visits(rows: int, seed: int, frauds: float = 0.05) -> pd.DataFrame:
     return frame.assign(risk=frame["risk"] + 1.5 * (frame["outcome"] == "fraud"))
 
 
+WIDE_YAML: Final = """\
+contract: wide
+fields:
+  "V 1..V 297": {type: number}
+  code: {type: category, values: [a, b], required: false}
+  tag: {type: category, values: [x, y]}
+  eur: {type: number, role: amount, minimum: 0}
+label: {field: y}
+features:
+  "V 1..V 297": {value: V 1..V 297}
+  code: {one_hot: code}
+  tag: {one_hot: tag}
+  spread: {variance: V 1..V 297}
+"""
+"""Three hundred columns."""
+
+WIDE: Final[Contract] = parse_contract(WIDE_YAML.encode(), "wide.yaml")
+
+
+def wide_transactions(rows: int, seed: int) -> pd.DataFrame:
+    """Transactions of the contract `wide`; of frauds all numbers are a little higher, the first one much."""
+    rng = np.random.default_rng(seed)
+    fraud = rng.random(rows) < 0.1
+    numbers = rng.normal(size=(rows, 297)) + 0.3 * fraud[:, None]
+    numbers[:, 0] += 3 * fraud
+    frame = pd.DataFrame(np.round(numbers, 6), columns=[f"V {place}" for place in range(1, 298)])
+    words = {"code": rng.choice(["a", "b", "c"], rows), "tag": rng.choice(["x", "y"], rows)}
+    return frame.assign(**words, eur=np.round(rng.exponential(20, rows), 2), y=fraud.astype(int))
+
+
 CARDS_YAML: Final = """\
 contract: cards
 fields:

@@ -6,6 +6,9 @@ from ml_project.bundle import Bundle, Manifest
 from ml_project.policies import NEVER, Thresholds
 from tests.support.creditcard import CREDITCARD, FEATURES, WATCHED
 
+RAW = np.empty((0, 30))
+"""Of a contract without categories nothing is read of it."""
+
 
 @pytest.fixture
 def features() -> np.ndarray:
@@ -18,7 +21,7 @@ def features() -> np.ndarray:
 
 
 def test_shares_are_those_of_the_hour(features: np.ndarray) -> None:
-    baseline = Baseline.fit(CREDITCARD, features, np.abs(features[:, 1]).astype(float), np.ones(len(features)))
+    baseline = Baseline.fit(CREDITCARD, RAW, features, np.abs(features[:, 1]).astype(float), np.ones(len(features)))
     assert set(baseline.shares) == set(WATCHED) == {*FEATURES, SCORE} - {"Time"}
     assert baseline.rows == (1_000.0, *[0.0] * 11, 3_000.0, *[0.0] * 11)
     shares = np.array(baseline.shares["V1"])
@@ -36,8 +39,8 @@ def test_shares_are_those_of_the_hour(features: np.ndarray) -> None:
 def test_weights_equal_repeated_rows(features: np.ndarray) -> None:
     few, times = features[:500], np.random.default_rng(1).integers(1, 4, 500)
     score = np.abs(few[:, 1]).astype(float)
-    weighted = Baseline.fit(CREDITCARD, few, score, times.astype(float))
-    repeated = Baseline.fit(CREDITCARD, few.repeat(times, axis=0), score.repeat(times), np.ones(times.sum()))
+    weighted = Baseline.fit(CREDITCARD, RAW, few, score, times.astype(float))
+    repeated = Baseline.fit(CREDITCARD, RAW, few.repeat(times, axis=0), score.repeat(times), np.ones(times.sum()))
     assert weighted.edges == repeated.edges
     assert weighted.shares == repeated.shares
     assert weighted.rows[0] < repeated.rows[0]

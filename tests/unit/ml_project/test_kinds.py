@@ -11,7 +11,6 @@ from ml_project.baseline import watched_names
 from ml_project.bundle import Bundle, read_bundle
 from ml_project.cleaning import CleaningReport, clean, learnt_values
 from ml_project.contract import Contract
-from ml_project.contract_file import parse_contract
 from ml_project.contract_parts import OTHER
 from ml_project.dataset import Dataset
 from ml_project.drift import DriftCounts, compare
@@ -20,13 +19,13 @@ from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSetting
 from ml_project.errors import InvalidInput
 from ml_project.features import FeatureTransform
 from ml_project.fitting import Fitted, fit_twin
-from ml_project.operators import OPERATORS
+from ml_project.operators import OPERATORS, HistoryOperator
 from ml_project.reasons import Explainer, unseen_categories
 from ml_project.scorer import PARITY_TOLERANCE, Scorer
 from ml_project.split import split_by_time
 from pipelines.monitoring.figures import MonitorLimits, drift_figures
 from pipelines.scoring.rows import _raw
-from tests.support.shop import CARDS, COUNTRIES, VISITS, card_transactions, visits
+from tests.support.shop import CARDS, COUNTRIES, VISITS, WIDE, card_transactions, visits, wide_transactions
 
 SMALL = EnsembleSettings(0.3, ForestSettings(20, 64), BoosterSettings(rounds=12, num_parallel_tree=2))
 
@@ -186,7 +185,8 @@ def test_features_of_categories_and_missing_values_by_hand(data: Dataset) -> Non
 
 def test_every_operator_is_of_some_contract_here() -> None:
     used = {feature.operator for contract in (VISITS, CARDS) for feature in contract.features}
-    assert set(OPERATORS) - used == {"max_abs", "mean_abs"}  # the public table's
+    of_history = {name for name, operator in OPERATORS.items() if issubclass(operator, HistoryOperator)}
+    assert set(OPERATORS) - of_history - used == {"max_abs", "mean_abs"}  # the public table's
 
 
 def boundaries(fitted: Fitted) -> list[tuple[int, float]]:
@@ -273,7 +273,13 @@ def test_drift_counts_what_is_missing(data: Dataset, twin: Fitted) -> None:
     manifest = twin.bundle.manifest
     features = twin.transform(data.raw)
     counts = DriftCounts.of(
-        data.contract, manifest.drift_baseline, manifest.statistics, features, np.zeros(len(data)), data.weight
+        data.contract,
+        manifest.drift_baseline,
+        manifest.statistics,
+        data.raw,
+        features,
+        np.zeros(len(data)),
+        data.weight,
     )
     score = list(manifest.drift_baseline.edges).index("score")
     assert counts.missing[score] == np.isnan(data.raw[:, 5]).sum()
@@ -290,34 +296,18 @@ def test_missing_values_are_held_against_the_training_rows(data: Dataset, twin: 
         hybrid = Scorer(twin.bundle, threads=1).score_features(features).hybrid
         baseline = manifest.drift_baseline
         significance = limits.significance(len(watched_names(data.contract)))
-        drifts = compare(data.contract, baseline, manifest.statistics, features, hybrid, weight, significance)
+        drifts = compare(data.contract, baseline, manifest.statistics, raw, features, hybrid, weight, significance)
         figures = [figure for each in drifts for figure in drift_figures(each, limits)]
         return {figure.metric for figure in figures if figure.breached and "missing" in figure.metric}
 
     fresh = cleaned_raw(visits(3_000, seed=12), data.contract)
     assert breached(fresh) == set()
     fresh[::3, 5] = np.nan
-    assert {name for name in breached(fresh) if "no_score" not in name} == {"missing_score", "missing_spread"}
+    assert {name for name in breached(fresh) if "no_score" not in name} == {"missing_score"}
 
 
 def test_three_hundred_fields_are_fitted_and_scored() -> None:
-    text = """
-contract: wide
-fields:
-  "V 1..V 298": {type: number}
-  code: {type: category, values: [a, b], required: false}
-  eur: {type: number, role: amount, minimum: 0}
-label: {field: y}
-features:
-  "V 1..V 298": {value: V 1..V 298}
-  code: {one_hot: code}
-  spread: {variance: V 1..V 298}
-"""
-    contract = parse_contract(text.encode(), "wide.yaml")
-    rng = np.random.default_rng(0)
-    fraud = rng.random(1_500) < 0.1
-    frame = pd.DataFrame(rng.normal(size=(1_500, 298)) + 0.3 * fraud[:, None], columns=list(contract.raw_fields[:298]))
-    frame = frame.assign(code=rng.choice(["a", "b", "c"], 1_500), eur=rng.exponential(20, 1_500), y=fraud.astype(int))
+    contract, frame = WIDE, wide_transactions(1_500, seed=0)
     data, _report, _table = cleaned(frame, contract)
     twin = fit_twin(split_by_time(data), SMALL, LocalEngine(), {"source": "file"})
     assert worst_difference(twin, twin.transform(data.raw)) <= PARITY_TOLERANCE

@@ -121,7 +121,7 @@ def make_scorer(raw_rows: np.ndarray) -> Callable[..., Scorer]:
     graph, booster = ensemble_to_onnx(ensemble, Calibrator()), bytes(ensemble.booster.save_raw("json"))
     statistics = FeatureStatistics.fit(FEATURES, features, weight)
     hybrid = ensemble.hybrid(features)
-    scores, baseline = Histogram.fit(hybrid, weight), Baseline.fit(CREDITCARD, features, hybrid, weight)
+    scores, baseline = Histogram.fit(hybrid, weight), Baseline.fit(CREDITCARD, raw_rows, features, hybrid, weight)
 
     def make(alert: float = 0.5, decline: float = 0.8, contract: Contract = CREDITCARD) -> Scorer:
         manifest = Manifest(

@@ -32,7 +32,8 @@ export function driftChart() {
           shown.slice(0, 3).map(({ name, psi }) => `${name} ${significant(psi, 2)}`).join(", ")}`, width }),
       table: { head: ["Figure", "PSI", "Limit", "Missing", "Other", ""], rows: features.map((feature) => [
         feature.name, significant(feature.psi), feature.limit === null ? "none" : significant(feature.limit),
-        share(feature.missing, feature.missing_limit), feature.other === null ? "–" : share(feature.other, feature.other_limit),
+        feature.missing === null ? "–" : share(feature.missing, feature.missing_limit),
+        feature.other === null ? "–" : share(feature.other, feature.other_limit),
         overOf(feature)]) },
     });
   }

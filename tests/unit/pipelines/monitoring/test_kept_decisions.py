@@ -7,8 +7,8 @@ import pytest
 
 from pipelines.monitoring import kept_decisions
 from pipelines.monitoring.kept_decisions import UNLABELLED, KeptDecisions, read_by_version, read_for_training
-from stores.decisions import DecisionStore, LabelItem, migrate, open_engine
-from tests.support.creditcard import CREDITCARD, EVENT_TIME, RAW_FEATURES, WEIGHT
+from stores.decisions import DecisionStore, KeptContract, LabelItem, migrate, open_engine
+from tests.support.creditcard import CREDITCARD, EVENT_TIME, GROWN, RAW_FEATURES, WEIGHT
 from tests.support.decisions import chunk, record
 from tests.unit.pipelines.monitoring.conftest import DAY, END
 
@@ -149,3 +149,13 @@ def test_too_many_rows_are_thinned_and_those_that_tell_something_stay(
     assert (len(telling), telling[WEIGHT].unique().tolist()) == (40, [1.0])
     assert rows[WEIGHT].sum() == pytest.approx(400, rel=0.25)
     pd.testing.assert_frame_equal(rows, read(store))
+
+
+def test_versions_of_a_contract_are_read_each_by_its_own(store: DecisionStore) -> None:
+    grown = {"contract": KeptContract.of(GROWN), "bundle_digest": "9" * 64, "model_version": "9"}
+    store.add([record(1), record(2, inputs=(*record(2).inputs, 7.5), **grown)])
+    for asked, risk in ((GROWN, 7.5), (CREDITCARD, np.nan)):
+        found = read_by_version(store.tables_by_event_time(asked, DAY, END), store.contract_of)
+        np.testing.assert_array_equal(found["3"].raw, [record(1).inputs])
+        np.testing.assert_array_equal(found["9"].raw, [[*record(2).inputs, risk]])
+    assert len(read_for_training(store.tables_by_event_time(GROWN, DAY, END), GROWN)) == 2

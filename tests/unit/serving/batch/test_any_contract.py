@@ -26,6 +26,7 @@ from pipelines.scoring.rows import _raw as read_scoring_batch
 from serving.batch.csv import read_csv
 from serving.batch.readers import check_types, chunk_of
 from serving.transactions import Chunk, TransactionParser
+from tests.support.shop import CARDS, card_transactions
 
 OWN: Final = {"event_time", "sampling_weight", "transaction_id", "fraud"}
 LABEL: Final = "fraud"
@@ -166,6 +167,37 @@ def test_a_transaction_is_the_same_numbers_wherever_it_is_read(table: Table) -> 
             if field.type == "timestamp" and sent is not None:
                 sent = pd.Timestamp(sent).tz_convert("UTC").isoformat().replace("+00:00", "Z")
             assert mine[field.name] == sent
+
+
+def test_entities_are_read_and_named_at_fault_wherever_they_stand() -> None:
+    frame = card_transactions(4, seed=2).drop(columns="is_fraud").astype({"card no.": object})
+    frame["since"] = None
+    bodies = json.loads(frame.to_json(orient="records"))
+    batch = pa.RecordBatch.from_pandas(frame, preserve_index=False)
+    text = frame.to_csv(index=False).encode()
+    slow = text.replace(b"card", b'"card"', 1).replace(b"\r", b"")
+    named = {"card no.": frame["card no."].tolist()}
+    for chunks in (
+        [TransactionParser(CARDS).batch(json.dumps(bodies).encode(), 10)],
+        [chunk_of(batch, CARDS, np.arange(4))],
+        list(read_csv(io.BytesIO(text), CARDS)),
+        list(read_csv(io.BytesIO(slow + b"t,nonsense\n"), CARDS)),
+    ):
+        [chunk] = chunks
+        assert chunk.transactions.entities == named
+        assert chunk.transactions.take([2]).entities == {"card no.": named["card no."][2:3]}
+        assert chunk.transactions.texts(CARDS) == named
+    for value in ("", "c" * 65):
+        frame.loc[1, "card no."] = value
+        batch = pa.RecordBatch.from_pandas(frame, preserve_index=False)
+        for chunk in (
+            *read_csv(io.BytesIO(frame.to_csv(index=False).encode()), CARDS),
+            chunk_of(batch, CARDS, np.arange(4)),
+        ):
+            assert [error["field"] for error in chunk.errors] == ["card no."]
+            assert chunk.transactions.entities == {
+                "card no.": [each for each in named["card no."] if each != named["card no."][1]]
+            }
 
 
 @settings(max_examples=80)

@@ -234,6 +234,7 @@ def test_fields_of_every_type(store: DecisionStore, contract: Contract, row: dic
     found = store.find_all([record.prediction_id, *chunk.prediction_ids])
     assert np.array_equal([each.record.scored for each in found.values()], raw, equal_nan=True)
     for each in found.values():
+        assert [each.record.values[name] for name in contract.entities] == [row[name] for name in contract.entities]
         sent = {name: each.record.values[name] for name in row if name in contract.raw_fields and name != "risk"}
         assert {**sent, "at": None, "since": None} == {
             **{name: value for name, value in row.items() if name in sent},
@@ -242,6 +243,9 @@ def test_fields_of_every_type(store: DecisionStore, contract: Contract, row: dic
         }
     tables = list(store.tables(contract))
     assert np.array_equal(np.concatenate([raw_values(table, contract) for table in tables]), raw, equal_nan=True)
+    assert {name for table in tables for name in contract.entities for name in table[name].to_pylist()} == {
+        row[name] for name in contract.entities
+    }
     frame = read_for_training(tables, contract)
     assert len(frame) == 3
     [window] = store.slices([record.received_at - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1)], 10)
@@ -253,6 +257,8 @@ def test_fields_of_every_type(store: DecisionStore, contract: Contract, row: dic
     assert exported.decisions is not None
     frame = pd.read_parquet(exported.decisions, dtype_backend="numpy_nullable")
     kinds = {"number": "Float64", "integer": "Int64", "boolean": "boolean", "category": "category"}
+    for name in contract.entities:
+        assert frame[name].tolist() == [row[name]] * 3
     for field in contract.scored_fields:
         if field.type == "timestamp":
             assert str(frame[field.name].dtype).startswith("datetime64[")
@@ -273,7 +279,7 @@ def test_a_spooled_decision_with_every_type(store: DecisionStore, tmp_path: Path
     assert found.record.values == record.values
     assert record.values["channel"] == "fax"
     [bulk] = store.find_all(chunk.prediction_ids).values()
-    assert bulk.record.values["at"] == "2026-01-01T11:00:00.250000+00:00"
+    assert (bulk.record.values["at"], bulk.record.values["card no."]) == ("2026-01-01T11:00:00.250000+00:00", "1")
 
 
 def test_an_optional_field_that_came_later(store: DecisionStore, make_record: Make) -> None:
