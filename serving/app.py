@@ -24,7 +24,7 @@ from serving.large_bodies import Budget, DiskBudget
 from serving.live_model import BundleSource, ModelSlot, ModelSource, connect, connect_challenger, released
 from serving.middleware import DirectPredict, Guard, HeadAsGet, RequestLog, SecurityHeaders
 from serving.model_follower import ModelFollower
-from serving.routes import dashboard, model, operations, pages, predict, review
+from serving.routes import dashboard, events, model, operations, pages, predict, review
 from serving.routes.dashboard import Dashboard
 from serving.routes.examples import with_inputs
 from serving.routes.model import PastPromotions
@@ -130,7 +130,7 @@ def create_app(
     app.state.gateway = gateway
     install_error_handlers(app)
     # Routes are tried in this order, at about 10 microseconds each: the busiest stands first.
-    for routes in (predict, review, operations, model, dashboard, pages):
+    for routes in (predict, review, events, operations, model, dashboard, pages):
         app.include_router(routes.router)
     describe_keys(app)
     describe_contract(app, slot, contract)

@@ -15,14 +15,16 @@ import anyio
 import numpy as np
 from anyio import to_thread
 
+from ml_project.contract import Contract
 from ml_project.errors import Refused, Unavailable
-from serving.history import PastTransactions
+from serving.history import PastTransactions, events_of
 from serving.live_model import LiveModel
 from serving.predictions import Predictions, chunk_of_many, record_of_one, with_firsts
 from serving.settings import GatewaySettings
 from serving.shadow import Shadow
 from serving.telemetry.metrics import StoreFigures
 from serving.telemetry.request import RequestRecord, stage
+from serving.transactions import Transactions
 from stores.decisions import (
     SCOPES,
     Busy,
@@ -37,6 +39,7 @@ from stores.decisions import (
     Spool,
     migrate,
 )
+from stores.decisions.event_plan import EventPlan
 
 _RETRY_SECONDS: Final = 1.0
 
@@ -170,6 +173,20 @@ class Decisions:
         if self._shadow is not None:
             self._shadow.offer(named, chunk.received_at, stored.firsts.keys() | stored.conflicts.keys())
         return with_firsts(named, self._first_records(stored.firsts)), stored.conflicts
+
+    async def adding_events(self, contract: Contract, transactions: Transactions) -> int:
+        """Keep transactions that need no decision, each with its name; how many were not known.
+
+        Raises
+        ------
+        Busy
+            When none of few threads is free in ten seconds.
+        Unavailable
+            When the database does not answer: then they are kept nowhere.
+        """
+        plan = EventPlan.of(contract)
+        given = events_of(plan, transactions, [""] * len(transactions.raw))
+        return await _within_share(self._reviewers, self.store.add_events, plan, given)
 
     def label(self, items: Sequence[tuple[str | None, str | None, int]], reviewer: str) -> list[dict[str, Any]]:
         """Add labels, each (prediction_id, transaction_id, 1 or 0) with one of the names; what became of each."""

@@ -153,6 +153,42 @@ def test_clients_side_by_side_lose_and_double_nothing(running: RunningGateway, t
             np.testing.assert_array_equal(found, without_labels(parts[0][:40]))
 
 
+def test_events_need_no_decision_and_count_once(running: RunningGateway, table: pd.DataFrame) -> None:
+    rows = transactions(table)
+    assert running.client.post("/events", json=rows[0]).json() == {"added": 1, "known": 0}
+    assert running.client.post("/events", json=rows[:100]).json() == {"added": 99, "known": 1}
+    predicted = running.client.post("/predict", json=rows[100]).raise_for_status().json()
+    assert running.client.post("/events", json=rows[98:101]).json() == {"added": 0, "known": 3}
+    already = running.client.post("/predict", json=rows[99]).raise_for_status().json()
+    found = kept_history(running, [predicted, already]).to_numpy()
+    np.testing.assert_array_equal(found, without_labels(table[:101])[[100, 99]])
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ({"transaction_id": None}, 422, "so that what is sent again counts once"),
+        ({"amount": "much"}, 422, "Input should be a valid number"),
+        ({"at": "1970-01-01T00:00:00Z"}, 422, "Event time should lie"),
+        ({"card": None}, 422, "Input should be a valid string"),
+    ],
+)
+def test_bad_events_are_refused_whole(
+    running: RunningGateway, table: pd.DataFrame, change: dict[str, Any], status: int, said: str
+) -> None:
+    rows = transactions(table)[:3]
+    answered = running.client.post("/events", json=[*rows[:2], rows[2] | change])
+    assert answered.status_code == status
+    assert answered.json()["errors"][0]["row"] == 2
+    assert said in answered.json()["errors"][0]["message"]
+    assert running.client.post("/events", json=rows).json() == {"added": 3, "known": 0}
+
+
+def test_a_version_without_history_takes_no_events(gateway: RunningGateway) -> None:
+    answered = gateway.client.post("/events", json={})
+    assert (answered.status_code, answered.json()["status"]) == (409, 409)
+
+
 def test_without_its_database_it_goes_on_from_memory_and_says_so(
     serve: Callable[..., Any], past_scorer: Scorer, contract_file: str, tmp_path: Path, table: pd.DataFrame
 ) -> None:
