@@ -35,7 +35,7 @@ _PUBLIC: Final = frozenset({"/", "/ui", "/docs", "/health", "/openapi.json", "/h
 """The last one asks for a signature instead of a key."""
 
 _PUBLIC_FOLDERS: Final = ("/ui/", "/docs/", "/health/")
-_SCOPES: Final = dict.fromkeys(("/predict", "/predict-batch", "/events"), "predict") | {"/feedback": "feedback", "/features": ""}
+_SCOPES: Final = {
     "/predict": "predict",
     "/predict-batch": "predict",
     "/events": "predict",

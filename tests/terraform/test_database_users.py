@@ -17,9 +17,12 @@ import pytest
 from sqlalchemy import make_url
 
 from ml_project.simulator import simulate
+from pipelines.data.past_events import base_events
 from stores.decisions import Chunk, DecisionStore, LabelItem, open_engine
+from stores.decisions.event_plan import EventPlan
 from tests.support.commands import Commands
 from tests.support.creditcard import KEPT, LABEL, RAW_FEATURES
+from tests.support.history import CONTRACT, history_table
 from tests.support.processes import Forked
 from tests.support.servers import PostgresServer
 from tests.terraform.terraform_cli import REPOSITORY
@@ -85,6 +88,9 @@ def test_the_pipelines_take_keep_and_give_back_a_lease(own_postgres_server: Post
     assert store.keep_lease("retrain", "one", 60)
     store.give_lease_back("retrain", "one")
     assert store.take_lease("retrain", "another", 60).holder == "another"
+    plan, frame = EventPlan.of(CONTRACT), history_table(20, seed=1)
+    assert store.add_events(plan, base_events(plan, frame)) > 0
+    assert store.relabel_events({each.event_id: 1 - each.fraud for each in base_events(plan, frame)}) > 0
     engine.dispose()
 
 

@@ -49,7 +49,10 @@ def make_decision_tables() -> None:
 
 
 def let_the_pipelines_in() -> None:
-    """They read what the gateway decided, but no keys, and take leases so that one retraining runs at a time."""
+    """They read what the gateway decided, but no keys; they take leases, so that one retraining runs at a time.
+
+    Past transactions they bring in, before a version with features from history goes live.
+    """
     reader, owner = sql.Identifier(READER), sql.Identifier(OWNER)
     with psycopg.connect(dbname=DECISIONS, autocommit=True) as server:
         for statement in (
@@ -57,6 +60,8 @@ def let_the_pipelines_in() -> None:
             sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(reader),
             sql.SQL("REVOKE SELECT ON keys FROM {}").format(reader),
             sql.SQL("GRANT INSERT, UPDATE, DELETE ON leases TO {}").format(reader),
+            sql.SQL("GRANT INSERT, UPDATE ON events, event_series, key_events, key_tiles TO {}").format(reader),
+            sql.SQL("GRANT USAGE ON SEQUENCE event_series_series_id_seq TO {}").format(reader),
             sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT SELECT ON TABLES TO {}").format(owner, reader),
         ):
             server.execute(statement)
