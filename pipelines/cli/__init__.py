@@ -9,6 +9,7 @@ Every command imports its work when it is called, so that ``--help`` stays quick
 - `evaluation`: how good models are (compare, prequential)
 - `operations`: what runs while a model is live (score, monitor, schedule)
 - `contract`: what a transaction is (contract infer, check, show)
+- `events`: past transactions (events rebuild)
 - `webhook`: how MLflow tells gateways of a promotion (webhook add, list, test, remove)
 - `traffic`: simulate-traffic
 """

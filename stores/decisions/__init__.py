@@ -8,8 +8,10 @@ In the order in which a decision passes them:
 - `spool`: local files that hold decisions while the database is away;
   `spool_format`: their records, which damage elsewhere cannot hide.
 - `store`: everything that can be asked of the database, as one class; who may write now.
-- `writes`: adding decisions, contracts and labels, and what is known about a transaction_id. `reads`: finding and
-  listing decisions, and those of one contract.
+- `writes`: adding decisions and contracts, and what is known about a transaction_id. `labels`: what they turned out to be.
+  `reads`: finding and listing decisions, and those of one contract.
+- `events`: past transactions by card, customer or terminal, and features from history that are made of them;
+  `event_plan`: what a contract needs of them.
 - `dashboard`: counts and samples of a window. `archive`: Arrow tables, exports and purges.
 - `keys`: the API keys. `leases`: who may do what only one process may do.
 - `schema`: the tables. `database`: opening and migrating it (`migrations/`).
@@ -20,6 +22,7 @@ The only package here that imports SQLAlchemy and Alembic: import it inside func
 from stores.decisions.archive import ShadowDecision
 from stores.decisions.database import migrate, open_engine, open_store
 from stores.decisions.keys import SCOPES, Key, Keys
+from stores.decisions.labels import LabelItem, Labelled
 from stores.decisions.leases import Lease
 from stores.decisions.reads import Page, PageFilter
 from stores.decisions.records import (
@@ -38,7 +41,7 @@ from stores.decisions.segments import Chunk
 from stores.decisions.spool import Spool
 from stores.decisions.store import DecisionStore
 from stores.decisions.writer import GroupWriter
-from stores.decisions.writes import LabelItem, Labelled, Replayed, SegmentStored
+from stores.decisions.writes import Replayed, SegmentStored
 from stores.sql import Busy
 
 __all__ = [

@@ -19,15 +19,16 @@ from sqlalchemy.exc import IntegrityError
 
 from ml_project.contract import Contract
 from ml_project.errors import Unavailable
-from stores.decisions import archive, dashboard, events, leases, reads, writes
+from stores.decisions import archive, dashboard, events, labels, leases, reads, writes
 from stores.decisions.archive import ShadowDecision
 from stores.decisions.dashboard import Outcome, Shadowed, Slice
 from stores.decisions.event_plan import EventPlan, HistoryEvent
+from stores.decisions.labels import LabelItem, Labelled
 from stores.decisions.leases import Lease
 from stores.decisions.reads import Page, PageFilter
 from stores.decisions.records import Conflict, DecisionRecord, Found, Label, Stored
 from stores.decisions.segments import Chunk
-from stores.decisions.writes import LabelItem, Labelled, Replayed, SegmentStored
+from stores.decisions.writes import Replayed, SegmentStored
 from stores.sql import Busy, Contended, Locked, lost_race, translated
 
 _RACES: Final = 8
@@ -238,7 +239,7 @@ class DecisionStore:
             part = items[start : start + _LABELS]
             outcomes += self._write(
                 partial(
-                    writes.add_labels,
+                    labels.add_labels,
                     items=part,
                     reviewer=reviewer,
                     source=source,

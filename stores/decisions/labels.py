@@ -1,0 +1,110 @@
+"""What transactions turned out to be: labels are never overwritten, the newest counts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import Connection, insert, select, update
+
+from ml_project.errors import InvalidInput
+from stores.decisions.event_plan import event_id
+from stores.decisions.events import relabel
+from stores.decisions.reads import find_records, scope_of
+from stores.decisions.records import storable
+from stores.decisions.schema import event_series, labels, predictions
+from stores.decisions.writes import existing, first_predictions, transaction_key
+from stores.sql import one_of
+
+_ADVISORY_LOCK: Final = 0x6C61626C  # "labl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelItem:
+    """One label, for a prediction or for the first prediction of a transaction."""
+
+    label: int
+    prediction_id: str | None = None
+    transaction_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.label not in (0, 1):
+            raise InvalidInput(f"The label is {self.label}.", "Send 1 for fraud or 0 for legitimate.")
+        if (self.prediction_id is None) == (self.transaction_id is None):
+            raise InvalidInput("A label names either a prediction_id or a transaction_id.")
+        if not storable(self.prediction_id or self.transaction_id or ""):
+            raise InvalidInput("An id holds a NUL or a lone surrogate.", "Send the id that the gateway gave.")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What became of an item; ``prediction_id`` is None where it is unknown."""
+
+    prediction_id: str | None
+    outcome: Literal["added", "unchanged", "unknown"]
+
+
+def add_labels(
+    connection: Connection,
+    items: Sequence[LabelItem],
+    reviewer: str,
+    source: str,
+    labelled_at: datetime,
+    contract: str | None,
+) -> list[Labelled]:
+    """Add labels. The one that this reviewer gave last is not added again: a repeated request changes nothing.
+
+    ``contract`` is the name of the one whose clients gave the transaction_ids.
+    """
+    if connection.dialect.name == "postgresql":  # two equal requests at once; SQLite has one writer anyway
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+    scope = scope_of(connection, contract).prefix
+    keys = {i.transaction_id: transaction_key(scope, i.transaction_id) for i in items if i.transaction_id is not None}
+    firsts = first_predictions(connection, list(keys.values()))
+    named_by = {name: firsts[key][0] for name, key in keys.items() if key in firsts}
+    named = [i.prediction_id for i in items if i.prediction_id is not None]
+    known = existing(connection, named) | {*named_by.values()}
+    said = _last_words(connection, sorted(known), reviewer)
+    rows: list[dict[str, Any]] = []
+    outcomes: list[Labelled] = []
+    for item in items:
+        prediction_id = item.prediction_id or named_by.get(item.transaction_id or "")
+        if prediction_id is None or prediction_id not in known:
+            outcomes.append(Labelled(None, "unknown"))
+        elif said.get(prediction_id) == item.label:
+            outcomes.append(Labelled(prediction_id, "unchanged"))
+        else:
+            said[prediction_id] = item.label
+            rows.append(
+                {
+                    "prediction_id": prediction_id,
+                    "label": item.label,
+                    "labelled_at": labelled_at,
+                    "reviewer": reviewer,
+                    "source": source,
+                }
+            )
+            outcomes.append(Labelled(prediction_id, "added"))
+    if rows:
+        connection.execute(insert(labels), rows)
+        chosen = one_of(connection, predictions.c.prediction_id, sorted({row["prediction_id"] for row in rows}))
+        _relabel_events(connection, {row["prediction_id"]: row["label"] for row in rows})
+        connection.execute(update(predictions).where(chosen, ~predictions.c.labelled).values(labelled=True))
+    return outcomes
+
+
+def _relabel_events(connection: Connection, said: Mapping[str, int]) -> None:
+    """Let the histories of their keys know what predictions turned out to be."""
+    if connection.scalar(select(event_series.c.series_id).limit(1)) is None:
+        return
+    named = find_records(connection, sorted(said))
+    names = {key: event_id(each.contract.name, each.transaction_id, key) for key, each in named.items()}
+    relabel(connection, {names[key]: label for key, label in said.items() if key in names})
+
+
+def _last_words(connection: Connection, prediction_ids: list[str], reviewer: str) -> dict[str, int]:
+    chosen = select(labels.c.prediction_id, labels.c.label).where(
+        one_of(connection, labels.c.prediction_id, prediction_ids), labels.c.reviewer == reviewer
+    )
+    rows = connection.execute(chosen.order_by(labels.c.label_id))
+    return {row.prediction_id: row.label for row in rows}
