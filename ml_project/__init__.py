@@ -9,7 +9,8 @@ In the order in which data passes them:
 - `dataset`: those as arrays in time order.
 - `simulator`, `simulator_model`: transactions from a seed.
 - `history`: what cards, customers and terminals did before, for whole tables.
-- `split`: parts by time. `operators`: what features are made by; `features`: the ensemble's inputs. `statistics`: what training rows looked like.
+- `split`: parts by time. `operators`: what features are made by; `features`: the ensemble's inputs.
+- `statistics`: what training rows looked like.
 - `ensemble`: both forests. `engine`: where rows lie while they are fitted. `fitting`: twin, refit and folds.
 - `reference_models`: the models that every candidate is compared with.
 - `unseen_scores`: rows with scores of models that had not seen them. `calibration`: scores to probabilities.
@@ -24,9 +25,9 @@ In the order in which data passes them:
 - `errors`: the base of every expected error.
 
 Imports no other package here. The gateway imports the files of `contract`, `tables`, `columns`, `event_times`,
-`operators`, `features`, `history`, `statistics`, `baseline`, `drift`, `metrics`, `policies`, `calibration`, `bundle`, `graph_check`,
-`manifest_check`, `scorer`, `reasons`, `tree_shap`, `review`, `card` and `errors`: no pandas, scikit-learn, XGBoost or
-ONNX in these.
+`operators`, `features`, `history`, `statistics`, `baseline`, `drift`, `metrics`, `policies`, `calibration`, `bundle`,
+`graph_check`, `manifest_check`, `scorer`, `reasons`, `tree_shap`, `review`, `card` and `errors`: no pandas,
+scikit-learn, XGBoost or ONNX in these.
 """
 
 import os

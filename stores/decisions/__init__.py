@@ -8,8 +8,8 @@ In the order in which a decision passes them:
 - `spool`: local files that hold decisions while the database is away;
   `spool_format`: their records, which damage elsewhere cannot hide.
 - `store`: everything that can be asked of the database, as one class; who may write now.
-- `writes`: adding decisions and contracts, and what is known about a transaction_id. `labels`: what they turned out to be.
-  `reads`: finding and listing decisions, and those of one contract.
+- `writes`: adding decisions and contracts, and what is known about a transaction_id. `labels`: what they turned out to
+  be. `reads`: finding and listing decisions, and those of one contract.
 - `events`: past transactions by card, customer or terminal, and features from history that are made of them;
   `event_plan`: what a contract needs of them.
 - `dashboard`: counts and samples of a window. `archive`: Arrow tables, exports and purges.
