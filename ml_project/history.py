@@ -96,10 +96,10 @@ class Events:
             fraud = frame[contract.label_field].to_numpy() == 1
         return cls(
             at=np.asarray(times.astype("int64"), dtype=np.int64),
-            keys={name: _codes(frame[name]) for name in dict.fromkeys(each.by for each in asked) if name},
+            keys={name: _codes(frame, name) for name in dict.fromkeys(each.by for each in asked) if name},
             amounts={name: minor_units(fields[name], values[name]) for name in added},
             present={name: ~np.isnan(values[name]) for name in added},
-            codes={name: _codes(frame[name]) for name in counted},
+            codes={name: _codes(frame, name) for name in counted},
             fraud=fraud,
         )
 
@@ -107,8 +107,10 @@ class Events:
 _ADDING: Final = ("sum", "mean", "maximum")
 
 
-def _codes(column: pd.Series) -> Integers:
-    return pd.factorize(column)[0].astype(np.int64)
+def _codes(frame: pd.DataFrame, name: str) -> Integers:
+    if name not in frame:  # a field that tables may leave out
+        return np.full(len(frame), -1)
+    return pd.factorize(frame[name])[0].astype(np.int64)
 
 
 def with_history(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from ml_project.cleaning import clean
 from ml_project.contract import Contract
 from ml_project.contract_file import InvalidContract, contract_named, parse_contract
 from ml_project.history import (
@@ -212,3 +213,20 @@ def _cards(times: object, **columns: object) -> pd.DataFrame:
     at = pd.to_datetime(times, utc=True, format="ISO8601")
     frame = pd.DataFrame({"at": at, "customer": "1", "terminal": "1", "amount": 10.0, "fraud": 0})
     return frame.assign(**columns)
+
+
+def test_a_transaction_with_an_unknown_label_is_part_of_what_others_had_before() -> None:
+    text = HISTORY.replace("label: {field: fraud}", 'label: {field: fraud, positive: 1, negative: 0, unknown: [""]}')
+    contract = parse_contract(text.encode(), "history.yaml")
+    frame = pd.DataFrame(
+        {
+            "at": [f"2026-01-01T00:00:0{second}Z" for second in (2, 1, 0)],
+            "card": "a",
+            "amount": [4.0, 2.0, 1.0],
+            "fraud": ["0", None, "1"],
+        }
+    )
+    table, report = clean(frame, contract)
+    assert (report.rows_out, report.unlabelled_dropped, report.duplicates_dropped) == (2, 1, 0)
+    assert table["card_sum"].tolist() == [1, 7]
+    assert table["shop_count"].isna().all()
