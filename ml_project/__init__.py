@@ -8,8 +8,9 @@ In the order in which data passes them:
 - `event_times`: when a transaction can have happened. `history`: what an entity did before, for whole tables.
   `cleaning`: raw tables to clean ones.
 - `dataset`: those as arrays in time order.
-- `simulator`, `simulator_model`: transactions from a seed.
-- `split`: parts by time. `operators`: what features are made of. `features`: the ensemble's inputs. `statistics`: what training rows looked like.
+- `simulator`, `simulator_model`: transactions from a seed, of the contract creditcard; `simulator_cards`: of cards.
+- `split`: parts by time. `operators`: what features are made of. `features`: the ensemble's inputs.
+  `statistics`: what training rows looked like.
 - `ensemble`: both forests. `engine`: where rows lie while they are fitted. `fitting`: twin, refit and folds.
 - `reference_models`: the models that every candidate is compared with.
 - `unseen_scores`: rows with scores of models that had not seen them. `calibration`: scores to probabilities.
@@ -24,9 +25,9 @@ In the order in which data passes them:
 - `errors`: the base of every expected error.
 
 Imports no other package here. The gateway imports the files of `contract`, `tables`, `columns`, `event_times`,
-`operators`, `features`, `statistics`, `baseline`, `drift`, `metrics`, `policies`, `calibration`, `bundle`, `graph_check`,
-`manifest_check`, `scorer`, `reasons`, `tree_shap`, `review`, `card` and `errors`: no pandas, scikit-learn, XGBoost or
-ONNX in these.
+`operators`, `features`, `statistics`, `baseline`, `drift`, `metrics`, `policies`, `calibration`, `bundle`,
+`graph_check`, `manifest_check`, `scorer`, `reasons`, `tree_shap`, `review`, `card` and `errors`: no pandas,
+scikit-learn, XGBoost or ONNX in these.
 """
 
 import os

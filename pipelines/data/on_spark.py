@@ -24,9 +24,8 @@ from ml_project.contract import Contract
 from ml_project.contract_parts import A_VALUE, ContractField, label_word
 from ml_project.errors import InvalidInput
 from ml_project.event_times import NANOSECONDS, EventTimeBounds
-from ml_project.simulator import FIELDS, LABEL, simulate
 from pipelines.data.ingest import IngestedFile, IngestedMeta, write_meta
-from pipelines.data.sources import DataLocation, locate
+from pipelines.data.sources import DataLocation, locate, simulated_tables
 from pipelines.data.spark_tables import BROKEN, moment_of, read_spark_table
 from pipelines.settings import PipelineSettings
 from pipelines.spark_session import quoted, spark_session
@@ -96,10 +95,15 @@ def _location(found: DataLocation, settings: PipelineSettings, scratch: Path) ->
     if found.location is not None:
         return found.location
     file = scratch / "simulated.parquet"
-    schema = pa.schema([*((name, pa.float64()) for name in FIELDS), (LABEL, pa.int8())])
-    with pa.parquet.ParquetWriter(file, schema) as writer:
-        for chunk in simulate(settings.simulated_rows, seed=settings.seed, chunk_rows=_CHUNK):
-            writer.write_table(pa.table([*(pa.array(c) for c in chunk.raw.T), pa.array(chunk.label)], schema=schema))
+    writer = None
+    try:
+        for frame in simulated_tables(settings.data_contract, settings.simulated_rows, settings.seed, _CHUNK):
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            writer = writer or pa.parquet.ParquetWriter(file, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
     return str(file)
 
 
