@@ -7,7 +7,7 @@ division at the end: sums then do not depend on the order in which they are made
 transaction after the other comes to the same bits as `compute_history` does.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -122,7 +122,7 @@ def with_history(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     return pd.concat([frame, pd.DataFrame(columns, columns=names, index=frame.index)], axis=1)
 
 
-def compute_history(contract: Contract, events: Events) -> Floats:
+def compute_history(contract: Contract, events: Events, entities: Collection[str] | None = None) -> Floats:
     """Features of history for every transaction, from all of them.
 
     Time and memory grow with the number of transactions (times its logarithm for sorting and for ``maximum``),
@@ -133,6 +133,8 @@ def compute_history(contract: Contract, events: Events) -> Floats:
     contract : Contract
     events : Events
         In any order; of two at one moment, the first came first.
+    entities : collection of str, optional
+        Only features of these; the others are NaN.
 
     Returns
     -------
@@ -144,6 +146,8 @@ def compute_history(contract: Contract, events: Events) -> Floats:
     if not len(events):
         return found
     for entity in dict.fromkeys(each.by for each in contract.history if each.by):
+        if entities is not None and entity not in entities:
+            continue
         grouped = _Grouped(events.keys[entity], events.at)
         for place, feature in enumerate(contract.history):
             if feature.by == entity:
