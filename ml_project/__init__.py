@@ -5,12 +5,12 @@ In the order in which data passes them:
 - `contract`: what a transaction's fields are, and its features; `contract_parts`: one of each; `contract_check`: what
   cannot be meant; `contract_file`: the same as people write it.
 - `tables`: files as people bring them, their text and dialects. `columns`: what a value of each type looks like there.
-- `event_times`: when a transaction can have happened. `cleaning`: raw tables to clean ones.
+- `event_times`: when a transaction can have happened. `history`: what an entity did before, for whole tables.
+  `cleaning`: raw tables to clean ones.
 - `dataset`: those as arrays in time order.
-- `simulator`, `simulator_model`: transactions from a seed.
-- `history`: what cards, customers and terminals did before, for whole tables.
-- `split`: parts by time. `operators`: what features are made by; `features`: the ensemble's inputs.
-- `statistics`: what training rows looked like.
+- `simulator`, `simulator_model`: transactions from a seed, of the contract creditcard; `simulator_cards`: of cards.
+- `split`: parts by time. `operators`: what features are made of. `features`: the ensemble's inputs.
+  `statistics`: what training rows looked like.
 - `ensemble`: both forests. `engine`: where rows lie while they are fitted. `fitting`: twin, refit and folds.
 - `reference_models`: the models that every candidate is compared with.
 - `unseen_scores`: rows with scores of models that had not seen them. `calibration`: scores to probabilities.

@@ -23,7 +23,7 @@ from ml_project.columns import (
 )
 from ml_project.contract import Contract
 from ml_project.contract_parts import A_VALUE, OTHER, ContractField
-from ml_project.dataset import ROWS_PER_DAY
+from ml_project.dataset import ROWS_PER_DAY, with_history
 from ml_project.errors import InvalidInput
 from ml_project.event_times import NANOSECONDS, EventTimeBounds
 from ml_project.tables import column_hint, spelled
@@ -130,7 +130,7 @@ def clean(
     -------
     DataFrame
         ``contract.clean_columns`` as raw transactions have them, then those of ``contract.kept_columns`` that the data
-        has, and those of history that rows of clean tables have; ordered by event time, or else by time (stable), or
+        has, and those of history, computed unless rows are coded; ordered by event time, or else by time (stable), or
         else as they came.
     CleaningReport
 
@@ -179,24 +179,29 @@ def clean(
         if feature.name in frame:
             table[feature.name] = check.numbers(frame[feature.name])
     unknown = (table[label] == UNKNOWN).to_numpy()
-    table = table[~unknown] if unknown.any() else table
-    if table.empty:
+    if unknown.all():
         raise InvalidInput(f"{name}: the label of every row is unknown.", "Give rows with labels.")
     duplicate = table.drop(columns=contract.weight).duplicated()
     order = event_time if event_time in table else contract.time
     if order is None and contract.transaction_id not in table:
         duplicate[:] = False  # nothing tells a repeated row from another transaction of the kind
+    repeated = int((duplicate & ~unknown).sum())
     table = table[~duplicate]
     table = (
         table.reset_index(drop=True) if order is None else table.sort_values(order, kind="stable", ignore_index=True)
     )
+    if not coded:
+        table = with_history(table, contract)
+    if unknown.any():
+        # Only now: nothing is learnt from an unknown label, but the transaction is part of what others had before.
+        table = table[table[label] != UNKNOWN].reset_index(drop=True)
     categories = (column for column, field in fields.items() if field.type == "category")
     others = {column: int((table[column] == OTHER).sum()) for column in categories}
     return table, CleaningReport(
         rows_in=len(frame),
         rows_out=len(table),
         frauds=int(table[label].sum()),
-        duplicates_dropped=int(duplicate.sum()),
+        duplicates_dropped=repeated,
         missing_imputed=imputed,
         engineered_dropped=sum(column in frame for column in contract.engineered),
         unlabelled_dropped=int(unknown.sum()),

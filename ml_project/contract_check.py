@@ -66,6 +66,9 @@ def contract_faults(
     for feature in features:
         for cause, remedy in _feature_faults(feature, raw, named, earlier):
             yield ContractFault(("features", feature.name), cause, remedy)
+        if feature.by is not None and feature.name in {label.field, *OWN_NAMES.values(), *RESERVED}:
+            said = "a feature of history is a column of its own, and tables have another one of this name"
+            yield ContractFault(("features", feature.name), said, "Rename the feature.")
         earlier[feature.name] = feature
     for name, times in Counter(feature.name for feature in features).items():
         if times > 1:

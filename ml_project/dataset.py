@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ml_project.contract import Contract
+from ml_project.history import ADDING, Events, Integers, compute_history, minor_units
 from ml_project.operators import SECONDS_PER_DAY
 
 ROWS_PER_DAY: Final = 10_000
@@ -118,3 +119,38 @@ class Dataset:
             raw[:, place] = column[order]
         label = frame[contract.label_field].to_numpy(dtype=np.int8)
         return cls(contract, raw, label[order], weight[order], moment[order])
+
+
+def events_of(frame: pd.DataFrame, contract: Contract) -> Events:
+    """A clean table as history sees it; one without labels has no frauds."""
+    asked, fields = contract.history, {each.name: each for each in contract.fields}
+    times = pd.to_datetime(frame[contract.event_time], utc=True).dt.as_unit("us")
+    added = dict.fromkeys(each.of[0] for each in asked if each.operator in ADDING)
+    counted = dict.fromkeys(each.of[0] for each in asked if each.operator == "distinct")
+    values = {name: frame[name].to_numpy(dtype=np.float64) for name in added}
+    fraud = np.zeros(len(frame), dtype=np.bool_)
+    if contract.label_field in frame:
+        fraud = frame[contract.label_field].to_numpy() == 1
+    return Events(
+        at=np.asarray(times.astype("int64"), dtype=np.int64),
+        keys={name: _codes(frame, name) for name in dict.fromkeys(each.by for each in asked) if name},
+        amounts={name: minor_units(fields[name], values[name]) for name in added},
+        present={name: ~np.isnan(values[name]) for name in added},
+        codes={name: _codes(frame, name) for name in counted},
+        fraud=fraud,
+    )
+
+
+def _codes(frame: pd.DataFrame, name: str) -> Integers:
+    if name not in frame:  # a field that tables may leave out
+        return np.full(len(frame), -1)
+    return pd.factorize(frame[name])[0].astype(np.int64)
+
+
+def with_history(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
+    """A clean table with the columns of its history last, computed from its own rows."""
+    if not contract.history:
+        return frame
+    columns = compute_history(contract, events_of(frame, contract))
+    names = [feature.name for feature in contract.history]
+    return pd.concat([frame, pd.DataFrame(columns, columns=names, index=frame.index)], axis=1)

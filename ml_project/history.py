@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ml_project.contract import Contract
@@ -83,42 +82,9 @@ class Events:
     def __len__(self) -> int:
         return len(self.at)
 
-    @classmethod
-    def of_frame(cls, frame: pd.DataFrame, contract: Contract) -> "Events":
-        """Of a clean table; one without labels has no frauds."""
-        asked, fields = contract.history, {each.name: each for each in contract.fields}
-        times = pd.to_datetime(frame[contract.event_time], utc=True).dt.as_unit("us")
-        added = dict.fromkeys(each.of[0] for each in asked if each.operator in ADDING)
-        counted = dict.fromkeys(each.of[0] for each in asked if each.operator == "distinct")
-        values = {name: frame[name].to_numpy(dtype=np.float64) for name in added}
-        fraud = np.zeros(len(frame), dtype=np.bool_)
-        if contract.label_field in frame:
-            fraud = frame[contract.label_field].to_numpy() == 1
-        return cls(
-            at=np.asarray(times.astype("int64"), dtype=np.int64),
-            keys={name: _codes(frame[name]) for name in dict.fromkeys(each.by for each in asked) if name},
-            amounts={name: minor_units(fields[name], values[name]) for name in added},
-            present={name: ~np.isnan(values[name]) for name in added},
-            codes={name: _codes(frame[name]) for name in counted},
-            fraud=fraud,
-        )
-
 
 ADDING: Final = ("sum", "mean", "maximum")
 """Operators that add up, or compare, the values of a field."""
-
-
-def _codes(column: pd.Series) -> Integers:
-    return pd.factorize(column)[0].astype(np.int64)
-
-
-def with_history(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
-    """A clean table with the columns of its history last, computed from its own rows."""
-    if not contract.history:
-        return frame
-    columns = compute_history(contract, Events.of_frame(frame, contract))
-    names = [feature.name for feature in contract.history]
-    return pd.concat([frame, pd.DataFrame(columns, columns=names, index=frame.index)], axis=1)
 
 
 def compute_history(contract: Contract, events: Events, features: Sequence[Feature] | None = None) -> Floats:

@@ -41,7 +41,9 @@ class PipelineSettings(PlatformSettings):
         description="Largest file that `ingest` reads into memory without Spark, in MB of CSV or of Parquet's values, "
         "unpacked: a small archive can hold any amount. A packed CSV may be 100 times as large as its archive.",
     )
-    simulated_rows: int = Field(284_807, ge=5_000, description="Rows that the simulator makes.")
+    simulated_rows: int = Field(
+        284_807, ge=5_000, description="Rows that the simulator makes; about as many of the contract cards."
+    )
 
     study_url: SecretStr = Field(NO_SECRET, description="Optuna storage; empty: a SQLite file under the state folder.")
     trials: int = Field(30, ge=1, description="Trials of the whole study, those of earlier executions included.")

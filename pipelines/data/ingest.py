@@ -17,7 +17,6 @@ from ml_project.cleaning import CleaningReport, clean, learnt_values
 from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.event_times import NANOSECONDS, EventTimeBounds
-from ml_project.history import with_history
 from pipelines.data.files import MOST_BYTES
 from pipelines.data.sources import Source, read_source
 from stores.files import replacing, write_atomically
@@ -123,7 +122,6 @@ def ingest(
     learnt = {**learnt_values(raw.frame, contract), **(values or {})}
     known = contract.with_values(learnt)
     frame, report = clean(raw.frame, known, missing, name=raw.name, place_of=raw.place_of, bounds=bounds)
-    frame = with_history(frame, known)
     meta = IngestedMeta(raw.source, raw.name, content_digest(frame), report, contract.digest, learnt)
     write_ingested(frame, meta, output)
     return IngestedFile(output, meta)

@@ -22,16 +22,18 @@ from ml_project.cleaning import NO_VALUES, CleaningReport, check_columns
 from ml_project.columns import LEARNT_VALUES, NO_VALUE, TRUTHS, UNKNOWN, learn_values
 from ml_project.contract import Contract
 from ml_project.contract_parts import A_VALUE, ContractField, label_word
+from ml_project.dataset import events_of
 from ml_project.errors import InvalidInput
 from ml_project.event_times import NANOSECONDS, EventTimeBounds
-from ml_project.simulator import FIELDS, LABEL, simulate
+from ml_project.history import compute_history
 from pipelines.data.ingest import IngestedFile, IngestedMeta, write_meta
-from pipelines.data.sources import DataLocation, locate
-from pipelines.data.spark_tables import BROKEN, moment_of, read_spark_table
+from pipelines.data.sources import DataLocation, locate, simulated_tables
+from pipelines.data.spark_tables import BROKEN, ROW_ORDER, moment_of, read_spark_table
 from pipelines.settings import PipelineSettings
 from pipelines.spark_session import quoted, spark_session
 
 _CHUNK: Final = 250_000
+_TOGETHER: Final = 250_000
 NO_ORDER: Final = "Without times the rows are in the order of their file, which Spark does not keep."
 _BROKEN_SAID: Final = "has another number of fields than the header"
 
@@ -96,10 +98,15 @@ def _location(found: DataLocation, settings: PipelineSettings, scratch: Path) ->
     if found.location is not None:
         return found.location
     file = scratch / "simulated.parquet"
-    schema = pa.schema([*((name, pa.float64()) for name in FIELDS), (LABEL, pa.int8())])
-    with pa.parquet.ParquetWriter(file, schema) as writer:
-        for chunk in simulate(settings.simulated_rows, seed=settings.seed, chunk_rows=_CHUNK):
-            writer.write_table(pa.table([*(pa.array(c) for c in chunk.raw.T), pa.array(chunk.label)], schema=schema))
+    writer = None
+    try:
+        for frame in simulated_tables(settings.data_contract, settings.simulated_rows, settings.seed, _CHUNK):
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            writer = writer or pa.parquet.ParquetWriter(file, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
     return str(file)
 
 
@@ -162,7 +169,7 @@ def clean_on_spark(
     """
     from pyspark.sql import functions as f
 
-    check_columns([column for column in raw.columns if column != BROKEN], contract, name)
+    check_columns([column for column in raw.columns if column not in (BROKEN, ROW_ORDER)], contract, name)
     present = [column for column in contract.clean_columns if column in raw.columns]
     types = {field.name: field for field in contract.scored_fields}
     values = {column: f.col(quoted(column)).try_cast("double") for column in present}
@@ -182,7 +189,7 @@ def clean_on_spark(
     rows, gaps = _look(raw, contract, absent, faults, name)
     values |= _fill(raw, values, absent, {name: count for name, count in gaps.items() if types[name].required})
     nothing = f.lit(None).cast("double")
-    numbers = (column for column in contract.raw_fields if column != contract.event_time)
+    numbers = (column for column in contract.given_names if column != contract.event_time)
     keys = {column: values.get(column, nothing) for column in numbers}
     keys[contract.label_field] = values[contract.label_field].cast("tinyint")
     beside = [column for column in contract.kept_columns if column in raw.columns]
@@ -195,10 +202,16 @@ def clean_on_spark(
             keys[column] = f.when(_words(raw, column) != "", _words(raw, column))
     name_of_weight = contract.weight
     weight = values.get(name_of_weight, f.lit(1.0)).alias(name_of_weight)
-    table = raw.where(keys[contract.label_field] != UNKNOWN)
-    table = table.select(*(value.alias(column) for column, value in keys.items()), weight)
-    distinct = table.groupBy(*map(quoted, keys)).agg(f.min(quoted(name_of_weight)).alias(name_of_weight))
-    columns = [*contract.clean_columns, *beside]
+    known = f.col(quoted(contract.label_field)) != UNKNOWN
+    orders = [ROW_ORDER] if contract.history else []
+    table = raw.select(*(value.alias(column) for column, value in keys.items()), weight, *orders)
+    table = table if contract.history else table.where(known)
+    least = (f.min(quoted(column)).alias(column) for column in (name_of_weight, *orders))
+    distinct = table.groupBy(*map(quoted, keys)).agg(*least)
+    if contract.history:
+        # Nothing is learnt from an unknown label, but the transaction is part of what others had before.
+        distinct = with_history_on_spark(distinct, contract, rows).where(known)
+    columns = [*contract.clean_columns, *beside, *(feature.name for feature in contract.history)]
     optional = {field.name for field in contract.scored_fields if not field.required}
     unknown = rows if contract.label.plain else raw.where(keys[contract.label_field] != UNKNOWN).count()
     return distinct.select(*map(quoted, columns)), {
@@ -209,6 +222,45 @@ def clean_on_spark(
         "order": "event time" if moment is not None else "time",
         "engineered_dropped": sum(column in raw.columns for column in contract.engineered),
     }
+
+
+def with_history_on_spark(table: Any, contract: Contract, rows: int) -> Any:
+    """A table with the column ``ROW_ORDER``, with the columns of its history: see `ml_project.history.with_history`.
+
+    All transactions of an entity come together, with those of others up to about `_TOGETHER` rows.
+    """
+    from pyspark.sql import functions as f
+    from pyspark.sql.types import DoubleType, StructType
+
+    lots = f.lit(-(-rows // _TOGETHER))
+    for entity in dict.fromkeys(feature.by for feature in contract.history if feature.by):
+        names = [feature.name for feature in contract.history if feature.by == entity]
+        if entity not in table.columns:
+            table = table.withColumns({name: f.lit(None).cast("double") for name in names})
+            continue
+        schema = StructType(list(table.schema.fields))
+        for name in names:
+            schema = schema.add(name, DoubleType())
+        # A transaction without a key has no history of it, and may be anywhere.
+        lot = f.pmod(f.xxhash64(f.coalesce(quoted(entity), ROW_ORDER)), lots)
+        table = table.groupBy(lot.alias("_lot")).applyInArrow(_adding_history(contract, entity), schema)
+    return table
+
+
+def _adding_history(contract: Contract, entity: str) -> Callable[[pa.Table], pa.Table]:
+    features = [feature for feature in contract.history if feature.by == entity]
+    asked = {name for feature in contract.history for name in (feature.by, *feature.of)}
+    wanted = {contract.event_time, contract.label_field, *asked}
+
+    def add(table: pa.Table) -> pa.Table:
+        table = table.sort_by(ROW_ORDER)
+        frame = table.select([name for name in table.column_names if name in wanted]).to_pandas()
+        found = compute_history(contract, events_of(frame, contract), features)
+        for place, feature in enumerate(features):
+            table = table.append_column(feature.name, pa.array(found[:, place], from_pandas=True))
+        return table
+
+    return add
 
 
 def _words(raw: Any, column: str) -> Any:

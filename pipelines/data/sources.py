@@ -1,24 +1,24 @@
 """Where transactions come from: ``--data auto|kaggle|simulated|PATH``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-import numpy as np
 import pandas as pd
 
 from ml_project.contract import Contract
 from ml_project.contract_file import DEFAULT
 from ml_project.errors import InvalidInput, Unavailable
 from ml_project.simulator import FIELDS, LABEL, simulate
+from ml_project.simulator_cards import COLUMNS, CardWorld, simulate_cards
 from pipelines.data import kaggle
 from pipelines.data.files import MOST_BYTES, nowhere, read_table
 
 Source = Literal["kaggle", "simulated", "file"]
 
 SIMULATED_WARNING = """\
-SIMULATED DATA: no real transactions were available, so the simulator made {rows:,} rows.
+SIMULATED DATA: no real transactions were available, so the simulator makes {rows:,} rows.
 Models trained on them are for trying the platform out, and never replace one trained on real data.
 Reason: {reason}"""
 
@@ -71,7 +71,8 @@ def read_source(
     Parameters
     ----------
     data : str
-        ``auto`` (the cached Kaggle file, else Kaggle, else the simulator), ``kaggle``, ``simulated``, a path or ``s3://bucket/key``.
+        ``auto`` (the cached Kaggle file, else Kaggle, else the contract's simulator), ``kaggle``, ``simulated``, a path
+        or ``s3://bucket/key``.
     contract : Contract
         What the columns are.
     cache : Path
@@ -108,7 +109,8 @@ def read_source(
         on_notice=on_notice,
     )
     if found.location is None:
-        return RawData(_simulated(simulated_rows, seed), found.source, found.name)
+        frame = pd.concat(simulated_tables(contract, simulated_rows, seed), ignore_index=True)
+        return RawData(frame, found.source, found.name)
     table = read_table(found.location, contract, s3_endpoint_url, most_bytes)
     return RawData(table.frame, found.source, found.name, table.place_of)
 
@@ -126,14 +128,21 @@ def locate(
     on_notice: Callable[[str], None],
 ) -> DataLocation:
     """Find the requested data, and download it if needed; see `read_source`."""
-    if data in ("auto", "kaggle", "simulated") and contract.contract != DEFAULT:
-        made = f"The data {data!r} are a table of the contract {DEFAULT}, not of {contract.contract}."
+    if data not in ("auto", "kaggle", "simulated"):
+        return DataLocation(data, "file", data)
+    if contract.contract != DEFAULT and (data == "kaggle" or not _is_simulated(contract)):
+        made_up = f"; transactions are simulated for {' and '.join(_SIMULATED)} as they come"
+        others = "" if data == "kaggle" else made_up
+        made = f"The data {data!r} are a table of the contract {DEFAULT}, not of {contract.contract}{others}."
         raise InvalidInput(made, "Give the file of your transactions: --data PATH.")
-    simulated = DataLocation(None, "simulated", f"simulated ({simulated_rows} rows, seed {seed})")
+    count = simulated_rows if contract.contract == DEFAULT else f"about {simulated_rows}"
+    simulated = DataLocation(None, "simulated", f"simulated ({count} rows, seed {seed})")
     if data == "simulated":
         return simulated
-    if data not in ("auto", "kaggle"):
-        return DataLocation(data, "file", data)
+    if contract.contract != DEFAULT:
+        reason = f"no public table of real transactions has the fields of the contract {contract.contract}."
+        on_notice(SIMULATED_WARNING.format(rows=simulated_rows, reason=reason))
+        return simulated
     path = kaggle.cached(cache, sha256=kaggle_sha256)
     if path is None:
         on_notice(f"Downloading {kaggle.DATASET} from Kaggle (66 MB, once).")
@@ -147,8 +156,20 @@ def locate(
     return DataLocation(str(path), "kaggle", kaggle.DATASET)
 
 
-def _simulated(rows: int, seed: int) -> pd.DataFrame:
-    chunks = list(simulate(rows, seed=seed))
-    frame = pd.DataFrame(np.concatenate([chunk.raw for chunk in chunks]), columns=list(FIELDS))
-    frame[LABEL] = np.concatenate([chunk.label for chunk in chunks])
-    return frame
+_SIMULATED: Final[Mapping[str, Sequence[str]]] = {DEFAULT: (*FIELDS, LABEL), "cards": COLUMNS}
+"""The columns of simulated transactions, by the contract that they are of."""
+
+
+def _is_simulated(contract: Contract) -> bool:
+    """Whether a simulator makes what the contract asks for, under its names: somebody else's may have the name."""
+    columns = set(_SIMULATED.get(contract.contract, ()))
+    return set(contract.required_columns) <= columns <= {*contract.known_columns, contract.transaction_id}
+
+
+def simulated_tables(contract: Contract, rows: int, seed: int, chunk_rows: int = 100_000) -> Iterator[pd.DataFrame]:
+    """Simulated transactions of a contract, piece by piece; those of cards are only about as many as asked for."""
+    if contract.contract != DEFAULT:
+        yield from simulate_cards(CardWorld.of_rows(rows), seed=seed)
+        return
+    for chunk in simulate(rows, seed=seed, chunk_rows=chunk_rows):
+        yield pd.DataFrame(chunk.raw, columns=list(FIELDS)).assign(**{LABEL: chunk.label})

@@ -25,6 +25,9 @@ from stores.objects import Objects
 BROKEN: Final = "_broken_line"
 """The column that holds a CSV's line where it has another number of fields than the header."""
 
+ROW_ORDER: Final = "_row_order"
+"""The column, of contracts with history, whose texts are in the order of files by name and of rows in them."""
+
 _LOOKS_AT_ONCE: Final = 16
 
 
@@ -102,7 +105,7 @@ def _schema(found: _Input, file: str) -> pa.Schema:
 def _parquet(spark: Any, found: _Input, files: list[str], index: Iterable[str]) -> Any:
     folders = {key for file in files for key in partition_values(file)}
     reader = spark.read.option("basePath", found.path()) if folders else spark.read
-    table = reader.parquet(*map(found.path, files))
+    table = _ordered(reader.parquet(*map(found.path, files)), found.contract)
     return table.drop(*index, *(key for key in folders if key not in found.contract.known_columns))
 
 
@@ -140,11 +143,23 @@ def _csv(spark: Any, found: _Input, file: str, head: CsvHead) -> Any:
         ignoreTrailingWhiteSpace=True,
         columnNameOfCorruptRecord=BROKEN,
     )
+    table = _ordered(table, found.contract)
     if head.decimal == ".":
         return table
     numbers = [column for column in head.names if column in found.contract.number_columns]
     pointed = {column: f.translate(quoted(column), ",", ".") for column in numbers}
     return table.withColumns(pointed)
+
+
+def _ordered(table: Any, contract: Contract) -> Any:
+    """With the column ``ROW_ORDER``: where its block begins in its file, and the row's turn among those of the task."""
+    from pyspark.sql import functions as f
+
+    if not contract.history:
+        return table
+    path = f.url_decode(f.replace(f.col("_metadata.file_path"), f.lit("+"), f.lit("%2B")))
+    numbers = f.col("_metadata.file_block_start"), f.monotonically_increasing_id()
+    return table.withColumn(ROW_ORDER, f.concat_ws("\x01", path, *(f.format_string("%020d", each) for each in numbers)))
 
 
 def _union(tables: list[Any], contract: Contract) -> Any:

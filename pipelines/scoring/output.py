@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_project.errors import InvalidInput, LostRace, Unavailable
-from pipelines.scoring.parts import RECEIPTS
+from pipelines.scoring.parts import HISTORY_FOLDER, RECEIPTS
 from pipelines.scoring.plan import ScoringPlan
 from stores.files import sync_folder
 from stores.objects import LocalObjects, MissingObject, Objects, is_s3, s3_address
@@ -131,6 +131,7 @@ class LocalOutput(Output):
         self.staging.remove(_STARTED)
         for partial in self._staged.rglob(".*.partial"):  # of executions that were killed
             partial.unlink()
+        shutil.rmtree(self._staged / HISTORY_FOLDER, ignore_errors=True)
         self._staged.rename(self._folder)
         sync_folder(self._folder.parent)
         shutil.rmtree(self._folder / RECEIPTS)
@@ -161,7 +162,7 @@ class S3Output(Output):
     def commit(self, job: dict[str, Any]) -> None:
         """File by file, ``_job.json`` last."""
         for name in self.staging.names():
-            if not name.startswith((_STARTED, f"{RECEIPTS}/")):
+            if not name.startswith((_STARTED, f"{RECEIPTS}/", f"{HISTORY_FOLDER}/")):
                 self._there.take(self._staged, name)
         self._place.write(JOB_FILE, json.dumps(job, indent=1).encode())
         for name in self.staging.names():

@@ -4,6 +4,7 @@ The names of a part's files follow from its number. Files appear whole, and the 
 scored again, after a crash or beside a slow executor, replaces its files with equal ones: no row is lost or doubled.
 """
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,6 +30,7 @@ _BUFFER: Final = 1 << 18
 
 QUARANTINE_FOLDER: Final = "_quarantine"
 RECEIPTS: Final = "_receipts"
+HISTORY_FOLDER: Final = "_history"
 _GROUP_ROWS: Final = 65_536
 
 
@@ -145,6 +147,17 @@ def receipt_name(part: ScoringPart) -> str:
     return f"{RECEIPTS}/{part.name}.json"
 
 
+def history_name(part: ScoringPart) -> str:
+    """The name of a part's columns of history below the staging folder; see `pipelines.scoring.history`."""
+    return f"{HISTORY_FOLDER}/{part.name}.npy"
+
+
+def _read_history(part: ScoringPart, staging: Objects) -> NDArray[np.float64]:
+    with staging.open(history_name(part)) as file:
+        values: NDArray[np.float64] = np.load(io.BytesIO(file.read()))
+    return values
+
+
 def score_part(
     plan: ScoringPlan,
     part: ScoringPart,
@@ -153,7 +166,7 @@ def score_part(
     staging: Objects,
     on_rows: Callable[[int], None] = lambda _rows: None,
 ) -> Receipt:
-    """Score a part and keep its files and receipt in the staging folder.
+    """Score a part and keep its files and receipt in the staging folder, where its columns of history are already.
 
     Parameters
     ----------
@@ -161,6 +174,7 @@ def score_part(
         Called with the number of rows just done; an exception from it ends the work, and no file is kept.
     """
     tally = scorer.nothing
+    history = _read_history(part, staging) if scorer.has_history else None
     with ExitStack() as stack:
         files: dict[str, _File] = {}
 
@@ -170,7 +184,8 @@ def score_part(
             files[name].append(table)
 
         for rows in read_part(plan, part, source):
-            scored = scorer.score(rows.batch, part.file, rows.places)
+            known = None if history is None else history[rows.places - part.first_row]
+            scored = scorer.score(rows.batch, part.file, rows.places, known)
             for decision, table in scored.decided.items():
                 append(f"{DECISION}={decision}/{part.name}.parquet", table)
             broken = pa.Table.from_pylist([quarantine_row(part.file, *each) for each in rows.broken], QUARANTINE)

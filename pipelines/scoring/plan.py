@@ -17,7 +17,7 @@ import pyarrow.parquet
 
 from ml_project.cleaning import require_distinct
 from ml_project.contract import Contract
-from ml_project.contract_parts import OUTPUTS
+from ml_project.contract_parts import OUTPUTS, ContractField
 from ml_project.errors import InvalidInput
 from ml_project.tables import HEAD_BYTES, CsvHead, column_hint, is_index, read_head, spelled
 from pipelines.data.files import index_columns
@@ -156,6 +156,13 @@ def carried_columns(columns: tuple[str, ...], contract: Contract) -> tuple[str, 
     return tuple(column for column in columns if column not in left_out)
 
 
+def fields_beside(contract: Contract) -> list[ContractField]:
+    """What a row must have beside what is scored: when and to whom it happened, where history is made of it."""
+    asked = {contract.event_time, *(each.by for each in contract.history)} if contract.history else set()
+    known = (field for field in contract.fields if field.required and field.name in asked)
+    return [field for field in known if field.name not in contract.given_names]
+
+
 def make_plan(
     data: str,
     output: str,
@@ -205,7 +212,8 @@ def make_plan(
 
 
 def _require_raw_fields(file: InputFile, contract: Contract) -> None:
-    required = [field.name for field in contract.given_fields if field.required]
+    beside = [field.name for field in fields_beside(contract)]
+    required = [*(field.name for field in contract.given_fields if field.required), *beside]
     missing = [field for field in required if field not in file.columns]
     if missing:
         hints = ((column, column_hint(column, contract)) for column in file.columns)

@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ml_project.columns import EXPECTED, raw_column
+from ml_project.columns import EXPECTED, distinct_texts, raw_column
 from ml_project.contract import Contract
-from ml_project.contract_parts import OUTPUTS
+from ml_project.contract_parts import A_VALUE, OUTPUTS, ContractField
 from ml_project.drift import DriftCounts
 from ml_project.errors import InvalidInput
 from ml_project.policies import DECISIONS, decide_all
 from ml_project.scorer import Scorer
 from ml_project.tables import as_text, is_text
-from pipelines.scoring.plan import SOURCE_FILE, SOURCE_ROW, VERSION
+from pipelines.scoring.plan import SOURCE_FILE, SOURCE_ROW, VERSION, fields_beside
 
 QUARANTINE: Final = pa.schema(
     [(SOURCE_FILE, pa.string()), (SOURCE_ROW, pa.int64()), ("reasons", pa.list_(pa.string())), ("content", pa.string())]
@@ -121,6 +121,11 @@ class RowScorer:
         self._statistics, self._baseline = manifest.statistics, manifest.drift_baseline
 
     @property
+    def has_history(self) -> bool:
+        """Whether rows are scored with what is known of their history."""
+        return bool(self._contract.history)
+
+    @property
     def nothing(self) -> Tally:
         """The counts of no rows."""
         return Tally(DriftCounts.none(self._baseline))
@@ -130,22 +135,31 @@ class RowScorer:
         counted = Counter(reasons)
         return Tally(DriftCounts.none(self._baseline), quarantined=counted.total(), reasons=counted)
 
-    def score(self, batch: pa.RecordBatch, file: str, rows: NDArray[np.int64]) -> ScoredBatch:
+    def score(
+        self,
+        batch: pa.RecordBatch,
+        file: str,
+        rows: NDArray[np.int64],
+        history: NDArray[np.float64] | None = None,
+    ) -> ScoredBatch:
         """Score rows at the places ``rows`` (n,) of a file.
 
         Parameters
         ----------
         batch : pyarrow.RecordBatch
-            At least the raw fields, as numbers or text.
+            At least the given fields, as numbers or text.
+        history : ndarray of shape (n, features), optional
+            The rows' features of history, where the contract has any.
         """
         contract = self._contract
-        raw, text = _raw(contract, batch)
-        bad = contract.unusable(raw)
-        good = ~bad.any(axis=1)
+        read = read_rows(contract, batch)
+        raw, good = read.raw, ~read.bad.any(axis=1)
+        if history is not None:
+            raw[:, len(contract.given_names) :] = history
         if good.all():
             quarantine, reasons = QUARANTINE.empty_table(), Counter[str]()
         else:
-            quarantine, reasons = _quarantine(contract, batch, raw, text, bad, file, rows)
+            quarantine, reasons = _quarantine(contract, batch, read, file, rows)
             batch, raw, rows = batch.filter(pa.array(good)), raw[good], rows[good]
         features = self._transform(raw)
         scores = self._scorer.score_features(features)
@@ -190,6 +204,54 @@ def quarantine_row(file: str, row: int, reason: str, content: str) -> dict[str, 
     return {SOURCE_FILE: file, SOURCE_ROW: row, "reasons": [reason], "content": content}
 
 
+@dataclass(frozen=True)
+class ReadRows:
+    """Rows as numbers, and what of them cannot be used.
+
+    Attributes
+    ----------
+    raw : ndarray of shape (n, fields)
+        Raw fields, those of history NaN.
+    text : dict
+        The columns that were text.
+    beside : dict
+        Values (n,) of the fields of `plan.fields_beside`: NaN where one is missing, infinite where it is wrong.
+    bad : ndarray of shape (n, fields + beside), bool
+    """
+
+    raw: NDArray[np.float64]
+    text: dict[str, pa.Array]
+    beside: dict[str, NDArray[np.float64]]
+    bad: NDArray[np.bool_]
+
+
+def read_rows(contract: Contract, batch: pa.RecordBatch) -> ReadRows:
+    """The rows of a batch; raises `InvalidInput` for a column whose type no value of its field can have."""
+    raw, text = _raw(contract, batch)
+    bad, beside = contract.unusable(raw), dict[str, NDArray[np.float64]]()
+    if contract.history:
+        beside = {field.name: _beside(field, batch) for field in fields_beside(contract)}
+        bad = np.column_stack([bad, *(~np.isfinite(values) for values in beside.values())])
+    return ReadRows(raw, text, beside, bad)
+
+
+def _beside(field: ContractField, batch: pa.RecordBatch) -> NDArray[np.float64]:
+    column = batch.column(field.name)
+    if field.type == "timestamp":
+        return _read(field, column)
+    texts, places = distinct_texts(column)
+    there: NDArray[np.float64] = np.array([*(0.0 if text else np.nan for text in texts), np.nan])[places]
+    return there
+
+
+def _read(field: ContractField, column: pa.Array) -> NDArray[np.float64]:
+    try:
+        return raw_column(field, column)
+    except TypeError:
+        said = f"Column {field.name} holds {column.type}."
+        raise InvalidInput(said, f"Give {EXPECTED[field.type]}.") from None
+
+
 def _raw(contract: Contract, batch: pa.RecordBatch) -> tuple[NDArray[np.float64], dict[str, pa.Array]]:
     """Raw fields (n, fields), and the columns that were text."""
     raw, text = np.empty((len(batch), len(contract.raw_fields))), {}
@@ -201,11 +263,7 @@ def _raw(contract: Contract, batch: pa.RecordBatch) -> tuple[NDArray[np.float64]
         column = batch.column(known.name)
         if is_text(column.type):
             text[known.name] = column = as_text(column)
-        try:
-            raw[:, place] = raw_column(known, column)
-        except TypeError:
-            said = f"Column {known.name} holds {column.type}."
-            raise InvalidInput(said, f"Give {EXPECTED[known.type]}.") from None
+        raw[:, place] = _read(known, column)
     return raw, text
 
 
@@ -220,25 +278,26 @@ def _is_number(text: str) -> bool:
 def _quarantine(
     contract: Contract,
     batch: pa.RecordBatch,
-    raw: NDArray[np.float64],
-    text: dict[str, pa.Array],
-    bad: NDArray[np.bool_],
+    read: ReadRows,
     file: str,
     rows: NDArray[np.int64],
 ) -> tuple[pa.Table, Counter[str]]:
     kept, counted = [], Counter[str]()
-    for row in np.flatnonzero(bad.any(axis=1)).tolist():
+    names = *contract.raw_fields, *read.beside
+    for row in np.flatnonzero(read.bad.any(axis=1)).tolist():
         reasons = []
-        for place in np.flatnonzero(bad[row]).tolist():
-            name = contract.raw_fields[place]
+        for place in np.flatnonzero(read.bad[row]).tolist():
+            name = names[place]
             known = name in batch.schema.names
-            given = (text[name] if name in text else batch.column(name))[row].as_py() if known else None
-            if given is None or given == "":
+            given = (read.text[name] if name in read.text else batch.column(name))[row].as_py() if known else None
+            if given is None or given == "" or (name in read.beside and np.isnan(read.beside[name][row])):
                 said = "missing"
+            elif name in read.beside:
+                said = f"not {A_VALUE['timestamp']}"
             elif isinstance(given, str) and not _is_number(given) and contract.scored_fields[place].type == "number":
                 said = "not a number"
             else:
-                said = contract.fault(place, raw[row, place])
+                said = contract.fault(place, read.raw[row, place])
             reasons.append(f"{name} is {said}")
         counted.update(reasons)
         content = json.dumps({name: batch.column(name)[row].as_py() for name in batch.schema.names}, default=str)

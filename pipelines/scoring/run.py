@@ -10,7 +10,8 @@ from ml_project.scorer import Scorer, verified_scorer
 from pipelines.console import console, row_progress
 from pipelines.data.places import find_files
 from pipelines.monitoring.figures import MonitorLimits
-from pipelines.scoring.engines import run_local, run_spark
+from pipelines.scoring.engines import cores, run_local, run_spark
+from pipelines.scoring.history import keep_history
 from pipelines.scoring.output import Output, open_output
 from pipelines.scoring.parts import Receipt, receipt_name
 from pipelines.scoring.plan import ScoringPart, ScoringPlan, make_plan
@@ -121,6 +122,9 @@ def run_parts(
 ) -> Iterator[Receipt]:
     """Let an engine score the parts that are missing: the one place where engines differ."""
     source, _names = find_files(plan.input, settings.s3_endpoint_url)
+    begun = time.monotonic()
+    if events := keep_history(plan, todo, scorer.contract, source, staging, cores()):
+        console.print(f"  history of {events:,} transactions in {time.monotonic() - begun:.1f} s")
     if engine == "local":
         return run_local(plan, todo, RowScorer(scorer, plan.version, plan.carried), source, staging, on_rows)
     return run_spark(settings, plan, todo, scorer.bundle, source, staging, on_rows)

@@ -79,7 +79,7 @@ def transactions(plan: TrafficPlan) -> Iterator[TrafficTransaction]:
         For a file that cannot be read, a contract that is not the simulator's, or an argument that it refuses.
     """
     if plan.data == SIMULATED and plan.contract.contract != DEFAULT:
-        said = f"The simulator makes transactions of the contract {DEFAULT}, not of {plan.contract.contract}."
+        said = f"Simulated traffic is of the contract {DEFAULT}, not of {plan.contract.contract}."
         raise InvalidInput(said, "Give a file: --data PATH.")
     return _numbered(plan, plan.contract, _simulated(plan)) if plan.data == SIMULATED else _from_file(plan)
 

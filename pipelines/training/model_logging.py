@@ -67,6 +67,8 @@ def _example(bundle: Bundle) -> pd.DataFrame:
         return pd.DataFrame(rows, columns=list(contract.raw_fields))
     given = [contract.transaction(row) for row in rows]
     frame = pd.DataFrame(given, columns=list(contract.raw_fields))
+    of_history = contract.raw_fields[len(contract.given_names) :]
+    frame[list(of_history)] = np.array(rows)[:, len(contract.given_names) :]
     for field in contract.scored_fields:
         if field.numeric:
             frame[field.name] = frame[field.name].astype(np.float64)

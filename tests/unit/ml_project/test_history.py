@@ -7,17 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from ml_project.cleaning import clean
 from ml_project.contract import Contract
 from ml_project.contract_file import InvalidContract, contract_named, parse_contract
-from ml_project.history import (
-    LARGEST_MINOR,
-    MICROSECONDS,
-    Events,
-    compute_history,
-    minor_digits,
-    minor_units,
-    with_history,
-)
+from ml_project.dataset import events_of, with_history
+from ml_project.history import LARGEST_MINOR, MICROSECONDS, compute_history, minor_digits, minor_units
 from tests.support.history import HISTORY, by_definition
 from tests.support.machine import HANDBOOK_EVENTS, HANDBOOK_FEATURES, missing
 
@@ -52,7 +46,7 @@ def tables(draw: DrawFn) -> pd.DataFrame:
 @given(tables())
 @settings(max_examples=150, deadline=None)
 def test_a_table_has_what_its_definition_says(frame: pd.DataFrame) -> None:
-    found = compute_history(CONTRACT, Events.of_frame(frame, CONTRACT))
+    found = compute_history(CONTRACT, events_of(frame, CONTRACT))
     np.testing.assert_array_equal(found, by_definition(CONTRACT, frame))
 
 
@@ -188,3 +182,20 @@ def _cards(times: object, **columns: object) -> pd.DataFrame:
     at = pd.to_datetime(times, utc=True, format="ISO8601")
     frame = pd.DataFrame({"at": at, "customer": "1", "terminal": "1", "amount": 10.0, "fraud": 0})
     return frame.assign(**columns)
+
+
+def test_a_transaction_with_an_unknown_label_is_part_of_what_others_had_before() -> None:
+    text = HISTORY.replace("label: {field: fraud}", 'label: {field: fraud, positive: 1, negative: 0, unknown: [""]}')
+    contract = parse_contract(text.encode(), "history.yaml")
+    frame = pd.DataFrame(
+        {
+            "at": [f"2026-01-01T00:00:0{second}Z" for second in (2, 1, 0)],
+            "card": "a",
+            "amount": [4.0, 2.0, 1.0],
+            "fraud": ["0", None, "1"],
+        }
+    )
+    table, report = clean(frame, contract)
+    assert (report.rows_out, report.unlabelled_dropped, report.duplicates_dropped) == (2, 1, 0)
+    assert table["card_sum"].tolist() == [1, 7]
+    assert table["shop_count"].isna().all()

@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_project.dataset import Dataset
+from ml_project.dataset import Dataset, with_history
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
 from ml_project.fitting import fit_twin
-from ml_project.history import with_history
 from ml_project.policies import Thresholds
 from ml_project.scorer import Scorer
 from ml_project.split import split_by_time

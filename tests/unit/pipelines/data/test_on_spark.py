@@ -1,7 +1,7 @@
 """Spark cleans by the rules that pandas cleans by."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pytest
 from ml_project.contract_file import parse_contract
 from ml_project.errors import InvalidInput
 from ml_project.simulator import simulate
+from pipelines.data import on_spark as on_spark_module
 from pipelines.data.ingest import IngestedFile, ingest, read_ingested, read_meta
 from pipelines.data.on_spark import ingest_on_spark
 from pipelines.settings import PipelineSettings
@@ -197,3 +198,76 @@ def test_the_order_of_a_file_is_not_what_spark_keeps(spark: Any, tmp_path: Path)
     visits(300, seed=4).to_parquet(tmp_path / "visits.parquet")
     with pytest.raises(InvalidInput, match="Without times the rows are in the order of their file"):
         on_spark(tmp_path, str(tmp_path / "visits.parquet"), contract=str(tmp_path / "visits.yaml"))
+
+
+def payments(rows: int) -> pd.DataFrame:
+    """Of the contract `payments`: some at one moment, some without a shop, points or a label, some there twice."""
+    rng = np.random.default_rng(6)
+    seconds = rng.integers(0, 3 * 86_400, rows) // 900 * 900 + rng.integers(0, 2, rows) * 1e-6
+    frame = pd.DataFrame(
+        {
+            "id": [f"t{number}" for number in range(rows)],
+            "at": pd.Timestamp("2026-03-01T00:00:00Z") + pd.to_timedelta(np.round(seconds * 1e6).astype(int), "us"),
+            "card": [f"c{number}" for number in rng.integers(0, 9, rows)],
+            "shop": rng.choice(["x", "y", None], rows),
+            "amount": np.round(rng.exponential(20, rows), 2),
+            "points": np.where(rng.random(rows) < 0.3, np.nan, rng.integers(0, 5, rows)),
+            "fraud": rng.choice(["yes", "no", None], rows, p=[0.2, 0.7, 0.1]),
+        }
+    )
+    return pd.concat([frame, frame.head(40)], ignore_index=True)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "folder", "mixed"])
+def test_history_is_that_of_pandas(spark: Any, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit: of two at one moment the one in the earlier file or row came first."""
+    monkeypatch.setattr(on_spark_module, "_TOGETHER", 500)
+    contract = parse_contract(PAYMENTS, "payments.yaml")
+    frame = payments(2_000)
+    data = tmp_path / {"csv": "bank.csv", "parquet": "bank.parquet"}.get(kind, "bank folder")
+    if kind == "csv":
+        frame.to_csv(data, index=False)
+    elif kind == "parquet":
+        frame.to_parquet(data, row_group_size=300)
+    else:
+        data.mkdir()
+        for number, first in enumerate((0, 100, 1_200)):
+            part, name = frame.iloc[first : [100, 1_200, 2_040][number]], data / f"{'cab'[number]} +%"
+            if kind == "mixed" and number == 1:
+                part.to_csv(f"{name}.csv", index=False)
+            else:
+                part.to_parquet(f"{name}.parquet", row_group_size=300)
+    (tmp_path / "payments.yaml").write_bytes(PAYMENTS)
+    done = on_spark(tmp_path, str(data), contract=str(tmp_path / "payments.yaml"))
+    expected = ingest(str(data), tmp_path / "here.parquet", contract, cache=tmp_path, on_notice=print)
+    assert done.meta.cleaning == expected.meta.cleaning
+    mine, its = read_ingested(expected.path, contract)[0], pd.read_parquet(done.path)
+    assert list(its.columns) == list(mine.columns)
+    ordered = [each.sort_values("id", ignore_index=True) for each in (its, mine)]
+    pd.testing.assert_frame_equal(ordered[0].astype({"at": "datetime64[ns, UTC]"}), ordered[1], check_exact=True)
+    assert mine["shop_rate"].isna().any()
+    assert mine["shop_rate"].max() > 0
+
+
+PAYMENTS: Final = b"""
+contract: payments
+fields:
+  id: {type: string, role: transaction_id}
+  at: {type: timestamp, role: event_time}
+  card: {type: string, role: entity}
+  shop: {type: string, role: entity, required: false}
+  site: {type: string, role: entity, required: false}
+  amount: {type: number, role: amount, minimum: 0, unit: EUR}
+  points: {type: integer, required: false}
+label: {field: fraud, positive: "yes", negative: "no", unknown: [""]}
+features:
+  amount: {value: amount}
+  hour: {hour_of_day: at}
+  card_count: {count: {by: card, window: 1d}}
+  card_mean: {mean: {of: amount, by: card, window: 1d}}
+  card_points: {maximum: {of: points, by: card, window: 2d}}
+  card_shops: {distinct: {of: shop, by: card, window: 1d}}
+  card_last: {seconds_since_last: {by: card, window: 1d}}
+  shop_rate: {fraud_rate: {by: shop, window: 1d, delay: 1h}}
+  site_count: {count: {by: site, window: 1d}}
+"""

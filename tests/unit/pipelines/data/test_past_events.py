@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import delete
 
 from ml_project.cleaning import CleaningReport
+from ml_project.dataset import events_of, with_history
 from ml_project.errors import InvalidInput
-from ml_project.history import Events, compute_history, with_history
+from ml_project.history import compute_history
 from pipelines.data.ingest import IngestedMeta, content_digest, write_ingested
 from pipelines.data.past_events import base_events, rebuild
 from pipelines.settings import PipelineSettings
@@ -96,7 +97,7 @@ def test_base_data_and_decisions_are_brought_in_once(
     assert rebuild(settings, CONTRACT).added == 0
     row = table.iloc[-1].to_dict()
     last = PLAN.event(event_id("history", None, "p"), microseconds(row["at"].to_pydatetime()), row)
-    expected = compute_history(CONTRACT, Events.of_frame(table, CONTRACT))[-1]
+    expected = compute_history(CONTRACT, events_of(table, CONTRACT))[-1]
     np.testing.assert_array_equal(store.histories_of([(PLAN, last, [])])[0], expected)
 
 

@@ -7,10 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml_project.cleaning import clean
+from ml_project.contract_file import contract_named
 from ml_project.errors import InvalidInput, Unavailable
 from pipelines.data import kaggle
 from pipelines.data.sources import read_source
 from tests.support.creditcard import CREDITCARD
+from tests.support.shop import CARDS as OTHER_CARDS
+from tests.support.shop import SHOP
+
+CARDS = contract_named("cards")
 
 FAKE_CLIENT = """
 import fcntl, os, pathlib, sys, time
@@ -149,3 +155,28 @@ def test_simulated_rows_depend_on_the_seed_alone(tmp_path):
 
     np.testing.assert_array_equal(rows(1), rows(1))
     assert not np.array_equal(rows(1), rows(2))
+
+
+def test_the_simulator_is_the_contracts(tmp_path):
+    said = []
+    raw = read_source("auto", CARDS, cache=tmp_path, simulated_rows=5_000, on_notice=said.append)
+    assert (raw.source, raw.name) == ("simulated", "simulated (about 5000 rows, seed 0)")
+    assert "fields of the contract cards" in said[0]
+    assert len(raw.frame) == pytest.approx(5_000, rel=0.3)
+    table, report = clean(raw.frame, CARDS)
+    assert (report.duplicates_dropped, report.rows_out) == (0, len(raw.frame))
+    assert table["customer_count_30d"].max() > 1
+
+
+@pytest.mark.parametrize(
+    ("data", "contract", "said"),
+    [
+        ("kaggle", CARDS, "a table of the contract creditcard, not of cards."),
+        ("auto", SHOP, "not of shop; transactions are simulated for creditcard and cards as they come"),
+        ("simulated", OTHER_CARDS, "not of cards; transactions are simulated for creditcard and cards as they come"),
+    ],
+)
+def test_a_contract_without_a_simulator_needs_a_file(tmp_path, data, contract, said):
+    with pytest.raises(InvalidInput, match=said) as caught:
+        read_source(data, contract, cache=tmp_path, on_notice=[].append)
+    assert "--data PATH" in caught.value.remedy

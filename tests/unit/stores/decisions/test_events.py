@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Engine, event, func, select
 
 from ml_project.contract_file import contract_named
-from ml_project.history import Events, compute_history
+from ml_project.dataset import events_of
+from ml_project.history import compute_history
 from stores.decisions import events as kept
 from stores.decisions.event_plan import EventPlan, HistoryEvent, microseconds
 from stores.decisions.schema import events, key_events, key_tiles
@@ -20,14 +21,14 @@ CARDS = contract_named("cards")
 PLAN = EventPlan.of(CONTRACT)
 
 
-def events_of(plan: EventPlan, frame: pd.DataFrame) -> list[HistoryEvent]:
+def kept_events(plan: EventPlan, frame: pd.DataFrame) -> list[HistoryEvent]:
     rows: list[dict[str, Any]] = frame.to_dict("records")
     times = [microseconds(row["at"].to_pydatetime()) for row in rows]
     return [plan.event(f"t{place}", times[place], row, row["fraud"]) for place, row in enumerate(rows)]
 
 
 def offline(frame: pd.DataFrame) -> np.ndarray[Any, Any]:
-    return compute_history(CONTRACT, Events.of_frame(frame, CONTRACT))
+    return compute_history(CONTRACT, events_of(frame, CONTRACT))
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_in_order_of_time_online_is_offline(engine: Engine, frame: pd.DataFrame) -> None:
     found = []
     with engine.begin() as connection:
-        for each in events_of(PLAN, frame):
+        for each in kept_events(PLAN, frame):
             found.append(kept.read_one(connection, PLAN, replace(each, fraud=0)))
             assert kept.add_events(connection, PLAN, [each]) == 1
     np.testing.assert_array_equal(np.array(found), offline(frame))
@@ -57,7 +58,7 @@ def test_in_order_of_time_online_is_offline(engine: Engine, frame: pd.DataFrame)
 
 @pytest.mark.usefixtures("way")
 def test_late_ones_go_where_they_belong_and_what_comes_twice_counts_once(engine: Engine, frame: pd.DataFrame) -> None:
-    given = events_of(PLAN, frame)
+    given = kept_events(PLAN, frame)
     late = np.random.default_rng(1).permutation(len(given) - 1)
     with engine.begin() as connection:
         for place in late:
@@ -69,7 +70,7 @@ def test_late_ones_go_where_they_belong_and_what_comes_twice_counts_once(engine:
 
 
 def test_many_at_once_know_those_before_them(engine: Engine, frame: pd.DataFrame) -> None:
-    given = events_of(PLAN, frame)
+    given = kept_events(PLAN, frame)
     with engine.begin() as connection:
         first = kept.read_many(connection, PLAN, given[:120])
         kept.add_events(connection, PLAN, given[:120])
@@ -79,7 +80,7 @@ def test_many_at_once_know_those_before_them(engine: Engine, frame: pd.DataFrame
 
 @pytest.mark.usefixtures("way")
 def test_those_that_wait_to_be_kept_count_too(engine: Engine, frame: pd.DataFrame) -> None:
-    given = events_of(PLAN, frame)
+    given = kept_events(PLAN, frame)
     with engine.begin() as connection:
         kept.add_events(connection, PLAN, given[:200])
         found = kept.read_one(connection, PLAN, given[-1], given[200:-1])
@@ -88,7 +89,7 @@ def test_those_that_wait_to_be_kept_count_too(engine: Engine, frame: pd.DataFram
 
 @pytest.mark.usefixtures("way")
 def test_a_label_moves_the_rates_and_may_be_taken_back(engine: Engine, frame: pd.DataFrame) -> None:
-    given = [replace(each, fraud=0) for each in events_of(PLAN, frame)]
+    given = [replace(each, fraud=0) for each in kept_events(PLAN, frame)]
     labels = {f"t{place}": int(fraud) for place, fraud in enumerate(frame["fraud"])}
     with engine.begin() as connection:
         kept.add_events(connection, PLAN, given[:-1])
@@ -109,7 +110,7 @@ def test_a_contract_without_history_keeps_nothing(engine: Engine) -> None:
 
 
 def test_what_is_undone_is_forgotten_whole(engine: Engine, frame: pd.DataFrame) -> None:
-    given = events_of(PLAN, frame)
+    given = kept_events(PLAN, frame)
     with engine.connect() as connection:
         kept.add_events(connection, PLAN, given)
         connection.rollback()
@@ -125,11 +126,11 @@ def test_a_key_of_many_transactions_is_read_in_few_rows(engine: Engine) -> None:
     count = 5_000
     times = pd.date_range("2026-01-01", periods=count, freq="9min", tz="UTC")
     table = pd.DataFrame({"at": times, "customer": "1", "terminal": "1", "amount": 1.5, "fraud": 0})
-    given = events_of(plan, table)
+    given = kept_events(plan, table)
     with engine.begin() as connection:
         kept.add_events(connection, plan, given[:-1])
         read: list[str] = []
         event.listen(connection, "before_cursor_execute", lambda *arguments: read.append(arguments[2]))
         found = kept.read_one(connection, plan, replace(given[-1], fraud=0))
-    np.testing.assert_array_equal(found, compute_history(CARDS, Events.of_frame(table, CARDS))[-1])
+    np.testing.assert_array_equal(found, compute_history(CARDS, events_of(table, CARDS))[-1])
     assert len(read) <= 60
