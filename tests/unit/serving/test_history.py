@@ -23,7 +23,7 @@ from stores.decisions import DecisionStore, migrate, open_engine
 from tests.support.history import CONTRACT, HISTORY_OF_DAYS, history_table
 from tests.unit.serving.conftest import FakeProduction, RunningGateway
 
-ROWS = 160
+ROWS = 80
 GIVEN = ["at", "card", "shop", "amount", "points", "distance"]
 HISTORY = [feature.name for feature in CONTRACT.history]
 
@@ -111,7 +111,7 @@ def test_a_batch_knows_what_came_before_it_and_its_own_rows(
 ) -> None:
     rows = transactions(table)
     answers: list[dict[str, Any]] = []
-    for part in (rows[:60], rows[60:]):
+    for part in (rows[:30], rows[30:]):
         if kind == "json":
             answers += running.client.post("/predict-batch", json=part).raise_for_status().json()
         else:
@@ -143,24 +143,24 @@ def test_clients_side_by_side_lose_and_double_nothing(running: RunningGateway, t
     parts = [table.assign(card=f"card {client}", shop=f"shop {client}") for client in range(6)]
 
     def send(part: pd.DataFrame) -> np.ndarray[Any, Any]:
-        rows = ({**row, "transaction_id": f"{row['card']} {row['transaction_id']}"} for row in transactions(part[:40]))
+        rows = ({**row, "transaction_id": f"{row['card']} {row['transaction_id']}"} for row in transactions(part[:20]))
         answers = [running.client.post("/predict", json=each).raise_for_status().json() for each in rows]
         return kept_history(running, answers).to_numpy()
 
     with ThreadPoolExecutor(len(parts)) as pool:
         for found in pool.map(send, parts):
-            np.testing.assert_array_equal(found, without_labels(parts[0][:40]))
+            np.testing.assert_array_equal(found, without_labels(parts[0][:20]))
 
 
 def test_events_need_no_decision_and_count_once(running: RunningGateway, table: pd.DataFrame) -> None:
     rows = transactions(table)
     assert running.client.post("/events", json=rows[0]).json() == {"added": 1, "known": 0}
-    assert running.client.post("/events", json=rows[:100]).json() == {"added": 99, "known": 1}
-    predicted = running.client.post("/predict", json=rows[100]).raise_for_status().json()
-    assert running.client.post("/events", json=rows[98:101]).json() == {"added": 0, "known": 3}
-    already = running.client.post("/predict", json=rows[99]).raise_for_status().json()
+    assert running.client.post("/events", json=rows[:50]).json() == {"added": 49, "known": 1}
+    predicted = running.client.post("/predict", json=rows[50]).raise_for_status().json()
+    assert running.client.post("/events", json=rows[48:51]).json() == {"added": 0, "known": 3}
+    already = running.client.post("/predict", json=rows[49]).raise_for_status().json()
     found = kept_history(running, [predicted, already]).to_numpy()
-    np.testing.assert_array_equal(found, without_labels(table[:101])[[100, 99]])
+    np.testing.assert_array_equal(found, without_labels(table[:51])[[50, 49]])
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def offline(frame: pd.DataFrame) -> np.ndarray[Any, Any]:
 @pytest.fixture
 def frame() -> pd.DataFrame:
     """Fourteen days, so that windows hold full days and hours and begin and end within one."""
-    return history_table(300, seed=3)
+    return history_table(150, seed=3)
 
 
 @pytest.fixture(params=["one by one", "by sums"])
@@ -63,7 +63,7 @@ def test_late_ones_go_where_they_belong_and_what_comes_twice_counts_once(engine:
     with engine.begin() as connection:
         for place in late:
             kept.add_events(connection, PLAN, [given[place]])
-        for each in given[:50]:
+        for each in given[:20]:
             assert kept.add_events(connection, PLAN, [each, each]) == 0
         found = kept.read_one(connection, PLAN, given[-1])
     np.testing.assert_array_equal(found, offline(frame)[-1])
@@ -72,9 +72,9 @@ def test_late_ones_go_where_they_belong_and_what_comes_twice_counts_once(engine:
 def test_many_at_once_know_those_before_them(engine: Engine, frame: pd.DataFrame) -> None:
     given = kept_events(PLAN, frame)
     with engine.begin() as connection:
-        first = kept.read_many(connection, PLAN, given[:120])
-        kept.add_events(connection, PLAN, given[:120])
-        second = kept.read_many(connection, PLAN, given[120:])
+        first = kept.read_many(connection, PLAN, given[:60])
+        kept.add_events(connection, PLAN, given[:60])
+        second = kept.read_many(connection, PLAN, given[60:])
     np.testing.assert_array_equal(np.vstack([first, second]), offline(frame))
 
 
@@ -82,8 +82,8 @@ def test_many_at_once_know_those_before_them(engine: Engine, frame: pd.DataFrame
 def test_those_that_wait_to_be_kept_count_too(engine: Engine, frame: pd.DataFrame) -> None:
     given = kept_events(PLAN, frame)
     with engine.begin() as connection:
-        kept.add_events(connection, PLAN, given[:200])
-        found = kept.read_one(connection, PLAN, given[-1], given[200:-1])
+        kept.add_events(connection, PLAN, given[:90])
+        found = kept.read_one(connection, PLAN, given[-1], given[90:-1])
     np.testing.assert_array_equal(found, offline(frame)[-1])
 
 
@@ -123,8 +123,8 @@ def test_what_is_undone_is_forgotten_whole(engine: Engine, frame: pd.DataFrame) 
 def test_a_key_of_many_transactions_is_read_in_few_rows(engine: Engine) -> None:
     """Its windows are made of sums of hours and days: statements and rows are bounded."""
     plan = EventPlan.of(CARDS)
-    count = 5_000
-    times = pd.date_range("2026-01-01", periods=count, freq="9min", tz="UTC")
+    count = 2_500
+    times = pd.date_range("2026-01-01", periods=count, freq="18min", tz="UTC")
     table = pd.DataFrame({"at": times, "customer": "1", "terminal": "1", "amount": 1.5, "fraud": 0})
     given = kept_events(plan, table)
     with engine.begin() as connection:
