@@ -42,9 +42,10 @@ def infer(
     The draft trains as it is. Each guess is a comment in it: read them once, and write what you know better.
 
     Columns with few different texts become categories; those with many are names of someone or something (entity),
-    which are kept and are no features. Rows are ordered by --time, else by a column that looks like it, else they
-    count as in the order of their file. Without an amount nothing is said of costs. A label may have a third value for
-    unknown.
+    which are kept and are no features. Each --entity gets features of its history, where a column says when a
+    transaction happened: how many before, their mean amount, and how long ago. Rows are ordered by --time, else by
+    a column that looks like it, else they count as in the order of their file. Without an amount nothing is said of
+    costs. A label may have a third value for unknown.
 
     Examples
     --------

@@ -104,7 +104,7 @@ def infer_contract(
         raise InvalidInput(f"{data}: the table has no rows.", "Give a file with transactions.")
     fields = [column for column in names if column != wishes.label and not is_index(column)]
     columns = _with_roles([_column(frame[each], each) for each in fields], wishes)
-    text = _written(name, data, columns, _label(frame[wishes.label], wishes.label))
+    text = _written(name, data, columns, _label(frame[wishes.label], wishes.label), wishes)
     try:
         parse_contract(text.encode(), "the draft")
     except InvalidContract as error:
@@ -279,7 +279,7 @@ def _one_or_all(words: list[str]) -> Any:
     return words[0] if len(words) == 1 else words
 
 
-def _written(name: str, data: str, columns: Sequence[_Column], label: _LabelGuess) -> str:
+def _written(name: str, data: str, columns: Sequence[_Column], label: _LabelGuess, wishes: Wishes) -> str:
     lines = [
         f"# Drafted from {data.rstrip('/').rpartition('/')[2]}. It trains as it is. Its comments are guesses:",
         "# read them, and write what you know better. docs/contracts.md has every key.",
@@ -293,7 +293,7 @@ def _written(name: str, data: str, columns: Sequence[_Column], label: _LabelGues
         *_entry("", "label", label.keys, (label.comment,)),
         "",
         "features:",
-        *_feature_lines(columns),
+        *_feature_lines(columns, wishes.entities),
     ]
     return "\n".join(lines) + "\n"
 
@@ -335,7 +335,7 @@ def _named(group: Sequence[_Column], prefix: str = "") -> str:
     return f"{prefix}{first}" if len(group) == 1 else f"{prefix}{first}..{prefix}{last}"
 
 
-def _feature_lines(columns: Sequence[_Column]) -> Iterable[str]:
+def _feature_lines(columns: Sequence[_Column], entities: Sequence[str]) -> Iterable[str]:
     taken: set[str] = {column.name for column in columns}
     moment = next((each for each in columns if each.keys.get("role") in ("event_time", "time")), None)
     if moment is not None and moment.name != "event_time":
@@ -353,6 +353,30 @@ def _feature_lines(columns: Sequence[_Column]) -> Iterable[str]:
             yield from _entry("  ", _free(f"{name}_log", taken), {"log1p": name})
         if first.optional and not (first.type == "category" and first.values <= _MOST_HOT):
             yield from _entry("  ", _named(group, "no "), {"missing": name})
+    if moment is not None and moment.type == "timestamp":
+        amount = next((each.name for each in columns if each.keys.get("role") == "amount"), None)
+        for entity in dict.fromkeys(entities):
+            yield from _history_lines(entity, amount, taken)
+
+
+def _history_lines(entity: str, amount: str | None, taken: set[str]) -> Iterable[str]:
+    """What the entity did before, of every entity that was named."""
+    said: tuple[str, ...] = (f"history: what this {entity} did before",)
+    for window in _WINDOWS:
+        name = _free(f"{entity}_count_{window}", taken)
+        yield from _entry("  ", name, {"count": {"by": entity, "window": window}}, said)
+        said = ()
+    mean = ""
+    for window in _WINDOWS if amount else ():
+        mean = _free(f"{entity}_mean_{window}", taken)
+        yield from _entry("  ", mean, {"mean": {"of": amount, "by": entity, "window": window}})
+    if amount:
+        yield from _entry("  ", _free(f"{amount}_to_{mean}", taken), {"ratio": [amount, mean]})
+    last = _free(f"{entity}_seconds_since_last", taken)
+    yield from _entry("  ", last, {"seconds_since_last": {"by": entity, "window": _WINDOWS[-1]}})
+
+
+_WINDOWS: Final = ("1d", "7d", "30d")
 
 
 def _is_feature(column: _Column) -> bool:
@@ -373,7 +397,7 @@ def _entry(indent: str, name: str, keys: dict[str, Any], comments: Sequence[str]
     return [f"{indent}{_quoted(name)}: {{{inside}}}" + (f"  # {said}" if said else "")]
 
 
-_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.\.[A-Za-z_][A-Za-z0-9_]*)?", re.ASCII)
+_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.\.[A-Za-z_][A-Za-z0-9_]*)?|[0-9]+d", re.ASCII)
 
 
 def _quoted(text: str) -> str:
@@ -383,6 +407,8 @@ def _quoted(text: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_value(each)}' for key, each in value.items())}}}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

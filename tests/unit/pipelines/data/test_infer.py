@@ -10,7 +10,11 @@ from ml_project.cleaning import clean, learnt_values
 from ml_project.contract import Contract
 from ml_project.contract_file import contract_named, parse_contract
 from ml_project.dataset import Dataset
+from ml_project.engine import LocalEngine
+from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
 from ml_project.errors import InvalidInput
+from ml_project.fitting import fit_twin
+from ml_project.split import split_by_time
 from pipelines.data.files import read_table
 from pipelines.data.infer import Wishes, infer_contract
 from pipelines.data.ingest import ingest, read_ingested
@@ -55,7 +59,7 @@ def test_categories_booleans_and_what_is_missing(tmp_path: Path) -> None:
 
 def test_names_times_and_cents(tmp_path: Path) -> None:
     frame = card_transactions(800, seed=1)
-    contract, _text, data = drafted(frame, tmp_path, Wishes("is_fraud", entities=("card no.",)))
+    contract, text, data = drafted(frame, tmp_path, Wishes("is_fraud", entities=("card no.",)))
     assert kinds(contract) == {
         "transaction": ("string", "transaction_id", False),
         "at": ("timestamp", "event_time", True),
@@ -64,7 +68,22 @@ def test_names_times_and_cents(tmp_path: Path) -> None:
         "cents": ("integer", "amount", True),
         "risk": ("number", None, True),
     }
-    assert contract.feature_names == ("hour", "weekend", "no since", "cents", "cents_log", "risk")
+    assert contract.feature_names[:6] == ("hour", "weekend", "no since", "cents", "cents_log", "risk")
+    assert contract.feature_names[6:] == (
+        *("card no._count_1d", "card no._count_7d", "card no._count_30d"),
+        *("card no._mean_1d", "card no._mean_7d", "card no._mean_30d"),
+        "cents_to_card no._mean_30d",
+        "card no._seconds_since_last",
+    )
+    assert '"card no._count_1d": {count: {by: "card no.", window: 1d}}  # history: what this card no. did' in text
+    last = {name: data.raw[-1, contract.raw_fields.index(name)] for name in contract.raw_fields[3:]}
+    card = frame["card no."].iloc[-1]
+    assert last["card no._count_30d"] == (frame["card no."] == card).sum()
+    assert last["card no._mean_30d"] == pytest.approx(frame.loc[frame["card no."] == card, "cents"].mean(), rel=1e-12)
+    small = EnsembleSettings(forest=ForestSettings(trees=5, max_samples=64), booster=BoosterSettings(rounds=5))
+    origin = {"source": "file", "digest": "0" * 64}
+    fitted = fit_twin(split_by_time(data), small, LocalEngine(seed=1), origin)
+    assert fitted.bundle.manifest.contract == contract, "it trains as it is"
     np.testing.assert_array_equal(np.sort(data.amount), np.sort(frame["cents"] / 100))
 
 
@@ -170,3 +189,12 @@ def test_the_public_table_of_2023_is_another_contract(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.raw, frame[[*contract.raw_fields]])
     assert clean_rows["id"].tolist() == [str(number) for number in range(rows)]
     assert (contract.time, contract.amount, contract.clock) == (None, "Amount", None)
+
+
+def test_history_needs_a_time_and_does_without_amounts(tmp_path: Path) -> None:
+    frame = card_transactions(300, seed=1).drop(columns=["cents", "since"])
+    wishes = Wishes("is_fraud", time="at", entities=("card no.", "transaction"))
+    contract, _text, _data = drafted(frame, tmp_path, wishes)
+    assert [feature.operator for feature in contract.history] == [*["count"] * 3, "seconds_since_last"] * 2
+    timeless, _text, _data = drafted(frame.drop(columns="at"), tmp_path, Wishes("is_fraud", entities=("card no.",)))
+    assert timeless.history == ()
