@@ -8,7 +8,7 @@
 
 import json
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from ml_project.metrics import (
     Estimate,
@@ -413,6 +413,11 @@ def _additions(fields: int, features: int) -> str:
     return f"{fields} more fields, {features} more features" if fields or features else "same"
 
 
+def _takes(mine: dict[str, Any] | None, earlier: dict[str, Any]) -> bool:
+    optional = {**earlier, "required": False}
+    return mine in (earlier, optional, {**optional, "type": "any"})
+
+
 def _takes_calls(signature: str, earlier: str) -> bool:
     """Whether a pyfunc takes and gives all that an earlier one did, by their signatures as JSON."""
     mine, theirs = json.loads(signature or "{}"), json.loads(earlier)
@@ -421,5 +426,5 @@ def _takes_calls(signature: str, earlier: str) -> bool:
     return (
         mine == theirs
         and not any(each["required"] for each in more)
-        and all(inputs.get(name) in (each, {**each, "required": False}) for name, each in before.items())
+        and all(_takes(inputs.get(name), each) for name, each in before.items())
     )

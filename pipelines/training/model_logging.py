@@ -31,6 +31,7 @@ def model_parts(bundle: Bundle, folder: Path) -> dict[str, Any]:
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType
 
     outputs = {
         "fraud": DataType.long,
@@ -49,7 +50,10 @@ def model_parts(bundle: Bundle, folder: Path) -> dict[str, Any]:
         "signature": ModelSignature(
             inputs=Schema(
                 [
-                    ColSpec(kinds.get(field.type, DataType.double), field.name, required=field.required)
+                    # MLflow's server would make False of a boolean that is missing
+                    ColSpec(AnyType(), field.name, required=False)
+                    if field.type == "boolean" and not field.required
+                    else ColSpec(kinds.get(field.type, DataType.double), field.name, required=field.required)
                     for field in contract.scored_fields
                 ]
             ),

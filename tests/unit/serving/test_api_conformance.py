@@ -29,6 +29,7 @@ from tests.support.shop import CARDS, CARDS_YAML, VISITS, VISITS_YAML, card_tran
 KEY = "a-key-for-the-schema-tests-of-40-letters"
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 QUICK = ("examples,fuzzing", "--max-examples=10", "--generation-deterministic")
+FEW = ("examples,fuzzing", "--max-examples=5", "--generation-deterministic")
 LONG = "examples,coverage,fuzzing,stateful"
 
 
@@ -53,10 +54,11 @@ def own_scorer(name: str, settings: EnsembleSettings) -> Scorer:
     ("name", "extent"),
     [
         pytest.param("creditcard", QUICK, id="quick"),
+        pytest.param("creditcard", (LONG, "--max-examples=20"), id="long", marks=pytest.mark.slow),
+        *(pytest.param(name, FEW, id=f"quick-{name}", marks=pytest.mark.slow) for name in OWN),
         *(
-            pytest.param(name, (LONG, f"--max-examples={examples}"), id=f"{extent}-{name}", marks=mark)
+            pytest.param(name, (LONG, "--max-examples=40"), id=f"longest-{name}", marks=pytest.mark.soak)
             for name in ("creditcard", *OWN)
-            for extent, examples, mark in (("long", 10, pytest.mark.slow), ("longest", 40, pytest.mark.soak))
         ),
     ],
 )
