@@ -8,18 +8,23 @@ from typing import NamedTuple
 
 import httpx
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 
+from ml_project.cleaning import clean
+from ml_project.contract_file import FOLDER, contract_named
 from ml_project.errors import InvalidInput
+from pipelines.data.sources import simulated_tables
 from pipelines.monitoring.run import monitor
 from pipelines.monitoring.window import Window
+from pipelines.promotion.promote import Order, Outcome
 from pipelines.retraining.run import retrain
 from pipelines.schedule.run import BREACH
 from pipelines.scoring.run import score
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Run
-from pipelines.training.steps import run_main, run_train
+from pipelines.training.steps import run_main, run_promote, run_train
 from pipelines.training.train import Measurement
 from stores.decisions import open_store
 from stores.mlflow_client import quiet_mlflow
@@ -49,15 +54,15 @@ class Trained(NamedTuple):
     measured: Measurement
 
 
-def trained(folder: Path, contract: str | Path, table: pd.DataFrame) -> Trained:
-    """`main` once on a table, with a contract's text or file."""
+def settings_of(folder: Path, contract: str | Path, table: pd.DataFrame) -> PipelineSettings:
+    """Of a table, and of a contract's text or file."""
     folder.mkdir(exist_ok=True)
     if isinstance(contract, str):
         (folder / "own.yaml").write_text(contract)
         contract = folder / "own.yaml"
     table.to_csv(folder / "own.csv", index=False)
     quiet_mlflow()
-    settings = PipelineSettings(
+    return PipelineSettings(
         state_dir=folder / "var",
         tracking_uri="",
         contract=str(contract),
@@ -68,6 +73,11 @@ def trained(folder: Path, contract: str | Path, table: pd.DataFrame) -> Trained:
         threads=2,
         label_delay_days=0,
     )
+
+
+def trained(folder: Path, contract: str | Path, table: pd.DataFrame) -> Trained:
+    """`main` once."""
+    settings = settings_of(folder, contract, table)
     run, measured, promotion = run_main(settings)
     assert promotion.production is not None
     return Trained(settings, run, measured)
@@ -302,3 +312,31 @@ def test_three_hundred_columns(tmp_path: Path) -> None:
         assert len(refused.json()["errors"]) == 1
     report = monitor(kept_by(gateway, settings), last_day(), None, datetime.now(UTC)).report
     assert len(report.watched.drifts) == 300 + 1
+
+
+def test_history_is_known_from_the_first_answer_on(tmp_path: Path) -> None:
+    """Promotion brings in what customers and terminals did in the training table; decisions go on from there."""
+    known = contract_named("cards")
+    table = pd.concat(simulated_tables(known, 14_000, seed=1), ignore_index=True)
+    cut = len(table) - 40
+    own = settings_of(tmp_path, FOLDER / "cards.yaml", table[:cut])
+    run, _measured, promotion = run_main(own)
+    if promotion.outcome is Outcome.REFUSED:  # so few rows have too few frauds for the gate
+        assert run_promote(own, run.id, None, Order("a trial", force=True)).outcome is Outcome.PROMOTED
+    rows = table[cut:].drop(columns=known.label_field).to_dict("records")
+    settings = {
+        "FRAUD_DATABASE_URL": own.decisions_url,
+        "FRAUD_CONTRACT": own.contract,
+        "FRAUD_RELEASES_URI": own.releases,
+    }
+    with Gateway(tmp_path, **settings) as gateway:
+        gateway.wait_for_version(1)
+        sent = [{**row, known.event_time: f"{row[known.event_time]:%Y-%m-%dT%H:%M:%S}Z"} for row in rows]
+        answers = [gateway.client.post("/predict", json=each).raise_for_status().json() for each in sent]
+        inputs = [gateway.client.get(f"/predictions/{each['prediction_id']}").json()["inputs"] for each in answers]
+    unlabelled = table.assign(**{known.label_field: np.where(np.arange(len(table)) < cut, table[known.label_field], 0)})
+    expected = clean(unlabelled, known)[0].tail(len(rows))
+    names = [feature.name for feature in known.history]
+    np.testing.assert_array_equal(pd.DataFrame(inputs)[names].to_numpy(float), expected[names].to_numpy())
+    retrained = retrain(own, "manual", datetime.now(UTC) + timedelta(hours=1))
+    assert retrained.run_id
