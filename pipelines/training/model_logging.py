@@ -51,7 +51,7 @@ def model_parts(bundle: Bundle, folder: Path) -> dict[str, Any]:
             inputs=Schema(
                 [
                     # MLflow's server would make False of a boolean that is missing
-                    ColSpec(AnyType(), field.name, required=False)
+                    ColSpec(AnyType(), field.name, required=False)  # type: ignore[no-untyped-call]
                     if field.type == "boolean" and not field.required
                     else ColSpec(kinds.get(field.type, DataType.double), field.name, required=field.required)
                     for field in contract.scored_fields
