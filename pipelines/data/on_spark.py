@@ -232,7 +232,7 @@ def with_history_on_spark(table: Any, contract: Contract, rows: int) -> Any:
     from pyspark.sql.types import DoubleType, StructType
 
     lots = f.lit(-(-rows // _TOGETHER))
-    for entity in dict.fromkeys(feature.by for feature in contract.history):
+    for entity in dict.fromkeys(feature.by for feature in contract.history if feature.by):
         names = [feature.name for feature in contract.history if feature.by == entity]
         if entity not in table.columns:
             table = table.withColumns({name: f.lit(None).cast("double") for name in names})
