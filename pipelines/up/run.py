@@ -1,6 +1,7 @@
 """Runs the demonstration: backend, servers, one pipeline execution, the first answers, and waiting for Ctrl-C."""
 
 import fcntl
+import hashlib
 import json
 import os
 import shlex
@@ -192,5 +193,10 @@ def sample_transactions(rows: int = 3) -> list[dict[str, float]]:
 
 def golden_transactions(manifest: Manifest) -> list[dict[str, Any]]:
     """Transactions that a version was trained on, whatever its contract; the first is the clearest fraud."""
-    rows = manifest.golden_rows
-    return [manifest.contract.transaction(row.values.tolist()) for row in (rows[-1], rows[0], rows[1])]
+    rows, contract = manifest.golden_rows, manifest.contract
+    found = [contract.transaction(row.values.tolist()) for row in (rows[-1], rows[0], rows[1])]
+    if not contract.requires("transaction_id"):
+        return found
+    # by its content: what a later `up` sends again is the same transaction, whatever else it sends
+    names = (hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest()[:12] for each in found)
+    return [{**each, contract.transaction_id: f"sample-{name}"} for each, name in zip(found, names, strict=True)]
