@@ -147,9 +147,13 @@ class Decisions:
         """
         with stage("keep"):
             record = record_of_one(predictions, request, self._settings.review_sample_rate)
-            with self.past.remembered(predictions, [record.prediction_id]) as place:
-                stored = await asyncio.wrap_future(self._writer.submit(record))
-                place.spooled = stored.kept == "spool"
+            keeping = asyncio.wrap_future(self._writer.submit(record))
+            if not predictions.model.contract.history:
+                stored = await keeping
+            else:
+                with self.past.remembered(predictions, [record.prediction_id]) as place:
+                    stored = await keeping
+                    place.spooled = stored.kept == "spool"
         named = replace(predictions, prediction_ids=[stored.record.prediction_id], kept=stored.kept)
         if self._shadow is not None and not stored.repeated:
             self._shadow.offer(named, stored.record.received_at)
@@ -165,9 +169,8 @@ class Decisions:
         with stage("keep"):
             chunk = chunk_of_many(predictions, request, self._settings.review_sample_rate)
             stored = self._writer.keep_segment(chunk)
-            if stored.kept == "spool":
-                with self.past.remembered(predictions, chunk.prediction_ids) as place:
-                    place.spooled = True
+            if stored.kept == "spool" and predictions.model.contract.history:
+                self.past.remember_spooled(predictions, chunk.prediction_ids)
         kept: Literal["database", "spool"] = "spool" if stored.kept == "spool" else "database"
         named = replace(predictions, prediction_ids=chunk.prediction_ids, kept=kept)
         if self._shadow is not None:

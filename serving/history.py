@@ -99,24 +99,27 @@ class PastTransactions:
     @contextmanager
     def remembered(self, predictions: Predictions, prediction_ids: Sequence[str]) -> Iterator["Kept"]:
         """Let transactions count while they are being kept, and those in the spool until they are out of it."""
-        kept, contract = Kept(), predictions.model.contract
-        if not contract.history:
-            yield kept
-            return
-        plan = EventPlan.of(contract)
+        plan = EventPlan.of(predictions.model.contract)
         events = events_of(plan, predictions.transactions, prediction_ids)
         with self._lock:
             for event in events:
                 for place in _places(plan, event):
                     self._by_key.setdefault(place, {})[event.event_id] = event
+        kept = Kept()
         try:
             yield kept
         finally:
+            done = [(plan, event) for event in events]
             if kept.spooled:
-                self._spooled += [(plan, event) for event in events]
-                del self._spooled[:-_MOST_SPOOLED]
-            else:
-                self._forget((plan, event) for event in events)
+                with self._lock:
+                    spooled = [*self._spooled, *done]
+                    done, self._spooled = spooled[:-_MOST_SPOOLED], spooled[-_MOST_SPOOLED:]
+            self._forget(done)
+
+    def remember_spooled(self, predictions: Predictions, prediction_ids: Sequence[str]) -> None:
+        """Let transactions that are in the spool count until they are out of it."""
+        with self.remembered(predictions, prediction_ids) as kept:
+            kept.spooled = True
 
     def _forget(self, events: Iterable[tuple[EventPlan, HistoryEvent]]) -> None:
         with self._lock:
@@ -147,7 +150,8 @@ class PastTransactions:
         asked = [(plan, event, self._of_keys(plan, event)) for plan, event, _future in group]
         partial = self._store.outage.is_set()
         if self._spooled and not partial and not self._spool_size():
-            spooled, self._spooled = self._spooled, []
+            with self._lock:
+                spooled, self._spooled = self._spooled, []
             self._forget(spooled)
         found: list[list[float]] = []
         try:
