@@ -20,7 +20,7 @@ from ml_project.contract_check import RESERVED
 from ml_project.contract_file import _RANGE
 from ml_project.dataset import Dataset
 from ml_project.features import FeatureTransform
-from ml_project.operators import OPERATORS, ListOperator
+from ml_project.operators import OPERATORS, HistoryOperator, ListOperator
 from pipelines.data.csv_text import read_csv as read_training_csv
 from pipelines.scoring.rows import _raw as read_scoring_batch
 from serving.batch.csv import read_csv
@@ -71,6 +71,7 @@ def features(draw: DrawFn, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
             and not (name == "missing" and field["required"])
             and not (name == "log1p" and field.get("minimum") != 0)
             and name != "one_hot"
+            and not issubclass(operator, HistoryOperator)
         ]
         name = draw(st.sampled_from(suitable))
         operator = OPERATORS[name]
