@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from pipelines.scoring.parts import HISTORY_FOLDER, history_name
 from pipelines.scoring.plan import make_plan
 from pipelines.scoring.run import score
 from pipelines.settings import PipelineSettings
+from pipelines.training.model_logging import model_parts
+from pipelines.training.pyfunc_model import FraudEnsemble
 from stores.objects import LocalObjects
 from stores.registry import Registry
 from tests.unit.pipelines.scoring.conftest import read_output
@@ -268,6 +271,23 @@ def test_a_killed_job_is_continued(
     assert len(kept) == scored.job["parts"]
     trained.assert_scored(out)
     assert not (out / HISTORY_FOLDER).exists()
+
+
+def test_the_logged_model_takes_history_as_optional_columns(trained: Trained, tmp_path: Path) -> None:
+    parts = model_parts(trained.bundle, tmp_path / "bundle")
+    known = {column.name: (column.type.name, column.required) for column in parts["signature"].inputs.inputs}
+    assert known == {
+        "amount": ("double", True),
+        "kind": ("string", False),
+        **{feature.name: ("double", False) for feature in CONTRACT.history},
+    }
+    model, example = FraudEnsemble(), parts["input_example"]
+    model.load_context(SimpleNamespace(artifacts={"bundle": str(tmp_path / "bundle")}))
+    assert example["card_count"].min() >= 1
+    bare = model.predict(None, example[["amount", "kind"]])
+    golden = [row.scores["hybrid_score"] for row in trained.bundle.manifest.golden_rows[-2:]]
+    np.testing.assert_allclose(model.predict(None, example)["hybrid_score"], golden, rtol=0, atol=2e-7)
+    assert (bare["hybrid_score"] != golden).any()
 
 
 @pytest.mark.slow

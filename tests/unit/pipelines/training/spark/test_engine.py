@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml_project.cleaning import clean
+from ml_project.contract_file import contract_named
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import (
@@ -21,6 +23,7 @@ from ml_project.ensemble import (
 from ml_project.fitting import fit_twin, parity
 from ml_project.metrics import average_precision
 from ml_project.policies import POLICIES, PolicySettings, choose_thresholds
+from ml_project.simulator_cards import CardWorld, simulate_cards
 from pipelines.training.spark.engine import SparkEngine
 from pipelines.training.spark.part import SparkPart, read_transactions
 from tests.support.creditcard import CREDITCARD, LEFT_OUT
@@ -73,6 +76,25 @@ def test_statistics_of_all_rows(spark: Any, here: Dataset, there: SparkPart) -> 
     for name in ("mean", "std", "minimum", "maximum"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-9, atol=1e-9)
     assert np.abs(np.array(found.median) - np.array(expected.median)).max() < 0.2 * max(expected.iqr)
+
+
+def test_a_contract_with_history_is_fitted(spark: Any, tmp_path: Path) -> None:
+    """Its columns of history hold missing values."""
+    cards = contract_named("cards")
+    world = CardWorld(customers=40, terminals=60, days=60, radius=30, terminals_per_day=0.3, customers_per_day=0.3)
+    frame, _report = clean(pd.concat(simulate_cards(world, seed=2), ignore_index=True), cards)
+    assert frame["customer_seconds_since_last"].isna().any()
+    frame.to_parquet(tmp_path / "cards.parquet")
+    here, there = Dataset.from_frame(frame, cards), read_transactions(spark, tmp_path / "cards.parquet", cards, seed=0)
+    engine = SparkEngine(spark, seed=1)
+    sample = engine.sample(there)
+    rows = [sorted(map(str, each.raw.tolist())) for each in (sample, here)]
+    assert rows[0] == rows[1]
+    split = engine.split(there)
+    twin = fit_twin(split, SETTINGS, engine, ORIGIN)
+    assert twin.bundle.manifest.contract == cards
+    assert parity(twin, engine.sample(split.test)) < 1e-5
+    assert average_precision(twin.unseen.curve) > 0.3
 
 
 def test_fits_are_as_good_and_the_same_again(spark: Any, here: Dataset, there: SparkPart) -> None:
