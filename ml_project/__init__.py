@@ -9,7 +9,7 @@ In the order in which data passes them:
   `cleaning`: raw tables to clean ones.
 - `dataset`: those as arrays in time order.
 - `simulator`, `simulator_model`: transactions from a seed, of the contract creditcard; `simulator_cards`: of cards.
-- `split`: parts by time. `operators`: what features are made of. `features`: the ensemble's inputs.
+- `split`: parts by time. `operators`: what they are; `features`: the ensemble's inputs by them.
   `statistics`: what training rows looked like.
 - `ensemble`: both forests. `engine`: where rows lie while they are fitted. `fitting`: twin, refit and folds.
 - `reference_models`: the models that every candidate is compared with.

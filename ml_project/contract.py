@@ -30,7 +30,7 @@ from ml_project.contract_parts import (
     Role,
     select_scored,
 )
-from ml_project.operators import OPERATORS
+from ml_project.features import OPERATORS
 
 
 class Contract(ContractPart):

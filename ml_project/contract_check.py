@@ -18,7 +18,8 @@ from ml_project.contract_parts import (
     label_word,
     select_scored,
 )
-from ml_project.operators import OPERATORS, HistoryOperator, ListOperator, Operator
+from ml_project.features import OPERATORS
+from ml_project.operators import HistoryOperator, ListOperator, Operator
 
 RESERVED: Final = frozenset(
     (

@@ -18,7 +18,7 @@ from ml_project.contract import Contract, expanded
 from ml_project.contract_check import ContractFault, contract_faults
 from ml_project.contract_parts import ContractField, Feature, Label
 from ml_project.errors import InvalidInput
-from ml_project.operators import OPERATORS
+from ml_project.features import OPERATORS
 
 FOLDER: Final = Path(__file__).parents[1] / "contracts"
 """The contracts that come with the platform."""

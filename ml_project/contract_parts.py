@@ -216,7 +216,7 @@ class Feature(ContractPart):
     Attributes
     ----------
     operator, of
-        A key of ``operators.OPERATORS``, and the fields or earlier features that it takes; a name that is both means
+        A key of ``features.OPERATORS``, and the fields or earlier features that it takes; a name that is both means
         the field.
     by : str or None
         Of a history operator: the entity whose transactions it is about.

@@ -1,6 +1,10 @@
-"""A contract's features, from raw transactions to the ensemble's inputs: for training, pyfunc, gateway and Spark."""
+"""The operators that features are made by, and a contract's features: for training, pyfunc, gateway and Spark.
 
-from collections.abc import Callable, Mapping
+An operator is one class. Its arithmetic is written once, over columns: the one row of a request, a table and a batch of
+Spark's go through the same code, so that they cannot differ.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -9,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.operators import (
-    OPERATORS,
-    ComponentColumns,
+    HISTORY_OPERATORS,
+    NUMERIC,
+    SECONDS_PER_DAY,
     Floats,
     Known,
     ListOperator,
+    Operator,
     Scale,
     Shares,
+    category_places,
     fit_shares,
     present,
 )
@@ -24,8 +31,222 @@ if TYPE_CHECKING:
     from ml_project.contract import Contract
     from ml_project.contract_parts import Feature
 
+RATIO_GUARD: Final = 1e-3
+"""A ratio divides by its second argument held at least this far from 0 (keeping its sign, 0 counts as positive)."""
+
+_LAST_HOUR = np.nextafter(np.float32(24), np.float32(0))
+"""The last float32 of a day: rounding must not turn a moment before midnight into hour 24."""
+
 _BLOCK: Final = 8_192
 """Rows that are worked on at once: what lies between raw fields and features then fits into the processor's cache."""
+
+
+class ComponentColumns:
+    """Columns (n, k) that an operator takes together; what several operators need of them is computed once."""
+
+    __slots__ = ("_magnitude", "values")
+
+    def __init__(self, values: Floats) -> None:
+        # Row by row in memory: the order of a sum, and with it its last digits, follows the layout.
+        self.values = np.ascontiguousarray(values)
+        self._magnitude: Floats | None = None
+
+    @property
+    def magnitude(self) -> Floats:
+        """Absolute values, (n, k)."""
+        if self._magnitude is None:
+            self._magnitude = np.abs(self.values)
+        return self._magnitude
+
+
+class Value(Operator):
+    """The field as it is."""
+
+    types = (*NUMERIC, "boolean")
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
+        """See `Operator`."""
+        return columns[0]
+
+
+class Log1p(Operator):
+    """Natural logarithm of 1 + the value, which is at least 0."""
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
+        """See `Operator`."""
+        return np.log1p(columns[0])
+
+
+class ZScore(Operator):
+    """Standard deviations from the training rows' mean."""
+
+    of_features = False
+    learns = "scale"
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Scale) -> Floats:
+        """See `Operator`."""
+        scores: Floats = (columns[0] - known.mean) / known.std
+        return scores
+
+
+class Ratio(Operator):
+    """The first divided by the second, which is held away from 0; see ``RATIO_GUARD``."""
+
+    arguments = 2
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
+        """See `Operator`."""
+        dividend, divisor = columns
+        guarded = np.copysign(np.maximum(np.abs(divisor), RATIO_GUARD), divisor + 0.0)
+        quotient: Floats = dividend / guarded
+        return quotient
+
+
+class HourOfDay(Operator):
+    """Hour of day, 0 <= h < 24, of seconds that count from a midnight; that of a timestamp is in UTC."""
+
+    types = ("timestamp",)
+    of_features = False
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
+        """See `Operator`."""
+        hours: Floats = np.minimum(np.mod(columns[0], SECONDS_PER_DAY) / 3600, _LAST_HOUR)
+        return hours
+
+
+_THURSDAY: Final = 3
+"""1 January 1970, where Monday is 0."""
+
+
+class DayOfWeek(Operator):
+    """Day of the week in UTC, Monday 0 to Sunday 6, of seconds since 1970."""
+
+    types = ("timestamp",)
+    of_features = False
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
+        """See `Operator`."""
+        days: Floats = np.mod(np.floor(columns[0] / SECONDS_PER_DAY) + _THURSDAY, 7)
+        return days
+
+
+class Weekend(Operator):
+    """1 on Saturday and Sunday in UTC, else 0."""
+
+    types = ("timestamp",)
+    of_features = False
+    graded = False
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:
+        """See `Operator`."""
+        day = DayOfWeek.compute(columns, known)
+        return np.where(np.isnan(day), day, day >= _SATURDAY)
+
+
+_SATURDAY: Final = 5
+
+
+class OneHot(Operator):
+    """1 where a category has one value, else 0; a contract has one of them for each value."""
+
+    types = ("category",)
+    of_features = False
+    graded = False
+    answers_missing = True
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: float) -> Floats:
+        """See `Operator`."""
+        hits: Floats = (columns[0] == known).astype(np.float64)
+        return hits
+
+
+class Frequency(Operator):
+    """How common a category's value was among the training rows, 0 to 1."""
+
+    types = ("category",)
+    of_features = False
+    answers_missing = True
+    learns = "shares"
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Shares) -> Floats:
+        """See `Operator`."""
+        shares: Floats = np.array(known)[category_places(columns[0], len(known) - 2)]
+        return shares
+
+
+class Missing(Operator):
+    """1 where the field has no value, else 0."""
+
+    types = (*NUMERIC, "boolean", "category", "timestamp")
+    of_features = False
+    graded = False
+    answers_missing = True
+
+    @staticmethod
+    def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
+        """See `Operator`."""
+        return np.isnan(columns[0]).astype(np.float64)
+
+
+class Variance(ListOperator):
+    """Population variance of a row's fields."""
+
+    @staticmethod
+    def compute(columns: ComponentColumns) -> Floats:
+        """See `ListOperator`."""
+        # By ufuncs: on the one row of a request, ndarray.var and mean take longer to begin than to finish.
+        values, count = columns.values, columns.values.shape[1]
+        centred = values - np.add.reduce(values, axis=1, keepdims=True) / count
+        variance: Floats = np.add.reduce(centred * centred, axis=1) / count
+        return variance
+
+
+class MaxAbs(ListOperator):
+    """Largest absolute value of a row's fields."""
+
+    @staticmethod
+    def compute(columns: ComponentColumns) -> Floats:
+        """See `ListOperator`."""
+        largest: Floats = np.maximum.reduce(columns.magnitude, axis=1)
+        return largest
+
+
+class MeanAbs(ListOperator):
+    """Mean absolute value of a row's fields."""
+
+    @staticmethod
+    def compute(columns: ComponentColumns) -> Floats:
+        """See `ListOperator`."""
+        mean: Floats = np.add.reduce(columns.magnitude, axis=1) / columns.values.shape[1]
+        return mean
+
+
+OPERATORS: Final[Mapping[str, type[Operator] | type[ListOperator]]] = {
+    "value": Value,
+    "log1p": Log1p,
+    "zscore": ZScore,
+    "ratio": Ratio,
+    "hour_of_day": HourOfDay,
+    "day_of_week": DayOfWeek,
+    "weekend": Weekend,
+    "one_hot": OneHot,
+    "frequency": Frequency,
+    "missing": Missing,
+    "variance": Variance,
+    "max_abs": MaxAbs,
+    "mean_abs": MeanAbs,
+    **HISTORY_OPERATORS,
+}
+"""Every operator by its name in a contract. The set is closed: nothing in a contract is evaluated."""
 
 
 @dataclass(frozen=True)

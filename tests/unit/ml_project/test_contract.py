@@ -12,9 +12,8 @@ from ml_project.contract_parts import MAX_MAGNITUDE, Label
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
-from ml_project.features import FeatureTransform
+from ml_project.features import RATIO_GUARD, FeatureTransform
 from ml_project.fitting import Fitted, fit_twin, parity
-from ml_project.operators import RATIO_GUARD
 from ml_project.reasons import Explainer
 from ml_project.scorer import Scorer
 from ml_project.split import split_by_time

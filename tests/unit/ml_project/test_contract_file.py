@@ -5,7 +5,7 @@ import pytest
 
 from ml_project.contract_file import InvalidContract, contract_named, parse_contract, read_contract
 from ml_project.errors import InvalidInput
-from ml_project.operators import OPERATORS
+from ml_project.features import OPERATORS
 from tests.support.creditcard import CREDITCARD
 from tests.support.shop import SHOP, SHOP_YAML
 
@@ -69,13 +69,15 @@ def test_a_range_stands_for_each_of_its_names() -> None:
             "  spread: {variance: [class, 1st, no]}",
             "  spread: {median: [class, 1st, no]}",
             "my.yaml, line 23: feature spread: there is no operator median. Use one of value, log1p, zscore, ratio, "
-            "hour_of_day, day_of_week, weekend, one_hot, frequency, missing, variance, max_abs, mean_abs.",
+            "hour_of_day, day_of_week, weekend, one_hot, frequency, missing, variance, max_abs, mean_abs, "
+            "count, sum, mean, maximum, distinct, seconds_since_last, fraud_rate.",
         ),
         (
             "  spread: {variance: [class, 1st, no]}",
             "  spread: {variance: [class, 1st, no], value: class}",
             "my.yaml, line 23: feature spread: 2 operators, not one. Name one of value, log1p, zscore, ratio, "
-            "hour_of_day, day_of_week, weekend, one_hot, frequency, missing, variance, max_abs, mean_abs.",
+            "hour_of_day, day_of_week, weekend, one_hot, frequency, missing, variance, max_abs, mean_abs, "
+            "count, sum, mean, maximum, distinct, seconds_since_last, fraud_rate.",
         ),
         (
             "  log_to_ratio: {ratio: [betrag_log, class_to_1st]}",
@@ -129,7 +131,7 @@ def test_contracts_are_found_by_name_or_path(tmp_path: Path) -> None:
     assert contract_named("creditcard") == CREDITCARD
     (tmp_path / "shop.yaml").write_text(SHOP_YAML)
     assert contract_named(str(tmp_path / "shop.yaml")) == read_contract(tmp_path / "shop.yaml") == SHOP
-    with pytest.raises(InvalidInput, match=r"no contract 'shop'.*YAML file, or one of creditcard"):
+    with pytest.raises(InvalidInput, match=r"no contract 'shop'.*YAML file, or one of cards, creditcard"):
         contract_named("shop")
     with pytest.raises(InvalidInput, match=r"none\.yaml: cannot be read"):
         contract_named(str(tmp_path / "none.yaml"))

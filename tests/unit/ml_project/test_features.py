@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ml_project.features import FeatureTransform
-from ml_project.operators import RATIO_GUARD, Scale
+from ml_project.features import RATIO_GUARD, FeatureTransform
+from ml_project.operators import Scale
 from tests.support.creditcard import CREDITCARD, ENGINEERED_FEATURES, FEATURES, RAW_FEATURES
 
 AMOUNT = FeatureTransform(CREDITCARD, {"amount_zscore": Scale(mean=88.0, std=250.0)})

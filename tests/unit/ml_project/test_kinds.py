@@ -17,9 +17,9 @@ from ml_project.drift import DriftCounts, compare
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
 from ml_project.errors import InvalidInput
-from ml_project.features import FeatureTransform
+from ml_project.features import OPERATORS, FeatureTransform
 from ml_project.fitting import Fitted, fit_twin
-from ml_project.operators import OPERATORS, HistoryOperator
+from ml_project.operators import HistoryOperator
 from ml_project.reasons import Explainer, unseen_categories
 from ml_project.scorer import PARITY_TOLERANCE, Scorer
 from ml_project.split import split_by_time

@@ -19,8 +19,8 @@ from ml_project.contract import Contract
 from ml_project.contract_check import RESERVED
 from ml_project.contract_file import _RANGE
 from ml_project.dataset import Dataset
-from ml_project.features import FeatureTransform
-from ml_project.operators import OPERATORS, HistoryOperator, ListOperator
+from ml_project.features import OPERATORS, FeatureTransform
+from ml_project.operators import HistoryOperator, ListOperator
 from pipelines.data.csv_text import read_csv as read_training_csv
 from pipelines.scoring.rows import _raw as read_scoring_batch
 from serving.batch.csv import read_csv
