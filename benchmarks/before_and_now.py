@@ -1,4 +1,4 @@
-"""Two states of the gateway in turns: requests per second and latencies of ``POST /predict``, by ``wrk``.
+"""Two states of the gateway in turns: latencies and rates of ``POST /predict`` by ``wrk``, and of uploaded files.
 
 Run: PYTHONPATH=. python benchmarks/before_and_now.py --before ../before [--rounds 5] [--seconds 8] [--json FILE]
 
@@ -8,20 +8,30 @@ noisy machine is as noisy for both; what counts is the ratio.
 """
 
 import argparse
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import httpx
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from ml_project.simulator import FIELDS, simulate
+
 ROOT = Path(__file__).resolve().parents[1]
 BODIES = 500
+UPLOADED_ROWS = 100_000
 _SERVE = """
 import json, sys, tempfile
 from pathlib import Path
@@ -55,7 +65,17 @@ class State:
 
     name: str
     port: int
+    key: str
     script: Path
+
+    def upload(self, media_type: str, content: bytes) -> float:
+        """Rows per second of one file to ``POST /predict-batch``, answered as Parquet."""
+        headers = {"X-API-Key": self.key, "Content-Type": media_type, "Accept": "application/vnd.apache.parquet"}
+        begun = time.monotonic()
+        httpx.post(
+            f"http://127.0.0.1:{self.port}/predict-batch", content=content, headers=headers, timeout=300
+        ).raise_for_status()
+        return UPLOADED_ROWS / (time.monotonic() - begun)
 
     def load(self, clients: int, seconds: float) -> dict[str, float]:
         """Latencies in milliseconds, and requests per second.
@@ -94,10 +114,23 @@ def running(name: str, checkout: Path, scratch: Path) -> Iterator[State]:
         script = scratch / f"{name}.lua"
         bodies = "{" + ",".join(f"[=[{body}]=]" for body in said["bodies"]) + "}"
         script.write_text(_SCRIPT % (bodies, said["key"]))
-        yield State(name, said["port"], script)
+        yield State(name, said["port"], said["key"], script)
     finally:
         process.stdin.close()
         process.wait(60)
+
+
+def files() -> dict[str, tuple[str, bytes]]:
+    """What is uploaded, by kind: simulated transactions of the contract creditcard, as CSV and as Parquet."""
+    (chunk,) = simulate(UPLOADED_ROWS, seed=1)
+    table = pa.table({name: chunk.raw[:, place] for place, name in enumerate(FIELDS)})
+    text, columns = io.BytesIO(), io.BytesIO()
+    pyarrow.csv.write_csv(table, text)
+    pyarrow.parquet.write_table(table, columns)
+    return {
+        "CSV": ("text/csv", text.getvalue()),
+        "Parquet": ("application/vnd.apache.parquet", columns.getvalue()),
+    }
 
 
 def main() -> None:
@@ -115,6 +148,7 @@ def main() -> None:
             stack.enter_context(running(name, checkout, Path(scratch)))
             for name, checkout in (("before", options.before.resolve()), ("now", ROOT))
         ]
+        uploaded = files()
         for state in states:
             state.load(16, 2)
         for _ in range(options.rounds):
@@ -125,6 +159,7 @@ def main() -> None:
                     "p99 at 1 client, ms": one["p99"],
                     "p50 at 16 clients, ms": many["p50"],
                     "requests/s at 16 clients": many["rate"],
+                    **{f"{kind}, rows/s": state.upload(*each) for kind, each in uploaded.items()},
                 }
                 for what, value in taken.items():
                     figures.setdefault(what, {}).setdefault(state.name, []).append(value)
