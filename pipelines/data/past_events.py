@@ -132,7 +132,8 @@ def _of_decisions(store: DecisionStore, plan: EventPlan) -> list[HistoryEvent]:
 def decided_events(plan: EventPlan, table: Any) -> Iterator[HistoryEvent]:
     """Transactions of a table of decisions, each once."""
     contract = plan.contract
-    table = table.filter(answered_rows(table)).filter(table["event_time"].is_valid())
+    table = table.filter(answered_rows(table))
+    table = table.filter(table["event_time"].is_valid())
     fields = {each.name: each for each in contract.fields}
     columns = {
         name: table[name].to_pylist()

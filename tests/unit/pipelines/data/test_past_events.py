@@ -1,6 +1,7 @@
 """What came before is brought in, whatever is there already: base data, kept decisions and their labels."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,8 @@ def test_base_data_and_decisions_are_brought_in_once(
     with store.engine.begin() as connection:  # as in an older backup
         for gone in (events, key_events, key_tiles, event_series):
             connection.execute(delete(gone))
+    again = replace(records[1], prediction_id="00000000-0000-7000-8000-00000000ffff")
+    store.replay([again])  # a transaction that was answered twice, the second time from the spool
     done = rebuild(settings, CONTRACT)
     assert (done.base, done.decided, done.added) == (BASE, len(records), BASE + len(records))
     assert rebuild(settings, CONTRACT).added == 0
