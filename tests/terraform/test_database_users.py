@@ -23,7 +23,7 @@ from stores.decisions.event_plan import EventPlan
 from tests.support.commands import Commands
 from tests.support.creditcard import KEPT, LABEL, RAW_FEATURES
 from tests.support.history import CONTRACT, history_table
-from tests.support.processes import Forked
+from tests.support.processes import Forked, clean_environment
 from tests.support.servers import PostgresServer
 from tests.terraform.terraform_cli import REPOSITORY
 
@@ -126,8 +126,7 @@ class Jobs:
 
     def run(self, module: str, words: str, *, decisions_as: str) -> tuple[int, str]:
         """Its exit code, and what it said."""
-        environment = {
-            **os.environ,
+        environment = clean_environment() | {
             "FRAUD_DATA": str(self.folder / "bank.csv"),
             "FRAUD_DATABASE_URL": self.url(decisions_as, "decisions"),
             "FRAUD_FOLDS": "2",
