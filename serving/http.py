@@ -15,7 +15,9 @@ from json import loads
 from typing import TYPE_CHECKING, Any, Final
 
 import httptools
+import numpy as np
 from fastapi import Request
+from numpy.typing import NDArray
 from pydantic_core import from_json
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -365,7 +367,31 @@ async def limited_stream(request: Request, max_bytes: int) -> AsyncIterator[byte
 
 
 BOM: Final = b"\xef\xbb\xbf"
-_ESCAPED: Final = re.compile(rb"\\.")
+_ESCAPED: Final = re.compile(rb"\\.", re.DOTALL)
+_QUOTE: Final = 0x22
+
+MOST_NESTED: Final = 16
+"""How deep arrays and objects may lie in one another. What is deep costs a parser much, which stops everybody else."""
+
+_STEPS: Final = np.zeros(256, np.int8)
+_STEPS[[*b"[{"]], _STEPS[[*b"]}"]] = 1, -1
+
+
+def json_depths(text: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """The characters of JSON text and how deep each lies, brackets of its own included; strings are blanked out."""
+    codes = np.frombuffer(_ESCAPED.sub(b"__", text) if b"\\" in text else text, np.uint8)
+    plain = np.where(np.logical_xor.accumulate(codes == _QUOTE), np.uint8(0), codes)
+    return plain, np.cumsum(_STEPS[plain], dtype=np.int32)
+
+
+def _require_shallow(body: bytes) -> None:
+    # brackets within strings count in the quick look, which is right for nearly all bodies
+    if body.count(b"[") + body.count(b"{") <= MOST_NESTED:
+        return
+    if np.cumsum(_STEPS[np.frombuffer(body, np.uint8)], dtype=np.int32).max() > MOST_NESTED:
+        _plain, depth = json_depths(body)
+        if depth.max() > MOST_NESTED:
+            raise MalformedJson(f"The body is not JSON as it is taken here: it is nested more than {MOST_NESTED} deep.", "Send flat objects.")
 
 
 def json_in(body: bytes) -> Any:
@@ -374,8 +400,10 @@ def json_in(body: bytes) -> Any:
     Raises
     ------
     MalformedJson
-        When it is not JSON, or an object has a key twice: which value the client means cannot be told.
+        When it is not JSON, is nested too deep, or an object has a key twice: which value the client means cannot be
+        told.
     """
+    _require_shallow(body)
     try:
         content = from_json(body.removeprefix(BOM), cache_strings="keys")
     except ValueError as error:

@@ -1,6 +1,5 @@
 """Bodies that are too large to be held or parsed at once: the room for all of them together, and JSON in pieces."""
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from serving.errors import BodyTooLarge, MalformedJson, NoRoom, StorageFull
-from serving.http import BOM, json_in
+from serving.http import BOM, json_depths, json_in
 
 SMALL_BYTES: Final = 64 * 1024
 """So much of a body takes no share: as many as there can be connections fit into the memory."""
@@ -115,10 +114,7 @@ class Share:
         self.close()
 
 
-_ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
-_STEPS: Final = np.zeros(256, np.int8)
-_STEPS[[*b"[{"]], _STEPS[[*b"]}"]] = 1, -1
-_QUOTE, _COMMA = b'",'
+_COMMA: Final = 0x2C
 
 
 def json_array(body: bytes) -> Iterator[list[Any]]:
@@ -162,8 +158,6 @@ def is_array(body: bytes) -> bool:
 
 def _last_comma(window: bytes) -> int | None:
     """Where the last element that is whole ends: the last comma that is in no string and in no element."""
-    codes = np.frombuffer(_ESCAPE.sub(b"__", window), np.uint8)
-    outside = ~np.logical_xor.accumulate(codes == _QUOTE)
-    depth = np.cumsum(_STEPS[codes] * outside, dtype=np.int32)
-    found = np.flatnonzero((codes == _COMMA) & outside & (depth == 0))
+    plain, depth = json_depths(window)
+    found = np.flatnonzero((plain == _COMMA) & (depth == 0))
     return int(found[-1]) if len(found) else None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from serving import large_bodies
 from serving.errors import BodyTooLarge, MalformedJson, NoRoom, StorageFull
-from serving.http import json_in
+from serving.http import MOST_NESTED, json_in
 from serving.large_bodies import Budget, DiskBudget, json_array
 
 SMALL = large_bodies.SMALL_BYTES
@@ -151,3 +151,21 @@ def test_uploads_leave_room_on_the_disk(serve, source, scorer) -> None:
         for size, status in ((SMALL // 2, 422), (SMALL * 2, 507)):
             answer = running.client.post("/predict-batch", content=b"a" * size, headers={"Content-Type": "text/csv"})
             assert answer.status_code == status
+
+
+@pytest.mark.parametrize("opened", [b"[", b'{"a":'])
+def test_what_is_nested_deep_is_refused_before_it_is_parsed(opened: bytes) -> None:
+    closed = b"]" if opened == b"[" else b"}"
+
+    def nested(depth: int) -> bytes:
+        return opened * depth + b"1" + closed * depth
+
+    assert json_in(nested(MOST_NESTED)) is not None
+    for body in (nested(MOST_NESTED + 1), b"[" + b",".join([nested(MOST_NESTED)] * 20) + b"]"):
+        with pytest.raises(MalformedJson, match="nested more than 16 deep"):
+            json_in(body)
+
+
+def test_brackets_in_strings_are_not_nested() -> None:
+    for text in ("[" * 100, '\\"' + "{" * 100, "[" * 50 + '"' + "[" * 50 + "\\"):
+        assert json_in(json.dumps([{"text": text}] * 3).encode()) == [{"text": text}] * 3
