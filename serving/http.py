@@ -391,7 +391,10 @@ def _require_shallow(body: bytes) -> None:
     if np.cumsum(_STEPS[np.frombuffer(body, np.uint8)], dtype=np.int32).max() > MOST_NESTED:
         _plain, depth = json_depths(body)
         if depth.max() > MOST_NESTED:
-            raise MalformedJson(f"The body is not JSON as it is taken here: it is nested more than {MOST_NESTED} deep.", "Send flat objects.")
+            raise MalformedJson(
+                f"The body is not JSON as it is taken here: it is nested more than {MOST_NESTED} deep.",
+                "Send flat objects.",
+            )
 
 
 def json_in(body: bytes) -> Any:
