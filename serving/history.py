@@ -56,7 +56,7 @@ class PastTransactions:
         self._store, self._spool_size = store, spool_size
         self._lock = threading.Lock()
         self._spooled: list[tuple[EventPlan, HistoryEvent]] = []
-        self._by_key: dict[tuple[str, str], dict[str, HistoryEvent]] = {}
+        self._by_key: dict[tuple[str, str, str], dict[str, HistoryEvent]] = {}
         self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="history-reader", daemon=True)
 
@@ -190,8 +190,10 @@ def events_of(plan: EventPlan, transactions: Transactions, prediction_ids: Seque
     return found
 
 
-def _places(plan: EventPlan, event: HistoryEvent) -> list[tuple[str, str]]:
-    return [(entity, key) for entity, key in zip(plan.entities, event.keys, strict=True) if key is not None]
+def _places(plan: EventPlan, event: HistoryEvent) -> list[tuple[str, str, str]]:
+    # by contract: after a swap, what is remembered under the one before has other fields in its places
+    kept = zip(plan.entities, event.keys, strict=True)
+    return [(plan.contract.digest, entity, key) for entity, key in kept if key is not None]
 
 
 def _filled(

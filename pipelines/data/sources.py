@@ -161,7 +161,7 @@ _SIMULATED: Final[Mapping[str, Sequence[str]]] = {DEFAULT: (*FIELDS, LABEL), "ca
 
 
 def _is_simulated(contract: Contract) -> bool:
-    """Whether a simulator makes what the contract asks for, under its names: somebody else's may have the name."""
+    """Whether a simulator makes what the contract asks for, under its names: another may be called the same."""
     columns = set(_SIMULATED.get(contract.contract, ()))
     return set(contract.required_columns) <= columns <= {*contract.known_columns, contract.transaction_id}
 

@@ -1,17 +1,20 @@
 """A gateway whose model sees what a key did before: answers are made of the same numbers as training's."""
 
 import contextlib
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ml_project.contract_file import parse_contract
 from ml_project.dataset import Dataset, with_history
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
@@ -19,6 +22,8 @@ from ml_project.fitting import fit_twin
 from ml_project.policies import Thresholds
 from ml_project.scorer import Scorer
 from ml_project.split import split_by_time
+from serving.history import PastTransactions
+from serving.transactions import TransactionParser
 from stores.decisions import DecisionStore, migrate, open_engine
 from tests.support.history import CONTRACT, HISTORY_OF_DAYS, history_table
 from tests.unit.serving.conftest import FakeProduction, RunningGateway
@@ -186,6 +191,22 @@ def test_bad_events_are_refused_whole(
 def test_a_version_without_history_takes_no_events(gateway: RunningGateway) -> None:
     answered = gateway.client.post("/events", json={})
     assert (answered.status_code, answered.json()["status"]) == (409, 409)
+
+
+def test_what_is_remembered_under_another_contract_is_left_alone(table: pd.DataFrame) -> None:
+    """As after a swap: its fields are in other places."""
+    grown = parse_contract(
+        f"{HISTORY_OF_DAYS}  shop_sum: {{sum: {{of: distance, by: shop, window: 9d}}}}\n".encode(), ""
+    )
+    store: Any = SimpleNamespace(outage=threading.Event())
+    store.outage.set()
+    past = PastTransactions(store, lambda: 1)
+    for contract, answered in ((CONTRACT, 1.0), (grown, 1.0), (CONTRACT, 2.0)):
+        sent = TransactionParser(contract).batch(json.dumps(transactions(table)[:1]).encode(), 10).transactions
+        count = contract.raw_fields.index("many")
+        assert past.fill(contract, replace(sent, ids=["another"])).raw[0, count] == answered
+        predictions: Any = SimpleNamespace(model=SimpleNamespace(contract=contract), transactions=sent)
+        past.remember_spooled(predictions, ["p"])
 
 
 def test_without_its_database_it_goes_on_from_memory_and_says_so(
