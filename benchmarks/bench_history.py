@@ -18,7 +18,8 @@ import pandas as pd
 
 from ml_project.contract import Contract
 from ml_project.contract_file import contract_named
-from ml_project.history import Events, compute_history, with_history
+from ml_project.dataset import with_history
+from ml_project.history import Events, compute_history
 from ml_project.simulator_cards import CardWorld, simulate_cards
 
 EVENTS: Final = Path(__file__).parents[2] / "shared" / "data" / "handbook_events.parquet"
