@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from ml_project.contract import Contract
 from ml_project.errors import Unavailable
-from ml_project.history import Events, compute_history
 from serving.predictions import Predictions
 from serving.transactions import Transactions
 from stores.decisions import DecisionStore
@@ -27,7 +26,7 @@ from stores.decisions.event_plan import EventPlan, HistoryEvent, event_id, micro
 _GROUP: Final = 64
 """Most transactions that are looked up in one go."""
 
-_MOST_SPOOLED: Final = 100_000
+_MOST_REMEMBERED: Final = 100_000
 """Transactions in the spool that are remembered; of more, the oldest are left out until they are in the database."""
 
 _JOIN_SECONDS: Final = 5.0
@@ -56,6 +55,8 @@ class PastTransactions:
         self._store, self._spool_size = store, spool_size
         self._lock = threading.Lock()
         self._spooled: list[tuple[EventPlan, HistoryEvent]] = []
+        self._kept: list[tuple[EventPlan, HistoryEvent]] = []
+        """In the database, but not read from it since: if it goes away now, this is all that knows of them."""
         self._by_key: dict[tuple[str, str, str], dict[str, HistoryEvent]] = {}
         self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="history-reader", daemon=True)
@@ -87,14 +88,10 @@ class PastTransactions:
             return transactions
         plan = EventPlan.of(contract)
         given = events_of(plan, transactions, [f"-{row}" for row in range(len(transactions.raw))])
-        partial = self._store.outage.is_set()
-        if not partial:
-            try:
+        if not self._store.outage.is_set():
+            with suppress(Unavailable), self._reading():
                 return _filled(contract, transactions, self._store.history_of_many(plan, given), partial=False)
-            except Unavailable:
-                partial = True
-        values = self._from_memory(plan, given)
-        return _filled(contract, transactions, values, partial=True)
+        return _filled(contract, transactions, self._from_memory(plan, given), partial=True)
 
     @contextmanager
     def remembered(self, predictions: Predictions, prediction_ids: Sequence[str]) -> Iterator["Kept"]:
@@ -110,16 +107,30 @@ class PastTransactions:
             yield kept
         finally:
             done = [(plan, event) for event in events]
-            if kept.spooled:
-                with self._lock:
-                    spooled = [*self._spooled, *done]
-                    done, self._spooled = spooled[:-_MOST_SPOOLED], spooled[-_MOST_SPOOLED:]
-            self._forget(done)
+            with self._lock:
+                remembered = self._spooled if kept.spooled else self._kept
+                remembered += done
+                oldest = remembered[:-_MOST_REMEMBERED]
+                del remembered[:-_MOST_REMEMBERED]
+            self._forget(oldest)
 
     def remember_spooled(self, predictions: Predictions, prediction_ids: Sequence[str]) -> None:
         """Let transactions that are in the spool count until they are out of it."""
         with self.remembered(predictions, prediction_ids) as kept:
             kept.spooled = True
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Let go what is kept by now, if the database can be read."""
+        with self._lock:
+            kept, self._kept = self._kept, []
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                self._kept = kept + self._kept
+            raise
+        self._forget(kept)
 
     def _forget(self, events: Iterable[tuple[EventPlan, HistoryEvent]]) -> None:
         with self._lock:
@@ -147,47 +158,57 @@ class PastTransactions:
             self._answer(group)
 
     def _answer(self, group: Sequence[_Asked]) -> None:
-        asked = [(plan, event, self._of_keys(plan, event)) for plan, event, _future in group]
+        by_plan: dict[str, list[_Asked]] = {}
+        for one in group:
+            by_plan.setdefault(one[0].contract.digest, []).append(one)
+        for some in by_plan.values():
+            try:
+                values, partial = self._looked_up(some[0][0], [event for _plan, event, _future in some])
+            except Exception as error:
+                if len(some) > 1:  # a request that cannot be looked up must not take the others with it
+                    for one in some:
+                        self._answer([one])
+                elif some[0][2].set_running_or_notify_cancel():
+                    some[0][2].set_exception(error)
+                continue
+            for (_plan, _event, future), found in zip(some, values, strict=True):
+                if future.set_running_or_notify_cancel():
+                    future.set_result((found, partial))
+
+    def _looked_up(self, plan: EventPlan, events: Sequence[HistoryEvent]) -> tuple[list[list[float]], bool]:
+        asked = [(event, self._of_keys(plan, event)) for event in events]
         partial = self._store.outage.is_set()
         if self._spooled and not partial and not self._spool_size():
             with self._lock:
                 spooled, self._spooled = self._spooled, []
             self._forget(spooled)
-        found: list[list[float]] = []
-        try:
-            if not partial:
-                found = self._store.histories_of(asked)
-        except Unavailable:
-            partial = True
-        except Exception as error:
-            for _plan, _event, future in group:
-                if future.set_running_or_notify_cancel():
-                    future.set_exception(error)
-            return
-        if partial:
-            found = [self._from_memory(plan, [event])[0].tolist() for plan, event, _future in group]
-        for (_plan, _event, future), values in zip(group, found, strict=True):
-            if future.set_running_or_notify_cancel():
-                future.set_result((values, partial))
+        if not partial:
+            with suppress(Unavailable), self._reading():
+                return self._store.histories_of(plan, asked), False
+        return self._store.recalled_histories(plan, asked), True
 
     def _from_memory(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:
-        known = {each.event_id: each for event in given for each in self._of_keys(plan, event)}
-        return history_of(plan, [*known.values(), *given])[len(known) :]
+        waiting = {each.event_id: each for event in given for each in self._of_keys(plan, event)}
+        return self._store.recalled_of_many(plan, given, list(waiting.values()))
 
 
 def events_of(plan: EventPlan, transactions: Transactions, prediction_ids: Sequence[str]) -> list[HistoryEvent]:
     """Transactions as their keys' histories know them."""
-    contract, names = plan.contract, plan.contract.given_names
-    found = []
-    for row, values in enumerate(transactions.raw[:, : len(names)].tolist()):
-        given = dict(zip(names, values, strict=True))
-        given |= {name: texts[row] for name, texts in transactions.entities.items()}
-        moment = transactions.event_times[row]
-        if moment is None:
-            raise ValueError("a contract with history requires event times")
-        name = event_id(contract.contract, transactions.ids[row], prediction_ids[row])
-        found.append(plan.event(name, microseconds(moment), given))
-    return found
+    contract = plan.contract
+    moments = transactions.event_times
+    if None in moments:
+        raise ValueError("a contract with history requires event times")
+    names = contract.given_names
+    asked = {*plan.entities, *plan.summed, *plan.counted}
+    given: dict[str, Sequence[object]] = {
+        name: transactions.raw[:, place].tolist() for place, name in enumerate(names) if name in asked
+    }
+    given |= transactions.entities
+    ids = [
+        event_id(contract.contract, name, prediction_id)
+        for name, prediction_id in zip(transactions.ids, prediction_ids, strict=True)
+    ]
+    return list(plan.events(ids, [microseconds(each) for each in moments if each], given))
 
 
 def _places(plan: EventPlan, event: HistoryEvent) -> list[tuple[str, str, str]]:
@@ -202,27 +223,3 @@ def _filled(
     raw = transactions.raw.copy()
     raw[:, len(contract.given_names) :] = values
     return replace(transactions, raw=raw, partial=partial)
-
-
-def history_of(plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:
-    """Features from history (n, features) of transactions, from nothing but themselves."""
-
-    def codes(values: Sequence[str | None]) -> NDArray[np.int64]:
-        known: dict[str | None, int] = {None: -1}
-        return np.array([known.setdefault(value, len(known) - 1) for value in values], dtype=np.int64)
-
-    events = Events(
-        at=np.array([each.at for each in given], dtype=np.int64),
-        keys={name: codes([each.keys[place] for each in given]) for place, name in enumerate(plan.entities)},
-        amounts={
-            name: np.array([each.values[place] or 0 for each in given], dtype=np.int64)
-            for place, name in enumerate(plan.summed)
-        },
-        present={
-            name: np.array([each.values[place] is not None for each in given], dtype=np.bool_)
-            for place, name in enumerate(plan.summed)
-        },
-        codes={name: codes([each.words[place] for each in given]) for place, name in enumerate(plan.counted)},
-        fraud=np.zeros(len(given), dtype=np.bool_),
-    )
-    return compute_history(plan.contract, events)

@@ -100,11 +100,8 @@ def base_events(plan: EventPlan, frame: pd.DataFrame) -> list[HistoryEvent]:
     names = _names(frame, contract)
     asked = [*plan.entities, *plan.summed, *plan.counted]
     columns = {name: frame[name].tolist() for name in dict.fromkeys(asked)}
-    labels = frame[contract.label_field].tolist()
-    return [
-        plan.event(name, moment, {key: values[row] for key, values in columns.items()}, int(labels[row]))
-        for row, (name, moment) in enumerate(zip(names, at.tolist(), strict=True))
-    ]
+    labels = [int(label) for label in frame[contract.label_field].tolist()]
+    return list(plan.events(names, at.tolist(), columns, labels))
 
 
 def _names(frame: pd.DataFrame, contract: Contract) -> list[str]:
@@ -142,9 +139,6 @@ def decided_events(plan: EventPlan, table: Any) -> Iterator[HistoryEvent]:
         for name in dict.fromkeys([*plan.entities, *plan.summed, *plan.counted])
     }
     names = zip(table["transaction_id"].to_pylist(), table["prediction_id"].to_pylist(), strict=True)
+    ids = [event_id(contract.contract, *name) for name in names]
     moments = (table["event_time"].to_numpy().astype("datetime64[us]").astype(np.int64)).tolist()
-    labels = table["label"].to_pylist()
-    for row, (transaction_id, prediction_id) in enumerate(names):
-        given = {key: values[row] for key, values in columns.items()}
-        name = event_id(contract.contract, transaction_id, prediction_id)
-        yield plan.event(name, moments[row], given, int(labels[row] == 1))
+    yield from plan.events(ids, moments, columns, [int(label == 1) for label in table["label"].to_pylist()])

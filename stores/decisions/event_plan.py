@@ -1,84 +1,27 @@
-"""What is kept of a transaction for the features of history, and what a few transactions of one key come to.
+"""What is kept of a transaction for the features of history, and how they are made of a key's transactions.
 
 A contract asks for series: for each entity, and each field of its that is added up or whose values are counted, one.
 The first series of an entity counts its transactions, too.
 """
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
-from itertools import accumulate
-from typing import Final, NamedTuple
-
-import numpy as np
+from itertools import repeat
+from typing import Final, NamedTuple, TypeVar
 
 from ml_project.columns import coder
 from ml_project.contract import Contract
 from ml_project.contract_parts import ContractField, Feature
 from ml_project.history import ADDING, LARGEST_MINOR, MICROSECONDS, minor_digits
+from stores.decisions.timeline import HourlyTimeline, PastEvent, Timeline
+
+T = TypeVar("T")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class PastEvent(NamedTuple):
-    """A kept transaction of a key, as one series has it."""
-
-    at: int
-    """Microseconds since 1970."""
-    value: int | None
-    """Of the series' field in minor units, where that is added up."""
-    word: str | None
-    """Of the series' field, where its different values are counted."""
-    fraud: int
-
-
-class Totals(NamedTuple):
-    """What the transactions of a key in a window come to."""
-
-    transactions: int
-    present: int
-    """How many of them have a value."""
-    total: int
-    largest: int | None
-    frauds: int
-    words: frozenset[str]
-    last: int | None
-    """When the last one was."""
-
-
-NOTHING: Final = Totals(0, 0, 0, None, 0, frozenset(), None)
-
-
-def with_event(totals: Totals, event: PastEvent) -> Totals:
-    """The totals and one transaction more, but for ``last``: a window that includes it asks for the one before."""
-    here = event.value is not None
-    values = [each for each in (totals.largest, event.value) if each is not None]
-    return Totals(
-        totals.transactions + 1,
-        totals.present + here,
-        totals.total + (event.value or 0),
-        max(values, default=None),
-        totals.frauds + event.fraud,
-        totals.words if event.word is None else totals.words | {event.word},
-        totals.last,
-    )
-
-
-def joined(first: Totals, second: Totals) -> Totals:
-    """The totals of both."""
-    values = [each for each in (first.largest, second.largest) if each is not None]
-    lasts = [each for each in (first.last, second.last) if each is not None]
-    return Totals(
-        first.transactions + second.transactions,
-        first.present + second.present,
-        first.total + second.total,
-        max(values, default=None),
-        first.frauds + second.frauds,
-        first.words | second.words,
-        max(lasts, default=None),
-    )
 
 
 @dataclass(frozen=True)
@@ -108,61 +51,66 @@ class Series:
         """How far back it is asked for, in microseconds."""
         return max(each.window + each.delay for _place, each in self.features) * MICROSECONDS
 
-    def window(self, feature: Feature, at: int) -> tuple[int, int]:
-        """After and up to which moment a feature of a transaction takes others."""
-        end = at - feature.delay * MICROSECONDS
-        return end - feature.window * MICROSECONDS, end
+    @cached_property
+    def windows(self) -> tuple[tuple[int, int, tuple[tuple[int, str], ...]], ...]:
+        """Delay and length of each window, in microseconds, and the places and operators of its features."""
+        asked: dict[tuple[int, int], list[tuple[int, str]]] = {}
+        for place, each in self.features:
+            asked.setdefault((each.delay * MICROSECONDS, each.window * MICROSECONDS), []).append((place, each.operator))
+        return tuple((delay, window, tuple(features)) for (delay, window), features in asked.items())
 
-    def value(self, feature: Feature, at: int, totals: Totals) -> float:
-        """A feature of a transaction, as `ml_project.history.compute_history` has it."""
-        if feature.operator == "count":
-            return float(totals.transactions)
-        if feature.operator == "fraud_rate":
-            return totals.frauds / max(totals.transactions, 1)
-        if feature.operator == "seconds_since_last":
-            return np.nan if totals.last is None else (at - totals.last) / MICROSECONDS
-        if feature.operator == "distinct":
-            return float(len(totals.words))
-        scale = int(10**self.digits)
-        if not totals.present:
-            return np.nan
-        if feature.operator == "maximum":
-            return float(totals.largest or 0) / scale
-        return float(totals.total) / float(totals.present * scale if feature.operator == "mean" else scale)
+    def fill(self, found: list[float], own: PastEvent, kept: Timeline | HourlyTimeline, others: Timeline) -> None:
+        """Write features of a transaction, from others of its key, to their places.
 
-    def values(self, own: PastEvent, events: Sequence[PastEvent]) -> list[tuple[int, float]]:
-        """Features of a transaction by place, from all others of its key in reach, the earliest first."""
-        ats = [event.at for event in events]
-        present = list(accumulate((event.value is not None for event in events), initial=0))
-        total = list(accumulate((event.value or 0 for event in events), initial=0))
-        frauds = list(accumulate((event.fraud for event in events), initial=0))
-        found = []
-        for place, feature in self.features:
-            after, until = self.window(feature, own.at)
-            begin, end = bisect_right(ats, after), bisect_right(ats, until)
-            inside = events[begin:end] if feature.operator in ("maximum", "distinct") else ()
-            totals = Totals(
-                end - begin,
-                present[end] - present[begin],
-                total[end] - total[begin],
-                max((event.value for event in inside if event.value is not None), default=None),
-                frauds[end] - frauds[begin],
-                frozenset(event.word for event in inside if event.word is not None),
-                ats[end - 1] if end > begin else None,
-            )
-            included = totals if feature.delay else with_event(totals, own)
-            found.append((place, self.value(feature, own.at, included)))
-        return found
+        They are as `ml_project.history.compute_history` has them: sums are integers, and divided once.
+        """
+        scale: int = 10**self.digits
+        for delay, window, features in self.windows:
+            until = own.at - delay
+            after = until - window
+            transactions, present, total, frauds = kept.sums(after, until)
+            if others:
+                more = others.sums(after, until)
+                transactions, present = transactions + more.transactions, present + more.present
+                total, frauds = total + more.total, frauds + more.frauds
+            if not delay:  # the transaction itself is in the window
+                transactions, frauds = transactions + 1, frauds + own.fraud
+                if own.value is not None:
+                    present, total = present + 1, total + own.value
+            for place, operator in features:
+                if operator == "count":
+                    value = float(transactions)
+                elif operator == "mean":
+                    value = float(total) / float(present * scale) if present else math.nan
+                elif operator == "sum":
+                    value = float(total) / scale if present else math.nan
+                elif operator == "fraud_rate":
+                    value = frauds / max(transactions, 1)
+                elif operator == "seconds_since_last":
+                    lasts = [each for each in (kept.last(after, until), others.last(after, until)) if each is not None]
+                    value = (own.at - max(lasts)) / MICROSECONDS if lasts else math.nan
+                elif operator == "maximum":
+                    own_value = None if delay else own.value
+                    every = (kept.largest(after, until), others.largest(after, until), own_value)
+                    values = [each for each in every if each is not None]
+                    value = float(max(values)) / scale if values else math.nan
+                else:
+                    words = others.words(after, until)
+                    if own.word is not None and not delay:
+                        words.add(own.word)
+                    value = float(kept.distinct(after, until, words))
+                found[place] = value
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEvent:
+class HistoryEvent(NamedTuple):
     """A transaction for the history of its keys.
 
     Attributes
     ----------
     event_id : str
         Its own name: whatever comes twice counts once.
+    number : int
+        See `event_number`.
     at : int
         Microseconds since 1970.
     keys : tuple of str or None
@@ -176,6 +124,7 @@ class HistoryEvent:
     """
 
     event_id: str
+    number: int
     at: int
     keys: tuple[str | None, ...]
     values: tuple[int | None, ...]
@@ -239,35 +188,76 @@ class EventPlan:
 
     def event(self, event_id: str, at: int, given: Mapping[str, object], fraud: int = 0) -> HistoryEvent:
         """A transaction by the values of its fields: numbers as raw transactions have them, entities as text."""
-        return HistoryEvent(
-            event_id,
+        return next(self.events([event_id], [at], {name: [value] for name, value in given.items()}, [fraud]))
+
+    def events(
+        self,
+        event_ids: Sequence[str],
+        at: Sequence[int],
+        given: Mapping[str, Sequence[object]],
+        frauds: Sequence[int] | None = None,
+    ) -> Iterator[HistoryEvent]:
+        """The same of many, field by field."""
+        count = len(event_ids)
+        return map(
+            HistoryEvent,
+            event_ids,
+            map(event_number, event_ids),
             at,
-            tuple(_text(given[name]) for name in self.entities),
-            tuple(self._minor(name, given[name]) for name in self.summed),
-            tuple(self._word(name, given[name]) for name in self.counted),
-            fraud,
+            _rows(count, [[_text(value) for value in given[name]] for name in self.entities]),
+            _rows(count, [self._minor(name, given[name]) for name in self.summed]),
+            _rows(count, [self._words(name, given[name]) for name in self.counted]),
+            frauds or [0] * count,
         )
 
-    def _minor(self, name: str, value: object) -> int | None:
-        if not isinstance(value, float) or value != value:
-            return None
-        scaled = round(value * float(10 ** minor_digits(self._fields[name])))
-        return max(-LARGEST_MINOR, min(LARGEST_MINOR, scaled))
+    def _minor(self, name: str, values: Sequence[object]) -> list[int | None]:
+        scale = float(10 ** minor_digits(self._fields[name]))
+        return [
+            max(-LARGEST_MINOR, min(LARGEST_MINOR, round(value * scale)))
+            if isinstance(value, float) and value == value
+            else None
+            for value in values
+        ]
 
-    def _word(self, name: str, value: object) -> str | None:
+    def _words(self, name: str, values: Sequence[object]) -> list[str | None]:
         field = self._fields[name]
+        if field.type != "category":
+            return [_text(value) for value in values]
         # categories that are not listed are one value, as raw transactions have them
-        return _text(coder(field.values)(value) if field.type == "category" and isinstance(value, str) else value)
+        code = coder(field.values)
+        return [_text(code(value) if isinstance(value, str) else value) for value in values]
 
-    def key(self, series: Series, event: HistoryEvent) -> str | None:
-        """The key under which a series has a transaction."""
-        return event.keys[self.entities.index(series.entity)]
+    @cached_property
+    def _slots(self) -> tuple[tuple[int, int, int], ...]:
+        """Of each series, where an event has its key, value and word; -1 where it has none."""
+        return tuple(
+            (
+                self.entities.index(each.entity),
+                self.summed.index(each.field) if each.field and not each.words else -1,
+                self.counted.index(each.field) if each.words else -1,
+            )
+            for each in self.series
+        )
 
-    def row(self, series: Series, event: HistoryEvent) -> PastEvent:
-        """A transaction as a series has it."""
-        value = event.values[self.summed.index(series.field)] if series.field and not series.words else None
-        word = event.words[self.counted.index(series.field)] if series.words else None
-        return PastEvent(event.at, value, word, event.fraud)
+    def rows(self, event: HistoryEvent) -> list[tuple[str | None, PastEvent]]:
+        """The key under which each series has a transaction, and how."""
+        _name, number, at, keys, values, words, fraud = event
+        return [
+            (
+                keys[key],
+                PastEvent(number, at, values[value] if value >= 0 else None, words[word] if word >= 0 else None, fraud),
+            )
+            for key, value, word in self._slots
+        ]
+
+
+def _rows(count: int, columns: Sequence[Sequence[T]]) -> Iterator[tuple[T, ...]]:
+    return zip(*columns, strict=True) if columns else repeat((), count)
+
+
+def event_number(event_id: str) -> int:
+    """A number of 64 bits by which the transactions of one key and moment are told apart."""
+    return int.from_bytes(hashlib.blake2b(event_id.encode(), digest_size=8).digest(), "little", signed=True)
 
 
 def event_id(contract: str, transaction_id: str | None, prediction_id: str) -> str:
@@ -283,6 +273,8 @@ def microseconds(moment: datetime) -> int:
 
 def _text(value: object) -> str | None:
     """A key or a value as it is compared: codes of categories and numbers in their shortest form."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, float):
         return None if value != value else f"{value:.17g}"
     return None if value is None else str(value)

@@ -178,6 +178,12 @@ labels = Table(
     Index("labels_by_prediction", "prediction_id", "label_id"),
 )
 
+
+def _written() -> Column[int]:
+    """On PostgreSQL, the transaction that wrote a row: rows appear in another order than they are numbered."""
+    return Column("written", BigInteger)
+
+
 event_series = Table(
     "event_series",
     metadata,
@@ -193,17 +199,33 @@ event_series = Table(
 events = Table(
     "events",
     metadata,
-    Column("event_id", String(256), primary_key=True),
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("event_id", String(256), nullable=False, unique=True),
     Column("contract", String(40), nullable=False),
     Column("at", BigInteger, nullable=False),
-    # By entity, for labels and to forget a key: {entity: key}.
-    Column("keys", JSON, nullable=False),
+    Column("content", Text, nullable=False),
     Column("fraud", SmallInteger, nullable=False),
-    Index("events_by_time", "at"),
-    sqlite_with_rowid=False,
+    _written(),
+    Index("events_written", "written", sqlite_where=text("written IS NOT NULL")),
+    sqlite_autoincrement=True,
 )
 """Every past transaction that history knows, once: its id is that of the table transactions where a client has named
-it, else its prediction's. ``at`` counts microseconds since 1970, here and below."""
+it, else its prediction's. ``at`` counts microseconds since 1970, here and below; ``content`` is
+``[[series_id, key, value, word], ...]`` as JSON."""
+
+event_changes = Table(
+    "event_changes",
+    metadata,
+    Column("change_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("was", SmallInteger),
+    Column("fraud", SmallInteger),
+    _written(),
+    Index("event_changes_written", "written", sqlite_where=text("written IS NOT NULL")),
+    sqlite_autoincrement=True,
+)
+"""Past transactions that turned out to be something else than they were, for whoever has them in memory. A null says
+that they changed in another way: what is in memory has to be read anew."""
 
 key_events = Table(
     "key_events",
@@ -211,30 +233,13 @@ key_events = Table(
     Column("series_id", Integer, primary_key=True, autoincrement=False),
     Column("key", String(128), primary_key=True),
     Column("at", BigInteger, primary_key=True),
-    Column("event_id", String(256), primary_key=True),
+    Column("event", BigInteger, primary_key=True),
     Column("value", BigInteger),
     Column("word", String(256)),
     Column("fraud", SmallInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-"""Past transactions by series and key. ``value`` is in minor units."""
-
-key_tiles = Table(
-    "key_tiles",
-    metadata,
-    Column("series_id", Integer, primary_key=True, autoincrement=False),
-    Column("key", String(128), primary_key=True),
-    Column("length", BigInteger, primary_key=True),
-    Column("start", BigInteger, primary_key=True),
-    Column("transactions", BigInteger, nullable=False),
-    Column("present", BigInteger, nullable=False),
-    Column("total", BigInteger, nullable=False),
-    Column("largest", BigInteger),
-    Column("frauds", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
-"""Sums of `key_events` over full hours and days, of ``start`` < at <= ``start`` + ``length``: what a window costs does
-not depend on how many transactions it has."""
+"""Past transactions by series and key. ``event`` is `event_plan.event_number`, ``value`` is in minor units."""
 
 shadow_decisions = Table(
     "shadow_decisions",

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
@@ -22,6 +24,7 @@ from ml_project.errors import Unavailable
 from stores.decisions import archive, dashboard, events, labels, leases, reads, writes
 from stores.decisions.archive import ShadowDecision
 from stores.decisions.dashboard import Outcome, Shadowed, Slice
+from stores.decisions.event_cache import EventCache
 from stores.decisions.event_plan import EventPlan, HistoryEvent
 from stores.decisions.labels import LabelItem, Labelled
 from stores.decisions.leases import Lease
@@ -136,6 +139,7 @@ class DecisionStore:
         isolation = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         self._snapshots = engine.execution_options(**isolation)
         self._turns = Turns(*_PLACES[engine.dialect.name])
+        self._pasts = EventCache(self._looking_back)
 
     def add(self, records: Sequence[DecisionRecord]) -> list[Stored | Conflict]:
         """Keep a group in one transaction; when this returns, it is on disk.
@@ -163,16 +167,29 @@ class DecisionStore:
         self._write(lambda connection: archive.add_shadow(connection, decisions))
 
     def histories_of(
-        self, asked: Sequence[tuple[EventPlan, HistoryEvent, Sequence[HistoryEvent]]]
+        self, plan: EventPlan, asked: Sequence[tuple[HistoryEvent, Sequence[HistoryEvent]]]
     ) -> list[list[float]]:
-        """Features from history of single transactions, each with those that wait to be kept; see `events.read_one`."""
-        with self._looking_back() as connection:
-            return [events.read_one(connection, *each) for each in asked]
+        """Features from history of single transactions, each with those that wait to be kept.
 
-    def history_of_many(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> Any:
-        """Features from history (n, features) of transactions; see `events.read_many`."""
-        with self._looking_back() as connection:
-            return events.read_many(connection, plan, given)
+        See `EventCache.look_up`.
+        """
+        return self._pasts.look_up(plan, asked)
+
+    def recalled_histories(
+        self, plan: EventPlan, asked: Sequence[tuple[HistoryEvent, Sequence[HistoryEvent]]]
+    ) -> list[list[float]]:
+        """The same while the database is away, from what is in memory; see `EventCache.recall`."""
+        return self._pasts.recall(plan, asked)
+
+    def recalled_of_many(
+        self, plan: EventPlan, given: Sequence[HistoryEvent], waiting: Sequence[HistoryEvent]
+    ) -> NDArray[np.float64]:
+        """The same of many, with those that wait to be kept."""
+        return self._pasts.recall_many(plan, given, waiting)
+
+    def history_of_many(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:
+        """Features from history (n, features) of transactions; see `EventCache.look_up_many`."""
+        return self._pasts.look_up_many(plan, given)
 
     def add_events(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> int:
         """Keep transactions that need no decision; how many were not known."""

@@ -60,8 +60,10 @@ def let_the_pipelines_in() -> None:
             sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(reader),
             sql.SQL("REVOKE SELECT ON keys FROM {}").format(reader),
             sql.SQL("GRANT INSERT, UPDATE, DELETE ON leases TO {}").format(reader),
-            sql.SQL("GRANT INSERT, UPDATE ON events, event_series, key_events, key_tiles TO {}").format(reader),
-            sql.SQL("GRANT USAGE ON SEQUENCE event_series_series_id_seq TO {}").format(reader),
+            sql.SQL("GRANT INSERT, UPDATE ON events, event_changes, event_series, key_events TO {}").format(reader),
+            sql.SQL(
+                "GRANT USAGE ON SEQUENCE event_series_series_id_seq, events_seq_seq, event_changes_change_id_seq TO {}"
+            ).format(reader),
             sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT SELECT ON TABLES TO {}").format(owner, reader),
         ):
             server.execute(statement)

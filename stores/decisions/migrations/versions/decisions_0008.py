@@ -18,37 +18,37 @@ def upgrade() -> None:
         sa.Column("words", sa.Boolean, nullable=False),
         sa.UniqueConstraint("contract", "entity", "field", "words", name="event_series_once"),
     )
+    number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
     op.create_table(
         "events",
-        sa.Column("event_id", sa.String(256), primary_key=True),
+        sa.Column("seq", number, primary_key=True, autoincrement=True),
+        sa.Column("event_id", sa.String(256), nullable=False, unique=True),
         sa.Column("contract", sa.String(40), nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
-        sa.Column("keys", sa.JSON, nullable=False),
+        sa.Column("content", sa.Text, nullable=False),
         sa.Column("fraud", sa.SmallInteger, nullable=False),
-        sqlite_with_rowid=False,
+        sa.Column("written", sa.BigInteger),
+        sqlite_autoincrement=True,
     )
-    op.create_index("events_by_time", "events", ["at"])
+    op.create_table(
+        "event_changes",
+        sa.Column("change_id", number, primary_key=True, autoincrement=True),
+        sa.Column("seq", sa.BigInteger, nullable=False),
+        sa.Column("was", sa.SmallInteger),
+        sa.Column("fraud", sa.SmallInteger),
+        sa.Column("written", sa.BigInteger),
+        sqlite_autoincrement=True,
+    )
+    for table in ("events", "event_changes"):
+        op.create_index(f"{table}_written", table, ["written"], sqlite_where=sa.text("written IS NOT NULL"))
     op.create_table(
         "key_events",
         sa.Column("series_id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("key", sa.String(128), primary_key=True),
         sa.Column("at", sa.BigInteger, primary_key=True),
-        sa.Column("event_id", sa.String(256), primary_key=True),
+        sa.Column("event", sa.BigInteger, primary_key=True),
         sa.Column("value", sa.BigInteger),
         sa.Column("word", sa.String(256)),
         sa.Column("fraud", sa.SmallInteger, nullable=False),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "key_tiles",
-        sa.Column("series_id", sa.Integer, primary_key=True, autoincrement=False),
-        sa.Column("key", sa.String(128), primary_key=True),
-        sa.Column("length", sa.BigInteger, primary_key=True),
-        sa.Column("start", sa.BigInteger, primary_key=True),
-        sa.Column("transactions", sa.BigInteger, nullable=False),
-        sa.Column("present", sa.BigInteger, nullable=False),
-        sa.Column("total", sa.BigInteger, nullable=False),
-        sa.Column("largest", sa.BigInteger),
-        sa.Column("frauds", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )

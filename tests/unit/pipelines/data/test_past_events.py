@@ -20,7 +20,7 @@ from pipelines.data.past_events import base_events, rebuild
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionRecord, DecisionStore, KeptContract, LabelItem, open_store
 from stores.decisions.event_plan import EventPlan, event_id, microseconds
-from stores.decisions.schema import event_series, events, key_events, key_tiles
+from stores.decisions.schema import event_changes, event_series, events, key_events
 from tests.support.creditcard import CREDITCARD
 from tests.support.history import CONTRACT, HISTORY_OF_DAYS, history_table
 
@@ -91,7 +91,7 @@ def test_base_data_and_decisions_are_brought_in_once(
     ]
     store.label(labels, "somebody")
     with store.engine.begin() as connection:  # as in an older backup
-        for gone in (events, key_events, key_tiles, event_series):
+        for gone in (events, event_changes, key_events, event_series):
             connection.execute(delete(gone))
     again = replace(records[1], prediction_id="00000000-0000-7000-8000-00000000ffff")
     store.replay([again])  # a transaction that was answered twice, the second time from the spool
@@ -101,7 +101,7 @@ def test_base_data_and_decisions_are_brought_in_once(
     row = table.iloc[-1].to_dict()
     last = PLAN.event(event_id("history", None, "p"), microseconds(row["at"].to_pydatetime()), row)
     expected = compute_history(CONTRACT, events_of(table, CONTRACT))[-1]
-    np.testing.assert_array_equal(store.histories_of([(PLAN, last, [])])[0], expected)
+    np.testing.assert_array_equal(store.histories_of(PLAN, [(last, [])])[0], expected)
 
 
 def test_what_no_feature_can_ask_for_is_left_out(table: pd.DataFrame) -> None:

@@ -1,21 +1,25 @@
 """Past transactions in the database give what `compute_history` gives, bit for bit, whatever way they were read."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import Engine, event, func, select
+from sqlalchemy import Engine, func, select
 
 from ml_project.contract_file import contract_named
 from ml_project.dataset import events_of
 from ml_project.history import compute_history
-from stores.decisions import events as kept
+from stores.decisions import DecisionStore, event_cache, event_tail, events, open_store
 from stores.decisions.event_plan import EventPlan, HistoryEvent, microseconds
-from stores.decisions.schema import events, key_events, key_tiles
-from tests.support.history import CONTRACT, history_table
+from stores.decisions.schema import event_changes, key_events
+from stores.decisions.schema import events as events_table
+from stores.decisions.timeline import HourlyTimeline, Timeline
+from tests.support.history import CONTRACT, by_definition, history_table
 
 CARDS = contract_named("cards")
 PLAN = EventPlan.of(CONTRACT)
@@ -37,100 +41,210 @@ def frame() -> pd.DataFrame:
     return history_table(150, seed=3)
 
 
-@pytest.fixture(params=["one by one", "by sums"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    if request.param == "by sums":
-        monkeypatch.setattr(kept, "MOST_READ", 1)
-    kept._read.cache_clear()
-    yield
-    kept._read.cache_clear()
+@pytest.fixture(params=["one by one", "by hours", "never in memory"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "by hours":
+        monkeypatch.setattr(event_cache, "MOST_SINGLE", 1)
+    if request.param == "never in memory":
+        monkeypatch.setattr(event_cache, "_MOST_HELD", 0)
 
 
-@pytest.mark.usefixtures("way")
-def test_in_order_of_time_online_is_offline(engine: Engine, frame: pd.DataFrame) -> None:
+@pytest.fixture
+def store(engine: Engine, way: None) -> DecisionStore:
+    return DecisionStore(engine)
+
+
+def history(store: DecisionStore, given: HistoryEvent, waiting: Sequence[HistoryEvent] = ()) -> list[float]:
+    [found] = store.histories_of(PLAN, [(given, waiting)])
+    return found
+
+
+def test_in_order_of_time_online_is_offline(store: DecisionStore, frame: pd.DataFrame) -> None:
     found = []
-    with engine.begin() as connection:
-        for each in kept_events(PLAN, frame):
-            found.append(kept.read_one(connection, PLAN, replace(each, fraud=0)))
-            assert kept.add_events(connection, PLAN, [each]) == 1
+    for each in kept_events(PLAN, frame):
+        found.append(history(store, each._replace(fraud=0)))
+        assert store.add_events(PLAN, [each]) == 1
     np.testing.assert_array_equal(np.array(found), offline(frame))
 
 
-@pytest.mark.usefixtures("way")
-def test_late_ones_go_where_they_belong_and_what_comes_twice_counts_once(engine: Engine, frame: pd.DataFrame) -> None:
+def test_late_ones_go_where_they_belong_and_what_comes_twice_counts_once(
+    store: DecisionStore, frame: pd.DataFrame
+) -> None:
     given = kept_events(PLAN, frame)
     late = np.random.default_rng(1).permutation(len(given) - 1)
-    with engine.begin() as connection:
-        for place in late:
-            kept.add_events(connection, PLAN, [given[place]])
-        for each in given[:20]:
-            assert kept.add_events(connection, PLAN, [each, each]) == 0
-        found = kept.read_one(connection, PLAN, given[-1])
-    np.testing.assert_array_equal(found, offline(frame)[-1])
+    for place in late:
+        store.add_events(PLAN, [given[place]])
+        history(store, given[-1])
+    for each in given[:20]:
+        assert store.add_events(PLAN, [each, each]) == 0
+    np.testing.assert_array_equal(history(store, given[-1]), offline(frame)[-1])
 
 
-def test_many_at_once_know_those_before_them(engine: Engine, frame: pd.DataFrame) -> None:
+def test_one_that_is_late_is_looked_up_where_it_belongs(store: DecisionStore, frame: pd.DataFrame) -> None:
+    """Its windows begin before those of what is in memory."""
+    given = [each._replace(fraud=0) for each in kept_events(PLAN, frame)]
+    store.add_events(PLAN, given)
+    history(store, given[-1])
+    np.testing.assert_array_equal([history(store, each) for each in given[:100]], offline_of_known(frame)[:100])
+
+
+def offline_of_known(frame: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """As if each of one moment came after all others of it: they are known already when it is asked for."""
+    rows = [by_definition(CONTRACT, last_of_its_moment(frame, place))[-1] for place in range(100)]
+    return np.array(rows)
+
+
+def last_of_its_moment(frame: pd.DataFrame, place: int) -> pd.DataFrame:
+    before = frame[(frame["at"] <= frame["at"].iloc[place]) & (frame.index != place)]
+    return pd.concat([before, frame.iloc[[place]]], ignore_index=True).assign(fraud=0)
+
+
+def test_many_at_once_know_those_before_them(store: DecisionStore, frame: pd.DataFrame) -> None:
     given = kept_events(PLAN, frame)
-    with engine.begin() as connection:
-        first = kept.read_many(connection, PLAN, given[:60])
-        kept.add_events(connection, PLAN, given[:60])
-        second = kept.read_many(connection, PLAN, given[60:])
+    first = store.history_of_many(PLAN, given[:60])
+    store.add_events(PLAN, given[:60])
+    second = store.history_of_many(PLAN, given[60:])
     np.testing.assert_array_equal(np.vstack([first, second]), offline(frame))
 
 
-@pytest.mark.usefixtures("way")
-def test_those_that_wait_to_be_kept_count_too(engine: Engine, frame: pd.DataFrame) -> None:
+def test_those_that_wait_to_be_kept_count_too(store: DecisionStore, frame: pd.DataFrame) -> None:
     given = kept_events(PLAN, frame)
-    with engine.begin() as connection:
-        kept.add_events(connection, PLAN, given[:90])
-        found = kept.read_one(connection, PLAN, given[-1], given[90:-1])
-    np.testing.assert_array_equal(found, offline(frame)[-1])
+    store.add_events(PLAN, given[:90])
+    np.testing.assert_array_equal(history(store, given[-1], given[70:-1]), offline(frame)[-1])
 
 
-@pytest.mark.usefixtures("way")
-def test_a_label_moves_the_rates_and_may_be_taken_back(engine: Engine, frame: pd.DataFrame) -> None:
-    given = [replace(each, fraud=0) for each in kept_events(PLAN, frame)]
+def test_a_label_moves_the_rates_and_may_be_taken_back(store: DecisionStore, frame: pd.DataFrame) -> None:
+    given = [each._replace(fraud=0) for each in kept_events(PLAN, frame)]
     labels = {f"t{place}": int(fraud) for place, fraud in enumerate(frame["fraud"])}
-    with engine.begin() as connection:
-        kept.add_events(connection, PLAN, given[:-1])
-        assert kept.relabel(connection, labels | {"nobody": 1}) == frame["fraud"][:-1].sum()
-        np.testing.assert_array_equal(kept.read_one(connection, PLAN, given[-1]), offline(frame)[-1])
-        assert kept.relabel(connection, labels) == 0
-        assert kept.relabel(connection, dict.fromkeys(labels, 0)) == frame["fraud"][:-1].sum()
-        found = kept.read_one(connection, PLAN, given[-1])
-    np.testing.assert_array_equal(found, offline(frame.assign(fraud=0))[-1])
+    store.add_events(PLAN, given[:-1])
+    history(store, given[-1])
+    assert store.relabel_events(labels | {"nobody": 1}) == frame["fraud"][:-1].sum()
+    np.testing.assert_array_equal(history(store, given[-1]), offline(frame)[-1])
+    assert store.relabel_events(labels) == 0
+    assert store.relabel_events(dict.fromkeys(labels, 0)) == frame["fraud"][:-1].sum()
+    np.testing.assert_array_equal(history(store, given[-1]), offline(frame.assign(fraud=0))[-1])
+
+
+def test_two_processes_on_one_database_see_what_the_other_writes(
+    engine: Engine, store: DecisionStore, frame: pd.DataFrame
+) -> None:
+    """Transactions and labels of both, while both look: each counts once in either's memory."""
+    other, found = DecisionStore(engine), []
+    labels: dict[str, int] = {}
+    given = kept_events(PLAN, frame)
+    for place, each in enumerate(given):
+        mine, theirs = (store, other) if place % 2 else (other, store)
+        found.append(history(mine, each._replace(fraud=0)))
+        assert mine.add_events(PLAN, [each._replace(fraud=0)]) == 1
+        theirs.relabel_events({each.event_id: each.fraud})
+        labels[each.event_id] = each.fraud
+    np.testing.assert_array_equal(np.array(found), offline(frame))
+
+
+def test_a_transaction_that_ends_after_a_later_one_is_not_missed(engine: Engine, frame: pd.DataFrame) -> None:
+    """Ids of a sequence are taken in another order than the rows appear in."""
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    store, given = DecisionStore(engine), kept_events(PLAN, frame)
+    store.add_events(PLAN, given[:-3])
+    history(store, given[-1])
+    with engine.begin() as slow:
+        events.add_events(slow, PLAN, [given[-3]])
+        store.add_events(PLAN, [given[-2]])
+        history(store, given[-1])
+    for _look in range(2):
+        np.testing.assert_array_equal(history(store, given[-1]), offline(frame)[-1])
+
+
+def test_more_than_can_be_read_one_by_one_is_read_anew(
+    store: DecisionStore, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_tail, "MOST_BEHIND", 10)
+    given = kept_events(PLAN, frame)
+    for begin in range(0, len(given) - 1, 37):
+        store.add_events(PLAN, given[begin : min(begin + 37, len(given) - 1)])
+        history(store, given[-1])
+    for _look in range(2):
+        np.testing.assert_array_equal(history(store, given[-1]), offline(frame)[-1])
+
+
+def test_without_the_database_what_is_in_memory_and_what_waits_is_known(engine: Engine, frame: pd.DataFrame) -> None:
+    store, given = DecisionStore(engine), kept_events(PLAN, frame)
+    store.add_events(PLAN, given[:90])
+    for each in given[120:]:
+        history(store, each)
+    [one] = store.recalled_histories(PLAN, [(given[-1], given[90:-1])])
+    np.testing.assert_array_equal(one, offline(frame)[-1])
+    many = store.recalled_of_many(PLAN, given[120:], given[90:120])
+    kept = np.isin(frame["card"][120:], frame["card"][-1:]) & np.isin(frame["shop"][120:], frame["shop"][-1:])
+    np.testing.assert_array_equal(many[kept], offline(frame)[120:][kept])
+    np.testing.assert_array_equal(history(store, given[-1], given[90:-1]), offline(frame)[-1])
+
+
+def test_an_older_backup_in_its_place_is_noticed(tmp_path: Path, frame: pd.DataFrame) -> None:
+    given = kept_events(PLAN, frame)
+    url = f"sqlite:///{tmp_path / 'd.db'}"
+    with open_store(url) as store:
+        store.add_events(PLAN, given[:60])
+        with closing(sqlite3.connect(tmp_path / "d.db")) as source, closing(sqlite3.connect(tmp_path / "b.db")) as to:
+            source.backup(to)
+        store.add_events(PLAN, given[60:-1])
+        history(store, given[-1])
+        for name in ("d.db-wal", "d.db-shm"):
+            (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / "b.db").replace(tmp_path / "d.db")
+        expected = by_definition(CONTRACT, pd.concat([frame[:60], frame[-1:]], ignore_index=True))[-1]
+        np.testing.assert_array_equal(history(store, given[-1]), expected)
+        store.add_events(PLAN, given[60:-1])
+        np.testing.assert_array_equal(history(store, given[-1]), offline(frame)[-1])
 
 
 def test_a_contract_without_history_keeps_nothing(engine: Engine) -> None:
     plan = EventPlan.of(contract_named())
     assert plan.series == ()
     with engine.begin() as connection:
-        assert kept.add_events(connection, plan, [HistoryEvent("a", 0, (), (), ())]) == 0
-        assert connection.scalar(select(func.count()).select_from(events)) == 0
+        assert events.add_events(connection, plan, [HistoryEvent("a", 1, 0, (), (), ())]) == 0
+        assert connection.scalar(select(func.count()).select_from(events_table)) == 0
 
 
 def test_what_is_undone_is_forgotten_whole(engine: Engine, frame: pd.DataFrame) -> None:
     given = kept_events(PLAN, frame)
     with engine.connect() as connection:
-        kept.add_events(connection, PLAN, given)
+        events.add_events(connection, PLAN, given)
+        events.relabel(connection, {given[0].event_id: 1 - given[0].fraud})
         connection.rollback()
     with engine.begin() as connection:
-        for table in (events, key_events, key_tiles):
+        for table in (events_table, key_events, event_changes):
             assert connection.scalar(select(func.count()).select_from(table)) == 0
-        assert kept.add_events(connection, PLAN, given[:3]) == 3
+        assert events.add_events(connection, PLAN, given[:3]) == 3
 
 
-def test_a_key_of_many_transactions_is_read_in_few_rows(engine: Engine) -> None:
-    """Its windows are made of sums of hours and days: statements and rows are bounded."""
+def test_of_a_key_of_many_transactions_few_rows_are_read(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it is in memory, only the hours in which its windows begin are read, and each once."""
+    read: list[int] = []
+    transactions, hourly = event_cache._transactions, event_cache._hourly
+
+    def counted(*arguments: Any) -> Timeline:
+        read.append(len(found := transactions(*arguments)))
+        return found
+
+    def counted_hours(*arguments: Any) -> HourlyTimeline:
+        read.append(len(found := hourly(*arguments)))
+        return found
+
+    monkeypatch.setattr(event_cache, "_transactions", counted)
+    monkeypatch.setattr(event_cache, "_hourly", counted_hours)
     plan = EventPlan.of(CARDS)
-    count = 2_500
-    times = pd.date_range("2026-01-01", periods=count, freq="18min", tz="UTC")
+    times = pd.date_range("2026-01-01", periods=5_000, freq="9min", tz="UTC")
     table = pd.DataFrame({"at": times, "customer": "1", "terminal": "1", "amount": 1.5, "fraud": 0})
     given = kept_events(plan, table)
-    with engine.begin() as connection:
-        kept.add_events(connection, plan, given[:-1])
-        read: list[str] = []
-        event.listen(connection, "before_cursor_execute", lambda *arguments: read.append(arguments[2]))
-        found = kept.read_one(connection, plan, replace(given[-1], fraud=0))
+    store = DecisionStore(engine)
+    store.add_events(plan, given[:-6])
+    [_first] = store.histories_of(plan, [(given[-6], [])])
+    assert sum(read) > 1_000  # hours
+    read.clear()
+    for each in given[-6:]:
+        [found] = store.histories_of(plan, [(each, [])])
+        store.add_events(plan, [each])
     np.testing.assert_array_equal(found, compute_history(CARDS, events_of(table, CARDS))[-1])
-    assert len(read) <= 60
+    assert sum(read) < 100

@@ -1,0 +1,326 @@
+"""What keys did before, in the memory of one process, and always as the database has it.
+
+Each look first reads what was written since the one before, whoever wrote it, and in the same snapshot the past of
+keys that are not in memory. So every transaction and every label counts once, and a look costs the same however much a
+key has done.
+"""
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from stores.decisions.event_plan import EventPlan, HistoryEvent, event_number
+from stores.decisions.event_tail import Tail, Written
+from stores.decisions.events import series_ids
+from stores.decisions.timeline import HOUR, NOTHING, HourlyTimeline, HourSums, PastEvent, Timeline
+from stores.sql import listed
+
+MOST_SINGLE: Final = 1_024
+"""Transactions of one key that are read one by one; of a key with more in reach, sums of hours are."""
+
+_MOST_HELD: Final = 1_000_000
+"""Transactions in memory, about 60 bytes each; beyond that, keys are let go that were not asked for lately."""
+
+_ENTRY: Final = 8
+"""What holding a key costs, in transactions."""
+
+_MARGIN: Final = 24 * HOUR
+"""So much further back than they are asked for, keys are read: transactions that come late need no second look."""
+
+_AT_ONCE: Final = 256
+"""Transactions of many that are looked up before others get their turn."""
+
+_Key = tuple[int, str]
+
+
+class _Past:
+    """A key's past, complete after a moment."""
+
+    __slots__ = ("since", "timeline")
+
+    def __init__(self, timeline: Timeline | HourlyTimeline, since: int) -> None:
+        self.timeline, self.since = timeline, since
+
+
+_NO_PAST: Final = _Past(NOTHING, 0)
+
+
+class EventCache:
+    """The pasts of keys; safe to share between threads.
+
+    Parameters
+    ----------
+    snapshots : callable
+        Opens a transaction that sees one snapshot of the database.
+    most_held : int
+        Transactions.
+    """
+
+    def __init__(
+        self, snapshots: Callable[[], AbstractContextManager[Connection]], most_held: int = _MOST_HELD
+    ) -> None:
+        self._snapshots, self._most_held = snapshots, most_held
+        self._lock = threading.Lock()
+        self._pasts: OrderedDict[_Key, _Past] = OrderedDict()
+        self._ids: dict[str, list[int]] = {}
+        self._size = 0
+        self._tail = Tail()
+        self._stale = False
+
+    def look_up(
+        self, plan: EventPlan, asked: Sequence[tuple[HistoryEvent, Sequence[HistoryEvent]]]
+    ) -> list[list[float]]:
+        """Features from history of transactions, as in ``contract.history``, whether they are kept by now or not.
+
+        Parameters
+        ----------
+        plan : EventPlan
+        asked : sequence of (HistoryEvent, others)
+            The others came before it, and are perhaps not kept yet.
+
+        Raises
+        ------
+        Unavailable
+            When the database does not answer.
+        """
+        with self._lock:
+            return self._looked_up(plan, [event for event, _others in asked], lambda ids: self._each(plan, ids, asked))
+
+    def look_up_many(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:
+        """Features (n, features) of transactions; each knows those before it among them, too."""
+        ordered = sorted(range(len(given)), key=lambda row: given[row].at)
+        found = np.full((len(given), len(plan.contract.history)), np.nan)
+        before: dict[_Key, Timeline] = defaultdict(Timeline)
+        for begin in range(0, len(given), _AT_ONCE):
+            rows = ordered[begin : begin + _AT_ONCE]
+            some = [given[row] for row in rows]
+            with self._lock:
+                found[rows] = self._looked_up(plan, some, partial(self._in_turn, plan, some, before))
+        return found
+
+    def recall(
+        self, plan: EventPlan, asked: Sequence[tuple[HistoryEvent, Sequence[HistoryEvent]]]
+    ) -> list[list[float]]:
+        """The same as `look_up`, from what is in memory: all that is known while the database is away."""
+        with self._lock:
+            return self._each(plan, self._recalled(plan), asked)
+
+    def recall_many(
+        self, plan: EventPlan, given: Sequence[HistoryEvent], waiting: Sequence[HistoryEvent]
+    ) -> NDArray[np.float64]:
+        """The same as `look_up_many`, from what is in memory and what waits to be kept."""
+        ordered = sorted(range(len(given)), key=lambda row: given[row].at)
+        found = np.full((len(given), len(plan.contract.history)), np.nan)
+        with self._lock:
+            ids = self._recalled(plan)
+            before: dict[_Key, Timeline] = defaultdict(Timeline)
+            for event in waiting:
+                self._count(plan, ids, event, before)
+            if ordered:
+                found[ordered] = self._in_turn(plan, [given[row] for row in ordered], before, ids)
+        return found
+
+    def _recalled(self, plan: EventPlan) -> list[int]:
+        self._stale = True  # what comes back may be an older backup
+        for past in self._pasts.values():
+            if isinstance(past.timeline, HourlyTimeline):
+                past.timeline.load = _nothing
+        return self._ids.get(plan.contract.digest, [-1 - place for place in range(len(plan.series))])
+
+    def _looked_up(
+        self, plan: EventPlan, events: Sequence[HistoryEvent], work: Callable[[list[int]], list[list[float]]]
+    ) -> list[list[float]]:
+        stale, self._stale = self._stale, True
+        with self._snapshots() as connection:
+            new = None if stale else self._tail.read(connection)
+            if stale:
+                self._tail = Tail()
+                self._tail.read(connection)
+            if new is None:
+                self._pasts.clear()
+                self._size = 0
+            else:
+                self._apply(new)
+            ids = self._ids[plan.contract.digest] = series_ids(connection, plan)
+            self._bring(connection, plan, ids, events)
+            found = work(ids)
+        self._stale = False
+        self._let_go()
+        return found
+
+    def _each(
+        self, plan: EventPlan, ids: Sequence[int], asked: Sequence[tuple[HistoryEvent, Sequence[HistoryEvent]]]
+    ) -> list[list[float]]:
+        found = []
+        for event, others in asked:
+            waiting: dict[_Key, list[PastEvent]] = defaultdict(list)
+            for other in others:
+                if other.event_id != event.event_id and other.at <= event.at:
+                    for key, past in self._not_kept(plan, ids, other):
+                        waiting[key].append(past)
+            found.append(self._features(plan, ids, event, {key: Timeline(pasts) for key, pasts in waiting.items()}))
+        return found
+
+    def _in_turn(
+        self, plan: EventPlan, events: Sequence[HistoryEvent], before: dict[_Key, Timeline], ids: Sequence[int]
+    ) -> list[list[float]]:
+        found = []
+        for event in events:
+            found.append(self._features(plan, ids, event, before))
+            self._count(plan, ids, event, before)
+        return found
+
+    def _count(self, plan: EventPlan, ids: Sequence[int], event: HistoryEvent, before: dict[_Key, Timeline]) -> None:
+        for key, past in self._not_kept(plan, ids, event):
+            if before[key].find(past.event, past.at) is None:
+                before[key].add(past)
+
+    def _not_kept(self, plan: EventPlan, ids: Sequence[int], event: HistoryEvent) -> Iterable[tuple[_Key, PastEvent]]:
+        for series_id, (key, past) in zip(ids, plan.rows(event), strict=True):
+            if key is not None:
+                place = series_id, key
+                if self._pasts.get(place, _NO_PAST).timeline.find(past.event, past.at) is None:
+                    yield place, past
+
+    def _features(
+        self, plan: EventPlan, ids: Sequence[int], event: HistoryEvent, others: Mapping[_Key, Timeline]
+    ) -> list[float]:
+        found = [np.nan] * len(plan.contract.history)
+        for series, series_id, (key, own) in zip(plan.series, ids, plan.rows(event), strict=True):
+            if key is not None:
+                place = series_id, key
+                kept = self._pasts.get(place, _NO_PAST).timeline
+                if kept.find(own.event, own.at) is not None:
+                    kept = kept.without(own.event, own.at)
+                series.fill(found, own, kept, others.get(place, NOTHING))
+        return found
+
+    def _apply(self, new: Iterable[Written]) -> None:
+        for event_id, at, series, was, fraud in new:
+            number = event_number(event_id)
+            for series_id, key, value, word in series:
+                past = self._pasts.get((series_id, key))
+                if past is None:
+                    continue
+                if was is None:
+                    past.timeline.add(PastEvent(number, at, value, word, fraud))
+                    self._size += 1
+                    if isinstance(past.timeline, Timeline) and len(past.timeline) > 2 * MOST_SINGLE:
+                        self._drop((series_id, key))
+                elif isinstance(past.timeline, Timeline):
+                    past.timeline.relabel(number, at, fraud)
+                else:
+                    past.timeline.relabel(number, at, fraud, was)
+
+    def _bring(
+        self, connection: Connection, plan: EventPlan, ids: Sequence[int], events: Sequence[HistoryEvent]
+    ) -> None:
+        """Read the pasts of keys that are not in memory as far back as they are asked for."""
+        rows = [plan.rows(event) for event in events]
+        for column, (series_id, series) in enumerate(zip(ids, plan.series, strict=True)):
+            if series_id < 0:  # nothing is kept yet
+                continue
+            wanted: dict[str, int] = {}
+            for row in rows:
+                key, own = row[column]
+                if key is None:
+                    continue
+                past = self._pasts.get((series_id, key))
+                since = own.at - series.reach
+                if past is None or past.since > since:
+                    wanted[key] = min(wanted.get(key, since), since)
+                else:
+                    self._pasts.move_to_end((series_id, key))
+                    if isinstance(past.timeline, HourlyTimeline):
+                        past.timeline.load = partial(_transactions, connection, series_id, key)
+            if wanted:
+                since = min(wanted.values()) - _MARGIN
+                for key, timeline in _pasts(connection, series_id, sorted(wanted), since):
+                    self._drop((series_id, key))
+                    self._pasts[series_id, key] = _Past(timeline, since)
+                    self._size += len(timeline) + _ENTRY
+
+    def _drop(self, key: _Key) -> None:
+        past = self._pasts.pop(key, None)
+        if past is not None:
+            self._size -= len(past.timeline) + _ENTRY
+
+    def _let_go(self) -> None:
+        while self._size > self._most_held and self._pasts:
+            self._drop(next(iter(self._pasts)))
+
+
+def _nothing(_after: int, _until: int) -> Timeline:
+    return NOTHING
+
+
+def _pasts(
+    connection: Connection, series_id: int, keys: Sequence[str], since: int
+) -> Iterable[tuple[str, Timeline | HourlyTimeline]]:
+    newest: dict[str, list[PastEvent]] = {key: [] for key in keys}
+    if connection.dialect.name == "postgresql":
+        parameters = listed("postgresql", keys), series_id, since, MOST_SINGLE + 1
+        for key, *past in connection.exec_driver_sql(_NEWEST_OF_EACH, parameters):
+            newest[key].append(PastEvent(*past))
+    else:
+        for key in keys:
+            rows = connection.exec_driver_sql(_NEWEST, (series_id, key, since, MOST_SINGLE + 1))
+            newest[key] = [PastEvent(*row) for row in rows]
+    for key, events in newest.items():
+        if len(events) <= MOST_SINGLE:
+            yield key, Timeline(reversed(events))
+        else:
+            timeline = _hourly(connection, series_id, key, since // HOUR * HOUR)
+            timeline.load = partial(_transactions, connection, series_id, key)
+            yield key, timeline
+
+
+def _hourly(connection: Connection, series_id: int, key: str, since: int) -> HourlyTimeline:
+    inside = series_id, key, since
+    hours = connection.exec_driver_sql(_of_dialect(connection, _HOURS), inside)
+    latest = connection.exec_driver_sql(_of_dialect(connection, _LATEST), inside)
+    return HourlyTimeline(
+        # PostgreSQL's sums are decimals
+        [
+            HourSums(start, count, present, int(total), most, int(frauds))
+            for start, count, present, total, most, frauds in hours
+        ],
+        {word: at for word, at in latest if word is not None},
+    )
+
+
+def _transactions(connection: Connection, series_id: int, key: str, after: int, until: int) -> Timeline:
+    rows = connection.exec_driver_sql(_of_dialect(connection, _BETWEEN), (series_id, key, after, until))
+    return Timeline(PastEvent(*row) for row in rows)
+
+
+def _of_dialect(connection: Connection, statement: str) -> str:
+    return statement if connection.dialect.name == "sqlite" else statement.replace("?", "%s")
+
+
+_AGES: Final = 2**56 // HOUR * HOUR
+"""Added to moments, it makes them positive: databases cut off quotients towards 0."""
+
+_COLUMNS: Final = "event, at, value, word, fraud FROM key_events WHERE series_id = "
+_NEWEST: Final = f"SELECT {_COLUMNS}? AND key = ? AND at > ? ORDER BY at DESC LIMIT ?"
+_NEWEST_OF_EACH: Final = (
+    "SELECT asked.key, event, at, value, word, fraud FROM unnest(%s::text[]) AS asked (key), LATERAL "
+    "(SELECT event, at, value, word, fraud FROM key_events WHERE series_id = %s AND key_events.key = asked.key "
+    "AND at > %s ORDER BY at DESC LIMIT %s) AS past"
+)
+_BETWEEN: Final = f"SELECT {_COLUMNS}? AND key = ? AND at > ? AND at <= ?"
+_HOURS: Final = (
+    f"SELECT (at - 1 + {_AGES}) / {HOUR} * {HOUR} - {_AGES} AS hour, count(*), count(value), "  # noqa: S608
+    "coalesce(sum(value), 0), max(value), sum(fraud) FROM key_events WHERE series_id = ? AND key = ? AND at > ? "
+    "GROUP BY hour ORDER BY hour"
+)
+_LATEST: Final = (
+    "SELECT word, max(at) FROM key_events WHERE series_id = ? AND key = ? AND at > ? AND word IS NOT NULL GROUP BY word"
+)
