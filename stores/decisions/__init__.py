@@ -10,9 +10,9 @@ In the order in which a decision passes them:
 - `store`: everything that can be asked of the database, as one class; who may write now.
 - `writes`: adding decisions and contracts, and what is known about a transaction_id. `labels`: what they turned out to
   be. `reads`: finding and listing decisions, and those of one contract.
-- `events`: past transactions by card, customer or terminal; `event_plan`: what a contract needs of them, and the features
-  from history that are made of them; `event_cache`: them in memory, kept up to date by `event_tail`; `timeline`: one
-  key's, and what a window over them comes to.
+- `events`: past transactions by card, customer or terminal; `event_plan`: what a contract needs of them, and the
+  features from history that are made of them; `event_cache`: them in memory, kept up to date by `event_tail`;
+  `timeline`: one key's, and what a window over them comes to.
 - `dashboard`: counts and samples of a window. `archive`: Arrow tables, exports and purges.
 - `keys`: the API keys. `leases`: who may do what only one process may do.
 - `schema`: the tables. `database`: opening and migrating it (`migrations/`).

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from stores.decisions.event_plan import EventPlan, HistoryEvent, event_number
+from stores.decisions.event_plan import EventPlan, HistoryEvent, Row, event_number
 from stores.decisions.event_tail import Tail, Written
 from stores.decisions.events import series_ids
 from stores.decisions.timeline import HOUR, NOTHING, HourlyTimeline, HourSums, PastEvent, Timeline
@@ -25,7 +25,7 @@ from stores.sql import listed
 MOST_SINGLE: Final = 1_024
 """Transactions of one key that are read one by one; of a key with more in reach, sums of hours are."""
 
-_MOST_HELD: Final = 1_000_000
+_MOST_HELD: Final = 2_000_000
 """Transactions in memory, about 60 bytes each; beyond that, keys are let go that were not asked for lately."""
 
 _ENTRY: Final = 8
@@ -91,7 +91,8 @@ class EventCache:
             When the database does not answer.
         """
         with self._lock:
-            return self._looked_up(plan, [event for event, _others in asked], lambda ids: self._each(plan, ids, asked))
+            rows = [plan.rows(event) for event, _others in asked]
+            return self._looked_up(plan, rows, partial(self._each, plan, asked, rows))
 
     def look_up_many(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:
         """Features (n, features) of transactions; each knows those before it among them, too."""
@@ -99,10 +100,10 @@ class EventCache:
         found = np.full((len(given), len(plan.contract.history)), np.nan)
         before: dict[_Key, Timeline] = defaultdict(Timeline)
         for begin in range(0, len(given), _AT_ONCE):
-            rows = ordered[begin : begin + _AT_ONCE]
-            some = [given[row] for row in rows]
+            places = ordered[begin : begin + _AT_ONCE]
+            rows = [plan.rows(given[place]) for place in places]
             with self._lock:
-                found[rows] = self._looked_up(plan, some, partial(self._in_turn, plan, some, before))
+                found[places] = self._looked_up(plan, rows, partial(self._in_turn, plan, rows, before))
         return found
 
     def recall(
@@ -110,7 +111,7 @@ class EventCache:
     ) -> list[list[float]]:
         """The same as `look_up`, from what is in memory: all that is known while the database is away."""
         with self._lock:
-            return self._each(plan, self._recalled(plan), asked)
+            return self._each(plan, asked, [plan.rows(event) for event, _others in asked], self._recalled(plan))
 
     def recall_many(
         self, plan: EventPlan, given: Sequence[HistoryEvent], waiting: Sequence[HistoryEvent]
@@ -122,9 +123,9 @@ class EventCache:
             ids = self._recalled(plan)
             before: dict[_Key, Timeline] = defaultdict(Timeline)
             for event in waiting:
-                self._count(plan, ids, event, before)
+                self._count(plan.rows(event), before, ids)
             if ordered:
-                found[ordered] = self._in_turn(plan, [given[row] for row in ordered], before, ids)
+                found[ordered] = self._in_turn(plan, [plan.rows(given[place]) for place in ordered], before, ids)
         return found
 
     def _recalled(self, plan: EventPlan) -> list[int]:
@@ -135,7 +136,7 @@ class EventCache:
         return self._ids.get(plan.contract.digest, [-1 - place for place in range(len(plan.series))])
 
     def _looked_up(
-        self, plan: EventPlan, events: Sequence[HistoryEvent], work: Callable[[list[int]], list[list[float]]]
+        self, plan: EventPlan, rows: Sequence[Sequence[Row]], work: Callable[[list[int]], list[list[float]]]
     ) -> list[list[float]]:
         stale, self._stale = self._stale, True
         with self._snapshots() as connection:
@@ -149,51 +150,51 @@ class EventCache:
             else:
                 self._apply(new)
             ids = self._ids[plan.contract.digest] = series_ids(connection, plan)
-            self._bring(connection, plan, ids, events)
+            self._bring(connection, plan, ids, rows)
             found = work(ids)
         self._stale = False
         self._let_go()
         return found
 
     def _each(
-        self, plan: EventPlan, ids: Sequence[int], asked: Sequence[tuple[HistoryEvent, Sequence[HistoryEvent]]]
+        self,
+        plan: EventPlan,
+        asked: Sequence[tuple[HistoryEvent, Sequence[HistoryEvent]]],
+        rows: Sequence[Sequence[Row]],
+        ids: Sequence[int],
     ) -> list[list[float]]:
         found = []
-        for event, others in asked:
-            waiting: dict[_Key, list[PastEvent]] = defaultdict(list)
+        for (event, others), own in zip(asked, rows, strict=True):
+            waiting: dict[_Key, Timeline] = defaultdict(Timeline)
             for other in others:
                 if other.event_id != event.event_id and other.at <= event.at:
-                    for key, past in self._not_kept(plan, ids, other):
-                        waiting[key].append(past)
-            found.append(self._features(plan, ids, event, {key: Timeline(pasts) for key, pasts in waiting.items()}))
+                    self._count(plan.rows(other), waiting, ids)
+            found.append(self._features(plan, own, waiting, ids))
         return found
 
     def _in_turn(
-        self, plan: EventPlan, events: Sequence[HistoryEvent], before: dict[_Key, Timeline], ids: Sequence[int]
+        self, plan: EventPlan, rows: Sequence[Sequence[Row]], before: dict[_Key, Timeline], ids: Sequence[int]
     ) -> list[list[float]]:
         found = []
-        for event in events:
-            found.append(self._features(plan, ids, event, before))
-            self._count(plan, ids, event, before)
+        for own in rows:
+            found.append(self._features(plan, own, before, ids))
+            self._count(own, before, ids)
         return found
 
-    def _count(self, plan: EventPlan, ids: Sequence[int], event: HistoryEvent, before: dict[_Key, Timeline]) -> None:
-        for key, past in self._not_kept(plan, ids, event):
-            if before[key].find(past.event, past.at) is None:
-                before[key].add(past)
-
-    def _not_kept(self, plan: EventPlan, ids: Sequence[int], event: HistoryEvent) -> Iterable[tuple[_Key, PastEvent]]:
-        for series_id, (key, past) in zip(ids, plan.rows(event), strict=True):
+    def _count(self, rows: Sequence[Row], others: dict[_Key, Timeline], ids: Sequence[int]) -> None:
+        """Add a transaction to those that are not kept, once, and unless it is."""
+        for series_id, (key, past) in zip(ids, rows, strict=True):
             if key is not None:
                 place = series_id, key
-                if self._pasts.get(place, _NO_PAST).timeline.find(past.event, past.at) is None:
-                    yield place, past
+                kept, more = self._pasts.get(place, _NO_PAST).timeline, others[place]
+                if kept.find(past.event, past.at) is None and more.find(past.event, past.at) is None:
+                    more.add(past)
 
     def _features(
-        self, plan: EventPlan, ids: Sequence[int], event: HistoryEvent, others: Mapping[_Key, Timeline]
+        self, plan: EventPlan, rows: Sequence[Row], others: Mapping[_Key, Timeline], ids: Sequence[int]
     ) -> list[float]:
         found = [np.nan] * len(plan.contract.history)
-        for series, series_id, (key, own) in zip(plan.series, ids, plan.rows(event), strict=True):
+        for series, series_id, (key, own) in zip(plan.series, ids, rows, strict=True):
             if key is not None:
                 place = series_id, key
                 kept = self._pasts.get(place, _NO_PAST).timeline
@@ -220,10 +221,9 @@ class EventCache:
                     past.timeline.relabel(number, at, fraud, was)
 
     def _bring(
-        self, connection: Connection, plan: EventPlan, ids: Sequence[int], events: Sequence[HistoryEvent]
+        self, connection: Connection, plan: EventPlan, ids: Sequence[int], rows: Sequence[Sequence[Row]]
     ) -> None:
         """Read the pasts of keys that are not in memory as far back as they are asked for."""
-        rows = [plan.rows(event) for event in events]
         for column, (series_id, series) in enumerate(zip(ids, plan.series, strict=True)):
             if series_id < 0:  # nothing is kept yet
                 continue

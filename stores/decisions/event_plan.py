@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from itertools import repeat
+from operator import add
 from typing import Final, NamedTuple, TypeVar
 
 from ml_project.columns import coder
@@ -71,8 +72,7 @@ class Series:
             transactions, present, total, frauds = kept.sums(after, until)
             if others:
                 more = others.sums(after, until)
-                transactions, present = transactions + more.transactions, present + more.present
-                total, frauds = total + more.total, frauds + more.frauds
+                transactions, present, total, frauds = map(add, (transactions, present, total, frauds), more)
             if not delay:  # the transaction itself is in the window
                 transactions, frauds = transactions + 1, frauds + own.fraud
                 if own.value is not None:
@@ -130,6 +130,9 @@ class HistoryEvent(NamedTuple):
     values: tuple[int | None, ...]
     words: tuple[str | None, ...]
     fraud: int = 0
+
+
+Row = tuple[str | None, PastEvent]
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,7 @@ class EventPlan:
             for each in self.series
         )
 
-    def rows(self, event: HistoryEvent) -> list[tuple[str | None, PastEvent]]:
+    def rows(self, event: HistoryEvent) -> list[Row]:
         """The key under which each series has a transaction, and how."""
         _name, number, at, keys, values, words, fraud = event
         return [

@@ -34,14 +34,11 @@ class PastEvent(NamedTuple):
     fraud: int
 
 
-class Sums(NamedTuple):
-    """What the transactions in a window come to."""
+Sums = tuple[int, int, int, int]
+"""What the transactions in a window come to: how many they are, how many have a value, the values' sum, and frauds."""
 
-    transactions: int
-    present: int
-    """How many of them have a value."""
-    total: int
-    frauds: int
+_MISSING: Final = -(2**62)
+"""Less than any value."""
 
 
 class Timeline:
@@ -53,10 +50,10 @@ class Timeline:
         In any order; of those of one moment, the first comes first.
     """
 
-    __slots__ = ("_at", "_event", "_frauds", "_present", "_total", "_words")
+    __slots__ = ("_at", "_event", "_frauds", "_present", "_total", "_values", "_words")
 
     def __init__(self, events: Iterable[PastEvent] = ()) -> None:
-        self._at, self._event = array("q"), array("q")
+        self._at, self._event, self._values = array("q"), array("q"), array("q")
         # running sums, which begin with 0
         self._present, self._total, self._frauds = array("q", (0,)), array("q", (0,)), array("q", (0,))
         self._words: list[str | None] = []
@@ -68,15 +65,24 @@ class Timeline:
 
     def add(self, event: PastEvent) -> None:
         """Put a transaction where it belongs."""
-        place = len(self._at)
-        if place and event.at < self._at[-1]:
-            place = bisect_right(self._at, event.at)
-        self._at.insert(place, event.at)
-        self._event.insert(place, event.event)
-        self._words.insert(place, event.word)
-        _insert(self._present, place, event.value is not None)
-        _insert(self._total, place, event.value or 0)
-        _insert(self._frauds, place, event.fraud)
+        number, at, value, word, fraud = event
+        if not self._at or at >= self._at[-1]:
+            self._at.append(at)
+            self._event.append(number)
+            self._values.append(_MISSING if value is None else value)
+            self._words.append(word)
+            self._present.append(self._present[-1] + (value is not None))
+            self._total.append(self._total[-1] + (value or 0))
+            self._frauds.append(self._frauds[-1] + fraud)
+            return
+        place = bisect_right(self._at, at)
+        self._at.insert(place, at)
+        self._event.insert(place, number)
+        self._values.insert(place, _MISSING if value is None else value)
+        self._words.insert(place, word)
+        _insert(self._present, place, value is not None)
+        _insert(self._total, place, value or 0)
+        _insert(self._frauds, place, fraud)
 
     def find(self, event: int, at: int) -> PastEvent | None:
         """A transaction by its number and time."""
@@ -99,7 +105,7 @@ class Timeline:
     def sums(self, after: int, until: int) -> Sums:
         """Of those in (after, until]."""
         begin, end = bisect_right(self._at, after), bisect_right(self._at, until)
-        return Sums(
+        return (
             end - begin,
             self._present[end] - self._present[begin],
             self._total[end] - self._total[begin],
@@ -108,12 +114,9 @@ class Timeline:
 
     def largest(self, after: int, until: int) -> int | None:
         """The largest value in (after, until]."""
-        begin, end = bisect_right(self._at, after), bisect_right(self._at, until)
-        present, total = self._present, self._total
-        return max(
-            (total[each + 1] - total[each] for each in range(begin, end) if present[each + 1] > present[each]),
-            default=None,
-        )
+        values = self._values[bisect_right(self._at, after) : bisect_right(self._at, until)]
+        found = max(values, default=_MISSING)
+        return None if found == _MISSING else found
 
     def distinct(self, after: int, until: int, others: set[str]) -> int:
         """How many different words there are in (after, until], with others."""
@@ -132,6 +135,8 @@ class Timeline:
         return self._at[place] if place >= 0 and self._at[place] > after else None
 
     def _place(self, event: int, at: int) -> int | None:
+        if not self._at or at > self._at[-1]:
+            return None
         place = bisect_left(self._at, at)
         while place < len(self._at) and self._at[place] == at:
             if self._event[place] == event:
@@ -140,9 +145,9 @@ class Timeline:
         return None
 
     def _past(self, place: int) -> PastEvent:
-        value = self._total[place + 1] - self._total[place] if self._present[place + 1] > self._present[place] else None
-        fraud = self._frauds[place + 1] - self._frauds[place]
-        return PastEvent(self._event[place], self._at[place], value, self._words[place], fraud)
+        value, fraud = self._values[place], self._frauds[place + 1] - self._frauds[place]
+        shown = None if value == _MISSING else value
+        return PastEvent(self._event[place], self._at[place], shown, self._words[place], fraud)
 
 
 def _insert(running: "array[int]", place: int, amount: int) -> None:
@@ -250,13 +255,14 @@ class HourlyTimeline:
             for edge, low, high in ((first, after, first), (until, last, until))
             if low < high
         ]
-        full = Sums(
+        full = (
             self._transactions[end] - self._transactions[begin],
             self._present[end] - self._present[begin],
             self._total[end] - self._total[begin],
             self._frauds[end] - self._frauds[begin],
         )
-        return Sums(*(sum(each) for each in zip(full, *ends, strict=True)))
+        transactions, present, total, frauds = (sum(each) for each in zip(full, *ends, strict=True))
+        return transactions, present, total, frauds
 
     def largest(self, after: int, until: int) -> int | None:
         """The largest value in (after, until]."""
