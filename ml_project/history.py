@@ -182,7 +182,9 @@ def _over_windows(feature: Feature, fields: Mapping[str, ContractField], events:
     amounts, present = events.amounts[of][order], events.present[of][order]
     counts, digits = _within(present, begin, end), minor_digits(fields[of])
     if feature.operator == "maximum":
-        return in_units(_largest(np.where(present, amounts, -_LARGEST), begin, end), np.minimum(counts, 1), digits)
+        return in_units(
+            largest_within(np.where(present, amounts, -_LARGEST), begin, end), np.minimum(counts, 1), digits
+        )
     totals = _within(amounts, begin, end)
     return in_units(totals, counts if feature.operator == "mean" else np.minimum(counts, 1), digits)
 
@@ -217,13 +219,13 @@ def _within(values: NDArray[np.int64] | NDArray[np.bool_], begin: Integers, end:
     return running[end] - running[begin]
 
 
-def _largest(values: Integers, begin: Integers, end: Integers) -> Integers:
-    """Largest of values (m,) over the places ``begin <= place < end``, at least one each.
+def largest_within(values: Integers, begin: Integers, end: Integers) -> Integers:
+    """Largest of values (m,) over the places ``begin <= place < end`` (n,), at least one each.
 
     A range is covered by two that are a power of two long (Bender and Farach-Colton, "The LCA problem revisited",
     2000); they are made and used one length at a time.
     """
-    found = np.empty_like(values)
+    found = np.empty_like(begin)
     powers = np.frexp((end - begin).astype(np.float64))[1] - 1
     largest = values.copy()
     for power in range(int(powers.max(initial=0)) + 1):

@@ -7,8 +7,8 @@ key has done.
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Final
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from stores.decisions.bulk_history import Column
 from stores.decisions.event_plan import EventPlan, HistoryEvent, Row, event_number
 from stores.decisions.event_tail import Tail, Written
 from stores.decisions.events import series_ids
@@ -92,18 +93,32 @@ class EventCache:
         """
         with self._lock:
             rows = [plan.rows(event) for event, _others in asked]
-            return self._looked_up(plan, rows, partial(self._each, plan, asked, rows))
+            with self._looking(plan, rows) as ids:
+                return self._each(plan, asked, rows, ids)
 
     def look_up_many(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:
         """Features (n, features) of transactions; each knows those before it among them, too."""
         ordered = sorted(range(len(given)), key=lambda row: given[row].at)
         found = np.full((len(given), len(plan.contract.history)), np.nan)
-        before: dict[_Key, Timeline] = defaultdict(Timeline)
+        if not ordered:
+            return found
+        rows = [plan.rows(given[place]) for place in ordered]
+        columns = [Column(series, [row[place] for row in rows]) for place, series in enumerate(plan.series)]
+        together = len({event.number for event in given}) == len(given) and all(column.fits for column in columns)
+        before: dict[_Key, Timeline] | None = None
         for begin in range(0, len(given), _AT_ONCE):
-            places = ordered[begin : begin + _AT_ONCE]
-            rows = [plan.rows(given[place]) for place in places]
-            with self._lock:
-                found[places] = self._looked_up(plan, rows, partial(self._in_turn, plan, rows, before))
+            end = min(begin + _AT_ONCE, len(given))
+            some = rows[begin:end]
+            with self._lock, self._looking(plan, some) as ids:
+                together = together and not any(self._is_kept(row, ids) for row in some)
+                if together:
+                    found[ordered[begin:end]] = self._together(plan, columns, begin, end, ids)
+                    continue
+                if before is None:  # each transaction counts once: what comes twice has to be looked at
+                    before = defaultdict(Timeline)
+                    for row in rows[:begin]:
+                        self._count(row, before, ids)
+                found[ordered[begin:end]] = self._in_turn(plan, some, before, ids)
         return found
 
     def recall(
@@ -135,15 +150,14 @@ class EventCache:
                 past.timeline.load = _nothing
         return self._ids.get(plan.contract.digest, [-1 - place for place in range(len(plan.series))])
 
-    def _looked_up(
-        self, plan: EventPlan, rows: Sequence[Sequence[Row]], work: Callable[[list[int]], list[list[float]]]
-    ) -> list[list[float]]:
+    @contextmanager
+    def _looking(self, plan: EventPlan, rows: Sequence[Sequence[Row]]) -> Iterator[list[int]]:
+        """Ids of the plan's series, while memory has all of the keys of rows."""
         stale, self._stale = self._stale, True
         with self._snapshots() as connection:
-            new = None if stale else self._tail.read(connection)
             if stale:
                 self._tail = Tail()
-                self._tail.read(connection)
+            new = self._tail.read(connection)
             if new is None:
                 self._pasts.clear()
                 self._size = 0
@@ -151,10 +165,33 @@ class EventCache:
                 self._apply(new)
             ids = self._ids[plan.contract.digest] = series_ids(connection, plan)
             self._bring(connection, plan, ids, rows)
-            found = work(ids)
+            yield ids
         self._stale = False
         self._let_go()
+
+    def _together(
+        self, plan: EventPlan, columns: Sequence[Column], begin: int, end: int, ids: Sequence[int]
+    ) -> NDArray[np.float64]:
+        found = np.full((end - begin, len(plan.contract.history)), np.nan)
+        for series_id, column in zip(ids, columns, strict=True):
+            kept: dict[str, Timeline] = {}
+            busy: dict[str, HourlyTimeline] = {}
+            for key in {key for key in column.keys[begin:end] if key is not None}:
+                past = self._pasts.get((series_id, key), _NO_PAST).timeline
+                if isinstance(past, Timeline):
+                    kept[key] = past
+                else:
+                    busy[key] = past
+            column.fill(found, begin, end, kept)
+            if busy:
+                column.fill_one_by_one(found, begin, end, busy)
         return found
+
+    def _is_kept(self, rows: Sequence[Row], ids: Sequence[int]) -> bool:
+        return any(
+            key is not None and self._pasts.get((series_id, key), _NO_PAST).timeline.find(past.event, past.at)
+            for series_id, (key, past) in zip(ids, rows, strict=True)
+        )
 
     def _each(
         self,
@@ -197,10 +234,12 @@ class EventCache:
         for series, series_id, (key, own) in zip(plan.series, ids, rows, strict=True):
             if key is not None:
                 place = series_id, key
-                kept = self._pasts.get(place, _NO_PAST).timeline
+                kept, more = self._pasts.get(place, _NO_PAST).timeline, others.get(place, NOTHING)
                 if kept.find(own.event, own.at) is not None:
                     kept = kept.without(own.event, own.at)
-                series.fill(found, own, kept, others.get(place, NOTHING))
+                if more.find(own.event, own.at) is not None:
+                    more = more.without(own.event, own.at)
+                series.fill(found, own, kept, more)
         return found
 
     def _apply(self, new: Iterable[Written]) -> None:

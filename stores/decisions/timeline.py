@@ -8,9 +8,12 @@ full hours, and the transactions only of hours in which a window began or ended.
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ml_project.history import MICROSECONDS
 
@@ -133,6 +136,27 @@ class Timeline:
         """When the last one in (after, until] was."""
         place = bisect_right(self._at, until) - 1
         return self._at[place] if place >= 0 and self._at[place] > after else None
+
+    @property
+    def all_words(self) -> list[str | None]:
+        """The word of each, in order."""
+        return self._words
+
+    @staticmethod
+    def stacked(timelines: "Sequence[Timeline]") -> tuple[NDArray[np.int64], ...]:
+        """Of several, one after the other: times and values (n,), and running sums (n + 1,) as they are here.
+
+        A missing value is less than any other.
+        """
+
+        def joined(name: str) -> NDArray[np.int64]:
+            return np.frombuffer(b"".join([getattr(each, name) for each in timelines]), dtype=np.int64)
+
+        values, running = joined("_values"), joined("_frauds")
+        begins = np.cumsum([len(each) + 1 for each in timelines[:-1]], dtype=np.int64)
+        there = values != _MISSING
+        every = there, np.where(there, values, 0), np.delete(np.diff(running), begins - 1)
+        return joined("_at"), values, *(np.concatenate([[0], np.cumsum(each)]) for each in every)
 
     def _place(self, event: int, at: int) -> int | None:
         if not self._at or at > self._at[-1]:

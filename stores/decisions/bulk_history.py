@@ -1,0 +1,185 @@
+"""Features from history of many transactions at once: `Series.fill` in whole columns, for files and arrays of them."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_project.history import NEVER, fraud_rate, in_units, largest_within, seconds_since
+from stores.decisions.event_plan import Row, Series
+from stores.decisions.timeline import HourlyTimeline, Timeline
+
+Integers = NDArray[np.int64]
+
+_MOST: Final = 2**62
+
+
+class Column:
+    """The transactions of a request as one series has them, in time order; each once, and none of them kept.
+
+    Parameters
+    ----------
+    series : Series
+    rows : sequence of (key, PastEvent)
+        By time, and as they came where times are equal.
+    """
+
+    def __init__(self, series: Series, rows: Sequence[Row]) -> None:
+        self._series, self._rows = series, rows
+        self._before: dict[str, Timeline] = {}
+        self.keys = [key for key, _past in rows]
+        codes: dict[str | None, int] = {None: 0}
+        self._code = np.array([codes.setdefault(key, len(codes)) for key in self.keys], dtype=np.int64)
+        self._codes = codes
+        self._at = np.array([past.at for _key, past in rows], dtype=np.int64)
+        self._values = [past.value for _key, past in rows]
+        self._total = np.array([value or 0 for value in self._values], dtype=np.int64)
+        self._present = np.array([value is not None for value in self._values], dtype=np.int64)
+        self._frauds = np.array([past.fraud for _key, past in rows], dtype=np.int64)
+        # moments are told apart by key: one number has both
+        self._origin = int(self._at[0]) - series.reach - 1
+        self._span = int(self._at[-1]) - self._origin + 2
+
+    @property
+    def fits(self) -> bool:
+        """Whether keys and moments fit into one number."""
+        return self._span * (len(self._codes) + 1) < _MOST
+
+    @cached_property
+    def _stacked(self) -> "_Stacked":
+        order = np.argsort(self._code, kind="stable")
+        words = [self._rows[row][1].word for row in order.tolist()]
+        return _Stacked(
+            self._moment(self._code, self._at)[order],
+            self._at[order],
+            np.where(self._present > 0, self._total, -_MOST)[order],
+            *(np.concatenate([[0], np.cumsum(each[order])]) for each in (self._present, self._total, self._frauds)),
+            words=words,
+        )
+
+    @cached_property
+    def _rank(self) -> Integers:
+        rank = np.empty(len(self._code), dtype=np.int64)
+        rank[np.argsort(self._code, kind="stable")] = np.arange(len(rank))
+        return rank
+
+    def _moment(self, code: Integers, at: Integers) -> Integers:
+        return code * self._span + np.clip(at - self._origin, 0, self._span - 1)
+
+    def fill(self, found: NDArray[np.float64], begin: int, end: int, kept: Mapping[str, Timeline]) -> None:
+        """Write features of the rows [begin, end) to their columns of ``found`` (end - begin, features).
+
+        ``kept`` are the pasts of their keys; a key without one has none.
+        """
+        some = slice(begin, end)
+        keyed = self._code[some] > 0
+        code, at, rank = (each[some][keyed] for each in (self._code, self._at, self._rank))
+        own = [each[some][keyed] for each in (self._present, self._total, self._frauds)]
+        past, mine = self._kept(kept), self._stacked
+        for delay, window, features in self._series.windows:
+            until, after = self._moment(code, at - delay), self._moment(code, at - delay - window)
+            # of the same request, those before a transaction are in its window; with a delay, up to the moment
+            spans = [
+                (past, past.after(after), past.after(until)),
+                (mine, mine.after(after), mine.after(until) if delay else rank),
+            ]
+            transactions, present, total, frauds = np.sum([stack.sums(*span) for stack, *span in spans], axis=0)
+            if not delay:
+                transactions, present, total, frauds = (
+                    transactions + 1,
+                    present + own[0],
+                    total + own[1],
+                    frauds + own[2],
+                )
+            for place, operator in features:
+                if operator == "count":
+                    values = transactions.astype(np.float64)
+                elif operator in ("mean", "sum"):
+                    divisor = present if operator == "mean" else np.minimum(present, 1)
+                    values = in_units(total, divisor, self._series.digits)
+                elif operator == "fraud_rate":
+                    values = fraud_rate(frauds, transactions)
+                elif operator == "seconds_since_last":
+                    lasts = [np.where(last > first, stack.at[last - 1], NEVER) for stack, first, last in spans]
+                    values = seconds_since(at, np.maximum(*lasts))
+                elif operator == "maximum":
+                    every = [stack.largest(first, last) for stack, first, last in spans]
+                    if not delay:
+                        every.append(np.where(own[0] > 0, own[1], -_MOST))
+                    values = in_units(np.maximum.reduce(every), np.minimum(present, 1), self._series.digits)
+                else:
+                    values = self._distinct(np.flatnonzero(keyed) + begin, spans, own=not delay)
+                found[keyed, place] = values
+
+    def fill_one_by_one(
+        self, found: NDArray[np.float64], begin: int, end: int, kept: Mapping[str, HourlyTimeline]
+    ) -> None:
+        """The same for the rows of some keys whose pasts are in hours."""
+        for row in range(begin, end):
+            key, own = self._rows[row]
+            if key is not None and key in kept:
+                if key not in self._before:
+                    self._before[key] = Timeline(past for other, past in self._rows[:row] if other == key)
+                values = found[row - begin].tolist()
+                self._series.fill(values, own, kept[key], self._before[key])
+                found[row - begin] = values
+                self._before[key].add(own)
+
+    def _distinct(self, rows: Integers, spans: list[tuple["_Stacked", Integers, Integers]], *, own: bool) -> Integers:
+        counted = []
+        bounds = zip(*(each.tolist() for _stack, *both in spans for each in both), strict=True)
+        (past, *_), (mine, *_) = spans
+        for row, (first, last, first_mine, last_mine) in zip(rows.tolist(), bounds, strict=True):
+            words = {*past.words[first:last], *mine.words[first_mine:last_mine]}
+            if own:
+                words.add(self._rows[row][1].word)
+            counted.append(len(words) - (None in words))
+        return np.array(counted, dtype=np.int64)
+
+    def _kept(self, kept: Mapping[str, Timeline]) -> "_Stacked":
+        found = sorted((self._codes[key], timeline) for key, timeline in kept.items() if len(timeline))
+        code = np.repeat([code for code, _timeline in found], [len(timeline) for _code, timeline in found])
+        at, values, *running = Timeline.stacked([timeline for _code, timeline in found])
+        return _Stacked(
+            self._moment(code.astype(np.int64), at),
+            at,
+            values,
+            *running,
+            words=[word for _code, timeline in found for word in timeline.all_words] if self._series.words else [],
+        )
+
+
+class _Stacked:
+    """Pasts of many keys, one after the other; running sums begin with 0."""
+
+    def __init__(
+        self,
+        moment: Integers,
+        at: Integers,
+        values: Integers,
+        present: Integers,
+        total: Integers,
+        frauds: Integers,
+        *,
+        words: list[str | None],
+    ) -> None:
+        self._moment, self._values, self.words = moment, values, words
+        self.at = at if len(at) else np.array([NEVER])
+        self._running = present, total, frauds
+
+    def after(self, moment: Integers) -> Integers:
+        """Where those after moments (n,) begin."""
+        return np.searchsorted(self._moment, moment, side="right")
+
+    def sums(self, first: Integers, last: Integers) -> list[Integers]:
+        """Of [first, last), each (n,): how many, how many have a value, the values' sum, and frauds."""
+        return [last - first, *(each[last] - each[first] for each in self._running)]
+
+    def largest(self, first: Integers, last: Integers) -> Integers:
+        """The largest values in [first, last), each (n,)."""
+        found = np.full(len(first), -_MOST)
+        some = last > first
+        found[some] = largest_within(self._values, first[some], last[some])
+        return found
