@@ -5,18 +5,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ml_project.baseline import Baseline
 from ml_project.bundle import FORMAT_VERSION, Bundle, Manifest
 from ml_project.calibration import Calibrator
+from ml_project.contract import Contract
 from ml_project.contract_file import contract_named
+from ml_project.dataset import Dataset, with_history
 from ml_project.ensemble import BoosterSettings, Ensemble, EnsembleSettings, ForestSettings, fit_ensemble
 from ml_project.features import FeatureTransform
 from ml_project.onnx_graph import ensemble_to_onnx
 from ml_project.policies import Thresholds
 from ml_project.scorer import Scorer, golden_rows
 from ml_project.simulator import FIELDS, simulate
+from ml_project.simulator_cards import CardWorld, simulate_cards
 from ml_project.statistics import FeatureStatistics, Histogram
 
 ROWS = 60_000
@@ -72,8 +76,19 @@ class Reference:
 def reference() -> Reference:
     """Fit it; about ten seconds."""
     [rows] = simulate(ROWS, seed=0, chunk_rows=ROWS)
-    weight = np.ones(ROWS)
-    contract = contract_named()
-    transform = FeatureTransform.fit(contract, rows.raw, weight)
-    ensemble = fit_ensemble(contract, transform(rows.raw), rows.label, weight, SETTINGS, threads=2)
-    return Reference(rows.raw, ensemble, transform)
+    return _fitted(contract_named(), rows.raw, rows.label)
+
+
+def card_reference(contract: Contract) -> tuple[Reference, pd.DataFrame]:
+    """The same of customers and terminals, and the transactions that it was fitted on, by time."""
+    world = CardWorld.of_rows(ROWS)
+    table = with_history(pd.concat(simulate_cards(world), ignore_index=True), contract)
+    dataset = Dataset.from_frame(table, contract)
+    return _fitted(contract, dataset.raw, dataset.label), table
+
+
+def _fitted(contract: Contract, raw: NDArray[np.float64], label: NDArray[np.int8]) -> Reference:
+    weight = np.ones(len(raw))
+    transform = FeatureTransform.fit(contract, raw, weight)
+    ensemble = fit_ensemble(contract, transform(raw), label, weight, SETTINGS, threads=2)
+    return Reference(raw, ensemble, transform)
