@@ -6,7 +6,7 @@ PostgreSQL's driver and limits on waiting, one clear error for a database fault,
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any, Final
 
@@ -117,6 +117,31 @@ def _connection_class() -> Any:
                 raise
 
     return BoundedConnection
+
+
+@contextmanager
+def driver_connection(engine: Engine) -> Iterator[Any]:
+    """A connection as the driver has it, for statements that are transactions of their own.
+
+    Raises what SQLAlchemy would raise, for `translated`.
+    """
+    errors = engine.dialect.loaded_dbapi.Error
+    with ExitStack() as stack:
+        try:
+            pooled = engine.raw_connection()
+            stack.callback(pooled.close)
+            driver: Any = pooled.driver_connection
+            if engine.dialect.name == "postgresql":
+                driver.autocommit = True
+                stack.callback(_no_autocommit, driver)
+            yield driver
+        except errors as error:
+            raise DBAPIError.instance(None, None, error, errors, dialect=engine.dialect) from error
+
+
+def _no_autocommit(driver: Any) -> None:
+    if not driver.closed:
+        driver.autocommit = False
 
 
 @contextmanager

@@ -8,7 +8,7 @@ key has done.
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Final
 
@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from stores.decisions.bulk_history import Column
 from stores.decisions.event_plan import EventPlan, HistoryEvent, Row, event_number
-from stores.decisions.event_tail import Tail, Written
+from stores.decisions.event_tail import Ask, Tail, Written
 from stores.decisions.events import series_ids
 from stores.decisions.timeline import HOUR, NOTHING, HourlyTimeline, HourSums, PastEvent, Timeline
 from stores.sql import listed
@@ -58,6 +58,8 @@ class EventCache:
 
     Parameters
     ----------
+    glance : callable
+        Rows of one statement.
     snapshots : callable
         Opens a transaction that sees one snapshot of the database.
     most_held : int
@@ -65,9 +67,14 @@ class EventCache:
     """
 
     def __init__(
-        self, snapshots: Callable[[], AbstractContextManager[Connection]], most_held: int = _MOST_HELD
+        self,
+        glance: Ask,
+        snapshots: Callable[[], AbstractContextManager[Connection]],
+        dialect: str,
+        most_held: int = _MOST_HELD,
     ) -> None:
-        self._snapshots, self._most_held = snapshots, most_held
+        self._glance, self._snapshots, self._dialect = glance, snapshots, dialect
+        self._most_held = most_held
         self._lock = threading.Lock()
         self._pasts: OrderedDict[_Key, _Past] = OrderedDict()
         self._ids: dict[str, list[int]] = {}
@@ -93,6 +100,10 @@ class EventCache:
         """
         with self._lock:
             rows = [plan.rows(event) for event, _others in asked]
+            ids = self._at_a_glance(plan, rows)
+            if ids is not None:
+                with suppress(_NotInMemory):
+                    return self._each(plan, asked, rows, ids)
             with self._looking(plan, rows) as ids:
                 return self._each(plan, asked, rows, ids)
 
@@ -150,6 +161,21 @@ class EventCache:
                 past.timeline.load = _nothing
         return self._ids.get(plan.contract.digest, [-1 - place for place in range(len(plan.series))])
 
+    def _at_a_glance(self, plan: EventPlan, rows: Sequence[Sequence[Row]]) -> list[int] | None:
+        """Ids of the plan's series if all that rows ask for is in memory: then one statement has said what is new."""
+        ids = self._ids.get(plan.contract.digest)
+        if self._stale or ids is None or min(ids) < 0 or any(True for _ in self._missing(plan, ids, rows)):
+            return None
+        self._stale = True
+        self._follow(self._glance)
+        self._stale = False
+        for series_id, column in zip(ids, zip(*rows, strict=True), strict=True):
+            for key, _own in column:
+                past = self._pasts.get((series_id, key or ""))
+                if past is not None and isinstance(past.timeline, HourlyTimeline):
+                    past.timeline.load = _not_in_memory
+        return None if any(True for _ in self._missing(plan, ids, rows)) else ids
+
     @contextmanager
     def _looking(self, plan: EventPlan, rows: Sequence[Sequence[Row]]) -> Iterator[list[int]]:
         """Ids of the plan's series, while memory has all of the keys of rows."""
@@ -157,17 +183,32 @@ class EventCache:
         with self._snapshots() as connection:
             if stale:
                 self._tail = Tail()
-            new = self._tail.read(connection)
-            if new is None:
-                self._pasts.clear()
-                self._size = 0
-            else:
-                self._apply(new)
+            self._follow(lambda statement, parameters: connection.exec_driver_sql(statement, parameters).all())
             ids = self._ids[plan.contract.digest] = series_ids(connection, plan)
             self._bring(connection, plan, ids, rows)
             yield ids
         self._stale = False
         self._let_go()
+
+    def _follow(self, ask: Ask) -> None:
+        new = self._tail.read(ask, self._dialect)
+        if new is None:
+            self._pasts.clear()
+            self._size = 0
+        else:
+            self._apply(new)
+
+    def _missing(
+        self, plan: EventPlan, ids: Sequence[int], rows: Sequence[Sequence[Row]]
+    ) -> Iterator[tuple[_Key, int]]:
+        """Keys whose pasts are not in memory as far back as they are asked for, and how far that is."""
+        for own in rows:
+            for series_id, series, (key, past) in zip(ids, plan.series, own, strict=True):
+                if key is not None and series_id >= 0:  # else nothing is kept yet
+                    since = past.at - series.reach
+                    known = self._pasts.get((series_id, key))
+                    if known is None or known.since > since:
+                        yield (series_id, key), since
 
     def _together(
         self, plan: EventPlan, columns: Sequence[Column], begin: int, end: int, ids: Sequence[int]
@@ -263,28 +304,23 @@ class EventCache:
         self, connection: Connection, plan: EventPlan, ids: Sequence[int], rows: Sequence[Sequence[Row]]
     ) -> None:
         """Read the pasts of keys that are not in memory as far back as they are asked for."""
-        for column, (series_id, series) in enumerate(zip(ids, plan.series, strict=True)):
-            if series_id < 0:  # nothing is kept yet
-                continue
-            wanted: dict[str, int] = {}
-            for row in rows:
-                key, own = row[column]
-                if key is None:
-                    continue
-                past = self._pasts.get((series_id, key))
-                since = own.at - series.reach
-                if past is None or past.since > since:
-                    wanted[key] = min(wanted.get(key, since), since)
-                else:
-                    self._pasts.move_to_end((series_id, key))
+        wanted: dict[int, dict[str, int]] = {}
+        for (series_id, key), since in self._missing(plan, ids, rows):
+            of_series = wanted.setdefault(series_id, {})
+            of_series[key] = min(of_series.get(key, since), since)
+        for series_id, since_of in wanted.items():
+            since = min(since_of.values()) - _MARGIN
+            for key, timeline in _pasts(connection, series_id, sorted(since_of), since):
+                self._drop((series_id, key))
+                self._pasts[series_id, key] = _Past(timeline, since)
+                self._size += len(timeline) + _ENTRY
+        for series_id, column in zip(ids, zip(*rows, strict=True), strict=True):
+            for key, _own in column:
+                past = self._pasts.get((series_id, key or ""))
+                if past is not None:
+                    self._pasts.move_to_end((series_id, key or ""))
                     if isinstance(past.timeline, HourlyTimeline):
-                        past.timeline.load = partial(_transactions, connection, series_id, key)
-            if wanted:
-                since = min(wanted.values()) - _MARGIN
-                for key, timeline in _pasts(connection, series_id, sorted(wanted), since):
-                    self._drop((series_id, key))
-                    self._pasts[series_id, key] = _Past(timeline, since)
-                    self._size += len(timeline) + _ENTRY
+                        past.timeline.load = partial(_transactions, connection, series_id, key or "")
 
     def _drop(self, key: _Key) -> None:
         past = self._pasts.pop(key, None)
@@ -294,6 +330,14 @@ class EventCache:
     def _let_go(self) -> None:
         while self._size > self._most_held and self._pasts:
             self._drop(next(iter(self._pasts)))
+
+
+class _NotInMemory(Exception):
+    """An hour of a busy key has to be read."""
+
+
+def _not_in_memory(_after: int, _until: int) -> Timeline:
+    raise _NotInMemory
 
 
 def _nothing(_after: int, _until: int) -> Timeline:
@@ -317,7 +361,6 @@ def _pasts(
             yield key, Timeline(reversed(events))
         else:
             timeline = _hourly(connection, series_id, key, since // HOUR * HOUR)
-            timeline.load = partial(_transactions, connection, series_id, key)
             yield key, timeline
 
 

@@ -5,14 +5,17 @@ another order than they begin: there all rows are read whose transaction was not
 were seen are left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import from_json
-from sqlalchemy import Connection
 
 MOST_BEHIND: Final = 50_000
 """Rows that are read one by one; when more were written, such as by a rebuild, all is read anew."""
+
+
+Ask = Callable[[str, tuple[Any, ...]], Sequence[Any]]
+"""Rows of a statement."""
 
 
 class Written(NamedTuple):
@@ -36,18 +39,17 @@ class Tail:
         self._seen: set[tuple[int, int]] = set()
         self._begun = False
 
-    def read(self, connection: Connection) -> list[Written] | None:
+    def read(self, ask: Ask, dialect: str) -> list[Written] | None:
         """New rows in order; None where all has to be read anew.
 
-        ``connection`` is in a transaction that sees one snapshot, as whatever is read anew.
+        ``ask`` sees one snapshot, the one in which whatever is read anew is read.
         """
         begun, self._begun = self._begun, True
-        look = self._postgres if connection.dialect.name == "postgresql" else self._sqlite
-        return look(connection, begun)
+        return self._postgres(ask, begun) if dialect == "postgresql" else self._sqlite(ask, begun)
 
-    def _sqlite(self, connection: Connection, begun: bool) -> list[Written] | None:
+    def _sqlite(self, ask: Ask, begun: bool) -> list[Written] | None:
         if begun:
-            rows = connection.exec_driver_sql(_SQLITE, (self._events, self._changes, MOST_BEHIND)).all()
+            rows = ask(_SQLITE, (self._events, self._changes, MOST_BEHIND))
             # the last row again: it is another one in a backup that took the database's place
             same = not self._events or (bool(rows) and (rows[0][1], rows[0][3]) == (self._events, self._last))
             if same and len(rows) < MOST_BEHIND:
@@ -58,15 +60,13 @@ class Tail:
                     else:
                         self._changes = number
                 return _written(new)
-        self._events, self._last = connection.exec_driver_sql(_SQLITE_LAST).first() or (0, "")
-        self._changes = connection.exec_driver_sql("SELECT max(change_id) FROM event_changes").scalar() or 0
+        self._events, self._last, self._changes = ask(_SQLITE_LAST, ())[0]
         return None
 
-    def _postgres(self, connection: Connection, begun: bool) -> list[Written] | None:
+    def _postgres(self, ask: Ask, begun: bool) -> list[Written] | None:
         if not begun:
-            self._events = connection.exec_driver_sql(f"SELECT {_HORIZON}").scalar_one()
-        parameters = (self._events, self._events, MOST_BEHIND)
-        (_kind, horizon, *_), *rows = connection.exec_driver_sql(_POSTGRES, parameters).all()
+            [(self._events,)] = ask(f"SELECT {_HORIZON}", ())
+        (_kind, horizon, *_), *rows = ask(_POSTGRES, (self._events, self._events, MOST_BEHIND))
         new = [row for row in rows if (row[0], row[1]) not in self._seen]
         if len(rows) >= MOST_BEHIND - 1:
             begun, self._begun = False, False  # the next look takes up where it is then
@@ -83,7 +83,10 @@ _COLUMNS: Final = (
 )
 _HORIZON: Final = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _SQLITE: Final = _COLUMNS.format(events="seq >= ?", changes="change_id > ?", most="?")
-_SQLITE_LAST: Final = "SELECT seq, event_id FROM events ORDER BY seq DESC LIMIT 1"
+_SQLITE_LAST: Final = (
+    "SELECT coalesce(max(seq), 0), coalesce((SELECT event_id FROM events ORDER BY seq DESC LIMIT 1), ''), "
+    "(SELECT coalesce(max(change_id), 0) FROM event_changes) FROM events"
+)
 _POSTGRES: Final = (
     f"SELECT 0, {_HORIZON}, 0::bigint, NULL, 0::bigint, NULL, NULL::smallint, 0::smallint, 0::bigint UNION ALL "
     + _COLUMNS.format(events="written >= %s", changes="event_changes.written >= %s", most="%s")

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select
 
 from stores.decisions.event_plan import EventPlan, HistoryEvent, event_number
 from stores.decisions.schema import event_series, events
-from stores.sql import one_of
+from stores.sql import listed, one_of
 
 _LOCK: Final = 0x6576656E  # "even"
 _KNOWN: Final = "event_series"
@@ -91,8 +91,14 @@ def _dialect(dialect: str, statement: str) -> str:
 
 
 def _kept_ids(connection: Connection, names: Sequence[str]) -> frozenset[str]:
-    chosen = select(events.c.event_id).where(one_of(connection, events.c.event_id, sorted(names)))
-    return frozenset(connection.scalars(chosen))
+    dialect = connection.dialect.name
+    statement = (
+        _KNOWN_IDS if dialect == "sqlite" else _KNOWN_IDS.replace("value FROM json_each(?)", "unnest(%s::text[])")
+    )
+    return frozenset(name for (name,) in connection.exec_driver_sql(statement, (listed(dialect, names),)))
+
+
+_KNOWN_IDS: Final = "SELECT event_id FROM events WHERE event_id IN (SELECT value FROM json_each(?))"
 
 
 def relabel(connection: Connection, labels: Mapping[str, int]) -> int:

@@ -32,7 +32,7 @@ from stores.decisions.reads import Page, PageFilter
 from stores.decisions.records import Conflict, DecisionRecord, Found, Label, Stored
 from stores.decisions.segments import Chunk
 from stores.decisions.writes import Replayed, SegmentStored
-from stores.sql import Busy, Contended, Locked, lost_race, translated
+from stores.sql import Busy, Contended, Locked, driver_connection, lost_race, translated
 
 _RACES: Final = 8
 """How often a write is tried that loses races for a transaction_id to other processes, or is undone by the database."""
@@ -139,7 +139,7 @@ class DecisionStore:
         isolation = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         self._snapshots = engine.execution_options(**isolation)
         self._turns = Turns(*_PLACES[engine.dialect.name])
-        self._pasts = EventCache(self._looking_back)
+        self._pasts = EventCache(self._glance, self._looking_back, engine.dialect.name)
 
     def add(self, records: Sequence[DecisionRecord]) -> list[Stored | Conflict]:
         """Keep a group in one transaction; when this returns, it is on disk.
@@ -198,6 +198,12 @@ class DecisionStore:
     def relabel_events(self, labels: Mapping[str, int]) -> int:
         """Say what past transactions turned out to be; see `events.relabel`."""
         return self._write(lambda connection: events.relabel(connection, labels)) if labels else 0
+
+    def _glance(self, statement: str, parameters: tuple[Any, ...]) -> Sequence[Any]:
+        """Rows of one statement, straight from the driver: each prediction with a history asks one."""
+        with translated(self.engine.url), driver_connection(self.engine) as driver:
+            rows: Sequence[Any] = driver.execute(statement, parameters).fetchall()
+            return rows
 
     @contextmanager
     def _looking_back(self) -> Iterator[Connection]:

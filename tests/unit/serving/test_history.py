@@ -200,7 +200,8 @@ def test_what_is_remembered_under_another_contract_is_left_alone(table: pd.DataF
         f"{HISTORY_OF_DAYS}  shop_sum: {{sum: {{of: distance, by: shop, window: 9d}}}}\n".encode(), ""
     )
     store: Any = SimpleNamespace(
-        outage=threading.Event(), recalled_of_many=EventCache(contextlib.nullcontext).recall_many
+        outage=threading.Event(),
+        recalled_of_many=EventCache(lambda *_asked: [], contextlib.nullcontext, "sqlite").recall_many,
     )
     store.outage.set()
     past = PastTransactions(store, lambda: 1)
