@@ -77,10 +77,6 @@ class PastTransactions:
             return transactions
         plan = EventPlan.of(contract)
         [event] = events_of(plan, transactions, ["-"])
-        if not self._spooled:
-            with suppress(BlockingIOError), self._reading():
-                at_once = self._store.history_at_once(plan, event, self._of_keys(plan, event))
-                return _filled(contract, transactions, np.array([at_once]), partial=False)
         future: Future[tuple[list[float], bool]] = Future()
         self._asked.put((plan, event, future))
         values, partial = await asyncio.wrap_future(future)

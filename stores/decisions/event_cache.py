@@ -10,18 +10,17 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from ml_project.errors import Unavailable
 from stores.decisions.bulk_history import Column
 from stores.decisions.event_plan import EventPlan, HistoryEvent, Row, event_number
 from stores.decisions.event_tail import Ask, Tail, Written
 from stores.decisions.events import series_ids
-from stores.decisions.timeline import HOUR, NOTHING, HourlyTimeline, HourSums, Load, PastEvent, Timeline
+from stores.decisions.timeline import HOUR, NOTHING, HourlyTimeline, HourSums, PastEvent, Timeline
 from stores.sql import listed
 
 MOST_SINGLE: Final = 1_024
@@ -60,7 +59,7 @@ class EventCache:
     Parameters
     ----------
     glance : callable
-        Rows of one statement; if it is ``hurried``, without waiting for a lock.
+        Rows of one statement.
     snapshots : callable
         Opens a transaction that sees one snapshot of the database.
     most_held : int
@@ -69,7 +68,7 @@ class EventCache:
 
     def __init__(
         self,
-        glance: Callable[..., Sequence[Any]],
+        glance: Ask,
         snapshots: Callable[[], AbstractContextManager[Connection]],
         dialect: str,
         most_held: int = _MOST_HELD,
@@ -101,29 +100,12 @@ class EventCache:
         """
         with self._lock:
             rows = [plan.rows(event) for event, _others in asked]
-            with suppress(BlockingIOError):
-                return self._each(plan, asked, rows, self._at_a_glance(plan, rows))
+            ids = self._at_a_glance(plan, rows)
+            if ids is not None:
+                with suppress(_NotInMemory):
+                    return self._each(plan, asked, rows, ids)
             with self._looking(plan, rows) as ids:
                 return self._each(plan, asked, rows, ids)
-
-    def look_up_at_once(self, plan: EventPlan, event: HistoryEvent, others: Sequence[HistoryEvent]) -> list[float]:
-        """The same of one without waiting for anybody: on SQLite, whose rows are in this machine's memory.
-
-        Raises
-        ------
-        BlockingIOError
-            When something has to be read first, or another thread is at it.
-        """
-        if self._dialect != "sqlite" or not self._lock.acquire(blocking=False):
-            raise BlockingIOError
-        try:
-            rows = [plan.rows(event)]
-            ids = self._at_a_glance(plan, rows, hurried=True)
-            return self._each(plan, [(event, others)], rows, ids)[0]
-        except Unavailable as error:
-            raise BlockingIOError from error
-        finally:
-            self._lock.release()
 
     def look_up_many(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:
         """Features (n, features) of transactions; each knows those before it among them, too."""
@@ -179,37 +161,20 @@ class EventCache:
                 past.timeline.load = _nothing
         return self._ids.get(plan.contract.digest, [-1 - place for place in range(len(plan.series))])
 
-    def _at_a_glance(self, plan: EventPlan, rows: Sequence[Sequence[Row]], *, hurried: bool = False) -> list[int]:
-        """Ids of the plan's series if all that rows ask for is in memory: then one statement says what is new.
-
-        Raises
-        ------
-        BlockingIOError
-            When it is not.
-        """
+    def _at_a_glance(self, plan: EventPlan, rows: Sequence[Sequence[Row]]) -> list[int] | None:
+        """Ids of the plan's series if all that rows ask for is in memory: then one statement has said what is new."""
         ids = self._ids.get(plan.contract.digest)
-        if self._stale or ids is None or min(ids) < 0 or self._misses(plan, ids, rows):
-            raise BlockingIOError
+        if self._stale or ids is None or min(ids) < 0 or any(True for _ in self._missing(plan, ids, rows)):
+            return None
         self._stale = True
-        self._follow(partial(self._glance, hurried=hurried))
+        self._follow(self._glance)
         self._stale = False
-        if self._misses(plan, ids, rows):
-            raise BlockingIOError
-        self._let_load(ids, rows, lambda _series_id, _key: _not_in_memory)
-        return ids
-
-    def _misses(self, plan: EventPlan, ids: Sequence[int], rows: Sequence[Sequence[Row]]) -> bool:
-        return any(True for _missing in self._missing(plan, ids, rows))
-
-    def _let_load(self, ids: Sequence[int], rows: Sequence[Sequence[Row]], load: Callable[[int, str], Load]) -> None:
-        """Say how hours of busy keys are read now, and note that keys were asked for."""
-        for own in rows:
-            for series_id, (key, _past) in zip(ids, own, strict=True):
-                past = self._pasts.get((series_id, key)) if key is not None else None
-                if past is not None and key is not None:
-                    self._pasts.move_to_end((series_id, key))
-                    if isinstance(past.timeline, HourlyTimeline):
-                        past.timeline.load = load(series_id, key)
+        for series_id, column in zip(ids, zip(*rows, strict=True), strict=True):
+            for key, _own in column:
+                past = self._pasts.get((series_id, key or ""))
+                if past is not None and isinstance(past.timeline, HourlyTimeline):
+                    past.timeline.load = _not_in_memory
+        return None if any(True for _ in self._missing(plan, ids, rows)) else ids
 
     @contextmanager
     def _looking(self, plan: EventPlan, rows: Sequence[Sequence[Row]]) -> Iterator[list[int]]:
@@ -349,7 +314,13 @@ class EventCache:
                 self._drop((series_id, key))
                 self._pasts[series_id, key] = _Past(timeline, since)
                 self._size += len(timeline) + _ENTRY
-        self._let_load(ids, rows, lambda series_id, key: partial(_transactions, connection, series_id, key))
+        for series_id, column in zip(ids, zip(*rows, strict=True), strict=True):
+            for key, _own in column:
+                past = self._pasts.get((series_id, key or ""))
+                if past is not None:
+                    self._pasts.move_to_end((series_id, key or ""))
+                    if isinstance(past.timeline, HourlyTimeline):
+                        past.timeline.load = partial(_transactions, connection, series_id, key or "")
 
     def _drop(self, key: _Key) -> None:
         past = self._pasts.pop(key, None)
@@ -361,8 +332,12 @@ class EventCache:
             self._drop(next(iter(self._pasts)))
 
 
+class _NotInMemory(Exception):
+    """An hour of a busy key has to be read."""
+
+
 def _not_in_memory(_after: int, _until: int) -> Timeline:
-    raise BlockingIOError
+    raise _NotInMemory
 
 
 def _nothing(_after: int, _until: int) -> Timeline:

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from stores.decisions.reads import Page, PageFilter
 from stores.decisions.records import Conflict, DecisionRecord, Found, Label, Stored
 from stores.decisions.segments import Chunk
 from stores.decisions.writes import Replayed, SegmentStored
-from stores.sql import Busy, Contended, Locked, driver_connection, lost_race, translated, without_waiting
+from stores.sql import Busy, Contended, Locked, driver_connection, lost_race, translated
 
 _RACES: Final = 8
 """How often a write is tried that loses races for a transaction_id to other processes, or is undone by the database."""
@@ -175,18 +175,6 @@ class DecisionStore:
         """
         return self._pasts.look_up(plan, asked)
 
-    def history_at_once(self, plan: EventPlan, event: HistoryEvent, waiting: Sequence[HistoryEvent]) -> list[float]:
-        """The same of one, for who must not wait: see `EventCache.look_up_at_once`.
-
-        Raises
-        ------
-        BlockingIOError
-            When it takes waiting.
-        """
-        if self.outage.is_set():
-            raise BlockingIOError
-        return self._pasts.look_up_at_once(plan, event, waiting)
-
     def recalled_histories(
         self, plan: EventPlan, asked: Sequence[tuple[HistoryEvent, Sequence[HistoryEvent]]]
     ) -> list[list[float]]:
@@ -211,11 +199,10 @@ class DecisionStore:
         """Say what past transactions turned out to be; see `events.relabel`."""
         return self._write(lambda connection: events.relabel(connection, labels)) if labels else 0
 
-    def _glance(self, statement: str, parameters: tuple[Any, ...], *, hurried: bool = False) -> Sequence[Any]:
+    def _glance(self, statement: str, parameters: tuple[Any, ...]) -> Sequence[Any]:
         """Rows of one statement, straight from the driver: each prediction with a history asks one."""
         with translated(self.engine.url), driver_connection(self.engine) as driver:
-            with without_waiting(driver) if hurried else nullcontext():
-                rows: Sequence[Any] = driver.execute(statement, parameters).fetchall()
+            rows: Sequence[Any] = driver.execute(statement, parameters).fetchall()
             return rows
 
     @contextmanager
