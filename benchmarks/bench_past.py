@@ -24,17 +24,19 @@ import pandas as pd
 import pytest
 
 from benchmarks.gateway import load, servers
+from benchmarks.gateway.reference import ROWS as REFERENCE_ROWS
 from benchmarks.gateway.reference import card_reference
 from ml_project.bundle import Bundle
 from ml_project.contract import Contract
 from ml_project.contract_file import parse_contract
+from ml_project.simulator_cards import CardWorld, simulate_cards
 from pipelines.data.past_events import base_events
 from stores.decisions import open_store
 from stores.decisions.event_plan import EventPlan, event_id
 from tests.support.servers import running_postgres
 
 ROOT = Path(__file__).parents[1]
-ROWS = 20_000
+ROWS = 10_000
 GROUP = 5_000
 
 
@@ -78,17 +80,13 @@ def bring_in(url: str, contract: Contract, table: pd.DataFrame) -> None:
 
 
 def following(seed: int, rows: int, *, named: bool) -> pd.DataFrame:
-    """Transactions that come after those that are known."""
+    """Transactions that come after those that are known, by the same customers at the same terminals."""
+    world = CardWorld.of_rows(REFERENCE_ROWS)
+    known = pd.concat(simulate_cards(world), ignore_index=True)
     rng = np.random.default_rng(seed)
-    moments = pd.Timestamp("2018-07-01", tz="UTC") + pd.to_timedelta(np.sort(rng.integers(0, 86_400, rows)), unit="s")
-    table = pd.DataFrame(
-        {
-            "at": moments.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "customer": rng.integers(0, 200, rows).astype(str),
-            "terminal": rng.integers(0, 400, rows).astype(str),
-            "amount": rng.integers(100, 20_000, rows) / 100,
-        }
-    )
+    table = known.iloc[np.sort(rng.integers(0, len(known), rows))][["customer", "terminal", "amount"]]
+    moments = known["at"].max() + pd.to_timedelta(np.sort(rng.integers(0, 86_400, rows)), unit="s")
+    table = table.assign(at=moments.strftime("%Y-%m-%dT%H:%M:%SZ")).reset_index(drop=True)
     return table.assign(transaction=[f"{seed}-{row}" for row in range(rows)]) if named else table
 
 
@@ -180,7 +178,7 @@ def busy(gateway: servers.RunningGateway, scratch: Path, database: str | None, o
     """Keys with one transaction against one with very many within a month."""
     plan = EventPlan.of(contract_of(history=True))
     url = f"{database}&dbname=with" if database else f"sqlite:///{scratch}/with/decisions.db"
-    begin = int(pd.Timestamp("2018-06-01", tz="UTC").timestamp() * 1e6)
+    begin = int(pd.Timestamp("2018-05-31", tz="UTC").timestamp() * 1e6)
     step = 30 * 86_400_000_000 // options.busy
     rng = np.random.default_rng(3)
     with open_store(url) as store:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select
 
 from stores.decisions.event_plan import EventPlan, HistoryEvent, event_number
 from stores.decisions.schema import event_series, events
-from stores.sql import listed, one_of
+from stores.sql import driver_errors, listed, one_of
 
 _LOCK: Final = 0x6576656E  # "even"
 _KNOWN: Final = "event_series"
@@ -54,12 +54,21 @@ def add_events(connection: Connection, plan: EventPlan, given: Sequence[HistoryE
     if not plan.series or not given:
         return 0
     by_id = {each.event_id: each for each in given}
-    known = _kept_ids(connection, list(by_id))
+    ids = series_ids(connection, plan, make=True)
+    with driver_errors(connection.dialect):
+        return _add(connection.connection.cursor(), connection.dialect.name, plan, by_id, ids)
+
+
+def _add(cursor: Any, dialect: str, plan: EventPlan, by_id: Mapping[str, HistoryEvent], ids: Sequence[int]) -> int:
+    known_ids = (
+        _KNOWN_IDS if dialect == "sqlite" else _KNOWN_IDS.replace("value FROM json_each(?)", "unnest(%s::text[])")
+    )
+    cursor.execute(known_ids, (listed(dialect, list(by_id)),))
+    known = {name for (name,) in cursor.fetchall()}
     # in one order, whoever writes: two writers of the same wait for one another, and never both
     new = [by_id[name] for name in sorted(by_id) if name not in known]
     if not new:
         return 0
-    ids = series_ids(connection, plan, make=True)
     told: list[tuple[Any, ...]] = []
     rows: list[tuple[Any, ...]] = []
     for event in new:
@@ -70,15 +79,15 @@ def add_events(connection: Connection, plan: EventPlan, given: Sequence[HistoryE
                 content.append((series_id, key, value, word))
                 rows.append((series_id, key, at, event.number, value, word, fraud))
         told.append((event.event_id, plan.contract.contract, event.at, to_json(content).decode(), event.fraud))
-    dialect = connection.dialect.name
     # two writers of one transaction: the second is told by the key, and tries again
-    connection.exec_driver_sql(_dialect(dialect, _ADD), told)
-    if rows:
-        rows.sort(key=itemgetter(0, 1, 2))
-        connection.exec_driver_sql(_dialect(dialect, _ADD_ROWS), rows)
+    cursor.executemany(_dialect(dialect, _ADD), told)
+    rows.sort(key=itemgetter(0, 1, 2))
+    cursor.executemany(_dialect(dialect, _ADD_ROWS), rows)
+    cursor.close()
     return len(new)
 
 
+_KNOWN_IDS: Final = "SELECT event_id FROM events WHERE event_id IN (SELECT value FROM json_each(?))"
 _ADD: Final = "INSERT INTO events (event_id, contract, at, content, fraud, written) VALUES (?, ?, ?, ?, ?, WRITTEN)"
 _ADD_ROWS: Final = "INSERT INTO key_events VALUES (?, ?, ?, ?, ?, ?, ?)"
 
@@ -88,17 +97,6 @@ def _dialect(dialect: str, statement: str) -> str:
     if dialect == "sqlite":
         return statement.replace("WRITTEN", "NULL")
     return statement.replace("?", "%s").replace("WRITTEN", "pg_current_xact_id()::text::bigint")
-
-
-def _kept_ids(connection: Connection, names: Sequence[str]) -> frozenset[str]:
-    dialect = connection.dialect.name
-    statement = (
-        _KNOWN_IDS if dialect == "sqlite" else _KNOWN_IDS.replace("value FROM json_each(?)", "unnest(%s::text[])")
-    )
-    return frozenset(name for (name,) in connection.exec_driver_sql(statement, (listed(dialect, names),)))
-
-
-_KNOWN_IDS: Final = "SELECT event_id FROM events WHERE event_id IN (SELECT value FROM json_each(?))"
 
 
 def relabel(connection: Connection, labels: Mapping[str, int]) -> int:
