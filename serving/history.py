@@ -8,7 +8,6 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -31,7 +30,10 @@ _MOST_REMEMBERED: Final = 100_000
 
 _JOIN_SECONDS: Final = 5.0
 
-_Asked = tuple[EventPlan, HistoryEvent, "Future[tuple[list[float], bool]]"]
+_Found = tuple[list[float], bool]
+"""Features, and whether they are made of what this process knew."""
+
+_Asked = tuple[EventPlan, HistoryEvent, "asyncio.Future[_Found]"]
 
 
 @dataclass
@@ -77,9 +79,10 @@ class PastTransactions:
             return transactions
         plan = EventPlan.of(contract)
         [event] = events_of(plan, transactions, ["-"])
-        future: Future[tuple[list[float], bool]] = Future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_Found] = loop.create_future()
         self._asked.put((plan, event, future))
-        values, partial = await asyncio.wrap_future(future)
+        values, partial = await future
         return _filled(contract, transactions, np.array([values]), partial=partial)
 
     def fill(self, contract: Contract, transactions: Transactions) -> Transactions:
@@ -158,22 +161,21 @@ class PastTransactions:
             self._answer(group)
 
     def _answer(self, group: Sequence[_Asked]) -> None:
-        by_plan: dict[str, list[_Asked]] = {}
-        for one in group:
-            by_plan.setdefault(one[0].contract.digest, []).append(one)
-        for some in by_plan.values():
+        by_plan: dict[tuple[str, asyncio.AbstractEventLoop], list[_Asked]] = {}
+        for plan, event, future in group:
+            by_plan.setdefault((plan.contract.digest, future.get_loop()), []).append((plan, event, future))
+        for (_digest, loop), some in by_plan.items():
+            futures = [future for _plan, _event, future in some]
             try:
                 values, partial = self._looked_up(some[0][0], [event for _plan, event, _future in some])
             except Exception as error:
-                if len(some) > 1:  # a request that cannot be looked up must not take the others with it
+                if len(some) == 1:
+                    _hand_over(loop, futures, [error])
+                else:  # a request that cannot be looked up must not take the others with it
                     for one in some:
                         self._answer([one])
-                elif some[0][2].set_running_or_notify_cancel():
-                    some[0][2].set_exception(error)
-                continue
-            for (_plan, _event, future), found in zip(some, values, strict=True):
-                if future.set_running_or_notify_cancel():
-                    future.set_result((found, partial))
+            else:
+                _hand_over(loop, futures, [(found, partial) for found in values])
 
     def _looked_up(self, plan: EventPlan, events: Sequence[HistoryEvent]) -> tuple[list[list[float]], bool]:
         asked = [(event, self._of_keys(plan, event)) for event in events]
@@ -190,6 +192,25 @@ class PastTransactions:
     def _from_memory(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:
         waiting = {each.event_id: each for event in given for each in self._of_keys(plan, event)}
         return self._store.recalled_of_many(plan, given, list(waiting.values()))
+
+
+def _hand_over(
+    loop: asyncio.AbstractEventLoop,
+    futures: Sequence["asyncio.Future[_Found]"],
+    outcomes: Sequence[_Found | Exception],
+) -> None:
+    """Resolve futures of a loop, which is woken once."""
+
+    def resolve() -> None:
+        for future, outcome in zip(futures, outcomes, strict=True):
+            if not future.done():  # a client that has gone took its future along
+                if isinstance(outcome, Exception):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(resolve)
 
 
 def events_of(plan: EventPlan, transactions: Transactions, prediction_ids: Sequence[str]) -> list[HistoryEvent]:
