@@ -1,16 +1,24 @@
 """History as its definition has it, one transaction after the other: slow, and plain enough to be believed."""
 
 import re
+from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ml_project.bundle import Bundle
 from ml_project.contract import Contract
 from ml_project.contract_file import parse_contract
 from ml_project.contract_parts import Feature
+from ml_project.dataset import Dataset, with_history
+from ml_project.engine import LocalEngine
+from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
+from ml_project.fitting import fit_twin
 from ml_project.history import LARGEST_MINOR, minor_digits
+from ml_project.policies import Thresholds
+from ml_project.split import split_by_time
 
 HISTORY = """
 contract: history
@@ -109,3 +117,23 @@ def history_table(rows: int, seed: int) -> pd.DataFrame:
             "fraud": rng.integers(0, 2, rows).astype(np.int8),
         }
     )
+
+
+GIVEN = ("at", "card", "shop", "amount", "points", "distance")
+"""What clients send."""
+
+
+def sent_rows(table: pd.DataFrame) -> list[dict[str, object]]:
+    """Rows of `history_table` as clients send them, named by their places."""
+    rows = table[list(GIVEN)].assign(at=table["at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_dict("records")
+    named = ({key: value for key, value in row.items() if value is not None and value == value} for row in rows)
+    return [{**row, "transaction_id": f"t{place}"} for place, row in enumerate(named)]
+
+
+def history_bundle() -> Bundle:
+    """A small model of the contract ``CONTRACT``."""
+    data = Dataset.from_frame(with_history(history_table(900, seed=1), CONTRACT), CONTRACT)
+    settings = EnsembleSettings(0.3, ForestSettings(10, 64), BoosterSettings(rounds=6, num_parallel_tree=1))
+    draft = fit_twin(split_by_time(data), settings, LocalEngine(), {"source": "file"}).bundle
+    thresholds = {"policy": "f1", "policies": {"f1": Thresholds(0.5, 0.8)}}
+    return replace(draft, manifest=draft.manifest.model_copy(update=thresholds))

@@ -16,21 +16,15 @@ import pytest
 
 from ml_project.contract_file import parse_contract
 from ml_project.dataset import Dataset, with_history
-from ml_project.engine import LocalEngine
-from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
-from ml_project.fitting import fit_twin
-from ml_project.policies import Thresholds
 from ml_project.scorer import Scorer
-from ml_project.split import split_by_time
 from serving.history import PastTransactions
 from serving.transactions import TransactionParser
 from stores.decisions import DecisionStore, migrate, open_engine
 from stores.decisions.event_cache import EventCache
-from tests.support.history import CONTRACT, HISTORY_OF_DAYS, history_table
+from tests.support.history import CONTRACT, HISTORY_OF_DAYS, history_bundle, history_table, sent_rows
 from tests.unit.serving.conftest import FakeProduction, RunningGateway
 
 ROWS = 80
-GIVEN = ["at", "card", "shop", "amount", "points", "distance"]
 HISTORY = [feature.name for feature in CONTRACT.history]
 
 
@@ -43,11 +37,7 @@ def contract_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def past_scorer() -> Scorer:
-    data = Dataset.from_frame(with_history(history_table(900, seed=1), CONTRACT), CONTRACT)
-    settings = EnsembleSettings(0.3, ForestSettings(10, 64), BoosterSettings(rounds=6, num_parallel_tree=1))
-    draft = fit_twin(split_by_time(data), settings, LocalEngine(), {"source": "file"}).bundle
-    thresholds = {"policy": "f1", "policies": {"f1": Thresholds(0.5, 0.8)}}
-    return Scorer(replace(draft, manifest=draft.manifest.model_copy(update=thresholds)), threads=1)
+    return Scorer(history_bundle(), threads=1)
 
 
 @pytest.fixture
@@ -75,12 +65,6 @@ def _running(serve: Callable[..., Any], scorer: Scorer, url: str, **settings: An
         yield gateway
 
 
-def transactions(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = table[GIVEN].assign(at=table["at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_dict("records")
-    named = ({key: value for key, value in row.items() if value is not None and value == value} for row in rows)
-    return [{**row, "transaction_id": f"t{place}"} for place, row in enumerate(named)]
-
-
 def kept_history(gateway: RunningGateway, answers: list[dict[str, Any]]) -> pd.DataFrame:
     """Features from history as they are kept with decisions."""
     found = [gateway.client.get(f"/predictions/{answer['prediction_id']}").json()["inputs"] for answer in answers]
@@ -92,7 +76,7 @@ def without_labels(table: pd.DataFrame) -> np.ndarray[Any, Any]:
 
 
 def test_one_by_one_answers_are_made_of_what_training_would_see(running: RunningGateway, table: pd.DataFrame) -> None:
-    answers = [running.client.post("/predict", json=each).raise_for_status().json() for each in transactions(table)]
+    answers = [running.client.post("/predict", json=each).raise_for_status().json() for each in sent_rows(table)]
     np.testing.assert_array_equal(kept_history(running, answers).to_numpy(), without_labels(table))
     scorer = running.slot.model().scorer
     data = Dataset.from_frame(with_history(table.assign(fraud=0), CONTRACT), CONTRACT)
@@ -101,7 +85,7 @@ def test_one_by_one_answers_are_made_of_what_training_would_see(running: Running
 
 
 def test_a_repeated_transaction_brings_its_answer_and_counts_once(running: RunningGateway, table: pd.DataFrame) -> None:
-    rows = transactions(table)
+    rows = sent_rows(table)
     first = running.client.post("/predict", json=rows[0]).json()
     for each in rows[1:5]:
         running.client.post("/predict", json=each).raise_for_status()
@@ -115,7 +99,7 @@ def test_a_repeated_transaction_brings_its_answer_and_counts_once(running: Runni
 def test_a_batch_knows_what_came_before_it_and_its_own_rows(
     running: RunningGateway, table: pd.DataFrame, kind: str
 ) -> None:
-    rows = transactions(table)
+    rows = sent_rows(table)
     answers: list[dict[str, Any]] = []
     for part in (rows[:30], rows[30:]):
         if kind == "json":
@@ -129,7 +113,7 @@ def test_a_batch_knows_what_came_before_it_and_its_own_rows(
 
 
 def test_labels_move_the_rates_of_what_comes_after(running: RunningGateway, table: pd.DataFrame) -> None:
-    rows = transactions(table)
+    rows = sent_rows(table)
     answers = running.client.post("/predict-batch", json=rows[:-1]).json()
     frauds = table["fraud"].tolist()
     by_id = [{"transaction_id": f"t{place}", "label": frauds[place]} for place in range(0, len(answers), 2)]
@@ -149,7 +133,7 @@ def test_clients_side_by_side_lose_and_double_nothing(running: RunningGateway, t
     parts = [table.assign(card=f"card {client}", shop=f"shop {client}") for client in range(6)]
 
     def send(part: pd.DataFrame) -> np.ndarray[Any, Any]:
-        rows = ({**row, "transaction_id": f"{row['card']} {row['transaction_id']}"} for row in transactions(part[:20]))
+        rows = ({**row, "transaction_id": f"{row['card']} {row['transaction_id']}"} for row in sent_rows(part[:20]))
         answers = [running.client.post("/predict", json=each).raise_for_status().json() for each in rows]
         return kept_history(running, answers).to_numpy()
 
@@ -159,7 +143,7 @@ def test_clients_side_by_side_lose_and_double_nothing(running: RunningGateway, t
 
 
 def test_events_need_no_decision_and_count_once(running: RunningGateway, table: pd.DataFrame) -> None:
-    rows = transactions(table)
+    rows = sent_rows(table)
     assert running.client.post("/events", json=rows[0]).json() == {"added": 1, "known": 0}
     assert running.client.post("/events", json=rows[:50]).json() == {"added": 49, "known": 1}
     predicted = running.client.post("/predict", json=rows[50]).raise_for_status().json()
@@ -181,7 +165,7 @@ def test_events_need_no_decision_and_count_once(running: RunningGateway, table: 
 def test_bad_events_are_refused_whole(
     running: RunningGateway, table: pd.DataFrame, change: dict[str, Any], status: int, said: str
 ) -> None:
-    rows = transactions(table)[:3]
+    rows = sent_rows(table)[:3]
     answered = running.client.post("/events", json=[*rows[:2], rows[2] | change])
     assert answered.status_code == status
     assert answered.json()["errors"][0]["row"] == 2
@@ -206,7 +190,7 @@ def test_what_is_remembered_under_another_contract_is_left_alone(table: pd.DataF
     store.outage.set()
     past = PastTransactions(store, lambda: 1)
     for contract, answered in ((CONTRACT, 1.0), (grown, 1.0), (CONTRACT, 2.0)):
-        sent = TransactionParser(contract).batch(json.dumps(transactions(table)[:1]).encode(), 10).transactions
+        sent = TransactionParser(contract).batch(json.dumps(sent_rows(table)[:1]).encode(), 10).transactions
         count = contract.raw_fields.index("many")
         assert past.fill(contract, replace(sent, ids=["another"])).raw[0, count] == answered
         predictions: Any = SimpleNamespace(model=SimpleNamespace(contract=contract), transactions=sent)
@@ -216,7 +200,7 @@ def test_what_is_remembered_under_another_contract_is_left_alone(table: pd.DataF
 def test_without_its_database_it_goes_on_from_memory_and_says_so(
     serve: Callable[..., Any], past_scorer: Scorer, contract_file: str, tmp_path: Path, table: pd.DataFrame
 ) -> None:
-    rows = transactions(table)
+    rows = sent_rows(table)
     with _running(serve, past_scorer, f"sqlite:///{tmp_path}/decisions.db", contract=contract_file) as gateway:
         store = gateway.app.state.gateway.decisions.store
         for each in rows[:20]:
