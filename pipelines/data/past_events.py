@@ -77,7 +77,10 @@ def _add(store: DecisionStore, plan: EventPlan, events: Sequence[HistoryEvent]) 
     with row_progress("past transactions", max(len(events), 1)) as on_rows:
         for begin in range(0, len(events), _GROUP):
             group = events[begin : begin + _GROUP]
-            added += store.add_events(plan, group)
+            new = store.add_events(plan, group)
+            if new < len(group):
+                store.complete_events(plan, group)
+            added += new
             store.relabel_events({event.event_id: event.fraud for event in group if event.fraud})
             on_rows(len(group))
     return added

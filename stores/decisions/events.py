@@ -89,6 +89,7 @@ def _add(cursor: Any, dialect: str, plan: EventPlan, by_id: Mapping[str, History
 
 _KNOWN_IDS: Final = "SELECT event_id FROM events WHERE event_id IN (SELECT value FROM json_each(?))"
 _ADD: Final = "INSERT INTO events (event_id, contract, at, content, fraud, written) VALUES (?, ?, ?, ?, ?, WRITTEN)"
+_ADD_CHANGE: Final = "INSERT INTO event_changes (seq, was, fraud, written) VALUES (?, ?, ?, WRITTEN)"
 _ADD_ROWS: Final = "INSERT INTO key_events VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -97,6 +98,33 @@ def _dialect(dialect: str, statement: str) -> str:
     if dialect == "sqlite":
         return statement.replace("WRITTEN", "NULL")
     return statement.replace("?", "%s").replace("WRITTEN", "pg_current_xact_id()::text::bigint")
+
+
+def complete_events(connection: Connection, plan: EventPlan, given: Sequence[HistoryEvent]) -> int:
+    """Give kept transactions the series that a newer version of their contract asks for; how many had not all."""
+    by_id = {each.event_id: each for each in given}
+    ids = series_ids(connection, plan, make=True)
+    chosen = select(events).where(one_of(connection, events.c.event_id, sorted(by_id))).order_by(events.c.event_id)
+    rows: list[tuple[Any, ...]] = []
+    told: list[tuple[Any, ...]] = []
+    for row in connection.execute(chosen):
+        content = from_json(row.content)
+        has = {series_id for series_id, *_rest in content}
+        event = by_id[row.event_id]
+        missing = [
+            (series_id, key, past.value, past.word)
+            for series_id, (key, past) in zip(ids, plan.rows(event), strict=True)
+            if key is not None and series_id not in has
+        ]
+        if missing:
+            rows += [(*place, row.at, event.number, value, word, row.fraud) for *place, value, word in missing]
+            told.append((to_json([*content, *missing]).decode(), row.seq))
+    if told:
+        dialect = connection.dialect.name
+        connection.exec_driver_sql(_dialect(dialect, "UPDATE events SET content = ? WHERE seq = ?"), told)
+        connection.exec_driver_sql(_dialect(dialect, _ADD_ROWS), rows)
+        connection.exec_driver_sql(_dialect(dialect, _ADD_CHANGE), (told[0][1], None, None))
+    return len(told)
 
 
 def relabel(connection: Connection, labels: Mapping[str, int]) -> int:
@@ -120,7 +148,7 @@ def relabel(connection: Connection, labels: Mapping[str, int]) -> int:
     for statement, rows in (
         ("UPDATE events SET fraud = ? WHERE seq = ?", told),
         ("UPDATE key_events SET fraud = ? WHERE series_id = ? AND key = ? AND at = ? AND event = ?", moved),
-        ("INSERT INTO event_changes (seq, was, fraud, written) VALUES (?, ?, ?, WRITTEN)", said),
+        (_ADD_CHANGE, said),
     ):
         if rows:
             connection.exec_driver_sql(_dialect(dialect, statement), rows)

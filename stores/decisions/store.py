@@ -195,6 +195,10 @@ class DecisionStore:
         """Keep transactions that need no decision; how many were not known."""
         return self._write(lambda connection: events.add_events(connection, plan, given))
 
+    def complete_events(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> int:
+        """Let kept transactions count for all that a newer version of their contract asks; how many did not."""
+        return self._write(lambda connection: events.complete_events(connection, plan, given))
+
     def relabel_events(self, labels: Mapping[str, int]) -> int:
         """Say what past transactions turned out to be; see `events.relabel`."""
         return self._write(lambda connection: events.relabel(connection, labels)) if labels else 0

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine, func, select
 
-from ml_project.contract_file import contract_named
+from ml_project.contract_file import contract_named, parse_contract
 from ml_project.dataset import events_of
 from ml_project.history import compute_history
 from stores.decisions import DecisionStore, event_cache, event_tail, events, open_store
@@ -19,7 +19,7 @@ from stores.decisions.event_plan import EventPlan, HistoryEvent, microseconds
 from stores.decisions.schema import event_changes, key_events
 from stores.decisions.schema import events as events_table
 from stores.decisions.timeline import HourlyTimeline, Timeline
-from tests.support.history import CONTRACT, by_definition, history_table
+from tests.support.history import CONTRACT, HISTORY_OF_DAYS, by_definition, history_table
 
 CARDS = contract_named("cards")
 PLAN = EventPlan.of(CONTRACT)
@@ -197,6 +197,31 @@ def test_an_older_backup_in_its_place_is_noticed(tmp_path: Path, frame: pd.DataF
         np.testing.assert_array_equal(history(store, given[-1]), expected)
         store.add_events(PLAN, given[60:-1])
         np.testing.assert_array_equal(history(store, given[-1]), offline(frame)[-1])
+
+
+def test_a_newer_version_of_the_contract_gets_its_series_of_what_is_kept(
+    store: DecisionStore, frame: pd.DataFrame
+) -> None:
+    grown = parse_contract(
+        f"{HISTORY_OF_DAYS}  shop_sum: {{sum: {{of: distance, by: shop, window: 9d}}}}\n".encode(), ""
+    )
+    plan = EventPlan.of(grown)
+    frame = frame[: frame["shop"].last_valid_index() + 1].copy()
+    store.add_events(PLAN, kept_events(PLAN, frame)[:-1])
+    given = kept_events(plan, frame)
+    [without] = store.histories_of(plan, [(given[-1], ())])
+    expected = compute_history(grown, events_of(frame, grown))[-1]
+    assert not np.array_equal(without, expected, equal_nan=True)
+    shops = int(frame["shop"][:-1].notna().sum())
+    assert store.complete_events(plan, given[:-1]) == shops
+    assert store.complete_events(plan, given[:-1]) == 0
+    for each in (plan, PLAN):
+        [found] = store.histories_of(each, [(kept_events(each, frame)[-1], ())])
+        np.testing.assert_array_equal(found, compute_history(each.contract, events_of(frame, each.contract))[-1])
+    store.relabel_events({given[0].event_id: 1 - given[0].fraud})
+    frame.loc[0, "fraud"] = 1 - frame.loc[0, "fraud"]
+    [found] = store.histories_of(plan, [(given[-1], ())])
+    np.testing.assert_array_equal(found, compute_history(grown, events_of(frame, grown))[-1])
 
 
 def test_a_contract_without_history_keeps_nothing(engine: Engine) -> None:
