@@ -50,6 +50,9 @@ _REVIEWERS: Final = 2
 _THREAD_SECONDS: Final = 10.0
 """How long a reader or a label waits for its thread."""
 
+_EVENTS: Final = 2_000
+"""Past transactions in one commit: predictions wait for none of them for long."""
+
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
@@ -187,9 +190,12 @@ class Decisions:
         Unavailable
             When the database does not answer: then they are kept nowhere.
         """
-        plan = EventPlan.of(contract)
+        return await _within_share(self._reviewers, self._add_events, EventPlan.of(contract), transactions)
+
+    def _add_events(self, plan: EventPlan, transactions: Transactions) -> int:
         given = events_of(plan, transactions, [""] * len(transactions.raw))
-        return await _within_share(self._reviewers, self.store.add_events, plan, given)
+        groups = (given[begin : begin + _EVENTS] for begin in range(0, len(given), _EVENTS))
+        return sum(self.store.add_events(plan, group) for group in groups)
 
     def label(self, items: Sequence[tuple[str | None, str | None, int]], reviewer: str) -> list[dict[str, Any]]:
         """Add labels, each (prediction_id, transaction_id, 1 or 0) with one of the names; what became of each."""

@@ -131,6 +131,11 @@ def test_the_page_of_settings_is_what_the_classes_say() -> None:
     ] == []
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_benchmarks_find_what_they_measure(path: Path) -> None:
+    importlib.import_module(f"benchmarks.{path.stem}")
+
+
 def test_tables_of_scale_are_those_of_the_figures_kept() -> None:
     from benchmarks import scale_report
 
