@@ -217,6 +217,10 @@ class Server:
             with suppress(ProcessLookupError):  # it may just have ended
                 self.signal(signal.SIGKILL)
             self._process.wait()
+            deadline = time.monotonic() + 30
+            while not closed(self.port):  # its workers are killed, too, but nobody waits for them
+                assert time.monotonic() < deadline
+                time.sleep(_PAUSE)
 
     def end(self, seconds: float) -> int:
         """SIGTERM to the server itself, as an orchestrator sends it; its exit code."""
