@@ -1,6 +1,6 @@
 """The transactions to send, in the order in which they happened: simulated, or from a file."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -21,8 +21,8 @@ from pipelines.data.files import read_table
 
 SIMULATED = "simulated"
 
-Rows = tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64]]
-"""Raw fields (n, fields), labels (n,), and moments (n,) in seconds since 1970."""
+Rows = tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64], Mapping[str, Sequence[Any]]]
+"""Raw fields (n, fields), labels (n,), moments (n,) in seconds since 1970, and by entity its names, n of each."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _since(wave: FraudWave | None, hours: float) -> FraudWave | None:
 
 
 def _dated(chunk: Transactions, midnight: datetime) -> Rows:
-    return chunk.raw, chunk.label, chunk.raw[:, 0] + midnight.timestamp()
+    return chunk.raw, chunk.label, chunk.raw[:, 0] + midnight.timestamp(), {}
 
 
 def _from_file(plan: TrafficPlan) -> Iterator[TrafficTransaction]:
@@ -150,21 +150,26 @@ def _from_file(plan: TrafficPlan) -> Iterator[TrafficTransaction]:
     for name, deviations in plan.drift.items():
         place = contract.raw_fields.index(name)
         raw[drifting, place] += deviations * data.raw[:, place].std()
-    if amounts is not None:
-        raw[:, amounts] = raw[:, amounts].clip(min=0)
-    yield from _numbered(plan, contract, [(raw[kept], data.label[kept], moments[kept])])
+    if amounts is not None:  # a drift makes no payment a refund
+        raw[:, amounts] = np.where(data.raw[:, amounts] < 0, raw[:, amounts], raw[:, amounts].clip(min=0))
+    # clean tables are in the order of time, as the arrays are
+    entities = {name: table[name].to_numpy()[kept].tolist() for name in contract.entities if name in table}
+    yield from _numbered(plan, contract, [(raw[kept], data.label[kept], moments[kept], entities)])
 
 
 def _numbered(plan: TrafficPlan, contract: Contract, chunks: Iterable[Rows]) -> Iterator[TrafficTransaction]:
     kind = plan.data if plan.data == SIMULATED else Path(plan.data).name[:20]
     name = f"{kind}-{plan.start:%Y%m%dT%H%M%S}-{plan.seed}"
     number = 0
-    for raw, labels, moments in chunks:
-        for values, label, moment in zip(raw.tolist(), labels.tolist(), moments.tolist(), strict=True):
+    for raw, labels, moments, entities in chunks:
+        rows = zip(raw.tolist(), labels.tolist(), moments.tolist(), strict=True)
+        for place, (values, label, moment) in enumerate(rows):
+            named = {entity: names[place] for entity, names in entities.items()}
             when = datetime.fromtimestamp(moment, UTC)
             transaction_id = f"{name}-{number}"
             body = {
-                **contract.transaction(values),
+                **{name: value for name, value in contract.transaction(values).items() if name not in named},
+                **{entity: name for entity, name in named.items() if isinstance(name, str)},
                 contract.transaction_id: transaction_id,
                 contract.event_time: when.isoformat(),
             }

@@ -10,6 +10,7 @@ from ml_project.errors import InvalidInput
 from ml_project.simulator import FraudWave
 from pipelines.traffic.source import TrafficPlan, TrafficTransaction, total, transactions
 from tests.support.creditcard import RAW_FEATURES
+from tests.support.history import CONTRACT, history_table
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 PLAN = TrafficPlan("simulated", START, timedelta(days=3), per_day=1_000, seed=4)
@@ -93,3 +94,15 @@ def test_what_cannot_be_sent_is_said_at_once(tmp_path: Path, simulated_frame: pd
     simulated_frame.drop(columns=["Class", "V7"]).to_csv(path, index=False)
     with pytest.raises(InvalidInput, match="missing column V7, Class"):
         next(transactions(replace(PLAN, data=str(path))))
+
+
+def test_each_row_of_a_file_is_sent_under_its_own_keys(tmp_path: Path) -> None:
+    table = history_table(60, seed=4)
+    table.to_parquet(tmp_path / "t.parquet")
+    plan = TrafficPlan(
+        str(tmp_path / "t.parquet"), table["at"].iloc[0].to_pydatetime(), timedelta(days=60), 0, contract=CONTRACT
+    )
+    sent = [each.body for each in transactions(plan)]
+    assert [each["card"] for each in sent] == table["card"].tolist()
+    assert [each.get("shop") for each in sent] == table["shop"].tolist()
+    assert [each["amount"] for each in sent] == table["amount"].tolist()
