@@ -37,7 +37,8 @@ def main() -> int:
     print(f"score {prediction['hybrid_score']:.6f}, alert threshold {prediction['threshold_used']:.6f}")
     print(f"fraud probability {prediction['fraud_probability']:.4%}")
     for reason in prediction["reasons"]:
-        print(f"  {reason['contribution']:+8.3f}  {reason['feature']} = {reason['value']:g}")
+        said = reason.get("sentence") or f"{reason['feature']} = {reason['value']}"
+        print(f"  {reason['contribution']:+8.3f}  {said}")
     return 0
 
 

@@ -18,7 +18,8 @@ In the order in which data passes them:
 - `metrics`: figures and their uncertainty. `prequential`: the same block by block.
 - `onnx_graph`: an ensemble as one graph. `bundle`: a version as three files. `graph_check`, `manifest_check`: what may
   stand in them.
-- `scorer`: from raw transactions to scores and decisions. `reasons`: why; `tree_shap` does the arithmetic.
+- `scorer`: from raw transactions to scores and decisions. `reasons`: why; `tree_shap` does the arithmetic,
+  `reason_words` says what history was, `quantities` writes its numbers.
 - `baseline`, `drift`: what traffic is compared with, and how far it is from that.
 - `review`: the random review of approvals, and what labels stand for.
 - `card`: a version in figures, as data.
@@ -26,8 +27,8 @@ In the order in which data passes them:
 
 Imports no other package here. The gateway imports the files of `contract`, `tables`, `columns`, `event_times`,
 `operators`, `features`, `history`, `statistics`, `baseline`, `drift`, `metrics`, `policies`, `calibration`, `bundle`,
-`graph_check`, `manifest_check`, `scorer`, `reasons`, `tree_shap`, `review`, `card` and `errors`: no pandas,
-scikit-learn, XGBoost or ONNX in these.
+`graph_check`, `manifest_check`, `scorer`, `reasons`, `reason_words`, `quantities`, `tree_shap`, `review`, `card` and
+`errors`: no pandas, scikit-learn, XGBoost or ONNX in these.
 """
 
 import os

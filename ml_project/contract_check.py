@@ -19,7 +19,7 @@ from ml_project.contract_parts import (
     select_scored,
 )
 from ml_project.features import OPERATORS
-from ml_project.operators import HistoryOperator, ListOperator, Operator
+from ml_project.operators import HistoryOperator, ListOperator, Operator, Sum
 
 RESERVED: Final = frozenset(
     (
@@ -180,14 +180,23 @@ def _feature_faults(
             yield f"{argument} is a feature for each value, not one", "Name a field."
         elif earlier[argument].by is not None and earlier[argument].tested:
             yield f"{argument} says 1 or 0", "Name a feature of history without above and between."
-    given = raw.get(feature.of[0]) if feature.of else None
-    if feature.operator == "log1p" and (given is None or given.minimum is None or given.minimum < 0):
+    if feature.operator == "log1p" and not all(_never_negative(each, fields, earlier) for each in feature.of):
         yield "log1p takes a field that is never below 0", "Give that field `minimum: 0`, or use another operator."
     yield from _limit_faults_of(feature, operator)
     if feature.category is not None and feature.operator != "one_hot":
         yield f"category for {feature.operator}", "Remove it."
     if feature.name in raw and feature.of != (feature.name,):
         yield f"named as the field {feature.name} but not made of it", "Rename the feature."
+
+
+def _never_negative(argument: str, fields: Mapping[str, ContractField], earlier: Mapping[str, Feature]) -> bool:
+    """Whether a field's limits say so; what counts, or adds up such fields, is never below 0 either."""
+    feature = earlier.get(argument)
+    if argument not in fields and feature is not None and feature.by is not None:
+        adds = issubclass(OPERATORS[feature.operator], Sum)
+        return not adds or all(_never_negative(each, fields, {}) for each in feature.of)
+    least = fields[argument].minimum if argument in fields else None
+    return least is not None and least >= 0
 
 
 def _limit_faults_of(feature: Feature, operator: type[Operator] | type[ListOperator]) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,7 @@ from ml_project.calibration import log_odds
 from ml_project.contract import Contract
 from ml_project.contract_parts import OTHER, OUTPUTS
 from ml_project.errors import InvalidBundle
+from ml_project.reason_words import ReasonWords
 from ml_project.tree_shap import TreeShap, read_paths
 
 TOP: Final = 5
@@ -37,6 +38,9 @@ class Reason(TypedDict):
 
     feature: str
     description: str
+    """What the feature is: the contract's words for it, or what it is made of."""
+    sentence: NotRequired[str]
+    """What it was this time, and what is usual: of features from history, and of what is made of them."""
     value: float | None
     """None where it is missing."""
     contribution: float
@@ -106,6 +110,7 @@ class Explainer:
         taken = {place: fields.index(name) for place, name in sent.items() if name in fields}
         self._shown, self._sent = list(taken), list(taken.values())
         self._contract = contract
+        self._words = ReasonWords(contract, manifest.statistics)
         self._ranged = [place for place, each in enumerate(contract.features) if each.name in fields]
         self._low = np.array(manifest.statistics.minimum)[self._ranged]
         self._high = np.array(manifest.statistics.maximum)[self._ranged]
@@ -131,7 +136,11 @@ class Explainer:
         unseen = unseen_categories(self._contract, raw)
         return [
             Explanation(
-                [self._reason(term, values[row, term], terms[row, term]) for term in order if terms[row, term]],
+                [
+                    self._reason(term, values[row, term], terms[row, term], raw[row], features[row])
+                    for term in order
+                    if terms[row, term]
+                ],
                 [
                     *(
                         self._warning(column, values[row, self._ranged[column]])
@@ -147,14 +156,20 @@ class Explainer:
         boosted_part = (1 - self._weight) * np.exp(-np.logaddexp(0.0, -margin))
         return log_odds(boosted_part + self._weight * isolation) - log_odds(boosted_part)
 
-    def _reason(self, term: int, value: float, contribution: float) -> Reason:
+    def _reason(
+        self, term: int, value: float, contribution: float, raw: NDArray[np.float64], features: NDArray[np.float32]
+    ) -> Reason:
         name, words = self._terms[term]
-        return {
+        reason: Reason = {
             "feature": name,
             "description": words,
             "value": _short_or_none(value),
             "contribution": round(float(contribution), 6),
         }
+        sentence = self._words.sentence(name, raw, features)
+        if sentence is not None:
+            reason["sentence"] = sentence
+        return reason
 
     def _warning(self, column: int, value: float) -> RangeWarning:
         low, high = float(self._low[column]), float(self._high[column])

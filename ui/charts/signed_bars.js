@@ -14,7 +14,7 @@ export function signedBars(terms, words) {
     const share = Math.abs(value) / largest / 2;
     const sign = value >= 0 ? "+" : "−";
     return h("li", {},
-      h("span", { class: "term" }, h("strong", {}, label), " ", h("span", { class: "muted" }, detail)),
+      h("span", { class: "term" }, h("strong", {}, label), detail && [" ", h("span", { class: "muted" }, detail)]),
       h("span", { class: "number" }, `${sign}${significant(Math.abs(value))}`,
         h("span", { class: "unseen" }, value >= 0 ? words.up : words.down)),
       s("svg", { class: "chart", width: "100%", height: 12, "aria-hidden": "true" },

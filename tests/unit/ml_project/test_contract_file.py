@@ -7,6 +7,7 @@ from ml_project.contract_file import InvalidContract, contract_named, parse_cont
 from ml_project.errors import InvalidInput
 from ml_project.features import OPERATORS
 from tests.support.creditcard import CREDITCARD
+from tests.support.history import HISTORY_OF_DAYS
 from tests.support.shop import SHOP, SHOP_YAML
 
 
@@ -148,3 +149,10 @@ def test_the_example_of_the_documentation_is_a_contract() -> None:
     assert {field.type for field in contract.fields} == {
         *("number", "integer", "boolean", "category", "timestamp", "string")
     }
+
+
+def test_logarithms_are_of_history_that_is_never_below_0() -> None:
+    spread = HISTORY_OF_DAYS + "  log_count: {log1p: card_count}\n"
+    assert parse_contract(spread.encode(), "my.yaml").feature_names[-1] == "log_count"
+    with pytest.raises(InvalidInput, match="feature log_mean: log1p takes a field that is never below 0"):
+        parse_contract((HISTORY_OF_DAYS + "  log_mean: {log1p: card_mean}\n").encode(), "my.yaml")

@@ -84,6 +84,21 @@ def test_one_by_one_answers_are_made_of_what_training_would_see(running: Running
     assert not any("history" in answer for answer in answers)
 
 
+def test_reasons_say_what_happened_and_are_kept_with_the_decision(running: RunningGateway, table: pd.DataFrame) -> None:
+    rows = transactions(table)
+    running.client.post("/predict-batch", json=rows[:-1]).raise_for_status()
+    answer = running.client.post("/predict?explain=true", json=rows[-1]).raise_for_status().json()
+    history = without_labels(table)[-1]
+    told = {reason["feature"]: reason.get("sentence") for reason in answer["reasons"]}
+    of_history = {name for name in told if name in HISTORY or name == "to_mean"}
+    assert of_history
+    assert {name for name, said in told.items() if said} == of_history
+    count = f"{history[HISTORY.index('card_count')]:.0f} transactions of this card in 2 days"
+    assert told.get("card_count", count).startswith(count)
+    kept = running.client.get(f"/predictions/{answer['prediction_id']}").json()
+    assert kept["reasons"] == answer["reasons"]
+
+
 def test_a_repeated_transaction_brings_its_answer_and_counts_once(running: RunningGateway, table: pd.DataFrame) -> None:
     rows = sent_rows(table)
     first = running.client.post("/predict", json=rows[0]).json()

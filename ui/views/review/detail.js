@@ -1,8 +1,8 @@
 // One prediction as a reviewer needs it: what was decided and why, and what was sent.
 import { scale } from "../../charts/scale.js";
-import { signedBars } from "../../charts/signed_bars.js";
 import { h } from "../../dom.js";
 import { amount, dateTime, percent, significant, valueOf } from "../../format.js";
+import { reasonsOf } from "../parts/reasons.js";
 import { sampled } from "./queue.js";
 
 const SEARCHED = 40;
@@ -71,14 +71,6 @@ function figure(name, value) {
 }
 
 function reasons(given) {
-  if (!given || given.length === 0) {
-    return h("p", { class: "muted small" }, "The version that decided is not live any more, and no reasons were kept.");
-  }
-  const terms = given.map(({ feature, description, value, contribution }) => ({
-    label: description || feature, detail: `= ${valueOf(value)}`, value: contribution,
-  }));
-  return h("section", { class: "section" },
-    h("h3", {}, "Reasons"),
-    h("p", { class: "muted small" }, "What moved the score most, in log-odds: right is towards fraud, left away from it."),
-    signedBars(terms, { up: " towards fraud", down: " away from fraud" }));
+  return given?.length > 0 ? reasonsOf(given)
+    : h("p", { class: "muted small" }, "The version that decided is not live any more, and no reasons were kept.");
 }

@@ -1,11 +1,11 @@
 // The gateway's answer to one transaction, for people.
 import { scoreAxis } from "../../charts/axis.js";
 import { scale } from "../../charts/scale.js";
-import { signedBars } from "../../charts/signed_bars.js";
 import { h } from "../../dom.js";
 import { percent, significant, valueOf } from "../../format.js";
 import { copyable } from "../parts/copy.js";
 import { notice } from "../parts/notice.js";
+import { reasonsOf } from "../parts/reasons.js";
 import { curl } from "./curl.js";
 
 const DECISIONS = {
@@ -31,8 +31,10 @@ export function answerOf(prediction, { body, decline, milliseconds, announce }) 
       figure("Hybrid score", significant(prediction.hybrid_score)),
       figure("Model version", prediction.model_version),
       figure("Answered in", `${milliseconds.toFixed(0)} ms`)),
+    prediction.history === "partial" &&
+      notice("warning", "The decision database is away: of earlier transactions only those that this gateway remembers count."),
     prediction.kept === "spool" && notice("warning", "The decision database is away: this prediction waits in the spool."),
-    reasons(prediction.reasons || []),
+    prediction.reasons?.length > 0 && reasonsOf(prediction.reasons),
     warnings(prediction.warnings || []),
     h("section", { class: "section" }, h("h3", {}, "Prediction id"),
       copyable(prediction.prediction_id, "prediction id", announce)),
@@ -42,18 +44,6 @@ export function answerOf(prediction, { body, decline, milliseconds, announce }) 
 
 function figure(name, value) {
   return h("div", {}, h("dt", {}, name), h("dd", {}, value));
-}
-
-function reasons(given) {
-  const terms = given.map(({ feature, description, value, contribution }) => ({
-    label: description === feature ? feature : description || feature,
-    detail: `= ${valueOf(value)}`,
-    value: contribution,
-  }));
-  return terms.length > 0 && h("section", { class: "section" },
-    h("h3", {}, "Reasons"),
-    h("p", { class: "muted small" }, "What moved the score most, in log-odds: right is towards fraud, left away from it."),
-    signedBars(terms, { up: " towards fraud", down: " away from fraud" }));
 }
 
 function warnings(given) {
