@@ -67,6 +67,7 @@ class First:
 
     model_version: str
     alert_threshold: float
+    history_partial: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,14 @@ class Predictions:
             used[row] = first.model_version
         return used
 
+    @property
+    def partial(self) -> list[bool]:
+        """Whether the features from history of each were made without the database."""
+        used = [self.transactions.partial] * len(self)
+        for row, first in self.firsts.items():
+            used[row] = first.history_partial
+        return used
+
     def take(self, rows: list[int]) -> "Predictions":
         """Some of them, in this order."""
         places = {row: place for place, row in enumerate(rows)}
@@ -160,12 +169,12 @@ class Predictions:
                 strict=True,
             )
         ]
-        for answer, transaction_id in zip(answers, self.transactions.ids, strict=True):
+        for answer, transaction_id, partial in zip(answers, self.transactions.ids, self.partial, strict=True):
             if transaction_id is not None:
                 answer["transaction_id"] = transaction_id
             if self.kept is not None:
                 answer["kept"] = self.kept
-            if self.transactions.partial:
+            if partial:
                 answer["history"] = "partial"
         for row, warnings in self.unseen.items():
             answers[row]["warnings"] = warnings
@@ -309,7 +318,10 @@ def with_firsts(predictions: Predictions, firsts: Mapping[int, DecisionRecord]) 
         decisions=decisions,
         prediction_ids=prediction_ids,
         explanations=explanations,
-        firsts={row: First(record.model_version, record.alert_threshold) for row, record in firsts.items()},
+        firsts={
+            row: First(record.model_version, record.alert_threshold, record.history_partial)
+            for row, record in firsts.items()
+        },
     )
 
 
@@ -324,6 +336,7 @@ def _shared(predictions: Predictions, request: RequestRecord) -> dict[str, Any]:
         "latency_ms": latency_ms,
         "request_id": request.request_id,
         "key_name": request.key_name,
+        "history_partial": predictions.transactions.partial,
     }
 
 

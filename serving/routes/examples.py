@@ -45,6 +45,7 @@ KEPT: Final[dict[str, Any]] = {
     "label": {"label": "legitimate", "labelled_at": "2026-01-03T10:00:00Z", "reviewer": "anna", "source": "feedback"},
     "segment_id": None,
     "spooled": False,
+    "history_partial": False,
     "duplicate_of": None,
     "conflicts_with": None,
 }

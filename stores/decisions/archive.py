@@ -51,6 +51,7 @@ _AFTER: Final = (
     ("key_name", _TEXT),
     ("segment_id", _TEXT),
     ("spooled", pa.bool_()),
+    ("history_partial", pa.bool_()),
     ("duplicate_of", _TEXT),
     ("conflicts_with", _TEXT),
     ("review_rate", _NUMBER),

@@ -184,7 +184,8 @@ def scored_values(
 class DecisionRecord:
     """One scored transaction; ``inputs`` in the order of the contract's fields, times with a time zone.
 
-    ``review_rate`` is explained at the table predictions.
+    ``review_rate`` is explained at the table predictions; ``history_partial`` says that the database was away, so that
+    features from history are made of what one gateway remembered.
     """
 
     contract: KeptContract
@@ -208,6 +209,7 @@ class DecisionRecord:
     event_time: datetime | None = None
     reasons: Reasons | None = None
     review_rate: float | None = None
+    history_partial: bool = False
 
     def __post_init__(self) -> None:
         if self.transaction_id is not None:

@@ -74,6 +74,7 @@ def _shared() -> list[Column[Any]]:
         Column("request_id", String(128), nullable=False),
         Column("key_name", String(128)),
         Column("spooled", Boolean, nullable=False, default=False),
+        Column("history_partial", Boolean, nullable=False, server_default=false()),
     ]
 
 

@@ -84,6 +84,7 @@ SHARED: Final = (
     "latency_ms",
     "request_id",
     "key_name",
+    "history_partial",
 )
 """Fields that a segment has once for all its rows."""
 
@@ -114,6 +115,8 @@ class Chunk:
         Approvals that go to review beside the alerts.
     sample_rate : float, optional
         The share of approvals that the sample was drawn at.
+    history_partial : bool
+        See `DecisionRecord`.
     """
 
     received_at: datetime
@@ -134,6 +137,7 @@ class Chunk:
     reasons: Mapping[int, Reasons] = field(default_factory=dict)
     sample: frozenset[int] = frozenset()
     sample_rate: float = 0.0
+    history_partial: bool = False
     segment_id: str = field(default_factory=new_segment_id)
 
     def __post_init__(self) -> None:

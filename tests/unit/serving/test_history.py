@@ -230,6 +230,9 @@ def test_without_its_database_it_goes_on_from_memory_and_says_so(
         _until(lambda: not store.outage.is_set() and not gateway.app.state.gateway.decisions.figures().spool_bytes)
         back = gateway.client.post("/predict", json=rows[30]).json()
         assert "history" not in back
+        found = [gateway.client.get(f"/predictions/{each['prediction_id']}").json() for each in [*away[1:], back]]
+        assert [each["history_partial"] for each in found] == [True] * 9 + [False]
+        assert gateway.client.post("/predict", json=rows[29]).json()["history"] == "partial"
         kept = kept_history(gateway, [*away, back]).to_numpy()
     # what it knew before is in its memory, the last answer before the outage included
     np.testing.assert_array_equal(kept[1:10], without_labels(table[:30])[21:])

@@ -18,6 +18,7 @@ from stores.decisions import (
     LabelItem,
     PageFilter,
     ShadowDecision,
+    Spool,
     archive,
     migrate,
     migrations,
@@ -89,7 +90,7 @@ def test_a_database_from_before_is_brought_up_to_date_with_what_it_holds(
         command.upgrade(config, "0001")
         alert = make_record(received_at=DAY, decision="REVIEW", review_rate=1.0)
         approval = make_record(received_at=DAY + HOUR / 2)
-        newer = ("review_rate", "labelled")
+        newer = ("review_rate", "labelled", "history_partial")
         old = [{name: value for name, value in to_row(r).items() if name not in newer} for r in (alert, approval)]
         connection.execute(insert(predictions), old)
     migrate(engine)
@@ -215,3 +216,24 @@ def test_tables_of_a_window(
     found = store.tables(CREDITCARD, START + timedelta(hours=1), START + timedelta(hours=3))
     ids = [name for table in found for name in table.column("prediction_id").to_pylist()]
     assert ids == [records[1].prediction_id, records[2].prediction_id, *chunk.prediction_ids]
+
+
+def test_history_without_the_database_is_kept_wherever_a_decision_is(
+    store: DecisionStore, make_record: Callable[..., DecisionRecord], make_chunk: Callable[..., Chunk], tmp_path: Path
+) -> None:
+    whole, partial, spooled = make_record(), make_record(history_partial=True), make_record(history_partial=True)
+    chunk, chunk_of_spool = make_chunk(rows=2, history_partial=True), make_chunk(rows=2, history_partial=True)
+    store.add([whole, partial])
+    store.add_segment(chunk)
+    spool = Spool(tmp_path / "spool")
+    spool.append([spooled, chunk_of_spool])
+    spool.replay(store)
+    spool.close()
+    expected = {whole.prediction_id: False, partial.prediction_id: True, spooled.prediction_id: True}
+    expected |= dict.fromkeys([*chunk.prediction_ids, *chunk_of_spool.prediction_ids], True)
+    found = store.find_all(list(expected))
+    assert {name: each.record.history_partial for name, each in found.items()} == expected
+    exported = store.export(CREDITCARD, datetime.now(UTC) + timedelta(days=1), tmp_path)
+    assert exported.decisions is not None
+    rows = pq.read_table(exported.decisions, columns=["prediction_id", "history_partial"]).to_pydict()
+    assert dict(zip(rows["prediction_id"], rows["history_partial"], strict=True)) == expected

@@ -76,7 +76,7 @@ def test_what_was_labelled_before_is_found_by_its_index(
         config.attributes["connection"] = connection
         command.upgrade(config, "0005")
         for row in map(to_row, records):
-            del row["labelled"]
+            del row["labelled"], row["history_partial"]
             connection.execute(predictions.insert().values(**row))
         said = {"label": 1, "labelled_at": records[0].received_at, "reviewer": "ann", "source": "feedback"}
         connection.execute(labels.insert(), {"prediction_id": records[1].prediction_id.upper(), **said})
