@@ -262,6 +262,11 @@ class Feature(ContractPart):
         return f"{said} in {duration_text(self.window)}{ending}"
 
     @property
+    def definition(self) -> tuple[str, tuple[str, ...], str | None, int, int]:
+        """What a value from history is made by: features that agree in it have the same values."""
+        return self.operator, self.of, self.by, self.window, self.delay
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The raw fields and earlier features that it is made of; one of history is made of its own raw field."""
         return self.of if self.by is None else (self.name,)

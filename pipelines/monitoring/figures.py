@@ -138,6 +138,15 @@ class VolumeLimits(_Limits):
     rows_per_day: float = Field(ge=0)
 
 
+class SkewLimits(_Limits):
+    """See ``monitor.yaml``."""
+
+    decisions: int = Field(500, ge=0)
+    minimum_rows: int = Field(100, ge=1)
+    share: float = Field(0.05, ge=0, le=1)
+    unexplained: float = Field(0.005, ge=0, le=1)
+
+
 class MonitorLimits(_Limits):
     """The content of ``monitor.yaml``."""
 
@@ -146,6 +155,7 @@ class MonitorLimits(_Limits):
     labelled: LabelledLimits
     latency: LatencyLimits
     volume: VolumeLimits
+    skew: SkewLimits = Field(default_factory=lambda: SkewLimits.model_validate({}))
 
     @classmethod
     def load(cls, path: Path = LIMITS_FILE) -> "MonitorLimits":

@@ -11,6 +11,7 @@ from pipelines.monitoring.challenger import COMPARED, Comparison
 from pipelines.monitoring.figures import Figure
 from pipelines.monitoring.kept_decisions import KeptDecisions
 from pipelines.monitoring.report import MonitorReport
+from pipelines.monitoring.skew import Cause
 from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import render
 
@@ -27,7 +28,7 @@ def monitor_page(report: MonitorReport, rows: KeptDecisions | None, run_id: str)
     figures += [_gains(each) for each in report.challengers if each.gains]
     if rows is not None and len(rows):
         figures += _over_time(report, rows)
-    drifts = [figure for figure in report.figures if figure.of]
+    drifts = [figure for figure in report.watched.figures if figure.of]
     return render(
         "monitor.html",
         title=f"{report.model_name} {report.version}: {report.window.words}",
@@ -36,6 +37,8 @@ def monitor_page(report: MonitorReport, rows: KeptDecisions | None, run_id: str)
         made_at=report.made_at.strftime("%Y-%m-%d %H:%M UTC"),
         pictures=figures,
         overall=[figure for figure in report.watched.figures + report.labelled.figures if not figure.of],
+        skewed=[figure for figure in report.skew.figures if not figure.of] if report.skew else [],
+        causes=list(Cause),
         estimates=report.labelled.estimates,
         compared=COMPARED,
         drifts=sorted(drifts, key=_nearness, reverse=True),

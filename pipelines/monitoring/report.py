@@ -17,6 +17,7 @@ from pipelines.console import error_console
 from pipelines.monitoring.challenger import Comparison
 from pipelines.monitoring.figures import Figure, LabelledFigures, WatchedFigures
 from pipelines.monitoring.kept_decisions import KeptDecisions
+from pipelines.monitoring.skew import Skew
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from stores.emf import emf_content
@@ -57,6 +58,8 @@ class MonitorReport:
         Whether the bundle has a baseline for each hour.
     challengers : list of Comparison
         Challengers that scored this version's transactions in the shadow, the one with most rows first.
+    skew : Skew or None
+        Features from history, compared with their definition; None where there are none.
     """
 
     model_name: str
@@ -68,12 +71,14 @@ class MonitorReport:
     labelled: LabelledFigures
     others: list[OtherVersion]
     challengers: list[Comparison] = field(default_factory=list)
+    skew: Skew | None = None
 
     @property
     def figures(self) -> list[Figure]:
         """All figures, including those of the first challenger."""
         beside = self.challengers[0].figures if self.challengers else []
-        return self.watched.figures + self.labelled.figures + beside
+        skewed = self.skew.figures if self.skew else []
+        return self.watched.figures + self.labelled.figures + skewed + beside
 
     @property
     def estimates(self) -> dict[str, Estimate]:
@@ -110,6 +115,7 @@ class MonitorReport:
             "drifts": [asdict(drift) for drift in self.watched.drifts],
             "others": [asdict(other) for other in self.others],
             "challengers": [each.to_dict() for each in self.challengers],
+            "skew": None if self.skew is None else self.skew.to_dict(),
         }
 
     def to_table(self) -> Table:

@@ -13,6 +13,7 @@ from pipelines.monitoring.figures import MonitorLimits, measure_by_label, watche
 from pipelines.monitoring.kept_decisions import KeptDecisions, ShadowPair, ShadowReader, read_by_version
 from pipelines.monitoring.page import monitor_page
 from pipelines.monitoring.report import MonitorReport, OtherVersion, emf_line, notify, write_textfile
+from pipelines.monitoring.skew import ServedSample, Skew, measure_skew
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, DataPart, Run, Tracker
@@ -45,7 +46,8 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
         When the database or MLflow does not answer.
     """
     limits = MonitorLimits.load(settings.monitor_limits)
-    decided, pairs = _read(settings, window)
+    sample = ServedSample(limits.skew.decisions, settings.seed)
+    decided, pairs = _read(settings, window, sample)
     registry = Registry(settings.mlflow_uri, settings.model_name)
     tracker = Tracker(settings.model_copy(update={"experiment": settings.monitoring_experiment}))
     chosen = _version(registry, decided, version)
@@ -69,6 +71,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
                 for other, found in sorted(decided.items())
             ],
             challengers=_challengers(pairs, name, watched_rows, window, now, settings, limits),
+            skew=_skew(sample, name, settings, manifest, window, limits),
         )
         _log(run, report, manifest, rows, chosen.model_id)
         if settings.evidently and rows is not None:
@@ -82,12 +85,24 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
     return MonitorOutcome(report, run.id, notified)
 
 
-def _read(settings: PipelineSettings, window: Window) -> tuple[dict[str, KeptDecisions], Pairs]:
+def _read(settings: PipelineSettings, window: Window, sample: ServedSample) -> tuple[dict[str, KeptDecisions], Pairs]:
     contract = settings.data_contract
     with open_store(settings.decisions_url, existing=True) as store:
         shadows = ShadowReader(store.shadow_of, store.contract_of, settings.seed)
-        tables = shadows.passing(store.tables_by_event_time(contract, window.since, window.until))
+        tables = sample.passing(shadows.passing(store.tables_by_event_time(contract, window.since, window.until)))
         return read_by_version(tables, store.contract_of, settings.seed), shadows.pairs
+
+
+def _skew(
+    sample: ServedSample,
+    version: str,
+    settings: PipelineSettings,
+    manifest: Manifest,
+    window: Window,
+    limits: MonitorLimits,
+) -> Skew | None:
+    with open_store(settings.decisions_url, existing=True) as store:
+        return measure_skew(sample.of(version), store, settings, manifest.contract, window, limits.skew)
 
 
 def _challengers(
