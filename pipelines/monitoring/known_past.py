@@ -22,7 +22,8 @@ from pipelines.data.past_events import base_events, decided_events
 from pipelines.monitoring.kept_decisions import UNLABELLED, answered_rows
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionStore
-from stores.decisions.event_plan import EventPlan, HistoryEvent, event_id, microseconds
+from stores.decisions.event_plan import EventPlan, HistoryEvent, event_id, event_number, microseconds
+from stores.decisions.known_events import events_of_keys
 
 MOST_EVENTS: Final = 500_000
 """Transactions that are held. Of more, those of the busiest keys are left out, and what is made of them."""
@@ -92,7 +93,7 @@ def read_known_past(
         gathering.add_decided(table)
     for base in _base(settings, plan, microseconds(begin), microseconds(until)):
         gathering.add_base(base)
-    for kept in store.past_events_of(plan, gathering.keys, microseconds(begin), microseconds(until)):
+    for kept in events_of_keys(store.engine, plan, gathering.keys, microseconds(begin), microseconds(until)):
         gathering.add(KnownEvent(kept, np.nan))
     return gathering.finished()
 
@@ -126,8 +127,8 @@ class _Gathering:
         self.keys = keys
         self._plan = plan
         self._past = KnownPast()
-        self._found: dict[str, KnownEvent] = {}
-        self._labels: dict[str, tuple[float, int]] = {}
+        self._found: dict[int, KnownEvent] = {}
+        self._labels: dict[int, tuple[float, int]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def add_decided(self, table: Any) -> None:
@@ -150,27 +151,27 @@ class _Gathering:
         names = zip(labelled["transaction_id"].to_pylist(), labelled["prediction_id"].to_pylist(), strict=True)
         given = zip(names, seconds_of(labelled["labelled_at"]).tolist(), labelled["label"].to_pylist(), strict=True)
         for (transaction_id, prediction_id), moment, label in given:
-            name = event_id(self._plan.contract.contract, transaction_id, prediction_id)
+            name = event_number(event_id(self._plan.contract.contract, transaction_id, prediction_id))
             if name not in self._labels or self._labels[name][0] <= moment:
                 self._labels[name] = moment, label
 
     def add_base(self, event: HistoryEvent) -> None:
-        known = self._found.get(event.event_id)
+        known = self._found.get(event.number)
         if known is None:
             self.add(KnownEvent(event, ALWAYS, known_fraud=bool(event.fraud)))
         else:  # it was brought in, and decided as well
-            self._found[event.event_id] = replace(known, came=ALWAYS, known_fraud=bool(event.fraud))
+            self._found[event.number] = replace(known, came=ALWAYS, known_fraud=bool(event.fraud))
 
     def add(self, known: KnownEvent) -> None:
         mine = [(entity, key) for entity, key in self._named(known) if key in self.keys.get(entity, ())]
         if not mine:
             return
-        earlier = self._found.get(known.event.event_id)
+        earlier = self._found.get(known.event.number)
         if earlier is not None:
             if known.came < earlier.came:  # in the spool twice: the first one counts
-                self._found[known.event.event_id] = known
+                self._found[known.event.number] = known
             return
-        self._found[known.event.event_id] = known
+        self._found[known.event.number] = known
         self._counts.update(mine)
         if len(self._found) > MOST_EVENTS:
             self._leave_out_the_busiest()
@@ -195,7 +196,7 @@ class _Gathering:
             moment, label = self._labels.get(name, (np.nan, UNLABELLED))
             # of what came by /events alone, the tables themselves say what it turned out to be
             told = known.event.fraud if np.isnan(known.came) else label == 1 or known.known_fraud
-            event = replace(known.event, fraud=int(told))
+            event = known.event._replace(fraud=int(told))
             self._past.events.append(replace(known, event=event, labelled_at=moment))
         self._past.events.sort(key=lambda known: ALWAYS if np.isnan(known.came) else known.came)
         return self._past

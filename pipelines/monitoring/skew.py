@@ -8,7 +8,7 @@ to what was known then, gives exactly the value that was served; what remains is
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from pipelines.monitoring.known_past import KnownEvent, KnownPast, as_events, re
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionStore, Label
-from stores.decisions.event_plan import EventPlan, event_id
+from stores.decisions.event_plan import EventPlan, event_id, event_number
 
 _COMMIT_SECONDS: Final = 5.0
 """How long a transaction may take from its decision until other processes see it: as long as a write may take."""
@@ -211,7 +211,7 @@ class _Served:
     """A sampled decision: its names, when it was asked for and decided, and what it was made with."""
 
     prediction_id: str
-    event_id: str
+    number: int
     received: float
     decided: float
     partial: bool
@@ -233,7 +233,15 @@ def _served(sample: Any, plan: EventPlan, asked: Sequence[Feature]) -> list[_Ser
         strict=True,
     )
     return [
-        _Served(name, event_id(plan.contract.contract, own, name), received, decided, partial, segment, tuple(row))
+        _Served(
+            name,
+            event_number(event_id(plan.contract.contract, own, name)),
+            received,
+            decided,
+            partial,
+            segment,
+            tuple(row),
+        )
         for name, own, received, decided, partial, segment, row in columns
     ]
 
@@ -247,11 +255,11 @@ def _compare(
     limits: SkewLimits,
 ) -> Skew:
     values = compute_history(plan.contract, as_events(plan, (known.event for known in past.events)), asked)
-    places = {known.event.event_id: place for place, known in enumerate(past.events)}
+    places = {known.event.number: place for place, known in enumerate(past.events)}
     memory = _Memory(plan, past, labels_of)
     compared, differences, decisions, left_out = Counter[str]({each.name: 0 for each in asked}), [], 0, 0
     for each in served:
-        place = places.get(each.event_id)
+        place = places.get(each.number)
         if place is None:
             left_out += len(asked)
             continue
@@ -330,7 +338,7 @@ class _Memory:
             yield from _both(Cause.LATE_EVENT, _without(known, nameless[count:]), served.decided)
 
     def _value(self, feature: Feature, known: Sequence[KnownEvent], own: KnownEvent, until: float) -> float:
-        events = [replace(each.event, fraud=self._fraud(each, until)) for each in known]
+        events = [each.event._replace(fraud=self._fraud(each, until)) for each in known]
         given = as_events(self._plan, [*events, own.event])
         return float(compute_history(self._plan.contract, given, [feature])[-1, 0])
 
@@ -352,5 +360,5 @@ def _both(cause: Cause, known: list[KnownEvent], until: float) -> Iterator[tuple
 
 
 def _without(known: Sequence[KnownEvent], others: Sequence[KnownEvent]) -> list[KnownEvent]:
-    names = {each.event.event_id for each in others}
-    return [each for each in known if each.event.event_id not in names]
+    names = {each.event.number for each in others}
+    return [each for each in known if each.event.number not in names]

@@ -87,9 +87,9 @@ class Gateways:
         self.unseen: dict[int, int] = {}
         """Of a row, another one that it does not see."""
 
-    def event(self, row: int) -> HistoryEvent:
+    def event(self, row: int, name: str = "") -> HistoryEvent:
         given = self.rows[row]
-        name = event_id("history", f"t{row}", "")
+        name = event_id("history", name or f"t{row}", "")
         return PLAN.event(name, microseconds(given["at"].to_pydatetime()), given)
 
     def record(self, row: int, values: Any, **fields: Any) -> DecisionRecord:
@@ -289,7 +289,7 @@ def test_transactions_of_other_channels_count(
     gateways.run()
     assert measured(store, settings).differences == []
     late = Gateways(store, table)
-    store.add_events(PLAN, [replace(late.event(70), event_id="history\x1flater")])
+    store.add_events(PLAN, [late.event(70, "later")])
     found = differs(measured(store, settings))
     assert found
     assert set(found.values()) == {Cause.LATE_EVENT}
