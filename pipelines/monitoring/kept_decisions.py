@@ -314,7 +314,13 @@ def with_own_threshold(rows: KeptDecisions) -> KeptDecisions:
     return replace(rows, alert_threshold=np.full(len(rows), lowest))
 
 
-def read_for_training(tables: Iterable[Any], contract: Contract, seed: int = 0) -> pd.DataFrame:
+def read_for_training(
+    tables: Iterable[Any],
+    contract: Contract,
+    seed: int = 0,
+    beside: Callable[[Any], dict[str, Any]] = lambda _table: {},
+    whole: bool = False,
+) -> pd.DataFrame:
     """Decisions as rows to learn from: each transaction once, as first scored, with its newest label.
 
     Parameters
@@ -325,6 +331,10 @@ def read_for_training(tables: Iterable[Any], contract: Contract, seed: int = 0) 
         What the columns are called.
     seed : int
         Chooses the rows that thinning leaves out.
+    beside : callable
+        Further columns of a table.
+    whole : bool
+        Hold all rows, however many they are.
 
     Returns
     -------
@@ -334,12 +344,12 @@ def read_for_training(tables: Iterable[Any], contract: Contract, seed: int = 0) 
         (what the row stands for). The index is the name of the transaction.
     """
     rng = np.random.default_rng(seed)
-    held, waiting = _training_rows(_empty_table(contract), contract), []
+    held, waiting = _training_rows(_empty_table(contract), contract, beside), []
     for table in tables:
-        waiting.append(_training_rows(table, contract))
+        waiting.append(_training_rows(table, contract, beside))
         if sum(map(len, waiting)) >= MOST_ROWS // 2:
-            held, waiting = _thin(pd.concat([held, *waiting]), contract.weight, rng), []
-    return _one_per_transaction(_thin(pd.concat([held, *waiting]), contract.weight, rng), contract.event_time)
+            held, waiting = _thin(pd.concat([held, *waiting]), contract.weight, rng, whole), []
+    return _one_per_transaction(_thin(pd.concat([held, *waiting]), contract.weight, rng, whole), contract.event_time)
 
 
 def _empty_table(contract: Contract) -> Any:
@@ -348,7 +358,7 @@ def _empty_table(contract: Contract) -> Any:
     return schema_of(contract).empty_table()
 
 
-def _training_rows(table: Any, contract: Contract) -> pd.DataFrame:
+def _training_rows(table: Any, contract: Contract, beside: Callable[[Any], dict[str, Any]]) -> pd.DataFrame:
     # repeated rows stay: the newest label of a transaction may be on any of its predictions
     table = table.filter(~_refused_rows(table))
     times = {
@@ -366,10 +376,12 @@ def _training_rows(table: Any, contract: Contract) -> pd.DataFrame:
     }
     raw = dict(zip(contract.raw_fields, raw_values(table, contract).T, strict=True))
     dated = {name: values.to_pandas().to_numpy("datetime64[us]") for name, values in times.items()}
-    return pd.DataFrame(raw | dated | own, index=pd.Index(names, dtype=object))
+    return pd.DataFrame(raw | beside(table) | dated | own, index=pd.Index(names, dtype=object))
 
 
-def _thin(rows: pd.DataFrame, weight: str, rng: np.random.Generator) -> pd.DataFrame:
+def _thin(rows: pd.DataFrame, weight: str, rng: np.random.Generator, whole: bool) -> pd.DataFrame:
+    if whole:
+        return rows
     plain = ~rows["alert"] & (rows["review_rate"] == 0) & (rows["label"] == UNLABELLED)
     places, weights = thinning(plain.to_numpy(), rows[weight].to_numpy(), rng)
     kept: pd.DataFrame = rows.iloc[places]

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ml_project.cleaning import clean
 from ml_project.contract import Contract
@@ -16,6 +18,7 @@ from ml_project.event_times import EventTimeBounds
 from ml_project.review import corrected
 from pipelines.data.ingest import IngestedMeta, content_digest
 from pipelines.monitoring.kept_decisions import UNLABELLED, answered_rows, read_for_training
+from pipelines.retraining.history import CompletedHistory, ReadPast, columns_beside, complete_history, unserved
 from stores.decisions import DecisionStore
 
 _OVERLAP: Final = 0.01
@@ -47,6 +50,8 @@ class SourceCounts:
         The random review sample, and the frauds in it.
     approved_frauds, corrected_frauds : float
         Known frauds among approvals, and their number after the correction by that sample.
+    computed_base, computed_decided : int
+        Rows with features from history that were computed from both, rather than by `ingest` or as they were served.
     """
 
     base_rows: int
@@ -62,6 +67,8 @@ class SourceCounts:
     reviewed_frauds: int
     approved_frauds: float
     corrected_frauds: float
+    computed_base: int
+    computed_decided: int
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON and metrics."""
@@ -94,10 +101,16 @@ class Decided:
         What `read_for_training` gives.
     misdated : int
         Kept decisions that are not among them because their event time cannot be right.
+    unserved : ndarray of shape (n, features of history)
+        Which of their features from history were not kept.
+    read_past : callable or None
+        All decisions between two moments, for features that were not kept; None where the contract has no history.
     """
 
     rows: pd.DataFrame
     misdated: int = 0
+    unserved: NDArray[np.bool_] | None = None
+    read_past: ReadPast | None = None
 
 
 def read_decided(
@@ -106,8 +119,15 @@ def read_decided(
     """Decisions on transactions before ``until``, without those whose event times are out of bounds."""
     spans = (_FIRST, bounds.earliest), (bounds.latest, _LAST)
     misdated = sum(_answered(store.tables_by_event_time(contract, *span)) for span in spans)
-    tables = store.tables_by_event_time(contract, bounds.earliest, until)
-    return Decided(read_for_training(tables, contract, seed), misdated)
+
+    def read(since: datetime, end: datetime, whole: bool) -> pd.DataFrame:
+        tables = store.tables_by_event_time(contract, max(since, bounds.earliest), end)
+        return read_for_training(tables, contract, seed, partial(columns_beside, contract=contract), whole)
+
+    rows = read(bounds.earliest, until, whole=False)
+    if not contract.history:
+        return Decided(rows, misdated)
+    return Decided(rows, misdated, unserved(contract, rows, store.contract_of), partial(read, whole=True))
 
 
 def _answered(tables: Iterable[Any]) -> int:
@@ -152,6 +172,11 @@ def build_training_data(
         base_until = base_until or _beginning(decided, contract)
         seconds = pd.Series(file_moments(len(base))) if contract.time is None else base[contract.time]
         base = base.assign(**{event_time: _dated(seconds, base_until)})
+    completed = CompletedHistory(base, decided)
+    if kept.unserved is not None and kept.read_past is not None:
+        content = partial(_content, contract=contract)
+        completed = complete_history(contract, base, decided, kept.unserved, kept.read_past, content)
+        base, decided = completed.base, completed.decided
     there, here = (_content(each, contract) for each in (base, decided))
     again = there.isin(here).to_numpy() & told
     label = _labels(decided["label"].to_numpy(), here, pd.Series(base[name_of_label].to_numpy(), index=there))
@@ -176,6 +201,8 @@ def build_training_data(
         reviewed_frauds=correction.sampled_frauds,
         approved_frauds=correction.known,
         corrected_frauds=correction.frauds,
+        computed_base=completed.computed_base,
+        computed_decided=completed.computed_decided,
     )
     name = f"{meta.name} and {len(decided)} decisions"
     built = replace(meta, name=name, digest=content_digest(frame), cleaning=cleaning)

@@ -236,6 +236,12 @@ def data_summary(
             f"; {sources.decided_misdated:,} more have event times that cannot be right (FRAUD_EVENT_TIME_FROM, "
             "FRAUD_EVENT_TIME_AHEAD_HOURS) and are left out"
         )
+    computed = []
+    if sources.computed_base or sources.computed_decided:
+        computed.append(
+            f"- features from history are as they were served, but for {sources.computed_decided:,} decisions without "
+            f"all of them and {sources.computed_base:,} rows of base data among the decisions: computed from both"
+        )
     start = f"version {champion.version}'s settings" if champion.settings else "the default settings"
     return "\n".join(
         [
@@ -249,6 +255,7 @@ def data_summary(
             f"{sources.decided_unlabelled:,} without one count as legitimate",
             f"- random review of approvals: {sources.reviewed_frauds:,} frauds among {sources.reviewed_approvals:,}, "
             f"{corrected}",
+            *computed,
             f"- {report.duplicates_dropped:,} exact duplicates dropped; tuning starts from {start}",
         ]
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import delete
 
 from ml_project.cleaning import CleaningReport
 from ml_project.dataset import with_history
@@ -26,6 +27,7 @@ from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from stores.decisions import Chunk, DecisionRecord, DecisionStore, KeptContract, LabelItem, open_store
 from stores.decisions.event_plan import EventPlan, HistoryEvent, event_id, microseconds
+from stores.decisions.schema import key_events
 from tests.support.creditcard import CREDITCARD
 from tests.support.history import CONTRACT, HISTORY_OF_DAYS, history_table
 
@@ -279,6 +281,20 @@ def test_all_at_once_each_is_named(store: DecisionStore, settings: PipelineSetti
     assert set(named.values()) == set(Cause)
     assert sum(found.causes.values()) == len({row for row, _name in named})
     assert found.to_dict()["examples"][0]["cause"] == "unexplained"
+
+
+@pytest.mark.parametrize("lost", ["tables", "base data"])
+def test_base_data_are_known_from_their_file_or_from_the_tables(
+    store: DecisionStore, settings: PipelineSettings, table: pd.DataFrame, lost: str
+) -> None:
+    Gateways(store, table).run()
+    if lost == "base data":
+        settings.dataset_path.unlink()
+    else:
+        with store.engine.begin() as connection:
+            connection.execute(delete(key_events))
+    found = measured(store, settings)
+    assert (found.decisions, found.differences) == (ROWS - BASE, [])
 
 
 def test_transactions_of_other_channels_count(
