@@ -57,8 +57,12 @@ def fit_version(
 ) -> Version:
     """A version of transactions in the order of time."""
     moment = raw[:, contract.time_place]
-    split = split_by_time(Dataset(contract, raw, label, np.ones(len(label)), moment))
-    return _version(number, blend_weight, split)
+    return fit_version_of(Dataset(contract, raw, label, np.ones(len(label)), moment), number, blend_weight)
+
+
+def fit_version_of(data: Dataset, number: int = 1, blend_weight: float = 0.05) -> Version:
+    """The same of clean data."""
+    return _version(number, blend_weight, split_by_time(data))
 
 
 def _version(number: int, blend_weight: float, split: TimeSplit) -> Version:

@@ -1,0 +1,69 @@
+"""What customers did before, in sentences, where people read why a transaction was stopped."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+from playwright.sync_api import expect
+
+from ml_project.cleaning import clean
+from ml_project.contract_file import read_contract
+from ml_project.dataset import Dataset
+from ml_project.simulator_cards import CardWorld, simulate_cards
+from tests.browser.accessibility import overflow, violations
+from tests.browser.conftest import Pictures, Visitor, started_gateway
+from tests.browser.released import fit_version_of
+from tests.support.gateway import Gateway
+from tests.support.machine import ROOT
+
+pytestmark = pytest.mark.slow
+
+CARDS = ROOT / "contracts" / "cards.yaml"
+
+
+@pytest.fixture(scope="module")
+def cards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway of the cards' contract, which knows a month of one customer: small amounts every other day."""
+    world = CardWorld(customers=60, terminals=120, days=75)
+    frame, _report = clean(pd.concat(simulate_cards(world, seed=4), ignore_index=True), read_contract(CARDS))
+    version = fit_version_of(Dataset.from_frame(frame, read_contract(CARDS)))
+    with ExitStack() as ends:
+        made = started_gateway(ends, tmp_path_factory.mktemp("cards"), version, FRAUD_CONTRACT=str(CARDS))
+        now = datetime.now(UTC)
+        past = [transaction(now - timedelta(days=2 * day), f"small {day}", 9.5 + day / 10) for day in range(1, 15)]
+        made.client.post("/events", json=past).raise_for_status()
+        yield made
+
+
+def transaction(at: datetime, name: str, amount: float) -> dict[str, Any]:
+    given = {"customer": "anna", "terminal": "corner shop", "amount": amount}
+    return {"transaction": name, "at": at.isoformat().replace("+00:00", "Z"), **given}
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_reasons_are_sentences(visit: Visitor, cards: Gateway, width: int, pictures: Pictures) -> None:
+    tab = visit(url=cards.url, width=width)
+    page = tab.open("score")
+    large = transaction(datetime.now(UTC) - timedelta(seconds=5), f"large {width}", 412.0)
+    page.get_by_label("Or paste JSON").fill(json.dumps(large))
+    page.get_by_role("button", name="Fill the form").click()
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(page.locator(".verdict")).to_be_visible()
+    expect(page.locator(".badge.large")).not_to_have_text("APPROVE")
+    answered = page.get_by_label("prediction id", exact=True).inner_text()
+    reasons = cards.client.get(f"/predictions/{answered}").json()["reasons"]
+    sentences = [reason["sentence"] for reason in reasons if "sentence" in reason]
+    assert sentences
+    assert any("this customer's" in said for said in sentences)
+    for said in sentences:
+        expect(page.locator(".signed-bars")).to_contain_text(said)
+    expect(page.locator(".signed-bars li")).to_have_count(len(reasons))
+    pictures(tab, f"reasons-{width}")
+    assert violations(page) == []
+    assert overflow(page) == 0
+    page = tab.open("review")
+    expect(page.locator(".signed-bars")).to_contain_text(sentences[0])
