@@ -11,12 +11,14 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.tracking import MlflowClient
 
 from ml_project.cleaning import clean
 from ml_project.contract_file import FOLDER, contract_named
 from ml_project.errors import InvalidInput
 from pipelines.data.sources import simulated_tables
 from pipelines.monitoring.run import monitor
+from pipelines.monitoring.skew import Cause
 from pipelines.monitoring.window import Window
 from pipelines.promotion.promote import Order, Outcome
 from pipelines.retraining.run import retrain
@@ -336,6 +338,19 @@ def test_history_is_known_from_the_first_answer_on(tmp_path: Path) -> None:
         sent = [{**row, known.event_time: f"{row[known.event_time]:%Y-%m-%dT%H:%M:%S}Z"} for row in rows]
         answers = [gateway.client.post("/predict", json=each).raise_for_status().json() for each in sent]
         inputs = [gateway.client.get(f"/predictions/{each['prediction_id']}").json()["inputs"] for each in answers]
+        begin, end = (pd.Timestamp(sent[place][known.event_time]).to_pydatetime() for place in (0, -1))
+        window = Window(begin, end + timedelta(seconds=1))
+        in_time = monitor(own, window, 1, datetime.now(UTC)).report.skew
+        late = sent[-2] | {"transaction": "late", known.event_time: sent[0][known.event_time]}
+        gateway.client.post("/predict", json=late).raise_for_status()
+        outcome = monitor(own, window, 1, datetime.now(UTC))
+    assert in_time is not None
+    assert (in_time.decisions, in_time.differences) == (len(rows), [])
+    assert outcome.report.skew is not None
+    assert {each.cause for each in outcome.report.skew.differences} == {Cause.LATE_EVENT}
+    assert outcome.report.breaches == [each for each in outcome.report.breaches if "skew" not in each.name]
+    logged = MlflowClient(own.mlflow_uri).get_run(outcome.run_id).data.metrics
+    assert logged["skew_late_event"] == logged["skew"] > 0 == logged["skew_unexplained"]
     unlabelled = table.assign(**{known.label_field: np.where(np.arange(len(table)) < cut, table[known.label_field], 0)})
     expected = clean(unlabelled, known)[0].tail(len(rows))
     names = [feature.name for feature in known.history]
