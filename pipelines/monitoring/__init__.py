@@ -7,7 +7,8 @@ In the order in which data pass:
 - ``kept_decisions``: rows of the decision store, also for ``score --replay`` and ``retrain``.
 - ``figures``: limits, drift, decisions, latency, and quality where labels have arrived.
 - ``challenger``: a shadow challenger compared with the champion.
-- ``skew``: features from history as served, against their definition; ``known_past``: all that is known of their keys.
+- ``skew``: features from history as served, against their definition; ``skew_causes``: why they differ;
+  ``known_past``: all that is known of their keys.
 - ``report``: everything that was found; as table, JSON, Prometheus file, CloudWatch line and notice.
 - ``page``, ``evidently_page``: the report as HTML, and Evidently's own where it is installed.
 

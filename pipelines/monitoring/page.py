@@ -11,7 +11,7 @@ from pipelines.monitoring.challenger import COMPARED, Comparison
 from pipelines.monitoring.figures import Figure
 from pipelines.monitoring.kept_decisions import KeptDecisions
 from pipelines.monitoring.report import MonitorReport
-from pipelines.monitoring.skew import Cause
+from pipelines.monitoring.skew_causes import Cause
 from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import render
 

@@ -19,10 +19,11 @@ from ml_project.contract import Contract
 from ml_project.dataset import events_of
 from ml_project.history import compute_history
 
-_SERVED_BY: Final = "served_by"
+_SERVED_BY: Final = "\x1fserved_by"
 """The bundle whose features from history were kept with a decision; empty where the database was away."""
 
-_DECIDED_AT: Final = "decided_at"
+_DECIDED_AT: Final = "\x1fdecided_at"
+"""When it was; no field of a contract has such a name."""
 
 ReadPast = Callable[[datetime, datetime], pd.DataFrame]
 """All decisions on transactions from one moment until before another."""

@@ -18,7 +18,7 @@ from ml_project.contract_file import FOLDER, contract_named
 from ml_project.errors import InvalidInput
 from pipelines.data.sources import simulated_tables
 from pipelines.monitoring.run import monitor
-from pipelines.monitoring.skew import Cause
+from pipelines.monitoring.skew_causes import Cause
 from pipelines.monitoring.window import Window
 from pipelines.promotion.promote import Order, Outcome
 from pipelines.retraining.run import retrain

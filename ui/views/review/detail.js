@@ -20,6 +20,8 @@ export function detailOf(item, catalogue) {
       item.transaction_id && ` · transaction ${item.transaction_id}`),
     sampled(item) && h("p", { class: "notice", "data-kind": "info" },
       "It was approved, and is here by chance: labels of alerts alone would say nothing of frauds that were let through."),
+    item.history_partial && h("p", { class: "notice", "data-kind": "warning" },
+      "The decision database was away: of earlier transactions only those that one gateway remembered counted."),
     scale({ score: item.hybrid_score, alert: item.alert_threshold, decline: item.decline_threshold }),
     h("dl", { class: "figures" },
       figure("Fraud probability", percent(item.fraud_probability)),

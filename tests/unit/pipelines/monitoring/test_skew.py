@@ -1,5 +1,6 @@
 """Served features against their definition: what was late, away or wrong is found and named."""
 
+import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,8 +22,9 @@ from pipelines.monitoring.figures import MonitorLimits, SkewLimits
 from pipelines.monitoring.kept_decisions import KeptDecisions
 from pipelines.monitoring.known_past import as_events
 from pipelines.monitoring.page import monitor_page
-from pipelines.monitoring.report import MonitorReport, prometheus_text
-from pipelines.monitoring.skew import Cause, Difference, ServedSample, Skew, measure_skew
+from pipelines.monitoring.report import MonitorReport, emf_line, prometheus_text
+from pipelines.monitoring.skew import Difference, ServedSample, Skew, measure_skew
+from pipelines.monitoring.skew_causes import Cause
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from stores.decisions import Chunk, DecisionRecord, DecisionStore, KeptContract, LabelItem, open_store
@@ -393,6 +395,7 @@ def test_a_report_says_it(
     assert "<h2>Features from history, served and recomputed</h2>" in page
     assert '<th>card_sum</th><td data-name="compared">190</td>' in page
     assert 'figure="value_skew",of="card_sum"}' in prometheus_text(skewed)
+    assert json.loads(emf_line(skewed, "Fraud"))["skew_unexplained"] == 0.005
     assert skewed.to_dict()["skew"]["examples"] == [
         {"prediction_id": "p1", "feature": "card_sum", "served": 2.0, "recomputed": None, "cause": "unexplained"}
     ]
