@@ -85,7 +85,7 @@ def test_one_by_one_answers_are_made_of_what_training_would_see(running: Running
 
 
 def test_reasons_say_what_happened_and_are_kept_with_the_decision(running: RunningGateway, table: pd.DataFrame) -> None:
-    rows = transactions(table)
+    rows = sent_rows(table)
     running.client.post("/predict-batch", json=rows[:-1]).raise_for_status()
     answer = running.client.post("/predict?explain=true", json=rows[-1]).raise_for_status().json()
     history = without_labels(table)[-1]
