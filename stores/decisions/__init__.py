@@ -12,8 +12,8 @@ In the order in which a decision passes them:
   be. `reads`: finding and listing decisions, and those of one contract.
 - `events`: past transactions by card, customer or terminal; `event_plan`: what a contract needs of them, and the
   features from history that are made of them; `event_cache`: them in memory, kept up to date by `event_tail`;
-  `timeline`: one key's, and what a window over them comes to; `known_events`: what is known of some keys, for a
-  look back.
+  `timeline`: one key's, and what a window over them comes to; `bulk_history`: many at once; `known_events`: what is
+  known of some keys, for a look back.
 - `dashboard`: counts and samples of a window. `archive`: Arrow tables, exports and purges.
 - `keys`: the API keys. `leases`: who may do what only one process may do.
 - `schema`: the tables. `database`: opening and migrating it (`migrations/`).

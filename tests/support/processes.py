@@ -217,7 +217,7 @@ class Server:
             with suppress(ProcessLookupError):  # it may just have ended
                 self.signal(signal.SIGKILL)
             self._process.wait()
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 90
             while not closed(self.port):  # its workers are killed, too, but nobody waits for them
                 assert time.monotonic() < deadline
                 time.sleep(_PAUSE)
