@@ -5,7 +5,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -18,8 +18,10 @@ from pipelines.cli.events import events
 from pipelines.cli.operations import monitor, schedule, score
 from pipelines.cli.traffic import simulate_traffic
 from pipelines.cli.webhook import webhook
+from pipelines.settings import PipelineSettings
 from stores.error_text import masked
 from stores.mlflow_client import quiet_mlflow
+from stores.settings import secret_names
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 refused (validation, gate), 2 bad input or usage, 3 lost a race or a lock, "
@@ -65,6 +67,16 @@ def _exit(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def fault(fault: dict[str, Any]) -> str:
+    """What pydantic found of a setting, without the values of secret ones."""
+    name = "_".join(str(part) for part in fault["loc"])
+    if name not in secret_names(PipelineSettings):
+        return f"Setting {name}: {fault['msg']} (got {masked(repr(fault['input']))})."
+    if fault["type"] == "too_short":
+        return f"Setting {name}: it needs at least {fault['ctx']['min_length']} characters."
+    return f"Setting {name}: {fault['msg']}."
+
+
 def run() -> NoReturn:
     """Run the command line and turn every expected failure into one message and its exit code."""
     # a scheduler's SIGTERM stops the work as cleanly as Ctrl-C does
@@ -78,9 +90,7 @@ def run() -> NoReturn:
     except FraudError as error:
         _exit(str(error), error.exit_code)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"])
-        _exit(f"Setting {name}: {first['msg']} (got {masked(repr(first['input']))}).", 2)
+        _exit(fault(dict(error.errors()[0])), 2)
     except typer.TyperException as error:
         _exit(f"{error.format_message().rstrip('.')}. See `python -m pipelines --help`.", error.exit_code)
     # the library turns Ctrl-C into this value, and --help into 0

@@ -11,7 +11,7 @@ In the order in which a process and then a request pass them:
 - ``routes``: what clients can call
 - ``http``: connections, bodies and media types, within limits; `large_bodies`: the room for all, and JSON in pieces
 - ``errors``: what can be wrong with a request, and the problem documents that say it
-- ``transactions``: what is accepted
+- ``transactions``: what is accepted; `admission`: the door behind it, for event times and keys
 - ``history``: what the keys of a transaction did before
 - ``predictions``: scores, decisions, reasons and the answer
 - ``batch``: files of transactions, from upload to answer

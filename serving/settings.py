@@ -225,11 +225,6 @@ class GatewaySettings(PlatformSettings):
         return self.gateway_dir / "uploads"
 
     @property
-    def decision_spool(self) -> Path:
-        """Folder where decisions wait while the database is away."""
-        return self.gateway_dir / "spool"
-
-    @property
     def threads(self) -> int:
         """Cores that score one batch; 0 takes all."""
         if self.batch_threads or self.workers == 1:
@@ -262,5 +257,6 @@ def _fault(fault: dict[str, Any]) -> str:
     setting = name if name.isupper() else f"FRAUD_{name.upper()}"
     value = "***" if name in _SECRET else masked(repr(fault["input"]))
     if fault["type"] == "too_short" and name in _SECRET:
-        message = f"it needs at least {SHORTEST_SECRET} random characters, such as `openssl rand -hex 32` gives"
+        least = fault["ctx"]["min_length"]
+        message = f"it needs at least {least} random characters, such as `openssl rand -hex 32` gives"
     return f"{setting} cannot be {value}: {message}. See python -m serving --help.\n"

@@ -27,7 +27,7 @@ from pydantic import (
 from ml_project.columns import coder, seconds_of
 from ml_project.contract import Contract
 from ml_project.contract_parts import OTHER, WRONG, ContractField
-from ml_project.event_times import FAULT, EventTimeBounds, parse_event_time
+from ml_project.event_times import FAULT, parse_event_time
 from serving.errors import BodyTooLarge, FieldError, InvalidFields
 from serving.http import json_in
 from serving.large_bodies import SMALL_BYTES, is_array, json_array
@@ -345,39 +345,6 @@ def _as_number(value: float | datetime | None) -> float:
     if value is None:
         return np.nan
     return value.timestamp() if isinstance(value, datetime) else value
-
-
-def require_believable(transactions: Transactions, contract: Contract, bounds: EventTimeBounds) -> None:
-    """Refuse transactions of which one cannot have happened when it says: each is a row of a later training.
-
-    Raises
-    ------
-    InvalidFields
-        Naming the bounds.
-    """
-    if _outside(transactions.event_times, bounds):
-        raise InvalidFields([{"field": contract.event_time, "message": _misdated(bounds)}])
-
-
-def believable(chunk: Chunk, contract: Contract, bounds: EventTimeBounds) -> Chunk:
-    """The chunk, its rows of impossible times among its errors."""
-    places = _outside(chunk.transactions.event_times, bounds)
-    if not places:
-        return chunk
-    faults: list[FieldError] = [
-        {"row": int(chunk.rows[place]), "field": contract.event_time, "message": _misdated(bounds)} for place in places
-    ]
-    kept = np.setdiff1d(np.arange(len(chunk.rows)), places)
-    errors = sorted([*chunk.errors, *faults], key=lambda error: error["row"])
-    return Chunk(chunk.transactions.take(kept.tolist()), chunk.rows[kept], errors)
-
-
-def _outside(times: list[datetime | None], bounds: EventTimeBounds) -> list[int]:
-    return [place for place, moment in enumerate(times) if moment is not None and moment not in bounds]
-
-
-def _misdated(bounds: EventTimeBounds) -> str:
-    return f"Event time should lie {bounds}"
 
 
 def _faults(error: ValidationError, row: int | None = None, *, brief: bool = False) -> list[FieldError]:

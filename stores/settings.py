@@ -11,6 +11,7 @@ from ml_project.contract import Contract
 from ml_project.contract_file import DEFAULT, contract_named
 from ml_project.event_times import EventTimeBounds
 from stores.bundle_trial import TrialLimits
+from stores.key_hash import SHORTEST_KEY_SECRET, KeyHash
 from stores.objects import checked_endpoint, checked_location
 
 NO_SECRET: Final = SecretStr("")
@@ -67,6 +68,13 @@ class PlatformSettings(BaseSettings):
         min_length=SHORTEST_SECRET,
         description="Secret that MLflow signs its webhook to the gateway's /hooks/registry with (see `webhook`); "
         "at least 32 random characters; empty: there is no such route.",
+    )
+    key_secret: SecretStr | None = Field(
+        None,
+        min_length=SHORTEST_KEY_SECRET,
+        description="Secret by which the values of fields with `role: entity` are kept as keyed hashes, the same for "
+        "gateways and pipelines; at least 16 characters. Another secret is another hash for each: set it before the "
+        "first decision, and keep it (see security.md). Empty: they are kept as they are sent.",
     )
     first_scoring_seconds: float = Field(
         20.0,
@@ -137,9 +145,19 @@ class PlatformSettings(BaseSettings):
         return TrialLimits(self.first_scoring_seconds, self.first_scoring_memory_bytes)
 
     @property
+    def key_hash(self) -> KeyHash | None:
+        """What makes hashes of keys; None where they are kept as they are sent."""
+        return None if self.key_secret is None else KeyHash.by(self.key_secret.get_secret_value())
+
+    @property
     def gateway_dir(self) -> Path:
         """The gateway's own folder."""
         return self.state_dir / "gateway"
+
+    @property
+    def decision_spool(self) -> Path:
+        """Folder where decisions wait while the database is away."""
+        return self.gateway_dir / "spool"
 
     def event_time_bounds(self, now: datetime) -> EventTimeBounds:
         """The event times that are believed at a moment."""

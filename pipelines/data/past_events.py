@@ -1,5 +1,7 @@
 """What keys did before, brought into the decision database: from the base data and from kept decisions.
 
+Keys are kept as gateways keep them: as hashes where FRAUD_KEY_SECRET is set. What is one already stays.
+
 A gateway adds every transaction that it decides. Before the first version with features from history goes live, and
 after a backup was restored, what came before has to be brought in. What is there already counts once.
 """
@@ -21,6 +23,7 @@ from pipelines.monitoring.kept_decisions import answered_rows
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionStore, open_store
 from stores.decisions.event_plan import EventPlan, HistoryEvent, event_id
+from stores.key_hash import KeyHash
 
 _GROUP: Final = 5_000
 """Transactions in one commit: predictions wait for none of them for long."""
@@ -67,7 +70,7 @@ def rebuild(settings: PipelineSettings, contract: Contract) -> Rebuilt:
         raise InvalidInput(f"{contract} has no features from history.", "There is nothing to bring in.")
     with open_store(settings.decisions_url) as store:
         base = _of_base(settings, plan)
-        decided = _of_decisions(store, plan)
+        decided = _of_decisions(store, plan, settings.key_hash)
         added = _add(store, plan, [*base, *decided])
         return Rebuilt(len(base), len(decided), added)
 
@@ -90,16 +93,16 @@ def _of_base(settings: PipelineSettings, plan: EventPlan) -> list[HistoryEvent]:
     if not settings.dataset_path.exists():
         return []
     frame, _meta = read_ingested(settings.dataset_path, settings.data_contract)
-    return base_events(plan, frame)
+    return base_events(plan, frame, settings.key_hash)
 
 
-def base_events(plan: EventPlan, frame: pd.DataFrame) -> list[HistoryEvent]:
+def base_events(plan: EventPlan, frame: pd.DataFrame, key_hash: KeyHash | None = None) -> list[HistoryEvent]:
     """The last transactions of a clean table: those that are in reach of its end."""
     contract = plan.contract
     times = pd.to_datetime(frame[contract.event_time], utc=True).dt.as_unit("us")
     at = np.asarray(times.astype("int64"), dtype=np.int64)
     near = np.flatnonzero(at > at.max(initial=0) - plan.reach)
-    frame, at = frame.iloc[near], at[near]
+    frame, at = hashed_keys(frame.iloc[near], contract, key_hash), at[near]
     names = _names(frame, contract)
     asked = [*plan.entities, *plan.summed, *plan.counted]
     columns = {name: frame[name].tolist() for name in dict.fromkeys(asked)}
@@ -108,12 +111,16 @@ def base_events(plan: EventPlan, frame: pd.DataFrame) -> list[HistoryEvent]:
 
 
 def _names(frame: pd.DataFrame, contract: Contract) -> list[str]:
-    """Ids of rows: the client's, else one of the content, told apart where two rows are equal."""
+    """Ids of rows: the client's, else one of the content, told apart where two rows are equal.
+
+    Of the content without keys: a digest of a key could be found by trying keys, and a row whose key is taken out of
+    the table, as it was to be forgotten, is still the same one.
+    """
     if contract.transaction_id in frame:
         given = frame[contract.transaction_id]
         if given.notna().all():
             return [event_id(contract.contract, str(name), "") for name in given]
-    content = [name for name in (*contract.given_names, *contract.entities) if name in frame]
+    content = [name for name in contract.given_names if name in frame]
     hashed = pd.util.hash_pandas_object(frame[list(dict.fromkeys([*content, contract.event_time]))], index=False)
     again = hashed.groupby(hashed).cumcount()
     return [
@@ -122,21 +129,30 @@ def _names(frame: pd.DataFrame, contract: Contract) -> list[str]:
     ]
 
 
-def _of_decisions(store: DecisionStore, plan: EventPlan) -> list[HistoryEvent]:
+def hashed_keys(frame: pd.DataFrame, contract: Contract, key_hash: KeyHash | None) -> pd.DataFrame:
+    """A table with its keys as gateways keep them: what is made of it and of decisions together is of the same keys."""
+    if key_hash is None:
+        return frame
+    names = [name for name in contract.entities if name in frame]
+    hashed = {name: pd.Series(key_hash.of_all(name, frame[name].tolist()), frame.index, dtype=object) for name in names}
+    return frame.assign(**hashed)
+
+
+def _of_decisions(store: DecisionStore, plan: EventPlan, key_hash: KeyHash | None) -> list[HistoryEvent]:
     tables = store.tables_by_event_time(plan.contract, _FIRST, _LAST)
-    found = [event for table in tables for event in decided_events(plan, table)]
+    found = [event for table in tables for event in decided_events(plan, table, key_hash)]
     latest = max((event.at for event in found), default=0)
     return [event for event in found if event.at > latest - plan.reach]
 
 
-def decided_events(plan: EventPlan, table: Any) -> Iterator[HistoryEvent]:
+def decided_events(plan: EventPlan, table: Any, key_hash: KeyHash | None = None) -> Iterator[HistoryEvent]:
     """Transactions of a table of decisions, each once."""
     contract = plan.contract
     table = table.filter(answered_rows(table))
     table = table.filter(table["event_time"].is_valid())
     fields = {each.name: each for each in contract.fields}
     columns = {
-        name: table[name].to_pylist()
+        name: (table[name].to_pylist() if key_hash is None else key_hash.of_all(name, table[name].to_pylist()))
         if fields[name].type == "string"
         else raw_column(fields[name], table[name]).tolist()
         for name in dict.fromkeys([*plan.entities, *plan.summed, *plan.counted])

@@ -18,6 +18,7 @@ from ml_project.ensemble import EnsembleSettings
 from ml_project.errors import FraudError, InvalidBundle, InvalidInput, LostRace, Unavailable
 from pipelines.console import console, step
 from pipelines.data.ingest import read_ingested, write_ingested
+from pipelines.data.past_events import hashed_keys
 from pipelines.promotion.mover import user_name
 from pipelines.promotion.promote import Order, Promotion
 from pipelines.promotion.report import Theme
@@ -195,6 +196,7 @@ class _Retraining:
             base = run_ingest(self.settings, Path(scratch) / "base.parquet", values=champion.values)
             rows, meta = read_ingested(base.path, self.settings.data_contract)
             contract = meta.resolved(self.settings.data_contract)
+            rows = hashed_keys(rows, contract, self.settings.key_hash)  # as decisions have them
             with step(f"read decisions on transactions before {until:%Y-%m-%d %H:%M} UTC"):
                 bounds = self.settings.event_time_bounds(self.now)
                 decided = read_decided(self.store, contract, bounds, until, self.settings.seed)

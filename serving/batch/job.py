@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -23,6 +22,7 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from serving.admission import Admission
 from serving.batch import ARROW, JSON, PARQUET
 from serving.batch.answers import AnswerWriter, JsonAnswer, TableAnswer
 from serving.batch.csv import read_csv
@@ -34,7 +34,7 @@ from serving.live_model import LiveModel
 from serving.predictions import Explain, Predictions, predict_all
 from serving.settings import GatewaySettings
 from serving.telemetry.request import RequestRecord
-from serving.transactions import MAX_ERRORS, Chunk, believable
+from serving.transactions import MAX_ERRORS, Chunk
 
 if TYPE_CHECKING:
     from serving.decisions import Decisions
@@ -138,10 +138,10 @@ class Batch:
         """What reads the rows from the beginning, as often as it is called."""
         media_type, file, contract = self.upload.media_type, self.upload.file, self.model.contract
         # one moment for both readings, so that no row changes sides between them
-        bounds = settings.event_time_bounds(datetime.now(UTC))
+        admission = Admission.now(contract, settings)
 
         def checked(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-            return work.bounded(believable(chunk, contract, bounds) for chunk in chunks)
+            return work.bounded(map(admission.chunk, chunks))
 
         if media_type in (PARQUET, ARROW):
             with unpacked(file, media_type, contract, settings, work) as plain:

@@ -1,6 +1,5 @@
 """Transactions that need no decision, for the history of their keys: from other channels, or from before."""
 
-from datetime import UTC, datetime
 from typing import Final
 
 from anyio import to_thread
@@ -9,13 +8,14 @@ from pydantic_core import to_json
 from typing_extensions import TypedDict
 
 from ml_project.errors import FraudError
+from serving.admission import Admission
 from serving.errors import FieldError, InvalidFields, problem_responses
 from serving.gateway import GatewayDep
 from serving.http import read_json_body
 from serving.large_bodies import SMALL_BYTES, is_array
 from serving.routes.examples import answer
 from serving.telemetry.request import record_of
-from serving.transactions import Chunk, TransactionParser, believable
+from serving.transactions import Chunk, TransactionParser
 
 router = APIRouter(tags=["predictions"], responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 429, 500, 503))
 
@@ -51,9 +51,9 @@ async def events(request: Request, gateway: GatewayDep) -> Response:
     with gateway.bodies.share() as share:
         body = await read_json_body(request, gateway.settings.max_body_bytes, share)
         limiter = gateway.batches if len(body) > SMALL_BYTES else None
-        chunk = await to_thread.run_sync(_parsed, model.parser, body, gateway.settings.max_batch_rows, limiter=limiter)
-    bounds = gateway.settings.event_time_bounds(datetime.now(UTC))
-    chunk = believable(chunk, model.contract, bounds)
+        admission = Admission.now(model.contract, gateway.settings)
+        given = model.parser, body, gateway.settings.max_batch_rows, admission
+        chunk = await to_thread.run_sync(_parsed, *given, limiter=limiter)
     if chunk.errors:
         raise InvalidFields(chunk.errors)
     count = len(chunk.transactions.raw)
@@ -64,8 +64,8 @@ async def events(request: Request, gateway: GatewayDep) -> Response:
     return Response(to_json({"added": added, "known": count - added}), media_type="application/json")
 
 
-def _parsed(parser: TransactionParser, body: bytes, max_rows: int) -> Chunk:
-    chunk = parser.batch(body if is_array(body) else b"[" + body + b"]", max_rows)
+def _parsed(parser: TransactionParser, body: bytes, max_rows: int, admission: Admission) -> Chunk:
+    chunk = admission.chunk(parser.batch(body if is_array(body) else b"[" + body + b"]", max_rows))
     unnamed = [row for row, name in zip(chunk.rows.tolist(), chunk.transactions.ids, strict=True) if name is None]
     field = parser.contract.transaction_id
     faults: list[FieldError] = [{"row": row, "field": field, "message": _NAMELESS} for row in unnamed]

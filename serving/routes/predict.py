@@ -1,12 +1,12 @@
 """Predictions: the answer to one transaction, and the answers to a batch in any of the formats."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NotRequired
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
+from serving.admission import Admission
 from serving.batch import CSV, JSON, MEDIA_TYPES, MULTIPART
 from serving.batch.job import Batch, OnError, answer_batch
 from serving.batch.upload import receive_upload
@@ -17,7 +17,7 @@ from serving.large_bodies import SMALL_BYTES
 from serving.predictions import Explain, Prediction, predict_all
 from serving.routes.examples import PREDICTION, answer, csv_of, example_transaction
 from serving.telemetry.request import record_of, stage
-from serving.transactions import TransactionParser, require_believable
+from serving.transactions import TransactionParser
 
 router = APIRouter(tags=["predictions"], responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 429, 500, 503))
 
@@ -39,8 +39,8 @@ async def predict(
     record = record_of(request.scope)
     with stage("parse"):
         transactions = model.parser.one(body)
-        if any(transactions.event_times):
-            require_believable(transactions, model.contract, gateway.settings.event_time_bounds(datetime.now(UTC)))
+        if transactions.entities or any(transactions.event_times):
+            transactions = Admission.now(model.contract, gateway.settings).one(transactions)
     if model.contract.history:
         with stage("history"):
             transactions = await gateway.decisions.past.fill_one(model.contract, transactions)

@@ -2,7 +2,9 @@
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from ml_project.fitting import fit_twin
 from ml_project.history import LARGEST_MINOR, minor_digits
 from ml_project.policies import Thresholds
 from ml_project.split import split_by_time
+from stores.decisions import Chunk, DecisionRecord, KeptContract
 
 HISTORY = """
 contract: history
@@ -137,3 +140,57 @@ def history_bundle() -> Bundle:
     draft = fit_twin(split_by_time(data), settings, LocalEngine(), {"source": "file"}).bundle
     thresholds = {"policy": "f1", "policies": {"f1": Thresholds(0.5, 0.8)}}
     return replace(draft, manifest=draft.manifest.model_copy(update=thresholds))
+
+
+def decided(table: pd.DataFrame) -> list[DecisionRecord]:
+    """Decisions on the transactions of a table, every other one with the client's own name for it."""
+    kept = KeptContract.of(CONTRACT)
+    rows: list[dict[str, Any]] = table.to_dict("records")
+    return [
+        DecisionRecord(
+            prediction_id=f"00000000-0000-7000-8000-{place:012x}",
+            received_at=datetime(2026, 2, 1, tzinfo=UTC),
+            contract=kept,
+            inputs=tuple(row.get(name, np.nan) for name in kept.names),
+            isolation_score=0.1,
+            boosted_score=0.2,
+            hybrid_score=0.15,
+            fraud_probability=0.01,
+            alert_threshold=0.5,
+            decline_threshold=0.9,
+            decision="APPROVE",
+            model_version="1",
+            bundle_digest="d",
+            latency_ms=1.0,
+            request_id="r",
+            transaction_id=f"t{place}" if place % 2 else None,
+            event_time=row["at"].to_pydatetime(),
+        )
+        for place, row in enumerate(rows)
+    ]
+
+
+def decided_together(table: pd.DataFrame, **fields: Any) -> Chunk:
+    """The same in one bulk request, all of them named by the client."""
+    kept = KeptContract.of(CONTRACT)
+    raw = np.full((len(table), len(kept.names)), np.nan)
+    for place in kept.numbers:
+        if kept.names[place] in table:
+            raw[:, place] = table[kept.names[place]]
+    given: dict[str, Any] = {
+        "received_at": datetime(2026, 2, 1, tzinfo=UTC),
+        "contract": kept,
+        "raw": raw,
+        "texts": {kept.names[place]: table[kept.names[place]].tolist() for place in kept.texts},
+        "scores": np.full((4, len(table)), 0.25),
+        "decisions": ["REVIEW" if place % 10 == 1 else "APPROVE" for place in range(len(table))],
+        "alert_threshold": 0.5,
+        "decline_threshold": 0.9,
+        "model_version": "1",
+        "bundle_digest": "d",
+        "latency_ms": 1.0,
+        "request_id": "r",
+        "transaction_ids": [f"bulk {place}" for place in range(len(table))],
+        "event_times": [moment.to_pydatetime() for moment in table["at"]],
+    }
+    return Chunk(**given | fields)

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from pipelines.__main__ import fault
 from pipelines.settings import PipelineSettings
-from serving.settings import GatewaySettings
+from serving.settings import GatewaySettings, faults
+from stores.key_hash import KeyHash
 from stores.settings import PlatformSettings, secret_names, variables
 
 PASSWORD = "not-to-be-shown"
@@ -109,3 +112,22 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(variables(settings, name)[0], "")
     assert GatewaySettings().state_dir == Path("var")
     assert PipelineSettings().trials == 30
+
+
+def test_both_make_the_same_hash_of_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [settings().key_hash for settings in BOTH] == [None, None]
+    monkeypatch.setenv("FRAUD_KEY_SECRET", "x" * 16)
+    found = [settings().key_hash for settings in BOTH]
+    assert {each and each.of("customer", "C1") for each in found} == {KeyHash("x" * 16).of("customer", "C1")}
+
+
+def test_a_short_key_secret_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAUD_KEY_SECRET", PASSWORD[:15])
+    for settings, said, message in (
+        (GatewaySettings, faults, "FRAUD_KEY_SECRET cannot be ***: it needs at least 16 random characters"),
+        (PipelineSettings, lambda error: fault(dict(error.errors()[0])), "key_secret: it needs at least 16 characters"),
+    ):
+        with pytest.raises(ValidationError) as caught:
+            settings()
+        assert message in said(caught.value)
+        assert PASSWORD[:15] not in said(caught.value)

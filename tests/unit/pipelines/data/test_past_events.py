@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from ml_project.cleaning import CleaningReport
 from ml_project.dataset import events_of, with_history
@@ -18,11 +16,11 @@ from ml_project.history import compute_history
 from pipelines.data.ingest import IngestedMeta, content_digest, write_ingested
 from pipelines.data.past_events import base_events, rebuild
 from pipelines.settings import PipelineSettings
-from stores.decisions import DecisionRecord, DecisionStore, KeptContract, LabelItem, open_store
+from stores.decisions import DecisionStore, Holdings, LabelItem, PersonalKey, open_store
 from stores.decisions.event_plan import EventPlan, event_id, microseconds
 from stores.decisions.schema import event_changes, event_series, events, key_events
 from tests.support.creditcard import CREDITCARD
-from tests.support.history import CONTRACT, HISTORY_OF_DAYS, history_table
+from tests.support.history import CONTRACT, HISTORY_OF_DAYS, decided, history_table
 
 PLAN = EventPlan.of(CONTRACT)
 ROWS, BASE = 120, 70
@@ -50,33 +48,6 @@ def settings(tmp_path: Path, table: pd.DataFrame, database_url: str) -> Pipeline
 def store(database_url: str) -> Iterator[DecisionStore]:
     with open_store(database_url) as opened:
         yield opened
-
-
-def decided(table: pd.DataFrame) -> list[DecisionRecord]:
-    kept = KeptContract.of(CONTRACT)
-    rows: list[dict[str, Any]] = table.to_dict("records")
-    return [
-        DecisionRecord(
-            prediction_id=f"00000000-0000-7000-8000-{place:012x}",
-            received_at=datetime(2026, 2, 1, tzinfo=UTC),
-            contract=kept,
-            inputs=tuple(row.get(name, np.nan) for name in kept.names),
-            isolation_score=0.1,
-            boosted_score=0.2,
-            hybrid_score=0.15,
-            fraud_probability=0.01,
-            alert_threshold=0.5,
-            decline_threshold=0.9,
-            decision="APPROVE",
-            model_version="1",
-            bundle_digest="d",
-            latency_ms=1.0,
-            request_id="r",
-            transaction_id=f"t{place}" if place % 2 else None,
-            event_time=row["at"].to_pydatetime(),
-        )
-        for place, row in enumerate(rows)
-    ]
 
 
 def test_base_data_and_decisions_are_brought_in_once(
@@ -121,3 +92,72 @@ def test_rows_without_a_name_are_told_apart(table: pd.DataFrame) -> None:
 def test_a_contract_without_history_has_nothing_to_bring_in(settings: PipelineSettings) -> None:
     with pytest.raises(InvalidInput, match="no features from history"):
         rebuild(settings, CREDITCARD)
+
+
+SECRET = "a secret of the bank"
+
+
+def test_keys_are_brought_in_as_gateways_keep_them(
+    settings: PipelineSettings, store: DecisionStore, table: pd.DataFrame
+) -> None:
+    """As hashes of base data's keys and of those decided before the secret was set; what is hashed is not hashed again.
+
+    The features are those of the plain keys.
+    """
+    hashed = PipelineSettings(**settings.model_dump() | {"key_secret": SECRET})
+    keys = hashed.key_hash
+    assert keys is not None
+    later = table[BASE:-1].copy()
+    since = later.index >= 90
+    for name in CONTRACT.entities:
+        known = keys.of_all(name, later[name].tolist())
+        later[name] = np.where(since, np.array(known, dtype=object), later[name])
+    store.add(decided(later))
+    with store.engine.begin() as connection:
+        for gone in (events, key_events, event_series):
+            connection.execute(delete(gone))
+    assert rebuild(hashed, CONTRACT).added == ROWS - 1
+    with store.engine.connect() as connection:
+        kept = set(connection.scalars(select(key_events.c.key)))
+        words = set(connection.scalars(select(key_events.c.word).where(key_events.c.word.is_not(None))))
+    shops = {keys.of("shop", name) for name in "xy"}
+    assert kept == {keys.of("card", name) for name in "abc"} | shops
+    assert words == shops
+    row = table.iloc[-1].to_dict()
+    given = row | {"card": keys.of("card", row["card"]), "shop": row["shop"] and keys.of("shop", row["shop"])}
+    last = PLAN.event(event_id("history", None, "p"), microseconds(row["at"].to_pydatetime()), given)
+    expected = compute_history(
+        CONTRACT, events_of(table.assign(fraud=table["fraud"].where(table.index < BASE, 0)), CONTRACT)
+    )
+    np.testing.assert_array_equal(store.histories_of(PLAN, [(last, [])])[0], expected[-1])
+
+
+def test_a_row_without_a_name_stays_the_same_when_its_keys_go(table: pd.DataFrame) -> None:
+    """So that a key taken out of the table, to be forgotten, does not make its transactions count again."""
+    before = [each.event_id for each in base_events(PLAN, with_history(table, CONTRACT))]
+    after = table.assign(card=table["card"].where(table["card"] != "a", "z"))
+    assert [each.event_id for each in base_events(PLAN, with_history(after, CONTRACT))] == before
+
+
+def test_what_was_forgotten_is_not_brought_in_again(
+    settings: PipelineSettings, store: DecisionStore, table: pd.DataFrame
+) -> None:
+    """Base data that still have the key bring back nothing; decisions have it no more, and count for their shops."""
+    store.add(decided(table[BASE:-1]))
+    rebuild(settings, CONTRACT)
+    key = PersonalKey("card", ("a",))
+    erased = store.forgetting(CONTRACT.contract, key).erase()
+    assert erased.past == int((table["card"][:-1] == "a").sum())
+    assert rebuild(settings, CONTRACT).added == 0
+    assert store.forgetting(CONTRACT.contract, key).held() == Holdings()
+    with store.engine.begin() as connection:  # as in an older backup
+        for gone in (events, event_changes, key_events, event_series):
+            connection.execute(delete(gone))
+    settings.dataset_path.unlink()
+    assert rebuild(settings, CONTRACT).added == ROWS - 1 - BASE
+    assert store.forgetting(CONTRACT.contract, key).held() == Holdings()
+    row = table.iloc[-1].to_dict() | {"card": "b", "shop": "x"}
+    last = PLAN.event(event_id("history", None, "p"), microseconds(row["at"].to_pydatetime()), row)
+    left = pd.concat([table[BASE:-1], pd.DataFrame([row])], ignore_index=True).assign(fraud=0)
+    expected = compute_history(CONTRACT, events_of(left, CONTRACT))[-1]
+    np.testing.assert_array_equal(store.histories_of(PLAN, [(last, [])])[0], expected)

@@ -6,17 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_project.cleaning import clean
-from ml_project.dataset import Dataset
+from ml_project.cleaning import CleaningReport, clean
+from ml_project.dataset import Dataset, with_history
 from ml_project.errors import InvalidInput
 from ml_project.event_times import EventTimeBounds
 from ml_project.split import split_by_time
 from pipelines.data.ingest import IngestedMeta, content_digest
+from pipelines.data.past_events import hashed_keys
 from pipelines.monitoring.kept_decisions import UNLABELLED
 from pipelines.retraining.dataset import Decided, build_training_data, read_decided
 from stores.decisions import DecisionStore, migrate, open_engine
+from stores.key_hash import KeyHash
 from tests.support.creditcard import CREDITCARD, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
 from tests.support.decisions import DAY, chunk
+from tests.support.history import CONTRACT, history_table
+from tests.support.history import decided as records_of
 
 END = DAY + timedelta(days=10)
 BOUNDS = EventTimeBounds(datetime(2000, 1, 1, tzinfo=UTC), END + timedelta(days=1))
@@ -125,3 +129,24 @@ def test_a_few_stray_times_do_not_move_the_base_data(base: tuple[pd.DataFrame, I
     assert built.base_until is not None
     assert DAY <= built.base_until < DAY + timedelta(days=1)
     assert built.sources.decided_misdated == 7
+
+
+def test_decisions_with_hashed_keys_are_learnt_from_as_ever(tmp_path: Path) -> None:
+    """Base data are read with the same hashes; what both hold is known to be one transaction."""
+    table = with_history(history_table(120, seed=6), CONTRACT).assign(sampling_weight=1.0)
+    base, given = table[:80], table[41::2]
+    meta = IngestedMeta("file", "bank.csv", content_digest(base), CleaningReport(80, 80, 0, 0, {}, 0), CONTRACT.digest)
+    built = []
+    for name, key_hash in (("plain", None), ("hashed", KeyHash("a secret of the bank"))):
+        engine = open_engine(f"sqlite:///{tmp_path}/{name}.db")
+        migrate(engine)
+        store = DecisionStore(engine)
+        store.add(records_of(hashed_keys(given, CONTRACT, key_hash)))
+        kept = read_decided(store, CONTRACT, BOUNDS, datetime(2026, 12, 31, tzinfo=UTC), seed=0)
+        built.append(build_training_data(hashed_keys(base, CONTRACT, key_hash), meta, CONTRACT, kept))
+        engine.dispose()
+    plain, hashed = built
+    assert plain.sources.base_again == 20
+    assert plain.sources == hashed.sources
+    pd.testing.assert_frame_equal(plain.frame, hashed.frame)
+    assert set(hashed.frame.columns).isdisjoint(CONTRACT.entities)
