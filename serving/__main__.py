@@ -176,6 +176,8 @@ def _purge(arguments: argparse.Namespace, settings: GatewaySettings) -> int:
         exported = store.purge(settings.data_contract, older_than, folder, keep)
     where = f", kept in {arguments.to.rstrip('/')}/{exported.decisions.name}" if exported.decisions else ""
     sys.stdout.write(f"{exported.rows} predictions deleted{where}\n")
+    if exported.past:
+        sys.stdout.write(f"{exported.past} past transactions deleted, out of reach of every feature from history\n")
     return DONE
 
 

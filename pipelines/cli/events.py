@@ -1,18 +1,17 @@
-"""The commands about past transactions, which features from history are made of: events rebuild."""
+"""The commands about past transactions, which features from history are made of, and whose they are."""
+
+import sys
+from typing import Annotated
 
 import typer
 
+from ml_project.errors import InvalidInput, Refused
 from pipelines.cli.options import settings_with
 
 events = typer.Typer(
     help="Past transactions of cards, customers or terminals, which features from history are made of.",
     no_args_is_help=True,
 )
-
-
-@events.callback()
-def _events() -> None:
-    """Keep the group a group: with one command, typer would make it the command itself."""
 
 
 @events.command()
@@ -32,3 +31,71 @@ def rebuild() -> None:
     if settings.dataset_path.exists():
         contract = read_meta(settings.dataset_path, contract).resolved(contract)
     console.print(bring_in(settings, contract).sentence)
+
+
+Keys = Annotated[
+    list[str], typer.Option("--key", help="Whom to forget, such as customer=C1; may be given several times.")
+]
+Exports = Annotated[
+    list[str] | None,
+    typer.Option(help="Folder or s3://bucket/prefix that `serving purge` exported to; may be given several times."),
+]
+Compact = Annotated[
+    bool,
+    typer.Option(
+        "--compact",
+        help="SQLite: write the database's file anew, so that its free space holds the key no more; predictions are "
+        "spooled meanwhile.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be erased.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@events.command()
+def forget(
+    key: Keys, exports: Exports = None, compact: Compact = False, dry_run: DryRun = False, yes: Yes = False
+) -> None:
+    """Erase a card, customer or terminal: from history, kept decisions, the spool, and the exports that are named.
+
+    Its own history goes. Its transactions stay in the histories of others, whose counts remain right, and its decisions
+    stay as they were made, with nothing in the place of the key. Repeated transaction ids are still recognised.
+
+    If it is killed, the same command goes on where it was. Backups, the bank's own table and what was ingested or
+    trained from it are not touched. FRAUD_CONTRACT names the contract; with FRAUD_KEY_SECRET the key is hashed here,
+    too.
+
+    Example: python -m pipelines events forget --key customer=C1 --exports s3://bucket/exports
+    """
+    from pipelines.console import console
+    from pipelines.data.forget import Forgetter, personal_key
+
+    settings = settings_with()
+    wanted = {given: personal_key(given, settings.data_contract, settings.key_hash) for given in dict.fromkeys(key)}
+    with Forgetter(settings, exports or []) as forgetter:
+        found = {given: forgetter.look(each) for given, each in wanted.items()}
+        for given, where in found.items():
+            console.print(f"{given}: {where.sentence}", markup=False)
+        if not exports:
+            console.print("Exports of `serving purge` are not looked at; --exports names them.", markup=False)
+        here = [given for given, where in found.items() if where.anything]
+        if here and not dry_run:
+            _confirm(yes)
+            done = forgetter.erase([wanted[given] for given in here], compacted=compact)
+            for given, erased in zip(here, done, strict=True):
+                console.print(f"{given}: erased {erased.sentence}", markup=False)
+    missing = [given for given in found if given not in here]
+    if missing:
+        raise InvalidInput(
+            f"Nothing is kept of {', '.join(missing)}.",
+            "Check the key, FRAUD_CONTRACT and FRAUD_KEY_SECRET; what was forgotten before is not found either.",
+        )
+
+
+def _confirm(yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidInput("Nothing was erased: that has to be confirmed.", "Add --yes, or --dry-run to look only.")
+    if not typer.confirm("Erase this for good?"):
+        raise Refused("Nothing was erased.")

@@ -15,6 +15,8 @@ In the order in which a decision passes them:
   `timeline`: one key's, and what a window over them comes to; `bulk_history`: many at once; `known_events`: what is
   known of some keys, for a look back.
 - `dashboard`: counts and samples of a window. `archive`: Arrow tables, exports and purges.
+- `forgetting`: erases personal keys, and past transactions that are out of every feature's reach; `keyless`: decisions
+  without a key.
 - `keys`: the API keys. `leases`: who may do what only one process may do.
 - `schema`: the tables. `database`: opening and migrating it (`migrations/`).
 
@@ -23,6 +25,8 @@ The only package here that imports SQLAlchemy and Alembic: import it inside func
 
 from stores.decisions.archive import ShadowDecision
 from stores.decisions.database import migrate, open_engine, open_store
+from stores.decisions.forgetting import Holdings
+from stores.decisions.keyless import PersonalKey
 from stores.decisions.keys import SCOPES, Key, Keys
 from stores.decisions.labels import LabelItem, Labelled
 from stores.decisions.leases import Lease
@@ -56,6 +60,7 @@ __all__ = [
     "DecisionStore",
     "Found",
     "GroupWriter",
+    "Holdings",
     "InvalidKey",
     "KeptContract",
     "Key",
@@ -67,6 +72,7 @@ __all__ = [
     "MissingScope",
     "Page",
     "PageFilter",
+    "PersonalKey",
     "Replayed",
     "SegmentStored",
     "ShadowDecision",

@@ -338,6 +338,8 @@ class Exported:
     shadow: Path | None = None
     scope: str = ""
     """See the table contracts."""
+    past: int = 0
+    """Past transactions that were deleted, as no feature can ask for them any more; no file has them."""
 
 
 CONTRACTS: Final = b"fraud.contracts"

@@ -104,17 +104,19 @@ def complete_events(connection: Connection, plan: EventPlan, given: Sequence[His
     """Give kept transactions the series that a newer version of their contract asks for; how many had not all."""
     by_id = {each.event_id: each for each in given}
     ids = series_ids(connection, plan, make=True)
+    entities = {series_id: entity for (_contract, entity, *_rest), series_id in _kept_series(connection).items()}
     chosen = select(events).where(one_of(connection, events.c.event_id, sorted(by_id))).order_by(events.c.event_id)
     rows: list[tuple[Any, ...]] = []
     told: list[tuple[Any, ...]] = []
     for row in connection.execute(chosen):
         content = from_json(row.content)
         has = {series_id for series_id, *_rest in content}
+        forgotten = {entities[series_id] for series_id, key, *_rest in content if key is None}
         event = by_id[row.event_id]
         missing = [
-            (series_id, key, past.value, past.word)
-            for series_id, (key, past) in zip(ids, plan.rows(event), strict=True)
-            if key is not None and series_id not in has
+            (series_id, key, past.value, None if series.field in forgotten else past.word)
+            for series_id, series, (key, past) in zip(ids, plan.series, plan.rows(event), strict=True)
+            if key is not None and series_id not in has and series.entity not in forgotten
         ]
         if missing:
             rows += [(*place, row.at, event.number, value, word, row.fraud) for *place, value, word in missing]

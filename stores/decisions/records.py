@@ -9,7 +9,7 @@ import json
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import Any, Final, Literal
@@ -143,6 +143,10 @@ def payload_digest(packed: bytes, event_time: datetime | None) -> bytes:
     return hashlib.blake2b(packed + when, digest_size=_DIGEST_BYTES).digest()
 
 
+KEYLESS: Final = b"erased:"
+"""What the digest of a payload without its keys begins with."""
+
+
 def storable(text: str) -> bool:
     """Whether every database can hold a text, or be asked for it: no NUL characters, no lone surrogates."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
@@ -238,6 +242,16 @@ class DecisionRecord:
     def payload_digest(self) -> bytes:
         """See `payload_digest`."""
         return payload_digest(pack_inputs(sent_inputs(self.inputs, self.contract), self.contract), self.event_time)
+
+    @property
+    def keyless_digest(self) -> bytes:
+        """The same without the names of entities, marked as such: what is kept once one of them was erased.
+
+        The digest with the name would tell it to whoever tries names.
+        """
+        nameless = {place for place, (_name, type_) in enumerate(self.contract.fields) if type_ == "string"}
+        inputs = tuple(None if place in nameless else value for place, value in enumerate(self.inputs))
+        return KEYLESS + replace(self, inputs=inputs).payload_digest
 
 
 def _typed(value: Value, type_: str) -> float | int | bool | str | None:

@@ -229,11 +229,7 @@ class Chunk:
         if self.reasons:
             texts = [json.dumps(self.reasons[row]) if row in self.reasons else None for row in range(len(self.raw))]
             columns["reasons"] = pa.array(texts, pa.string())
-        table = pa.table(columns)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-        return bytes(sink.getvalue())
+        return write_stream(pa.table(columns))
 
 
 def checksum(content: bytes) -> bytes:
@@ -252,6 +248,14 @@ def read_content(segment_id: str, content: bytes, sha256: bytes) -> Any:
     if checksum(content) != sha256:
         raise DamagedSegment(f"Segment {segment_id} does not match its checksum.", "Restore it from a backup.")
     return read_stream(content)
+
+
+def write_stream(table: Any) -> bytes:
+    """A table as an Arrow stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
 
 
 def read_stream(content: bytes) -> Any:

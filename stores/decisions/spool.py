@@ -163,6 +163,23 @@ class Spool:
         """What could not be replayed, of this process and of earlier ones."""
         return SetAside(*(len(list(self.folder.glob(f"*{ending}"))) for ending in (_DAMAGED, _UNREADABLE)))
 
+    def set_aside_with(self, texts: Sequence[bytes]) -> list[Path]:
+        """Files that could not be replayed and hold one of these."""
+        found = []
+        for path in sorted(path for ending in (_DAMAGED, _UNREADABLE) for path in self.folder.glob(f"*{ending}")):
+            with suppress(FileNotFoundError), path.open("rb") as file, _mapped(file) as data:
+                found += [path] if any(data.find(text) >= 0 for text in texts) else []
+        return found
+
+    def waiting(self) -> Iterator[DecisionRecord | Chunk]:
+        """What waits for the database, and goes on waiting; without what cannot be read."""
+        for path, _size in spool_files(self.folder):
+            with suppress(FileNotFoundError), path.open("rb") as file, _mapped(file) as data:
+                for content in read_records(data, path):
+                    item = _read(content, path.parent, []) if isinstance(content, bytes) else None
+                    if item is not None:
+                        yield item[1]
+
     def recall(self) -> None:
         """Let what was unreadable be replayed again: this release may be a newer one."""
         for path in self.folder.glob(f"*{_UNREADABLE}"):

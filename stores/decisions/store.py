@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ from stores.decisions.archive import ShadowDecision
 from stores.decisions.dashboard import Outcome, Shadowed, Slice
 from stores.decisions.event_cache import EventCache
 from stores.decisions.event_plan import EventPlan, HistoryEvent
+from stores.decisions.forgetting import Forgetting, purge_past
+from stores.decisions.keyless import PersonalKey
 from stores.decisions.labels import LabelItem, Labelled
 from stores.decisions.leases import Lease
 from stores.decisions.reads import Page, PageFilter
@@ -350,7 +353,7 @@ class DecisionStore:
     def purge(
         self, contract: Contract, older_than: datetime, folder: Path, keep: Callable[[Path], object] | None = None
     ) -> archive.Exported:
-        """Export older decisions, then delete exactly what the files hold.
+        """Export older decisions, then delete exactly what the files hold, and past transactions out of reach.
 
         Parameters
         ----------
@@ -368,7 +371,11 @@ class DecisionStore:
                 keep(path)
         for step in archive.deletions(exported):
             self._write(step)
-        return exported
+        return replace(exported, past=purge_past(self._reading, self._write, contract, older_than))
+
+    def forgetting(self, contract: str, key: PersonalKey) -> Forgetting:
+        """What is kept of a key of a contract's entity, to be looked for or erased."""
+        return Forgetting(partial(self._reading, unhurried=True), self._write, contract, key)
 
     def close(self) -> None:
         """Give the connections back; also what the end of a ``with`` block does."""

@@ -1,6 +1,6 @@
 """Adding decisions: what a transaction_id seen before means, live and when a spool is replayed."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Dialect, Select, Table, func, insert, select
 from stores.decisions.event_plan import EventPlan, event_id, microseconds
 from stores.decisions.events import add_events
 from stores.decisions.reads import find_records
-from stores.decisions.records import Conflict, DecisionRecord, KeptContract, Stored, Value, to_row
+from stores.decisions.records import KEYLESS, Conflict, DecisionRecord, KeptContract, Stored, Value, to_row
 from stores.decisions.schema import bundles, contracts, predictions, segments, transactions
 from stores.decisions.segments import Chunk, checksum, locate
 from stores.sql import LISTED, among, listed, one_of
@@ -219,6 +219,7 @@ def _compare(
     known = first_predictions(connection, [key for key in keys if key is not None])
     firsts: dict[int, str] = {}
     conflicts: dict[int, str] = {}
+    keyless: set[int] = set()
     taken: list[dict[str, Any]] = []
     for row, key in enumerate(keys):
         if key is None:
@@ -228,15 +229,18 @@ def _compare(
             known[key] = prediction_ids[row], mine
             taken.append({"transaction_id": key, "prediction_id": prediction_ids[row], "payload_digest": mine})
         elif first[0] != prediction_ids[row]:
+            if first[1].startswith(KEYLESS):  # a key of the first was erased
+                keyless.add(row)
+                mine = record(row).keyless_digest
             (firsts if first[1] == mine else conflicts)[row] = first[0]
     if conflicts:
-        for row in _repeated_since(connection, {row: record(row) for row in conflicts}, conflicts):
+        for row in _repeated_since(connection, {row: record(row) for row in conflicts}, conflicts, keyless):
             firsts[row] = conflicts.pop(row)
     return firsts, conflicts, taken
 
 
 def _repeated_since(
-    connection: Connection, records: Mapping[int, DecisionRecord], firsts: Mapping[int, str]
+    connection: Connection, records: Mapping[int, DecisionRecord], firsts: Mapping[int, str], keyless: Set[int]
 ) -> list[int]:
     """Rows that repeat a prediction under another version of the contract: what both versions know is equal."""
     names = {record.contract.name for record in records.values()}
@@ -245,14 +249,19 @@ def _repeated_since(
         return []
     together = {record.prediction_id: record for record in records.values()}
     before = find_records(connection, sorted({*firsts.values()} - together.keys())) | together
-    return [row for row, first in firsts.items() if first in before and _says_the_same(records[row], before[first])]
+    return [
+        row
+        for row, first in firsts.items()
+        if first in before and _says_the_same(records[row], before[first], row in keyless)
+    ]
 
 
-def _says_the_same(record: DecisionRecord, first: DecisionRecord) -> bool:
+def _says_the_same(record: DecisionRecord, first: DecisionRecord, keyless: bool) -> bool:
     if record.contract.digest == first.contract.digest or record.event_time != first.event_time:
         return False
     mine, theirs = record.sent, first.sent
-    return all(mine[name] == theirs[name] for name in mine.keys() & theirs.keys())
+    keys = {name for name, type_ in first.contract.fields if type_ == "string"} if keyless else set()
+    return all(mine[name] == theirs[name] for name in (mine.keys() & theirs.keys()) - keys)
 
 
 def _add_events(connection: Connection, records: Iterable[DecisionRecord]) -> None:

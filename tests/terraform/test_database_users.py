@@ -16,13 +16,14 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from ml_project.errors import Unavailable
 from ml_project.simulator import simulate
 from pipelines.data.past_events import base_events
-from stores.decisions import Chunk, DecisionStore, LabelItem, open_engine
+from stores.decisions import Chunk, DecisionStore, LabelItem, PersonalKey, open_engine
 from stores.decisions.event_plan import EventPlan
 from tests.support.commands import Commands
 from tests.support.creditcard import KEPT, LABEL, RAW_FEATURES
-from tests.support.history import CONTRACT, history_table
+from tests.support.history import CONTRACT, decided, history_table
 from tests.support.processes import Forked, clean_environment
 from tests.support.servers import PostgresServer
 from tests.terraform.terraform_cli import REPOSITORY
@@ -92,6 +93,26 @@ def test_the_pipelines_take_keep_and_give_back_a_lease(own_postgres_server: Post
     assert store.add_events(plan, base_events(plan, frame)) > 0
     assert store.relabel_events({each.event_id: 1 - each.fraud for each in base_events(plan, frame)}) > 0
     engine.dispose()
+
+
+def test_a_key_is_forgotten_by_who_owns_the_decisions(own_postgres_server: PostgresServer) -> None:
+    prepare(own_postgres_server.url, "first")
+    server = make_url(own_postgres_server.url)
+    key = PersonalKey("card", ("a",))
+    engines = {
+        user: open_engine(server.set(username=user, database="decisions").render_as_string(hide_password=False))
+        for user in ("gateway", "pipelines")
+    }
+    owner, reader = (DecisionStore(engine) for engine in engines.values())
+    owner.add(decided(history_table(20, seed=1)))
+    held = owner.forgetting(CONTRACT.contract, key).held()
+    assert held.decisions == held.past > 0
+    assert reader.forgetting(CONTRACT.contract, key).held() == held
+    with pytest.raises(Unavailable, match="permission denied for table predictions"):
+        reader.forgetting(CONTRACT.contract, key).erase()
+    assert owner.forgetting(CONTRACT.contract, key).erase() == held
+    for engine in engines.values():
+        engine.dispose()
 
 
 def test_passwords_are_in_no_log_and_let_in_those_who_know_them(own_postgres_server: PostgresServer) -> None:

@@ -12,15 +12,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import select
 
 from ml_project.contract_file import parse_contract
 from ml_project.dataset import Dataset, with_history
 from ml_project.scorer import Scorer
 from serving.history import PastTransactions
 from serving.transactions import TransactionParser
-from stores.decisions import DecisionStore, migrate, open_engine
+from stores.decisions import DecisionStore, PersonalKey, migrate, open_engine, open_store
 from stores.decisions.event_cache import EventCache
+from stores.decisions.schema import metadata
+from stores.key_hash import KeyHash
 from tests.support.history import CONTRACT, HISTORY_OF_DAYS, history_bundle, history_table, sent_rows
 from tests.unit.serving.conftest import FakeProduction, RunningGateway
 
@@ -237,6 +242,144 @@ def test_without_its_database_it_goes_on_from_memory_and_says_so(
     # what it knew before is in its memory, the last answer before the outage included
     np.testing.assert_array_equal(kept[1:10], without_labels(table[:30])[21:])
     np.testing.assert_array_equal(kept[-1:], without_labels(table[:31])[-1:])
+
+
+SECRET = "a secret of the bank"
+MARK = "plainly-readable"
+
+
+def named(table: pd.DataFrame) -> pd.DataFrame:
+    """Keys that cannot be overlooked in any file."""
+    return table.assign(card=table["card"] + f"-card-{MARK}", shop=table["shop"] + f"-shop-{MARK}")
+
+
+def sent_as(kind: str, rows: list[dict[str, Any]]) -> tuple[bytes, str]:
+    frame = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
+    if kind == "csv":
+        return pd.DataFrame(rows).to_csv(index=False).encode(), "text/csv"
+    sink = pa.BufferOutputStream()
+    if kind == "parquet":
+        pq.write_table(frame, sink)
+        return bytes(sink.getvalue()), "application/vnd.apache.parquet"
+    with pa.ipc.new_stream(sink, frame.schema) as writer:
+        writer.write_table(frame)
+    return bytes(sink.getvalue()), "application/vnd.apache.arrow.stream"
+
+
+def answered(gateway: RunningGateway, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Transactions through every door: the first ones without a decision, then one by one, then as batches."""
+    gateway.client.post("/events", json=rows[:10]).raise_for_status()
+    found = [
+        gateway.client.post("/predict", params={"explain": True}, json=each).raise_for_status().json()
+        for each in rows[10:20]
+    ]
+    found += gateway.client.post("/predict-batch", json=rows[20:35]).raise_for_status().json()
+    for kind, part in (("csv", rows[35:50]), ("parquet", rows[50:65]), ("arrow", rows[65:80])):
+        content, media_type = sent_as(kind, part)
+        headers = {"content-type": media_type, "accept": "application/json"}
+        found += gateway.client.post("/predict-batch", content=content, headers=headers).raise_for_status().json()
+    return found
+
+
+def kept_bytes(url: str, *folders: Path) -> bytes:
+    """All that lies in files and tables."""
+    files = (path.read_bytes() for folder in folders for path in sorted(folder.rglob("*")) if path.is_file())
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        rows = [repr(tuple(row)) for table in metadata.sorted_tables for row in connection.execute(select(table))]
+    engine.dispose()
+    return b"".join(files) + "".join(rows).encode()
+
+
+def test_hashed_keys_have_the_same_features_and_are_kept_nowhere(
+    serve: Callable[..., Any],
+    past_scorer: Scorer,
+    contract_file: str,
+    database_url: str,
+    tmp_path: Path,
+    table: pd.DataFrame,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows = sent_rows(named(table))
+    with (
+        caplog.at_level("DEBUG"),
+        _running(
+            serve, past_scorer, database_url, contract=contract_file, key_secret=SECRET, state_dir=tmp_path / "state"
+        ) as gateway,
+    ):
+        answers = answered(gateway, rows)
+        found = kept_history(gateway, answers).to_numpy()
+        shown = [gateway.client.get(f"/predictions/{answer['prediction_id']}").text for answer in answers]
+        pages = gateway.client.get("/predictions").text
+    np.testing.assert_array_equal(found, without_labels(table)[10:])
+    kept = [json.loads(each)["inputs"] for each in shown]
+    keys = KeyHash(SECRET)
+    assert [each["card"] for each in kept] == [keys.of("card", row["card"]) for row in rows[10:]]
+    assert [each["shop"] for each in kept] == keys.of_all("shop", [row.get("shop") for row in rows[10:]])
+    written = kept_bytes(database_url, tmp_path)
+    assert written.count(keys.of("card", rows[0]["card"]).encode()) > 1
+    assert MARK.encode() not in written + caplog.text.encode() + pages.encode() + "".join(shown).encode()
+
+
+def test_a_hash_that_a_client_sends_is_the_key_that_it_stands_for(
+    serve: Callable[..., Any], past_scorer: Scorer, contract_file: str, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    rows = sent_rows(named(table))
+    keys = KeyHash(SECRET)
+    hashed = [row | {"card": keys.of("card", row["card"])} if place % 2 else row for place, row in enumerate(rows[:30])]
+    url = f"sqlite:///{tmp_path}/decisions.db"
+    with _running(serve, past_scorer, url, contract=contract_file, key_secret=SECRET) as gateway:
+        answers = [gateway.client.post("/predict", json=each).raise_for_status().json() for each in hashed]
+        again = gateway.client.post("/predict", json=rows[1]).raise_for_status().json()
+        found = kept_history(gateway, answers).to_numpy()
+    np.testing.assert_array_equal(found, without_labels(table[:30]))
+    assert again["prediction_id"] == answers[1]["prediction_id"]
+
+
+def test_hashed_keys_are_in_the_spool_too(
+    serve: Callable[..., Any], past_scorer: Scorer, contract_file: str, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    rows, state = sent_rows(named(table)), tmp_path / "state"
+    url = f"sqlite:///{tmp_path}/decisions.db"
+    with _running(serve, past_scorer, url, contract=contract_file, key_secret=SECRET, state_dir=state) as gateway:
+        gateway.client.post("/predict", json=rows[0]).raise_for_status()
+        (tmp_path / "decisions.db").rename(tmp_path / "moved")
+        away = [gateway.client.post("/predict", json=each).raise_for_status().json() for each in rows[1:5]]
+        away += gateway.client.post("/predict-batch", json=rows[5:10]).raise_for_status().json()
+        assert {answer["kept"] for answer in away} == {"spool"}
+        spooled = b"".join(path.read_bytes() for path in (state / "gateway" / "spool").iterdir())
+    assert spooled.count(KeyHash(SECRET).of("card", rows[0]["card"]).encode()) > 0
+    assert MARK.encode() not in spooled
+
+
+def test_a_gateway_does_not_bring_back_what_is_forgotten_meanwhile(
+    running: RunningGateway, database_url: str, table: pd.DataFrame
+) -> None:
+    """Whatever it has in memory: another process erases a card, and it answers as if that one had never been there."""
+    rows = sent_rows(named(table))
+    erased = rows[0]["card"]
+    answers = [running.client.post("/predict", json=each).raise_for_status().json() for each in rows[:40]]
+    running.client.post("/predict-batch", json=rows[40:60]).raise_for_status()
+    with open_store(database_url) as other:
+        found = other.forgetting(CONTRACT.contract, PersonalKey("card", (erased,))).erase()
+    assert found.decisions == found.past == sum(row["card"] == erased for row in rows[:60])
+    assert erased.encode() not in kept_bytes(database_url)
+    others = [row for row in rows[60:] if row["card"] != erased]
+    after = [running.client.post("/predict", json=each).raise_for_status().json() for each in others]
+    assert erased.encode() not in kept_bytes(database_url)
+    last = dict(rows[-1], transaction_id="last", card=erased)
+    back = running.client.post("/predict", json=last).raise_for_status().json()
+    without = named(table).assign(fraud=0)
+    counted = without[(without.index < 60) | (without["card"] != erased)].reset_index(drop=True)
+    expected = with_history(counted, CONTRACT)[HISTORY].to_numpy()[60:]
+    np.testing.assert_array_equal(kept_history(running, after).to_numpy(), expected)
+    mine = kept_history(running, [back]).iloc[0]
+    assert (mine["card_count"], mine["many"]) == (1.0, 1.0)
+    assert mine["card_sum"] == last["amount"]
+    again = running.client.post("/predict", json=rows[0]).raise_for_status().json()
+    assert again["prediction_id"] == answers[0]["prediction_id"]
+    changed = running.client.post("/predict", json=rows[0] | {"amount": 0.5})
+    assert changed.status_code == 409
 
 
 def _until(condition: Callable[[], bool]) -> None:

@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from pyarrow import parquet
 
@@ -13,6 +14,7 @@ from serving.__main__ import main
 from stores.decisions import DecisionStore, Keys, migrate, open_engine
 from stores.releases import open_releases
 from stores.s3 import S3Objects
+from tests.support.history import HISTORY_OF_DAYS, decided, history_table
 
 
 @pytest.fixture
@@ -120,6 +122,20 @@ def test_purge_exports_first(kept, state, engine, capsys) -> None:
     [path] = folder.glob("decisions-*.parquet")
     assert sorted(parquet.read_table(path)["prediction_id"].to_pylist()) == sorted(kept)
     assert DecisionStore(engine).find_all(kept) == {}
+
+
+def test_purge_says_what_it_deleted_of_the_past(state, engine, capsys, monkeypatch) -> None:
+    """Transactions of more than eleven days ago: out of reach of windows of ten days from yesterday on."""
+    (state / "history.yaml").write_text(HISTORY_OF_DAYS)
+    monkeypatch.setenv("FRAUD_CONTRACT", str(state / "history.yaml"))
+    store = DecisionStore(engine)
+    table = history_table(40, seed=1)
+    end = pd.Timestamp.now(tz="UTC").floor("s") - pd.Timedelta(days=11, minutes=1)
+    store.replay(decided(table.assign(at=table["at"] - table["at"].max() + end)))
+    said = output(capsys, 0, "purge", "--older-than", "1d", "--to", str(state / "old"))
+    assert said.splitlines()[1:] == ["40 past transactions deleted, out of reach of every feature from history"]
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM key_events").scalar() == 0
 
 
 @pytest.fixture
