@@ -114,7 +114,7 @@ def _base(settings: PipelineSettings, plan: EventPlan, begin: int, end: int) -> 
     # `base_events` gives what is in reach of a table's end: by parts of that length nothing is left out
     for start in range(begin, end, plan.reach):
         part = frame[(at > start) & (at <= start + plan.reach)]
-        yield from base_events(plan, part) if len(part) else ()
+        yield from base_events(plan, part, settings.key_hash) if len(part) else ()
 
 
 def _parts(settings: PipelineSettings) -> Iterator[Any]:

@@ -16,7 +16,7 @@ from ml_project.cleaning import CleaningReport
 from ml_project.dataset import with_history
 from ml_project.history import compute_history
 from pipelines.data.ingest import IngestedMeta, content_digest, write_ingested
-from pipelines.data.past_events import rebuild
+from pipelines.data.past_events import hashed_keys, rebuild
 from pipelines.monitoring import known_past
 from pipelines.monitoring.figures import MonitorLimits, SkewLimits
 from pipelines.monitoring.kept_decisions import KeptDecisions
@@ -29,7 +29,7 @@ from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from stores.decisions import Chunk, DecisionRecord, DecisionStore, KeptContract, LabelItem, open_store
 from stores.decisions.event_plan import EventPlan, HistoryEvent, event_id, microseconds
-from stores.decisions.schema import key_events
+from stores.decisions.schema import events, key_events
 from tests.support.creditcard import CREDITCARD
 from tests.support.history import CONTRACT, HISTORY_OF_DAYS, history_table
 
@@ -296,6 +296,22 @@ def test_base_data_are_known_from_their_file_or_from_the_tables(
         with store.engine.begin() as connection:
             connection.execute(delete(key_events))
     found = measured(store, settings)
+    assert (found.decisions, found.differences) == (ROWS - BASE, [])
+
+
+def test_base_data_are_known_under_hashed_keys(
+    store: DecisionStore, settings: PipelineSettings, table: pd.DataFrame
+) -> None:
+    """As decisions have them: the file has the bank's own."""
+    hashed = PipelineSettings(**settings.model_dump() | {"key_secret": "a secret of the bank"})
+    for gone in (events, key_events):
+        with store.engine.begin() as connection:
+            connection.execute(delete(gone))
+    rebuild(hashed, CONTRACT)
+    Gateways(store, hashed_keys(table, CONTRACT, hashed.key_hash)).run()
+    with store.engine.begin() as connection:
+        connection.execute(delete(key_events))
+    found = measured(store, hashed)
     assert (found.decisions, found.differences) == (ROWS - BASE, [])
 
 
