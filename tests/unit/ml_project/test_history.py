@@ -113,7 +113,8 @@ def test_a_feature_of_history_is_a_raw_field_that_nobody_gives() -> None:
             "mean takes a field of type number or integer, and shop is a string",
         ),
         ("{mean: {of: nothing, by: card, window: 7d}}", "nothing is no field"),
-        ("{count: {by: card, window: 7d, delay: 1d}}", "delay for count"),
+        ("{distinct: {of: shop, by: card, window: 7d, delay: 1d}}", "delay for distinct"),
+        ("{maximum: {of: amount, by: card, window: 7d, delay: 1d}}", "delay for maximum"),
         ("{count: {by: card, window: 500d}}", "window: Input should be less than or equal to"),
         ("{count: {by: card, window: soon}}", "window: Input should be a valid integer"),
         ("{count: {by: card, window: 7d, size: 2}}", "size: unknown key"),
@@ -125,7 +126,7 @@ def test_what_no_feature_of_history_can_mean_is_said(feature: str, said: str) ->
     with pytest.raises(InvalidContract) as raised:
         parse_contract(f"{HISTORY}  asked: {feature}\n".encode(), "history.yaml")
     assert said in raised.value.lines[0]
-    assert "line 24" in raised.value.lines[0]
+    assert "line 26" in raised.value.lines[0]
 
 
 def test_history_needs_an_event_time() -> None:
