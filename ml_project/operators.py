@@ -115,6 +115,9 @@ class ListOperator(ABC):
         """Values (n,) from a `features.ComponentColumns`."""
 
 
+Delay = Literal["never", "possible", "needed"]
+
+
 class HistoryOperator(Operator):
     """What an entity's transactions within a window come to, the one that is asked for included.
 
@@ -131,7 +134,7 @@ class HistoryOperator(Operator):
     arguments = 0
     types: ClassVar[tuple[str, ...]] = ()
     of_features = False
-    delay: ClassVar[Literal["never", "possible", "needed"]] = "never"
+    delay: ClassVar[Delay] = "never"
 
     @staticmethod
     def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
@@ -142,7 +145,7 @@ class HistoryOperator(Operator):
 class Count(HistoryOperator):
     """How many they are."""
 
-    delay = "possible"
+    delay: ClassVar[Delay] = "possible"
 
 
 class Sum(HistoryOperator):
@@ -150,7 +153,7 @@ class Sum(HistoryOperator):
 
     arguments = 1
     types = NUMERIC
-    delay = "possible"
+    delay: ClassVar[Delay] = "possible"
 
 
 class Mean(Sum):
@@ -160,7 +163,7 @@ class Mean(Sum):
 class Maximum(Sum):
     """Largest value of a field among them."""
 
-    delay = "never"
+    delay: ClassVar[Delay] = "never"
 
 
 class Distinct(HistoryOperator):
@@ -177,7 +180,7 @@ class SecondsSinceLast(HistoryOperator):
 class FraudRate(HistoryOperator):
     """Share of frauds among them, 0 where there are none; the window ends before now, when labels are known."""
 
-    delay = "needed"
+    delay: ClassVar[Delay] = "needed"
 
 
 HISTORY_OPERATORS: Final[Mapping[str, type[HistoryOperator]]] = {
