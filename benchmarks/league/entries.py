@@ -6,6 +6,7 @@ of several, which differ in their seeds alone.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Final, Literal
 
 import numpy as np
@@ -49,10 +50,11 @@ class Entry:
     chosen_on: str
     fit: Callable[[Dataset], Score]
 
-    def scores(self, league: League, first_day: object, rows: Integers) -> NDArray[np.float64]:
-        """Scores (rows,) of a week's test rows by a model that knows what was known when the week began."""
+    def fitted(self, league: League, first_day: date) -> Callable[[Integers], NDArray[np.float64]]:
+        """From rows of the league to scores, by a model that knows what was known when a week began."""
         data = league.authors if self.features == "authors" else league.ours
-        return self.fit(data.take(training_rows(league, first_day, self.days)))(data.take(rows))  # type: ignore[arg-type]
+        score = self.fit(data.take(training_rows(league, first_day, self.days)))
+        return lambda rows: score(data.take(rows))
 
 
 def recipe(**settings: object) -> Callable[[Dataset], Score]:
@@ -103,13 +105,13 @@ OPEN: Final = EnsembleSettings(
     blend_weight=0.0,
     forest=_SMALL_FOREST,
     booster=BoosterSettings(
-        rounds=200,
-        num_parallel_tree=1,
-        max_depth=5,
-        learning_rate=0.05,
+        rounds=120,
+        num_parallel_tree=4,
+        max_depth=4,
+        learning_rate=0.08,
         subsample=0.7,
         colsample_bynode=0.5,
-        min_child_weight=3.0,
+        min_child_weight=2.0,
         scale_pos_weight=1.0,
         monotone_auc=1.0,
         max_bin=1024,

@@ -5,8 +5,8 @@ delay as it passes, on test day k also those of the first k days after training.
 however many days they train on, so that all are measured on the same rows.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Final
 
@@ -15,8 +15,17 @@ from numpy.typing import NDArray
 
 from benchmarks.league.transactions import League
 from ml_project.entity_metrics import EntityDays
+from ml_project.expected_quality import Recalibration, expected_figures
 from ml_project.history import Integers
-from ml_project.metrics import Estimate, average_precision, estimate, ranking_curve, roc_auc
+from ml_project.metrics import (
+    Estimate,
+    average_precision,
+    estimate,
+    precision_within,
+    ranking_curve,
+    recall_within,
+    roc_auc,
+)
 
 WEEK: Final = 7
 DELAY: Final = 7
@@ -95,3 +104,28 @@ def mean(weeks: Sequence[Figures]) -> tuple[float, float, float]:
     """ROC-AUC, average precision and card precision over weeks."""
     found = np.mean([(each.roc_auc, each.average_precision.value, each.card_precision) for each in weeks], axis=0)
     return float(found[0]), float(found[1]), float(found[2])
+
+
+def expected(
+    league: League, first_day: date, score: Callable[[Integers], NDArray[np.float64]], replicates: int
+) -> dict[str, dict[str, float]]:
+    """What a week's quality was expected to be before its labels came, and what it turned out to be.
+
+    Of all transactions of the week, by a model whose scores are probabilities, checked by the labels of the week
+    before, which have all come when this one ends. Precision and recall are those of ``cards_per_day`` alerts a day.
+    """
+    begin, day = day_number(first_day), league.day
+    before, week = (np.flatnonzero((day >= first) & (day < first + WEEK)) for first in (begin - DELAY, begin))
+    known, rows = Rows.of(league, before), Rows.of(league, week)
+    probability, alerts = score(week), float(league.cards_per_day * WEEK)
+    metrics = {
+        "average_precision": average_precision,
+        "precision": precision_within(alerts),
+        "recall": recall_within(alerts),
+    }
+    checked = Recalibration.of(score(before), known.label, known.weight)
+    found = expected_figures(
+        probability, probability, rows.amount, rows.weight, metrics, checked, replicates=min(replicates, 200)
+    )
+    curve = ranking_curve(probability, rows.label, rows.weight, rows.amount)
+    return {name: {**asdict(each), "later": metrics[name](curve)} for name, each in found.items()}

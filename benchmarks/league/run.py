@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.league.entries import ENTRIES, PUBLISHED, RECIPE, Entry
-from benchmarks.league.protocol import CHOICE_WEEKS, TEST_WEEKS, Figures, Rows, figures, mean, test_rows
+from benchmarks.league.protocol import CHOICE_WEEKS, TEST_WEEKS, Figures, Rows, expected, figures, mean, test_rows
 from benchmarks.league.transactions import League, league
 from ml_project.metrics import Estimate, paired_difference
 from pipelines.pages.charts import Axis, Line, Picture, chart
@@ -34,13 +34,17 @@ SIMULATED: Final = ROOT / "var" / "league"
 
 @dataclass(frozen=True)
 class Week:
-    """One week: its rows, and every entry's figures and difference of average precision to the authors' recipe."""
+    """One week: its rows, and every entry's figures and difference of average precision to the authors' recipe.
+
+    ``expected`` is what `protocol.expected` says of the entry of the open class.
+    """
 
     first_day: date
     rows: int
     frauds: int
     figures: dict[str, Figures]
     differences: dict[str, Estimate]
+    expected: dict[str, dict[str, float]]
 
 
 def measure(
@@ -56,15 +60,19 @@ def measure(
         rows = test_rows(found, first_day)
         labelled = Rows.of(found, rows)
         scores: dict[str, NDArray[np.float64]] = {}
+        foretold: dict[str, dict[str, float]] = {}
         for entry in entries:
-            scores[entry.key] = entry.scores(found, first_day, rows)
+            score = entry.fitted(found, first_day)
+            scores[entry.key] = score(rows)
+            if entry.features == "ours":
+                foretold = expected(found, first_day, score, replicates)
         of_week = {key: figures(found, rows, score, replicates) for key, score in scores.items()}
         differences = {
             key: paired_difference(labelled, score, scores[RECIPE], replicates=replicates)["average_precision"]
             for key, score in scores.items()
             if key != RECIPE
         }
-        measured.append(Week(first_day, len(rows), int(labelled.label.sum()), of_week, differences))
+        measured.append(Week(first_day, len(rows), int(labelled.label.sum()), of_week, differences, foretold))
         said = ", ".join(f"{key} {each.average_precision.value:.3f}" for key, each in of_week.items())
         told(f"week from {first_day}: {len(rows):,} transactions, average precision {said}")
     return measured
@@ -86,8 +94,13 @@ def report(found: League, choice: Sequence[Week], test: Sequence[Week], entries:
                 "choice": _mean(chosen),
             }
         )
+    foretold = [each for week in (*choice, *test) for each in week.expected.values()]
     return {
         "source": found.source,
+        "foretold": {
+            "figures": len(foretold),
+            "within": sum(each["low"] <= each["later"] <= each["high"] for each in foretold),
+        },
         "transactions": len(found.ours),
         "frauds": found.ours.frauds,
         "cards_per_day": found.cards_per_day,
@@ -112,7 +125,9 @@ def _week(week: Week, kind: str) -> dict[str, Any]:
         }
         for key, each in week.figures.items()
     }
-    return {"first_day": f"{week.first_day}", "kind": kind, "rows": week.rows, "frauds": week.frauds, "entries": found}
+    foretold = {name: {key: round(value, 4) for key, value in values.items()} for name, values in week.expected.items()}
+    said = {"first_day": f"{week.first_day}", "kind": kind, "rows": week.rows, "frauds": week.frauds}
+    return {**said, "entries": found, "expected": foretold}
 
 
 def _rounded(figure: Estimate) -> dict[str, float]:

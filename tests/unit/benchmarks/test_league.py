@@ -63,7 +63,7 @@ def test_labels_of_the_delay_are_unknown_to_every_entry() -> None:
         found = league_of(each, "simulated", 5)
         today = np.flatnonzero(found.day == day_number(FIRST))
         ours = platform(QUICK)(found.ours.take(training_rows(found, FIRST, 30)))(found.ours.take(today))
-        theirs = ENTRIES[0].scores(found, FIRST, today)
+        theirs = ENTRIES[0].fitted(found, FIRST)(today)
         scores.append(np.stack([ours, theirs]))
     np.testing.assert_array_equal(*scores)
 
@@ -88,6 +88,13 @@ def test_the_whole_league_on_few_simulated_transactions(small: League) -> None:
             gain = figures["average_precision"]["value"] - week["entries"][RECIPE]["average_precision"]["value"]
             assert figures["difference"]["value"] == pytest.approx(gain, abs=2e-4)
             assert figures["difference"]["low"] <= figures["difference"]["high"]
+    assert week["expected"].keys() == {"average_precision", "precision", "recall"}
+    for each in week["expected"].values():
+        assert each["low"] <= each["value"] <= each["high"]
+    ours = small.ours.label[(small.day >= day_number(FIRST)) & (small.day < day_number(FIRST) + 7)]
+    alerts = small.cards_per_day * 7
+    later = week["expected"]
+    assert later["recall"]["later"] * ours.sum() == pytest.approx(later["precision"]["later"] * alerts, rel=0.2)
     told, html = table(content), page(content, 1.0)
     for name in ("published: XGBoost", "ours, open class", "authors' recipe"):
         assert name in told
