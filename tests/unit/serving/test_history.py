@@ -169,7 +169,7 @@ def test_events_need_no_decision_and_count_once(running: RunningGateway, table: 
 
 
 def test_the_riskiest_come_card_by_card_and_no_page_loses_any(running: RunningGateway, table: pd.DataFrame) -> None:
-    for each in transactions(table)[:40]:
+    for each in sent_rows(table)[:40]:
         running.client.post("/predict", json=each).raise_for_status()
     seen: list[str] = []
     scores: list[float] = []
