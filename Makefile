@@ -19,7 +19,7 @@ UP := FRAUD_CONTRACT=$(CONTRACT) $(BIN)/python -m pipelines up --data $(DATA) --
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test test-slow soak bench demo-drift coverage terraform workflows docs audit sbom lint format lock clean
+.PHONY: help run smoke test test-slow soak bench league demo-drift coverage terraform workflows docs audit sbom lint format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ soak: $(VENV)/dev.stamp ## fault loops in full numbers, by hand
 
 bench: $(VENV)/dev.stamp ## measurements; each prints its figures
 	@for file in benchmarks/bench_*.py; do PYTHONPATH=. $(BIN)/python $$file || exit 1; done
+
+league: $(VENV)/dev.stamp ## the handbook's public league, 10 to 20 minutes; without its data on simulated ones (docs/league.html)
+	@PYTHONPATH=. $(BIN)/python -m benchmarks.league.run
 
 demo-drift: $(VENV)/dev.stamp ## 30 days with a drift that is noticed and learnt; its page is docs/demo-drift.html
 	@PYTHONPATH=. $(BIN)/python benchmarks/demo_drift.py

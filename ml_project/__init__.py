@@ -14,8 +14,10 @@ In the order in which data passes them:
 - `ensemble`: both forests. `engine`: where rows lie while they are fitted. `fitting`: twin, refit and folds.
 - `reference_models`: the models that every candidate is compared with.
 - `unseen_scores`: rows with scores of models that had not seen them. `calibration`: scores to probabilities.
+  `expected_quality`: figures before the labels come.
 - `policies`: how thresholds are chosen.
-- `metrics`: figures and their uncertainty. `prequential`: the same block by block.
+- `metrics`: figures and their uncertainty; `entity_metrics`: of customers or cards instead of transactions.
+  `prequential`: figures block by block.
 - `onnx_graph`: an ensemble as one graph. `bundle`: a version as three files. `graph_check`, `manifest_check`: what may
   stand in them.
 - `scorer`: from raw transactions to scores and decisions. `reasons`: why; `tree_shap` does the arithmetic,

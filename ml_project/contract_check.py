@@ -233,10 +233,10 @@ def _history_faults(
         elif field.type not in operator.types or field.role in ("transaction_id", "weight"):
             types = " or ".join(operator.types)
             yield f"{said} takes a field of type {types}, and {argument} is a {field.type}", "Name another one."
-    if operator.delayed and not feature.delay:
+    if operator.delay == "needed" and not feature.delay:
         yield f"{said} without a delay", "Say when labels are known, such as `delay: 7d`: sooner it tells the answer."
-    if feature.delay and not operator.delayed:
-        yield f"delay for {said}", "Remove it: only fraud_rate waits for labels."
+    if operator.delay == "never" and feature.delay:
+        yield f"delay for {said}", "Remove it: its window ends with the transaction."
     if feature.name in fields:
         yield f"named as the field {feature.name}", "Rename the feature."
 

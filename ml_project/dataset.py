@@ -1,6 +1,7 @@
 """Labelled transactions as arrays, in time order: what training, evaluation and the gate work on."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -42,6 +43,9 @@ class Dataset:
     moment : ndarray of shape (n,)
         What orders the rows, in seconds: the event time since 1970 where there is one, else the field of role time,
         else the row's place in its file (`file_moments`).
+    entities : mapping
+        Of each entity that the table tells, a number (n,) for each of its keys; -1 where there is none. The keys
+        themselves are not kept.
     """
 
     contract: Contract
@@ -49,6 +53,7 @@ class Dataset:
     label: NDArray[np.int8]
     weight: NDArray[np.float64]
     moment: NDArray[np.float64]
+    entities: Mapping[str, Integers] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -81,7 +86,12 @@ class Dataset:
     def take(self, rows: slice | NDArray[np.intp] | NDArray[np.bool_]) -> "Dataset":
         """The chosen rows; ``rows`` must keep their order."""
         return replace(
-            self, raw=self.raw[rows], label=self.label[rows], weight=self.weight[rows], moment=self.moment[rows]
+            self,
+            raw=self.raw[rows],
+            label=self.label[rows],
+            weight=self.weight[rows],
+            moment=self.moment[rows],
+            entities={name: codes[rows] for name, codes in self.entities.items()},
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -94,6 +104,8 @@ class Dataset:
             frame[contract.event_time] = pd.to_datetime(microseconds, unit="us", utc=True)
         elif contract.time_place is None or not np.array_equal(self.moment, self.raw[:, contract.time_place]):
             frame[contract.event_time] = pd.to_datetime(self.moment, unit="s", utc=True)
+        for name, codes in self.entities.items():
+            frame[name] = pd.Series(codes, dtype="Int64").mask(codes < 0)
         return frame
 
     @classmethod
@@ -118,7 +130,8 @@ class Dataset:
             column = seconds if name == contract.event_time else frame[name].to_numpy(dtype=np.float64)
             raw[:, place] = column[order]
         label = frame[contract.label_field].to_numpy(dtype=np.int8)
-        return cls(contract, raw, label[order], weight[order], moment[order])
+        entities = {name: _codes(frame, name)[order] for name in contract.entities if name in frame}
+        return cls(contract, raw, label[order], weight[order], moment[order], entities)
 
 
 def events_of(frame: pd.DataFrame, contract: Contract) -> Events:

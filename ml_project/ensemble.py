@@ -39,6 +39,9 @@ class BoosterSettings:
         A feature whose direction is to be learnt, and which alone separates the classes with at least this ROC-AUC (or
         at most 1 minus it) on the training rows, may only raise (only lower) the score; 1 switches this off. Keeps
         trees from carving pockets around single frauds.
+    max_bin : int
+        Places of a feature's values at which a tree may split. Frauds that lie in a feature's outermost thousandth, as
+        large amounts do, need more than the library's 256: see docs/league.md.
     """
 
     rounds: int = 60
@@ -51,6 +54,7 @@ class BoosterSettings:
     reg_lambda: float = 1.0
     scale_pos_weight: float = 10.0
     monotone_auc: float = 0.75
+    max_bin: int = 256
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,7 @@ def fit_booster(
     threads: int,
 ) -> xgb.Booster:
     """XGBoost on a contract's features (n, f), labels (n,) and sampling weights (n,)."""
-    matrix = booster_matrix(contract, features, label, weight, threads)
+    matrix = booster_matrix(contract, features, label, weight, settings.max_bin, threads)
     directions = monotone_directions(contract, feature_aucs(features, label, weight), settings.monotone_auc)
     return xgb.train(booster_parameters(settings, directions, seed, threads), matrix, num_boost_round=settings.rounds)
 
@@ -190,11 +194,14 @@ def booster_matrix(
     features: NDArray[np.float32],
     label: NDArray[np.int8],
     weight: NDArray[np.float64],
+    max_bin: int,
     threads: int,
 ) -> xgb.QuantileDMatrix:
-    """Rows binned once, for any number of fits."""
+    """Rows binned once, for any number of fits with as many bins."""
     names = list(contract.feature_names)
-    return xgb.QuantileDMatrix(features, label=label, weight=weight, feature_names=names, nthread=threads)
+    return xgb.QuantileDMatrix(
+        features, label=label, weight=weight, feature_names=names, max_bin=max_bin, nthread=threads
+    )
 
 
 def booster_parameters(

@@ -201,30 +201,29 @@ def thin(data: Dataset, legitimate_rows: int, seed: int) -> Dataset:
 
 @dataclass
 class PreparedFold:
-    """A fold's arrays, binned matrix and scored forests."""
+    """A fold's arrays, binned matrices and scored forests."""
 
     past: NDArray[np.float32]
     past_data: Dataset
     future: NDArray[np.float32]
     future_data: Dataset
     medians: NDArray[np.float32] | None
-    matrix: xgb.QuantileDMatrix
     aucs: NDArray[np.float64]
     seed: int
     threads: int
     _isolation: dict[ForestSettings, NDArray[np.float64]] = field(default_factory=dict)
+    _matrices: dict[int, xgb.QuantileDMatrix] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, fold: Fold[Dataset], excluded: tuple[str, ...], seed: int, threads: int) -> "PreparedFold":
-        """Features (scales of the past only) and bins."""
+        """Features, with scales of the past only."""
         contract = fold.past.contract
         transform = FeatureTransform.fit(contract, fold.past.raw, fold.past.weight)
         past = without(contract, transform(fold.past.raw), excluded)
         future = without(contract, transform(fold.future.raw), excluded)
-        matrix = booster_matrix(contract, past, fold.past.label, fold.past.weight, threads)
         aucs = feature_aucs(past, fold.past.label, fold.past.weight)
         medians = training_medians(contract, past, fold.past.weight)
-        return cls(past, fold.past, future, fold.future, medians, matrix, aucs, seed, threads)
+        return cls(past, fold.past, future, fold.future, medians, aucs, seed, threads)
 
     def isolation(self, settings: ForestSettings) -> NDArray[np.float64]:
         """The future's isolation scores by a forest fitted on the past."""
@@ -239,8 +238,16 @@ class PreparedFold:
         """The future's probabilities by XGBoost fitted on the past."""
         directions = monotone_directions(self.past_data.contract, self.aucs, settings.monotone_auc)
         parameters = booster_parameters(settings, directions, self.seed, self.threads)
-        booster = xgb.train(parameters, self.matrix, num_boost_round=settings.rounds)
+        booster = xgb.train(parameters, self._matrix(settings.max_bin), num_boost_round=settings.rounds)
         return np.asarray(booster.inplace_predict(self.future), dtype=np.float64)
+
+    def _matrix(self, max_bin: int) -> xgb.QuantileDMatrix:
+        if max_bin not in self._matrices:
+            data = self.past_data
+            self._matrices[max_bin] = booster_matrix(
+                data.contract, self.past, data.label, data.weight, max_bin, self.threads
+            )
+        return self._matrices[max_bin]
 
     def hybrid(self, settings: EnsembleSettings) -> NDArray[np.float64]:
         """The future's hybrid scores."""

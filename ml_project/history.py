@@ -167,10 +167,10 @@ class _Grouped:
 def _over_windows(feature: Feature, fields: Mapping[str, ContractField], events: Events, grouped: _Grouped) -> Floats:
     """Values (m,) of a feature in the sorted order."""
     order = grouped.order
+    begin = grouped.edge(feature.delay + feature.window)
+    end = grouped.edge(feature.delay) if feature.delay else grouped.own + 1
     if feature.operator == "fraud_rate":
-        begin, end = grouped.edge(feature.delay + feature.window), grouped.edge(feature.delay)
         return fraud_rate(_within(events.fraud[order], begin, end), end - begin)
-    begin, end = grouped.edge(feature.window), grouped.own + 1
     if feature.operator == "count":
         return (end - begin).astype(np.float64)
     if feature.operator == "seconds_since_last":

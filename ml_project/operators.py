@@ -7,7 +7,7 @@ gateway's store for single transactions.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +115,9 @@ class ListOperator(ABC):
         """Values (n,) from a `features.ComponentColumns`."""
 
 
+Delay = Literal["never", "possible", "needed"]
+
+
 class HistoryOperator(Operator):
     """What an entity's transactions within a window come to, the one that is asked for included.
 
@@ -124,14 +127,14 @@ class HistoryOperator(Operator):
     ----------
     types : tuple of str
         Types of the field ``of`` that it is about; none where it is about the transactions themselves.
-    delayed : bool
-        Whether its window ends some time before the transaction.
+    delay : {'never', 'possible', 'needed'}
+        Whether its window may, or has to, end some time before the transaction.
     """
 
     arguments = 0
     types: ClassVar[tuple[str, ...]] = ()
     of_features = False
-    delayed: ClassVar[bool] = False
+    delay: ClassVar[Delay] = "never"
 
     @staticmethod
     def compute(columns: Sequence[Floats], known: Known) -> Floats:  # noqa: ARG004
@@ -142,12 +145,15 @@ class HistoryOperator(Operator):
 class Count(HistoryOperator):
     """How many they are."""
 
+    delay: ClassVar[Delay] = "possible"
+
 
 class Sum(HistoryOperator):
     """Sum of a field over them."""
 
     arguments = 1
     types = NUMERIC
+    delay: ClassVar[Delay] = "possible"
 
 
 class Mean(Sum):
@@ -156,6 +162,8 @@ class Mean(Sum):
 
 class Maximum(Sum):
     """Largest value of a field among them."""
+
+    delay: ClassVar[Delay] = "never"
 
 
 class Distinct(HistoryOperator):
@@ -172,7 +180,7 @@ class SecondsSinceLast(HistoryOperator):
 class FraudRate(HistoryOperator):
     """Share of frauds among them, 0 where there are none; the window ends before now, when labels are known."""
 
-    delayed = True
+    delay: ClassVar[Delay] = "needed"
 
 
 HISTORY_OPERATORS: Final[Mapping[str, type[HistoryOperator]]] = {

@@ -65,6 +65,12 @@ class PipelineSettings(PlatformSettings):
     )
     review_cost: float = Field(5.0, ge=0, description="Currency that one alert costs to review.")
     alerts_per_day: float = Field(200.0, gt=0, description="Alert budget.")
+    card_entity: str = Field(
+        "", description="Entity that card precision is about: a field of the contract; empty: its first, if it has any."
+    )
+    cards_per_day: int = Field(
+        100, ge=1, description="Cards (or what the entity names) with the highest scores of a day in card precision."
+    )
     fpr: float = Field(0.001, gt=0, lt=1, description="False-positive rate of the policy recall_at_fpr.")
     decline_precision: float = Field(0.95, gt=0, le=1, description="Precision on validation that declines must have.")
 
@@ -134,6 +140,22 @@ class PipelineSettings(PlatformSettings):
     def priced_review(self) -> float | None:
         """What a review costs; None where the contract has no amount, so that nothing is said of costs."""
         return None if self.data_contract.amount is None else self.review_cost
+
+    @property
+    def reviewed_entity(self) -> str | None:
+        """The entity that card precision is about; None where the contract has none.
+
+        Raises
+        ------
+        InvalidInput
+            When the setting names no entity of the contract.
+        """
+        known = self.data_contract.entities
+        if self.card_entity and self.card_entity not in known:
+            cause = f"{self.card_entity!r} is no entity of the contract {self.data_contract.contract}."
+            remedy = f"FRAUD_CARD_ENTITY is one of {', '.join(known)}." if known else "Leave FRAUD_CARD_ENTITY empty."
+            raise InvalidInput(cause, remedy)
+        return self.card_entity or next(iter(known), None)
 
     def usable_policies(self) -> tuple[str, ...]:
         """The threshold policies that the contract's transactions allow.

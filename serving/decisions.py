@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from itertools import chain
 from typing import Any, Final, Literal, TypeVar
 
 import anyio
@@ -210,10 +211,13 @@ class Decisions:
     ) -> tuple[list[dict[str, Any]], str | None]:
         """A page of predictions as clients see them, and where the next one begins; `PageFilter` by its fields.
 
-        ``model`` explains the approvals in it that go to review; they were answered without reasons.
+        ``model`` explains the approvals in it that go to review; they were answered without reasons. Where its contract
+        has an entity, the riskiest of a page come entity by entity (`by_entity`): a reviewer calls a customer once.
         """
         page = self.store.page(PageFilter(**wanted, contract=self._contract), after, limit)
-        return [described(found) for found in explained(page.items, model)], page.after
+        entities = model.contract.entities if model is not None else ()
+        shown = by_entity(page.items, entities[0]) if entities and wanted.get("order") == "riskiest" else page.items
+        return [described(found) for found in explained(shown, model)], page.after
 
     def find(self, prediction_id: str) -> dict[str, Any] | None:
         """All that is kept of a prediction, its labels from the oldest on."""
@@ -298,6 +302,15 @@ def described(found: Found) -> dict[str, Any]:
         "duplicate_of": found.duplicate_of,
         "conflicts_with": found.conflicts_with,
     }
+
+
+def by_entity(items: Sequence[Found], entity: str) -> list[Found]:
+    """Predictions in the same order, but those of one key of an entity together, where its first one stands."""
+    together: dict[object, list[Found]] = {}
+    for place, found in enumerate(items):
+        key = found.record.values.get(entity)
+        together.setdefault(("", place) if key is None else key, []).append(found)
+    return list(chain.from_iterable(together.values()))
 
 
 def explained(items: Sequence[Found], model: LiveModel | None) -> list[Found]:

@@ -6,6 +6,7 @@ In the order in which data pass:
 - ``run``: reads, compares, writes an MLflow run, sends notices.
 - ``kept_decisions``: rows of the decision store, also for ``score --replay`` and ``retrain``.
 - ``figures``: limits, drift, decisions, latency, and quality where labels have arrived.
+- ``expected``: quality that labels have not come for yet.
 - ``challenger``: a shadow challenger compared with the champion.
 - ``skew``: features from history as served, against their definition; ``skew_causes``: why they differ;
   ``known_past``: all that is known of their keys.

@@ -147,6 +147,14 @@ class SkewLimits(_Limits):
     unexplained: float = Field(0.005, ge=0, le=1)
 
 
+class ExpectedLimits(_Limits):
+    """See ``monitor.yaml``."""
+
+    minimum_rows: int = Field(default=1000, ge=1)
+    minimum_frauds: int = Field(default=20, ge=2)
+    calibration_factor: float = Field(default=1.5, gt=1)
+
+
 class MonitorLimits(_Limits):
     """The content of ``monitor.yaml``."""
 
@@ -156,6 +164,7 @@ class MonitorLimits(_Limits):
     latency: LatencyLimits
     volume: VolumeLimits
     skew: SkewLimits = Field(default_factory=lambda: SkewLimits.model_validate({}))
+    expected: ExpectedLimits = ExpectedLimits()
 
     @classmethod
     def load(cls, path: Path = LIMITS_FILE) -> "MonitorLimits":
@@ -260,13 +269,18 @@ class LabelledRows:
         return _LEAST_FRAUDS <= int(self.label.sum()) < len(self.label)
 
 
+def mature_until(window: Window, now: datetime, settings: PipelineSettings) -> float:
+    """The moment, in seconds since 1970, before which a window's decisions are older than the label delay."""
+    return min(now - timedelta(days=settings.label_delay_days), window.until).timestamp()
+
+
 def labelled_rows(
     rows: KeptDecisions, window: Window, now: datetime, settings: PipelineSettings
 ) -> tuple[KeptDecisions, LabelledRows, float]:
     """Rows older than the label delay, the same with the labels they count as, and the days that they cover."""
-    until = min(now - timedelta(days=settings.label_delay_days), window.until)
-    old = rows.take(rows.moment < until.timestamp())
-    days = max((until - window.since).total_seconds(), 60.0) / _DAY
+    until = mature_until(window, now, settings)
+    old = rows.take(rows.moment < until)
+    days = max(until - window.since.timestamp(), 60.0) / _DAY
     return old, LabelledRows((old.label == 1).astype(np.int8), old.weight, old.amount), days
 
 

@@ -41,6 +41,8 @@ class KeptDecisions:
         The newest label; -1 without one.
     moment : (n,)
         Event time in seconds since 1970; the time of receipt where there is none.
+    review_rate : (n,)
+        Probability with which it went to review: 1 for an alert, the sample's rate for an approval in it, else 0.
     single : (n,) bool
         Whether the row came in a request for one transaction: the latency of a bulk chunk is that of thousands of rows.
     """
@@ -55,6 +57,7 @@ class KeptDecisions:
     decision: NDArray[np.int8]
     label: NDArray[np.int8]
     moment: NDArray[np.float64]
+    review_rate: NDArray[np.float64]
     single: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -119,6 +122,7 @@ class KeptDecisions:
             decision=decision_places(table),
             label=table["label"].fill_null(UNLABELLED).to_numpy(),
             moment=moments.astype("datetime64[us]").astype(np.int64) / 1e6,
+            review_rate=table["review_rate"].fill_null(0.0).to_numpy(),
             single=table["segment_id"].is_null().to_numpy(),
         )
 

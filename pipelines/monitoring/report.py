@@ -15,6 +15,7 @@ from rich.table import Table
 from ml_project.metrics import Estimate
 from pipelines.console import error_console
 from pipelines.monitoring.challenger import Comparison
+from pipelines.monitoring.expected import ExpectedQuality
 from pipelines.monitoring.figures import Figure, LabelledFigures, WatchedFigures
 from pipelines.monitoring.kept_decisions import KeptDecisions
 from pipelines.monitoring.skew import Skew
@@ -56,6 +57,8 @@ class MonitorReport:
     ----------
     hourly : bool
         Whether the bundle has a baseline for each hour.
+    expected : ExpectedQuality
+        Of the decisions whose labels have not come.
     challengers : list of Comparison
         Challengers that scored this version's transactions in the shadow, the one with most rows first.
     skew : Skew or None
@@ -72,18 +75,20 @@ class MonitorReport:
     others: list[OtherVersion]
     challengers: list[Comparison] = field(default_factory=list)
     skew: Skew | None = None
+    expected: ExpectedQuality = field(default_factory=ExpectedQuality)
 
     @property
     def figures(self) -> list[Figure]:
         """All figures, including those of the first challenger."""
         beside = self.challengers[0].figures if self.challengers else []
         skewed = self.skew.figures if self.skew else []
-        return self.watched.figures + self.labelled.figures + skewed + beside
+        return self.watched.figures + self.labelled.figures + self.expected.figures + skewed + beside
 
     @property
     def estimates(self) -> dict[str, Estimate]:
         """The figures that have an interval."""
-        return self.labelled.estimates | (self.challengers[0].estimates if self.challengers else {})
+        found = self.labelled.estimates | self.expected.named
+        return found | (self.challengers[0].estimates if self.challengers else {})
 
     @property
     def breaches(self) -> list[Figure]:
@@ -112,6 +117,7 @@ class MonitorReport:
             "sentence": self.sentence,
             "figures": [figure.to_dict() for figure in self.figures],
             "estimates": {name: asdict(each) for name, each in self.estimates.items()},
+            "expected": asdict(self.expected),
             "drifts": [asdict(drift) for drift in self.watched.drifts],
             "others": [asdict(other) for other in self.others],
             "challengers": [each.to_dict() for each in self.challengers],

@@ -9,6 +9,7 @@ from ml_project.bundle import Manifest
 from ml_project.errors import InvalidInput
 from pipelines.monitoring.challenger import Comparison, compare_challenger
 from pipelines.monitoring.evidently_page import log_evidently
+from pipelines.monitoring.expected import expected_quality
 from pipelines.monitoring.figures import MonitorLimits, measure_by_label, watched_figures
 from pipelines.monitoring.kept_decisions import KeptDecisions, ShadowPair, ShadowReader, read_by_version
 from pipelines.monitoring.page import monitor_page
@@ -70,6 +71,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
                 OtherVersion.of(other, found, measure_by_label(found, window, now, settings, limits.labelled, None))
                 for other, found in sorted(decided.items())
             ],
+            expected=expected_quality(watched_rows, window, now, settings, limits.expected),
             challengers=_challengers(pairs, name, watched_rows, window, now, settings, limits),
             skew=_skew(sample, name, settings, manifest, window, limits),
         )

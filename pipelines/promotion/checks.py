@@ -7,9 +7,11 @@
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from ml_project.entity_metrics import EntityDays
 from ml_project.metrics import (
     Estimate,
     RankingCurve,
@@ -220,7 +222,40 @@ def quality_checks(limits: GateLimits, evidence: Evidence) -> list[Check]:
             figures={"error": error},
             theme=Theme.QUALITY,
         ),
+        *_card_checks(limits, evidence),
     ]
+
+
+def _card_checks(limits: GateLimits, evidence: Evidence) -> Iterator[Check]:
+    entity, k = evidence.card_entity, evidence.cards_per_day
+    if entity is None:
+        return
+    test = evidence.test
+    days = EntityDays.of(test.moment, test.entities[entity], evidence.scores.hybrid, test.label)
+    for name, value, limit, meaning in (
+        (
+            f"card precision at {k}",
+            days.card_precision(k),
+            limits.minimum_card_precision,
+            f"Share of frauds among the {k} of {entity} with the highest scores of a day; found ones are blocked.",
+        ),
+        (
+            f"average precision per {entity}",
+            days.average_precision(),
+            limits.minimum_card_average_precision,
+            f"Average precision on test where each {entity} of a day is one item, with its highest score.",
+        ),
+    ):
+        yield Check(
+            name,
+            f"{value:.3f}",
+            "-" if limit is None else f">= {limit:g}",
+            passed=limit is None or value >= limit,
+            meaning=meaning,
+            judged=limit is not None,
+            figures={"value": value},
+            theme=Theme.QUALITY,
+        )
 
 
 def _recall_at_alert_budget(limits: GateLimits, evidence: Evidence, curve: RankingCurve) -> Check:

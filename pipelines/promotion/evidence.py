@@ -105,6 +105,10 @@ class Evidence:
         Its finished evaluation twin.
     test : Dataset
         Its test rows, raw.
+    card_entity : str or None
+        The entity that card precision is about; None without one, or where the test rows do not name it.
+    cards_per_day : int
+        Of card precision.
     validated : bool or None
         How the newest validation of its data ended; None where there was none.
     """
@@ -117,6 +121,8 @@ class Evidence:
     shipped: ShippedBundle
     validated: bool | None
     champion: Champion | None
+    card_entity: str | None = None
+    cards_per_day: int = 0
 
     @property
     def source(self) -> str:
@@ -177,15 +183,18 @@ def gather(
 ) -> Evidence:
     """Evidence of a finished run and of the version in Production; the run's model is scored under ``trial`` first."""
     data, twin = run.data.data, read_run_bundle(run, TWIN)
+    test, entity = Dataset.from_frame(run.frame(TEST_ROWS), twin.manifest.contract), data.params.get("card_entity")
     return Evidence(
         parity=data.metrics.get("parity_max_difference"),
         review_cost=None if twin.manifest.contract.amount is None else _parameter(data.params, "review_cost"),
         alerts_per_day=_parameter(data.params, "alerts_per_day"),
         twin=twin,
-        test=Dataset.from_frame(run.frame(TEST_ROWS), twin.manifest.contract),
+        test=test,
         shipped=_shipped(tracker, data.tags, limits.maximum_latency_ratio, trial),
         validated=_validated(tracker, run, twin.manifest.data["digest"]),
         champion=_champion(tracker, champion) if champion else None,
+        card_entity=entity if entity in test.entities else None,
+        cards_per_day=int(_parameter(data.params, "cards_per_day")),
     )
 
 

@@ -44,6 +44,8 @@ class GateLimits(BaseModel):
     replicates: int = Field(ge=200)
     minimum_recall_at_alert_budget: float = Field(ge=0, le=1)
     minimum_recall: float = Field(alias="minimum_recall_at_fpr_0.01", ge=0, le=1)
+    minimum_card_precision: float | None = Field(None, ge=0, le=1)
+    minimum_card_average_precision: float | None = Field(None, ge=0, le=1)
     maximum_calibration_error: float = Field(gt=0)
     slice_margin: float = Field(ge=0)
     slice_minimum_frauds: int = Field(ge=2)

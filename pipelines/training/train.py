@@ -5,7 +5,7 @@ measured on test at the threshold that the policy in use chooses on validation (
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -13,8 +13,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_project.dataset import Dataset
 from ml_project.engine import Engine, Evaluated, LocalEngine, PartT
 from ml_project.ensemble import EnsembleSettings
+from ml_project.entity_metrics import EntityDays, entity_figures
 from ml_project.errors import Refused
 from ml_project.fitting import Fitted, fit_refit, fit_twin, parity
 from ml_project.metrics import (
@@ -92,11 +94,12 @@ def train(
         When the ONNX graph does not reproduce scikit-learn and XGBoost.
     """
     settings.usable_policies()  # before anything is tuned
+    entity = settings.reviewed_entity
     if settings.priced_review is None:
         console.print(f"  {NO_AMOUNT}")
     split = engine.split(data)
     run.log(
-        params=_parameters(settings, split),
+        params=_parameters(settings, split) | ({"card_entity": entity} if entity else {}),
         tags={"data.source": meta.source, "data.digest": meta.digest, DATA_NAME_TAG: meta.name},
     )
     _log_inputs(run, split, engine, meta)
@@ -147,7 +150,18 @@ def _parameters(settings: PipelineSettings, split: TimeSplit[PartT]) -> dict[str
     frauds = {f"{name}_frauds": part.frauds for name, part in parts.items()}
     days = {f"{name}_days": f"{part.days:.4f}" for name, part in parts.items()}
     moments = {"first_moment": split.train.first_moment, "last_moment": split.test.last_moment}
-    chosen = ("seed", "threads", "folds", "trials", "tuning_rows", "policy", "review_cost", "alerts_per_day", "fpr")
+    chosen = (
+        "seed",
+        "threads",
+        "folds",
+        "trials",
+        "tuning_rows",
+        "policy",
+        "review_cost",
+        "alerts_per_day",
+        "cards_per_day",
+        "fpr",
+    )
     return {**rows, **frauds, **days, **moments, **{name: getattr(settings, name) for name in chosen}}
 
 
@@ -175,7 +189,8 @@ def _measure_all(
     measured = {}
     with progress("models measured", len(scores)) as advance:
         for name, (known, on_known, on_test) in scores.items():
-            measured[name] = measure(settings, known, test.rows, on_known, on_test)
+            found = measure(settings, known, test.rows, on_known, on_test)
+            measured[name] = replace(found, metrics=found.metrics | card_figures(settings, test.rows, on_test))
             if name != "twin":
                 with run.child(name, {"kind": "baseline"}) as child:
                     child.log(
@@ -222,3 +237,13 @@ def measure(
     wanted = ranking_metrics() | threshold_metrics(thresholds.alert, settings.priced_review, test.days)
     figures = estimate(test, test_score, wanted, settings.replicates, settings.seed)
     return Measurement(thresholds, {f"test_{name}": value for name, value in figures.items()}, test_score)
+
+
+def card_figures(settings: PipelineSettings, rows: Dataset, score: NDArray[np.float64]) -> dict[str, Estimate]:
+    """Card precision and average precision per entity, of rows that name one; else nothing."""
+    entity = settings.reviewed_entity
+    if entity is None or entity not in rows.entities:
+        return {}
+    days = EntityDays.of(rows.moment, rows.entities[entity], score, rows.label)
+    found = entity_figures(days, settings.cards_per_day, settings.replicates, settings.seed)
+    return {f"test_{name}": figure for name, figure in found.items()}

@@ -226,7 +226,8 @@ async def predictions(query: Annotated[PageQuery, Query()], gateway: GatewayDep)
     """Pages that stay in place while predictions come in. Of batches they list what is for review.
 
     ``review_rate`` is 1 for an alert, the sample's rate for an approval drawn at random, null for what is not reviewed.
-    What is for review bears reasons, as long as the version that decided is the live one.
+    What is for review bears reasons, as long as the version that decided is the live one. With ``order=riskiest`` those
+    of one card or customer (of the contract's first entity) stand together in a page, where the highest score is.
     """
     wanted = query.model_dump(exclude={"limit", "after"})
     model = gateway.slot.current

@@ -325,6 +325,13 @@ def test_history_is_known_from_the_first_answer_on(tmp_path: Path) -> None:
     cut = len(table) - 40
     own = settings_of(tmp_path, FOLDER / "cards.yaml", table[:cut])
     run, _measured, promotion = run_main(own)
+    figures, gate = run.data.data.metrics, json.loads(run.fetch("gate.json", tmp_path).read_text())
+    assert run.data.data.params["card_entity"] == "customer"
+    judged = {check["name"]: check["figures"] for check in gate["checks"]}
+    assert judged["card precision at 100"]["value"] == pytest.approx(figures["test_card_precision"], abs=1e-6)
+    per_card = judged["average precision per customer"]["value"]
+    assert 0 < per_card == pytest.approx(figures["test_card_average_precision"], abs=1e-6)
+    assert figures["test_card_precision_low"] <= figures["test_card_precision"] <= figures["test_card_precision_high"]
     if promotion.outcome is Outcome.REFUSED:  # so few rows have too few frauds for the gate
         assert run_promote(own, run.id, None, Order("a trial", force=True)).outcome is Outcome.PROMOTED
     rows = table[cut:].drop(columns=known.label_field).to_dict("records")

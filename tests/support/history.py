@@ -44,6 +44,8 @@ features:
   card_last: {seconds_since_last: {by: card, window: 3s}}
   shop_count: {count: {by: shop, window: 1m}}
   shop_rate: {fraud_rate: {by: shop, window: 5s, delay: 2s}}
+  shop_late_count: {count: {by: shop, window: 4s, delay: 3s}}
+  card_late_mean: {mean: {of: points, by: card, window: 5s, delay: 1s}}
   many: {count: {by: card, window: 1d}, above: 2}
   to_mean: {ratio: [amount, card_sum]}
 """

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_project.contract_file import contract_named
 from ml_project.dataset import Dataset, span_in_days
 from tests.support.creditcard import CREDITCARD, EVENT_TIME, RAW_FEATURES, WEIGHT
 
@@ -66,3 +67,29 @@ def test_take_and_counts(transactions: Dataset):
 def test_span_is_at_least_a_minute():
     assert span_in_days(5.0, 5.0) == 60 / 86_400
     assert span_in_days(0.0, 43_200.0) == 0.5
+
+
+def test_entities_are_numbers_that_follow_their_rows() -> None:
+    cards = contract_named("cards")
+    frame = pd.DataFrame(
+        {
+            "at": pd.to_datetime(["2026-01-02", "2026-01-01", "2026-01-03"], utc=True),
+            "customer": ["b", "a", "b"],
+            "amount": [1.0, 2.0, 3.0],
+            "fraud": [0, 1, 0],
+        }
+    )
+    frame = frame.assign(**{feature.name: 0.0 for feature in cards.history})
+    data = Dataset.from_frame(frame.assign(terminal=["x", None, "y"]), cards)
+    assert {name: codes.tolist() for name, codes in data.entities.items()} == {
+        "customer": [1, 0, 0],
+        "terminal": [-1, 0, 1],
+    }
+    kept = data.take(np.array([0, 2]))
+    assert kept.entities["customer"].tolist() == [1, 0]
+    again = Dataset.from_frame(kept.to_frame(), cards)
+    assert {name: codes.tolist() for name, codes in again.entities.items()} == {
+        "customer": [0, 1],
+        "terminal": [-1, 0],
+    }
+    assert Dataset.from_frame(frame, cards).entities.keys() == {"customer"}

@@ -136,6 +136,30 @@ def test_directions_can_be_switched_off(features: np.ndarray, transactions: Data
     assert free.save_raw("ubj") != bound.save_raw("ubj")
 
 
+def test_frauds_in_the_outermost_thousandth_of_a_feature_need_more_bins(transactions: Dataset):
+    """With 256 of them, those above the limit share theirs with legitimate rows."""
+    count = 20_000
+    rng = np.random.default_rng(0)
+    features = np.zeros((count, 37), dtype=np.float32)
+    features[:, 0] = rng.permutation(count)
+    label = (features[:, 0] >= count - 20).astype(np.int8)
+    exact, coarse = (
+        fit_booster(
+            CREDITCARD,
+            features,
+            label,
+            np.ones(count),
+            BoosterSettings(rounds=20, colsample_bynode=1.0, min_child_weight=0.1, max_bin=max_bin),
+            0,
+            1,
+        ).inplace_predict(features)
+        for max_bin in (20_000, 256)
+    )
+    lowest, highest = exact[label == 1].min(), exact[label == 0].max()
+    assert lowest > 0.5 > highest
+    assert coarse[label == 1].min() <= coarse[label == 0].max()
+
+
 def test_booster_weights_matter(features: np.ndarray, transactions: Dataset):
     settings = BoosterSettings(rounds=5)
     weighted, plain = (

@@ -219,6 +219,7 @@ def test_trials_do_not_disturb_each_other(prepared: PreparedFold, fold: Fold, sm
         other(forest=type(small_settings.forest)(5, 32)),
         other(booster=type(small_settings.booster)(rounds=3, monotone_auc=1.0)),
         other(booster=type(small_settings.booster)(rounds=3, scale_pos_weight=1.0)),
+        other(booster=type(small_settings.booster)(rounds=3, max_bin=16)),
         small_settings,
     ]
     for settings in trials:

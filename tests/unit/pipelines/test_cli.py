@@ -151,3 +151,15 @@ def test_the_policy_of_costs_needs_amounts(tmp_path: Path) -> None:
     other = PipelineSettings(contract=str(tmp_path / "visits.yaml"))
     assert (other.usable_policies(), other.priced_review) == (("f1", "alert_budget", "recall_at_fpr"), None)
     assert PipelineSettings(policy="cost").usable_policies() == ("f1", "cost", "alert_budget", "recall_at_fpr")
+
+
+def test_cards_are_the_contracts_first_entity_or_the_one_that_is_named() -> None:
+    assert PipelineSettings().reviewed_entity is None
+    assert PipelineSettings(contract="cards").reviewed_entity == "customer"
+    assert PipelineSettings(contract="cards", card_entity="terminal").reviewed_entity == "terminal"
+    with pytest.raises(InvalidInput, match="'amount' is no entity of the contract cards") as raised:
+        _ = PipelineSettings(contract="cards", card_entity="amount").reviewed_entity
+    assert raised.value.remedy == "FRAUD_CARD_ENTITY is one of customer, terminal."
+    with pytest.raises(InvalidInput, match="'card' is no entity of the contract creditcard") as raised:
+        _ = PipelineSettings(card_entity="card").reviewed_entity
+    assert raised.value.remedy == "Leave FRAUD_CARD_ENTITY empty."

@@ -173,6 +173,30 @@ def test_events_need_no_decision_and_count_once(running: RunningGateway, table: 
     np.testing.assert_array_equal(found, without_labels(table[:51])[[50, 49]])
 
 
+def test_the_riskiest_come_card_by_card_and_no_page_loses_any(running: RunningGateway, table: pd.DataFrame) -> None:
+    for each in sent_rows(table)[:40]:
+        running.client.post("/predict", json=each).raise_for_status()
+    seen: list[str] = []
+    scores: list[float] = []
+    after: dict[str, str] = {}
+    while True:
+        query = {"order": "riskiest", "limit": 25, **after}
+        page = running.client.get("/predictions", params=query).raise_for_status().json()
+        cards = [item["inputs"]["card"] for item in page["items"]]
+        blocks = [card for place, card in enumerate(cards) if place == 0 or cards[place - 1] != card]
+        assert len(blocks) == len(set(cards)) == 3
+        found = [item["hybrid_score"] for item in page["items"]]
+        highest = [max(score for score, card in zip(found, cards, strict=True) if card == block) for block in blocks]
+        assert [found[cards.index(block)] for block in blocks] == highest == sorted(highest, reverse=True)
+        assert not scores or max(found) <= min(scores)
+        scores += found
+        seen += [item["prediction_id"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert len(seen) == len(set(seen)) == 40
+
+
 @pytest.mark.parametrize(
     ("change", "status", "said"),
     [

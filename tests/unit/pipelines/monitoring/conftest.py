@@ -68,6 +68,7 @@ def decide(small_scorer: Scorer) -> Callable[..., KeptDecisions]:
             decision=np.digitize(scores.hybrid, [thresholds.alert, thresholds.decline]).astype(np.int8),
             label=np.where(told | (chunk.label == 1), chunk.label, UNLABELLED).astype(np.int8),
             moment=DAY.timestamp() + chunk.raw[:, 0],
+            review_rate=(scores.hybrid >= thresholds.alert).astype(np.float64),
             single=np.ones(rows, dtype=bool),
         )
 

@@ -45,6 +45,26 @@ def test_each_limit_can_refuse(limits: GateLimits, evidence: Evidence, limit: st
     assert name in report.failures
 
 
+def test_cards_are_shown_and_judged_by_limits_of_their_own(limits: GateLimits, evidence: Evidence) -> None:
+    assert not any("card" in check.name for check in judge(limits, evidence).checks)
+    test = evidence.test
+    # each transaction a card of its own: every figure is that of transactions
+    test = replace(test, entities={"customer": np.arange(len(test))})
+    asked = replace(evidence, test=test, card_entity="customer", cards_per_day=1)
+    of_cards = judge(limits, asked)
+    assert row(of_cards, "card precision at 1").verdict == "not judged"
+    days = np.floor(test.moment / 86_400)
+    top = [int(test.label[days == day][np.argmax(evidence.scores.hybrid[days == day])]) for day in np.unique(days)]
+    assert row(of_cards, "card precision at 1").figures == {"value": np.mean(top)}
+    assert row(of_cards, "average precision per customer").figures["value"] > 0.5
+    for limit, name in (
+        ("minimum_card_precision", "card precision at 1"),
+        ("minimum_card_average_precision", "average precision per customer"),
+    ):
+        assert failed(judge(limits.model_copy(update={limit: 1.01}), asked)) == [name]
+        assert row(judge(limits.model_copy(update={limit: 0.0}), asked), name).verdict == "passed"
+
+
 @pytest.mark.parametrize(
     ("fault", "name"),
     [

@@ -1,0 +1,7 @@
+"""A public league: the protocol of the "Practical Handbook" of Le Borgne, Siblini, Lebichot and Bontempi, run here.
+
+- `transactions`: the handbook's transactions, or simulated ones, with the authors' features and with ours.
+- `protocol`: which rows a week trains and tests on, and its figures.
+- `entries`: the models that take part, and what their settings were chosen on.
+- `run`: all of them, as a table, as JSON and as a page (`make league`).
+"""
