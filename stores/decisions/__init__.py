@@ -11,9 +11,9 @@ In the order in which a decision passes them:
 - `writes`: adding decisions and contracts, and what is known about a transaction_id. `labels`: what they turned out to
   be. `reads`: finding and listing decisions, and those of one contract.
 - `events`: past transactions by card, customer or terminal; `event_plan`: what a contract needs of them, and the
-  features from history that are made of them; `event_cache`: them in memory, kept up to date by `event_tail`;
-  `timeline`: one key's, and what a window over them comes to; `bulk_history`: many at once; `known_events`: what is
-  known of some keys, for a look back.
+  features from history that are made of them. `event_cache`: them in memory; `event_tail`: what was written since;
+  `key_pasts`: reading one key's; `timeline`: one key's, and what a window over them comes to; `bulk_history`: many at
+  once. `known_events`: what is known of some keys, for a look back.
 - `dashboard`: counts and samples of a window. `archive`: Arrow tables, exports and purges.
 - `forgetting`: erases personal keys, and past transactions that are out of every feature's reach; `keyless`: decisions
   without a key.

@@ -20,11 +20,8 @@ from stores.decisions.bulk_history import Column
 from stores.decisions.event_plan import EventPlan, HistoryEvent, Row, event_number
 from stores.decisions.event_tail import Ask, Tail, Written
 from stores.decisions.events import series_ids
-from stores.decisions.timeline import HOUR, NOTHING, HourlyTimeline, HourSums, PastEvent, Timeline
-from stores.sql import listed
-
-MOST_SINGLE: Final = 1_024
-"""Transactions of one key that are read one by one; of a key with more in reach, sums of hours are."""
+from stores.decisions.key_pasts import MOST_SINGLE, read_pasts, read_transactions
+from stores.decisions.timeline import HOUR, NOTHING, HourlyTimeline, PastEvent, Timeline
 
 _MOST_HELD: Final = 2_000_000
 """Transactions in memory, about 60 bytes each; beyond that, keys are let go that were not asked for lately."""
@@ -310,7 +307,7 @@ class EventCache:
             of_series[key] = min(of_series.get(key, since), since)
         for series_id, since_of in wanted.items():
             since = min(since_of.values()) - _MARGIN
-            for key, timeline in _pasts(connection, series_id, sorted(since_of), since):
+            for key, timeline in read_pasts(connection, series_id, sorted(since_of), since):
                 self._drop((series_id, key))
                 self._pasts[series_id, key] = _Past(timeline, since)
                 self._size += len(timeline) + _ENTRY
@@ -320,7 +317,7 @@ class EventCache:
                 if past is not None:
                     self._pasts.move_to_end((series_id, key or ""))
                     if isinstance(past.timeline, HourlyTimeline):
-                        past.timeline.load = partial(_transactions, connection, series_id, key or "")
+                        past.timeline.load = partial(read_transactions, connection, series_id, key or "")
 
     def _drop(self, key: _Key) -> None:
         past = self._pasts.pop(key, None)
@@ -342,67 +339,3 @@ def _not_in_memory(_after: int, _until: int) -> Timeline:
 
 def _nothing(_after: int, _until: int) -> Timeline:
     return NOTHING
-
-
-def _pasts(
-    connection: Connection, series_id: int, keys: Sequence[str], since: int
-) -> Iterable[tuple[str, Timeline | HourlyTimeline]]:
-    newest: dict[str, list[PastEvent]] = {key: [] for key in keys}
-    if connection.dialect.name == "postgresql":
-        parameters = listed("postgresql", keys), series_id, since, MOST_SINGLE + 1
-        for key, *past in connection.exec_driver_sql(_NEWEST_OF_EACH, parameters):
-            newest[key].append(PastEvent(*past))
-    else:
-        for key in keys:
-            rows = connection.exec_driver_sql(_NEWEST, (series_id, key, since, MOST_SINGLE + 1))
-            newest[key] = [PastEvent(*row) for row in rows]
-    for key, events in newest.items():
-        if len(events) <= MOST_SINGLE:
-            yield key, Timeline(reversed(events))
-        else:
-            timeline = _hourly(connection, series_id, key, since // HOUR * HOUR)
-            yield key, timeline
-
-
-def _hourly(connection: Connection, series_id: int, key: str, since: int) -> HourlyTimeline:
-    inside = series_id, key, since
-    hours = connection.exec_driver_sql(_of_dialect(connection, _HOURS), inside)
-    latest = connection.exec_driver_sql(_of_dialect(connection, _LATEST), inside)
-    return HourlyTimeline(
-        # PostgreSQL's sums are decimals
-        [
-            HourSums(start, count, present, int(total), most, int(frauds))
-            for start, count, present, total, most, frauds in hours
-        ],
-        {word: at for word, at in latest if word is not None},
-    )
-
-
-def _transactions(connection: Connection, series_id: int, key: str, after: int, until: int) -> Timeline:
-    rows = connection.exec_driver_sql(_of_dialect(connection, _BETWEEN), (series_id, key, after, until))
-    return Timeline(PastEvent(*row) for row in rows)
-
-
-def _of_dialect(connection: Connection, statement: str) -> str:
-    return statement if connection.dialect.name == "sqlite" else statement.replace("?", "%s")
-
-
-_AGES: Final = 2**56 // HOUR * HOUR
-"""Added to moments, it makes them positive: databases cut off quotients towards 0."""
-
-_COLUMNS: Final = "event, at, value, word, fraud FROM key_events WHERE series_id = "
-_NEWEST: Final = f"SELECT {_COLUMNS}? AND key = ? AND at > ? ORDER BY at DESC LIMIT ?"
-_NEWEST_OF_EACH: Final = (
-    "SELECT asked.key, event, at, value, word, fraud FROM unnest(%s::text[]) AS asked (key), LATERAL "
-    "(SELECT event, at, value, word, fraud FROM key_events WHERE series_id = %s AND key_events.key = asked.key "
-    "AND at > %s ORDER BY at DESC LIMIT %s) AS past"
-)
-_BETWEEN: Final = f"SELECT {_COLUMNS}? AND key = ? AND at > ? AND at <= ?"
-_HOURS: Final = (
-    f"SELECT (at - 1 + {_AGES}) / {HOUR} * {HOUR} - {_AGES} AS hour, count(*), count(value), "  # noqa: S608
-    "coalesce(sum(value), 0), max(value), sum(fraud) FROM key_events WHERE series_id = ? AND key = ? AND at > ? "
-    "GROUP BY hour ORDER BY hour"
-)
-_LATEST: Final = (
-    "SELECT word, max(at) FROM key_events WHERE series_id = ? AND key = ? AND at > ? AND word IS NOT NULL GROUP BY word"
-)

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, func, select
 from ml_project.contract_file import contract_named, parse_contract
 from ml_project.dataset import events_of
 from ml_project.history import compute_history
-from stores.decisions import DecisionStore, event_cache, event_tail, events, open_store
+from stores.decisions import DecisionStore, event_cache, event_tail, events, key_pasts, open_store
 from stores.decisions.event_plan import EventPlan, HistoryEvent, microseconds
 from stores.decisions.schema import event_changes, key_events
 from stores.decisions.schema import events as events_table
@@ -44,7 +44,8 @@ def frame() -> pd.DataFrame:
 @pytest.fixture(params=["one by one", "by hours", "never in memory"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "by hours":
-        monkeypatch.setattr(event_cache, "MOST_SINGLE", 1)
+        for module in (event_cache, key_pasts):
+            monkeypatch.setattr(module, "MOST_SINGLE", 1)
     if request.param == "never in memory":
         monkeypatch.setattr(event_cache, "_MOST_HELD", 0)
 
@@ -247,7 +248,7 @@ def test_what_is_undone_is_forgotten_whole(engine: Engine, frame: pd.DataFrame) 
 def test_of_a_key_of_many_transactions_few_rows_are_read(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once it is in memory, only the hours in which its windows begin are read, and each once."""
     read: list[int] = []
-    transactions, hourly = event_cache._transactions, event_cache._hourly
+    transactions, hourly = key_pasts.read_transactions, key_pasts._hourly
 
     def counted(*arguments: Any) -> Timeline:
         read.append(len(found := transactions(*arguments)))
@@ -257,8 +258,9 @@ def test_of_a_key_of_many_transactions_few_rows_are_read(engine: Engine, monkeyp
         read.append(len(found := hourly(*arguments)))
         return found
 
-    monkeypatch.setattr(event_cache, "_transactions", counted)
-    monkeypatch.setattr(event_cache, "_hourly", counted_hours)
+    for module in (event_cache, key_pasts):
+        monkeypatch.setattr(module, "read_transactions", counted)
+    monkeypatch.setattr(key_pasts, "_hourly", counted_hours)
     plan = EventPlan.of(CARDS)
     times = pd.date_range("2026-01-01", periods=5_000, freq="9min", tz="UTC")
     table = pd.DataFrame({"at": times, "customer": "1", "terminal": "1", "amount": 1.5, "fraud": 0})

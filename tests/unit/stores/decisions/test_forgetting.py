@@ -12,7 +12,17 @@ import pytest
 from sqlalchemy import Connection, Engine, func, select
 
 from ml_project.contract_file import parse_contract
-from stores.decisions import Conflict, DecisionStore, Holdings, PersonalKey, Stored, event_cache, forgetting, open_store
+from stores.decisions import (
+    Conflict,
+    DecisionStore,
+    Holdings,
+    PersonalKey,
+    Stored,
+    event_cache,
+    forgetting,
+    key_pasts,
+    open_store,
+)
 from stores.decisions.event_plan import EventPlan, HistoryEvent, event_number, microseconds
 from stores.decisions.forgetting import compact
 from stores.decisions.records import DecisionRecord, KeptContract
@@ -40,7 +50,8 @@ def table() -> pd.DataFrame:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How a store knows what keys did."""
     if request.param == "by hours":
-        monkeypatch.setattr(event_cache, "MOST_SINGLE", 1)
+        for module in (event_cache, key_pasts):
+            monkeypatch.setattr(module, "MOST_SINGLE", 1)
     if request.param == "never in memory":
         monkeypatch.setattr(event_cache, "_MOST_HELD", 0)
 
