@@ -153,7 +153,7 @@ _COLOURS: Final = ("fourth", "second", "third", "first")
 def page(content: dict[str, Any], minutes: float) -> str:
     """HTML of the results."""
     weeks, entries = content["weeks"], content["entries"]
-    names = tuple(f"{date.fromisoformat(week['first_day']):%-d %b}" for week in weeks)
+    names = tuple(f"{date.fromisoformat(week['first_day']):%-d/%-m}" for week in weeks)
     places = np.arange(len(weeks), dtype=float)
     lines = []
     for entry, colour in zip(entries, _COLOURS, strict=False):
@@ -169,11 +169,13 @@ def page(content: dict[str, Any], minutes: float) -> str:
             Line("", [place, place], [each["low"], each["high"]], colour)
             for place, each in zip(places.tolist(), found, strict=True)
         ]
-    axis = Axis("first day of the week", ticks=names)
+    axis = Axis("first day of the week (day/month of 2018)", ticks=names)
+    lowest, highest = min(min(line.y) for line in lines), max(max(line.y) for line in lines)
+    limits = lowest - (highest - lowest) / 2, highest + 0.01  # room for the names below the lines
     pictures = [
         Picture(
             "Average precision",
-            chart("Average precision", axis, Axis("average precision"), lines),
+            chart("Average precision", axis, Axis("average precision", limits=limits), lines),
             "Week by week; everything of ours was chosen on the weeks before 8 August.",
         ),
         Picture(
