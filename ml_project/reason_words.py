@@ -100,13 +100,14 @@ class ReasonWords:
             return f"no {entity} is named"
         if feature.operator == "seconds_since_last":
             return f"first transaction of this {entity} in {duration_text(feature.window)}"
-        return f"no {_spaced(feature.of[0])} of this {entity} known in {duration_text(feature.window)}"
+        return f"no {_spaced(feature.of[0])} of this {entity} known {_within(feature)}"
 
     def _count(self, feature: Feature, value: float, raw: Row) -> str:
-        entity, window = _spaced(feature.by), duration_text(feature.window)
-        if value == 1:
-            return f"first transaction of this {entity} in {window}"
-        return self._compared(feature, f"{whole(value)} transactions", raw, whole)
+        entity = _spaced(feature.by)
+        if value == 1 and not feature.delay:
+            return f"first transaction of this {entity} {_within(feature)}"
+        counted = "no transaction" if value == 0 else "1 transaction" if value == 1 else f"{whole(value)} transactions"
+        return self._compared(feature, counted, raw, whole)
 
     def _added(self, feature: Feature, value: float, raw: Row) -> str:
         [of] = feature.of
@@ -117,7 +118,7 @@ class ReasonWords:
     def _distinct(self, feature: Feature, value: float, raw: Row) -> str:
         of = _spaced(feature.of[0])
         if value == 0:
-            return f"no {of} of this {_spaced(feature.by)} known in {duration_text(feature.window)}"
+            return f"no {of} of this {_spaced(feature.by)} known {_within(feature)}"
         counted = f"1 {of}" if value == 1 else f"{whole(value)} different {plural(of)}"
         return self._compared(feature, counted, raw, whole)
 
@@ -142,19 +143,19 @@ class ReasonWords:
 
     def _compared(self, feature: Feature, said: str, raw: Row, show: Callable[[float], str]) -> str:
         """What happened in the window, with what is usual."""
-        window, entity = duration_text(feature.window), _spaced(feature.by)
+        within, entity = _within(feature), _spaced(feature.by)
         comparable = feature.operator in (*_RATES, "mean")
         longer = self._longest(feature.operator, feature, 2 * feature.window) if comparable else None
         usual = np.nan if longer is None else self._value(longer, raw)
         if longer is None or np.isnan(usual):
-            return f"{said} of this {entity} in {window}{self._in_training(feature, show)}"
+            return f"{said} of this {entity} {within}{self._in_training(feature, show)}"
         if feature.operator in _RATES:
             rest, beyond = usual - self._value(feature, raw), longer.window - feature.window
             if rest == 0:
-                return f"{said} in {window}, nothing else of this {entity} in {duration_text(longer.window)}"
+                return f"{said} {within}, nothing else of this {entity} {_within(longer)}"
             usual = rest / beyond * feature.window
         text = number(usual) if feature.operator == "count" else show(usual)
-        return f"{said} in {window}, {_own(feature)} usual is {text}"
+        return f"{said} {within}, {_own(feature)} usual is {text}"
 
     def _longest(self, operator: str, feature: Feature, least: int) -> Feature | None:
         """The feature of that kind about the same entity with the longest window, of at least so many seconds."""
@@ -216,9 +217,13 @@ class ReasonWords:
             return f"{_own(feature)} share of frauds {_period(feature)}"
         length = duration_text(feature.window).rsplit(" ", 1)
         owner = f"{_own(feature)} {length[0]}-{length[1].rstrip('s')}"
+        if feature.delay:
+            owner = _own(feature)
+        then = f" {_period(feature)}" if feature.delay else ""
         if feature.operator in ADDING:
-            return f"{owner} {feature.operator}" + ("" if feature.of == (beside,) else f" of {_spaced(feature.of[0])}")
-        return f"{owner} number of {plural(_spaced(feature.of[0])) if feature.of else 'transactions'}"
+            of = "" if feature.of == (beside,) else f" of {_spaced(feature.of[0])}"
+            return f"{owner} {feature.operator}{of}{then}"
+        return f"{owner} number of {plural(_spaced(feature.of[0])) if feature.of else 'transactions'}{then}"
 
     def _noun_of_made(self, name: str) -> str:
         made = self._features.get(name)
@@ -268,6 +273,11 @@ def _own(feature: Feature) -> str:
     return f"this {_spaced(feature.by)}'s"
 
 
+def _within(feature: Feature) -> str:
+    """The window of a feature, as the end of a sentence."""
+    return _period(feature) if feature.delay else f"in {duration_text(feature.window)}"
+
+
 def _period(feature: Feature) -> str:
     """When a delayed window was."""
     if (feature.window, feature.delay) == (_WEEK, _WEEK):
@@ -280,4 +290,4 @@ def _period(feature: Feature) -> str:
 def _part_of(first: Feature, second: Feature) -> bool:
     """Whether one adds up part of what the other does."""
     same = (first.operator, first.by, first.of) == (second.operator, second.by, second.of)
-    return same and first.operator in _RATES and first.window < second.window
+    return same and not first.delay and not second.delay and first.operator in _RATES and first.window < second.window

@@ -1,5 +1,6 @@
 """The commands that change or inspect Production: promote, rollback, approve, policy, history, verify."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,13 +84,19 @@ def history(as_json: Json = False) -> None:
 
 
 def verify(as_json: Json = False) -> None:
-    """Check files against digests, aliases against history, release pointer against alias; exit 1 if anything fails."""
+    """Check files against digests, aliases against history, release pointer against alias; exit 1 if anything fails.
+
+    With features from history, also what gateways look up of a sample of keys against base data and decisions.
+    """
     from pipelines.console import console
+    from pipelines.monitoring.past_check import differing_pasts
     from pipelines.promotion.mover import open_stores
     from pipelines.promotion.verify import verify as check
 
-    stores = open_stores(settings_with())
-    verification = check(stores.registry, stores.history, stores.releases)
+    settings = settings_with()
+    stores = open_stores(settings)
+    past = partial(differing_pasts, settings)
+    verification = check(stores.registry, stores.history, stores.releases, past)
     if as_json:
         console.print_json(data=verification.to_dict())
     else:

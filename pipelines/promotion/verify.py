@@ -1,12 +1,13 @@
 """``verify``: do files, aliases, history and release agree? Reads only."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
 
 from ml_project.bundle import FILES
+from ml_project.contract import Contract
 from ml_project.errors import FraudError, InvalidInput
 from pipelines.promotion.finisher import HISTORY_TAG
 from pipelines.promotion.mover import simulated_after_real
@@ -51,8 +52,12 @@ class Verification:
         return table
 
 
-def verify(registry: Registry, history: History, releases: Releases) -> Verification:
+def verify(
+    registry: Registry, history: History, releases: Releases, past: Callable[[Contract], tuple[int, int]] | None = None
+) -> Verification:
     """Check every file of Production, Previous and Challenger, the aliases, the history and the release pointer.
+
+    ``past`` is `past_check.differing_pasts` of the settings, for a contract with features from history.
 
     Raises
     ------
@@ -71,6 +76,7 @@ def verify(registry: Registry, history: History, releases: Releases) -> Verifica
     if PRODUCTION in versions:
         production = versions[PRODUCTION]
         findings += [_gate(production), _origin(registry, record, production), *_release(releases, production)]
+        findings += [] if past is None else _past(registry, production, past)
     return Verification(tuple(findings))
 
 
@@ -164,3 +170,17 @@ def _release(releases: Releases, version: ModelVersion) -> Iterator[Finding]:
         yield Finding("released files", f"{len(release.files)} files as the pointer says", True)
     except FraudError as error:
         yield Finding("release can be read", str(error), False)
+
+
+def _past(
+    registry: Registry, production: ModelVersion, past: Callable[[Contract], tuple[int, int]]
+) -> Iterator[Finding]:
+    check = "features from history, as gateways look them up"
+    try:
+        contract = registry.bundle(production).manifest.contract
+        if contract.history:
+            asked, differ = past(contract)
+            found = f"of {asked} sampled transactions' keys, {differ} differ from base data and decisions"
+            yield Finding(check, found if asked else "no transaction is known yet", not differ)
+    except FraudError as error:
+        yield Finding(check, str(error), False)

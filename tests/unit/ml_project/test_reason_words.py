@@ -1,6 +1,5 @@
 """Sentences of features from history: what happened, and what is usual."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,50 @@ from ml_project.quantities import in_unit, number, percent, plural, span
 from ml_project.reason_words import _SENTENCES, ReasonWords
 from ml_project.statistics import FeatureStatistics
 from tests.support.creditcard import CREDITCARD
-from tests.support.machine import ROOT
 
-CARDS = parse_contract(Path(ROOT / "contracts" / "cards.yaml").read_bytes(), "cards.yaml")
+CARDS = parse_contract(
+    b"""
+contract: cards
+version: 1
+fields:
+  transaction: {type: string, role: transaction_id, description: the transaction's own name}
+  at: {type: timestamp, role: event_time, description: when it happened}
+  customer: {type: string, role: entity, description: whose card it was}
+  terminal: {type: string, role: entity, description: where it was used}
+  amount: {type: number, role: amount, minimum: 0, unit: EUR, example: 57.16, description: amount}
+label: {field: fraud, positive: 1, negative: 0}
+features:
+  amount: {value: amount, description: amount}
+  hour: {hour_of_day: at, description: hour of day}
+  weekend: {weekend: at, description: weekend}
+  night: {hour_of_day: at, between: [0, 7], description: night}
+  customer_count_1d: {count: {by: customer, window: 1d}}
+  customer_count_7d: {count: {by: customer, window: 7d}}
+  customer_count_30d: {count: {by: customer, window: 30d}}
+  customer_mean_1d: {mean: {of: amount, by: customer, window: 1d}}
+  customer_mean_7d: {mean: {of: amount, by: customer, window: 7d}}
+  customer_mean_30d: {mean: {of: amount, by: customer, window: 30d}}
+  customer_maximum_30d: {maximum: {of: amount, by: customer, window: 30d}}
+  customer_terminals_7d: {distinct: {of: terminal, by: customer, window: 7d}}
+  customer_seconds_since_last: {seconds_since_last: {by: customer, window: 30d}}
+  amount_to_mean_1d: {ratio: [amount, customer_mean_1d]}
+  amount_to_mean_7d: {ratio: [amount, customer_mean_7d]}
+  amount_to_mean_30d: {ratio: [amount, customer_mean_30d]}
+  amount_to_maximum_30d: {ratio: [amount, customer_maximum_30d]}
+  count_1d_to_30d: {ratio: [customer_count_1d, customer_count_30d]}
+  terminal_count_1d: {count: {by: terminal, window: 1d}}
+  terminal_count_7d: {count: {by: terminal, window: 7d}}
+  terminal_fraud_rate_1d: {fraud_rate: {by: terminal, window: 1d, delay: 7d}}
+  terminal_fraud_rate_7d: {fraud_rate: {by: terminal, window: 7d, delay: 7d}}
+  terminal_fraud_rate_30d: {fraud_rate: {by: terminal, window: 30d, delay: 7d}}
+  terminal_known_7d: {count: {by: terminal, window: 7d, delay: 7d}}
+  terminal_known_30d: {count: {by: terminal, window: 30d, delay: 7d}}
+  terminal_mean_before: {mean: {of: amount, by: terminal, window: 1d, delay: 7d}}
+  amount_to_before: {ratio: [amount, terminal_mean_before]}
+""",
+    "cards.yaml",
+)
+"""Customers and terminals with features of every length."""
 
 EVERY = parse_contract(
     b"""
@@ -54,6 +94,10 @@ features:
   countries: {distinct: {of: country, by: card, window: 2d}}
   gap: {seconds_since_last: {by: web_shop, window: 45s}}
   rate: {fraud_rate: {by: web_shop, window: 12h, delay: 3d}}
+  known: {count: {by: card, window: 2d, delay: 3d}}
+  before: {mean: {of: amount, by: web_shop, window: 1d, delay: 1d}}
+  known_total: {sum: {of: amount, by: card, window: 3d, delay: 3d}}
+  known_to: {ratio: [known, before]}
   many: {count: {by: card, window: 1d}, above: 5}
   quick: {seconds_since_last: {by: card, window: 1h}, between: [0, 90]}
   risky: {fraud_rate: {by: web_shop, window: 7d, delay: 7d}, above: 0.05}
@@ -94,7 +138,8 @@ USUAL: dict[str, float] = {
     **{"customer_mean_1d": 220.0, "customer_mean_7d": 100.0, "customer_mean_30d": 57.6, "customer_terminals_7d": 5},
     **{"customer_maximum_30d": 310.5, "customer_seconds_since_last": 0.8, "terminal_count_1d": 3},
     **{"terminal_count_7d": 21, "terminal_fraud_rate_1d": 0, "terminal_fraud_rate_7d": 0.41},
-    "terminal_fraud_rate_30d": 0.0312,
+    **{"terminal_fraud_rate_30d": 0.0312, "terminal_known_7d": 20, "terminal_known_30d": 112},
+    "terminal_mean_before": 12.5,
 }
 
 
@@ -128,6 +173,12 @@ def test_the_cards_in_sentences() -> None:
         "terminal_fraud_rate_30d": (
             "3.1 % of this terminal's transactions in the 30 days before the last 7 days were fraud, usual is 200 %"
         ),
+        "terminal_known_7d": "20 transactions in the week before last, this terminal's usual is 28",
+        "terminal_known_30d": "112 transactions of this terminal in the 30 days before the last 7 days, usual is 2",
+        "terminal_mean_before": (
+            "mean amount EUR 12.50 of this terminal in the 24 hours before the last 7 days, usual is EUR 2.00"
+        ),
+        "amount_to_before": "amount 24 times this terminal's mean in the 24 hours before the last 7 days",
     }
 
 
@@ -151,6 +202,17 @@ def test_the_cards_in_sentences() -> None:
             "customer_count_1d",
             {"customer_count_1d": 4, "customer_count_30d": 4},
             "4 transactions in 24 hours, nothing else of this customer in 30 days",
+        ),
+        (
+            "terminal_known_7d",
+            {"terminal_known_7d": 0, "terminal_known_30d": 0},
+            "no transaction in the week before last, "
+            "nothing else of this terminal in the 30 days before the last 7 days",
+        ),
+        (
+            "terminal_known_30d",
+            {"terminal_known_30d": 1},
+            "1 transaction of this terminal in the 30 days before the last 7 days, usual is 2",
         ),
         ("customer_terminals_7d", {"customer_terminals_7d": 1}, "1 terminal of this customer in 7 days, usual is 2"),
         (

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from ml_project.cleaning import CleaningReport
 from ml_project.dataset import events_of, with_history
@@ -15,6 +15,7 @@ from ml_project.errors import InvalidInput
 from ml_project.history import compute_history
 from pipelines.data.ingest import IngestedMeta, content_digest, write_ingested
 from pipelines.data.past_events import base_events, rebuild
+from pipelines.monitoring.past_check import differing_pasts
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionStore, Holdings, LabelItem, PersonalKey, open_store
 from stores.decisions.event_plan import EventPlan, event_id, microseconds
@@ -73,6 +74,22 @@ def test_base_data_and_decisions_are_brought_in_once(
     last = PLAN.event(event_id("history", None, "p"), microseconds(row["at"].to_pydatetime()), row)
     expected = compute_history(CONTRACT, events_of(table, CONTRACT))[-1]
     np.testing.assert_array_equal(store.histories_of(PLAN, [(last, [])])[0], expected)
+
+
+def test_what_gateways_look_up_is_held_against_what_is_kept(
+    settings: PipelineSettings, store: DecisionStore, table: pd.DataFrame
+) -> None:
+    """A transaction that is missing and one of another amount are noticed."""
+    store.add(decided(table[BASE:-1]))
+    rebuild(settings, CONTRACT)
+    asked, differ = differing_pasts(settings, CONTRACT)
+    assert asked >= 40
+    assert differ == 0
+    with store.engine.begin() as connection:
+        end = microseconds(table["at"].iloc[BASE - 1].to_pydatetime())
+        newest = select(func.max(key_events.c.at)).where(key_events.c.at <= end).scalar_subquery()
+        assert connection.execute(delete(key_events).where(key_events.c.at == newest)).rowcount
+    assert differing_pasts(settings, CONTRACT)[1] > 0
 
 
 def test_what_no_feature_can_ask_for_is_left_out(table: pd.DataFrame) -> None:
