@@ -30,6 +30,7 @@ from pipelines.training.steps import run_main, run_promote, run_train
 from pipelines.training.train import Measurement
 from stores.decisions import open_store
 from stores.mlflow_client import quiet_mlflow
+from stores.registry import PRODUCTION, Registry
 from tests.support.commands import Commands
 from tests.support.gateway import Gateway
 from tests.support.processes import clean_environment
@@ -91,6 +92,11 @@ def kept_by(gateway: Gateway, settings: PipelineSettings) -> PipelineSettings:
     return settings.model_copy(update={"database_url": database})
 
 
+def live(settings: PipelineSettings) -> int:
+    """The version that is Production: what another test of this module learnt may have become it."""
+    return Registry(settings.mlflow_uri, settings.model_name).aliases()[PRODUCTION]
+
+
 def last_day() -> Window:
     now = datetime.now(UTC)
     return Window(now - timedelta(days=1), now)
@@ -109,7 +115,7 @@ def body(frame: pd.DataFrame, row: int, **others: object) -> dict[str, object]:
 def test_it_is_served_watched_and_learnt_from(own: PipelineSettings, tmp_path: Path) -> None:
     frame = shop_transactions(300, seed=3, frauds=0.2)
     with Gateway(tmp_path, FRAUD_RELEASES_URI=own.releases, FRAUD_CONTRACT=own.contract) as gateway:
-        gateway.wait_for_version(1)
+        gateway.wait_for_version(live(own))
         now = datetime.now(UTC) - timedelta(hours=1)
         bodies = [body(frame, row, transaction_id=f"order {row}", event_time=now.isoformat()) for row in range(300)]
         answers = [gateway.client.post("/predict?explain=true", json=each).json() for each in bodies[:20]]
@@ -151,7 +157,7 @@ def test_it_is_scored_as_a_table_and_by_the_pyfunc(own: PipelineSettings, tmp_pa
     outcome = score(own, str(tmp_path / "month.parquet"), str(tmp_path / "out"), "local")
     assert outcome.job["rows"] == 500
     mlflow.set_tracking_uri(own.mlflow_uri)
-    model = mlflow.pyfunc.load_model("models:/fraud-ensemble/1")
+    model = mlflow.pyfunc.load_model(f"models:/{own.model_name}/{live(own)}")
     scored = pd.read_parquet(tmp_path / "out").sort_values("source_row")
     mine = model.predict(frame[list(SHOP.raw_fields)])
     assert scored["hybrid_score"].tolist() == pytest.approx(mine["hybrid_score"].tolist(), abs=1e-6)
@@ -195,10 +201,10 @@ def test_categories_and_missing_values_are_served_and_scored_alike(visited: Pipe
     assert (outcome.job["rows"], outcome.job["quarantined"]) == (200, 0)
     scored = pd.read_parquet(tmp_path / "out").sort_values("source_row")["hybrid_score"].tolist()
     mlflow.set_tracking_uri(visited.mlflow_uri)
-    model = mlflow.pyfunc.load_model("models:/fraud-ensemble/1")
+    model = mlflow.pyfunc.load_model(f"models:/{visited.model_name}/{live(visited)}")
     assert model.predict(frame)["hybrid_score"].tolist() == pytest.approx(scored, abs=1e-6)
     with Gateway(tmp_path, FRAUD_RELEASES_URI=visited.releases, FRAUD_CONTRACT=visited.contract) as gateway:
-        gateway.wait_for_version(1)
+        gateway.wait_for_version(live(visited))
         rows = json.loads(frame.to_json(orient="records"))
         for kind, upload in (
             ("application/json", json.dumps(rows).encode()),
@@ -224,7 +230,7 @@ def test_categories_are_watched_and_learnt_from(visited: PipelineSettings, tmp_p
     frame = timeless(600, seed=8).drop(columns="outcome")
     frame.loc[::3, "country"], frame.loc[::2, "channel"] = "XX", None
     with Gateway(tmp_path, FRAUD_RELEASES_URI=visited.releases, FRAUD_CONTRACT=visited.contract) as gateway:
-        gateway.wait_for_version(1)
+        gateway.wait_for_version(live(visited))
         rows = json.loads(frame.to_json(orient="records"))
         answers = [gateway.client.post("/predict", json=row).json() for row in rows[:30]]
         answers += gateway.client.post("/predict-batch", json=rows[30:]).json()
@@ -275,7 +281,7 @@ def test_an_unedited_draft_answers_and_learns(drafted: PipelineSettings, tmp_pat
     # as they come: `score` has the history of the whole table, the gateway that of what came before
     frame = frame.sort_values("at", key=pd.to_datetime, kind="stable", ignore_index=True)
     with Gateway(tmp_path, FRAUD_RELEASES_URI=drafted.releases, FRAUD_CONTRACT=drafted.contract) as gateway:
-        gateway.wait_for_version(1)
+        gateway.wait_for_version(live(drafted))
         bodies = json.loads(frame.drop(columns="is_fraud").to_json(orient="records"))
         answers = [gateway.client.post("/predict", json=body).json() for body in bodies[:30]]
         assert [answer["transaction_id"] for answer in answers] == frame["transaction"].tolist()[:30]
@@ -305,7 +311,7 @@ def test_three_hundred_columns(tmp_path: Path) -> None:
     score(settings, str(tmp_path / "month.csv"), str(tmp_path / "out"), "local")
     scored = pd.read_parquet(tmp_path / "out").sort_values("source_row")["hybrid_score"].tolist()
     with Gateway(tmp_path, FRAUD_RELEASES_URI=settings.releases, FRAUD_CONTRACT=settings.contract) as gateway:
-        gateway.wait_for_version(1)
+        gateway.wait_for_version(live(settings))
         rows = json.loads(frame.to_json(orient="records", double_precision=15))
         answers = [gateway.client.post("/predict?explain=true", json=row).json() for row in rows[:10]]
         answers += gateway.client.post("/predict-batch", json=rows[10:]).json()
