@@ -87,9 +87,12 @@ _SQLITE_LAST: Final = (
     "SELECT coalesce(max(seq), 0), coalesce((SELECT event_id FROM events ORDER BY seq DESC LIMIT 1), ''), "
     "(SELECT coalesce(max(change_id), 0) FROM event_changes) FROM events"
 )
+# A range, not only its begin: of that PostgreSQL guesses that it takes a third of a table that it has no statistics of
+# yet, such as after a rebuild, and would read it all.
+_SINCE: Final = f"written BETWEEN %s AND {2**63 - 1}"
 _POSTGRES: Final = (
     f"SELECT 0, {_HORIZON}, 0::bigint, NULL, 0::bigint, NULL, NULL::smallint, 0::smallint, 0::bigint UNION ALL "
-    + _COLUMNS.format(events="written >= %s", changes="event_changes.written >= %s", most="%s")
+    + _COLUMNS.format(events=_SINCE, changes=f"event_changes.{_SINCE}", most="%s")
 )
 
 

@@ -169,6 +169,25 @@ def test_more_than_can_be_read_one_by_one_is_read_anew(
         np.testing.assert_array_equal(history(store, given[-1]), offline(frame)[-1])
 
 
+def test_what_is_new_is_found_by_an_index_even_without_statistics(engine: Engine, frame: pd.DataFrame) -> None:
+    """As after a rebuild: a look must not read all past transactions."""
+    store = DecisionStore(engine)
+    given = [
+        each._replace(event_id=f"{number}-{each.event_id}", number=each.number ^ number)
+        for number in range(20)
+        for each in kept_events(PLAN, frame)
+    ]
+    store.add_events(PLAN, given)
+    if engine.dialect.name == "sqlite":
+        statement, parameters = f"EXPLAIN QUERY PLAN {event_tail._SQLITE}", (1, 0, event_tail.MOST_BEHIND)
+    else:
+        statement, parameters = f"EXPLAIN {event_tail._POSTGRES}", (1_000, 1_000, event_tail.MOST_BEHIND)
+    with engine.connect() as connection:
+        plan = "\n".join(str(row) for row in connection.exec_driver_sql(statement, parameters))
+    assert "Seq Scan on events" not in plan, plan
+    assert "SCAN events" not in plan, plan
+
+
 def test_without_the_database_what_is_in_memory_and_what_waits_is_known(engine: Engine, frame: pd.DataFrame) -> None:
     store, given = DecisionStore(engine), kept_events(PLAN, frame)
     store.add_events(PLAN, given[:90])
