@@ -1,7 +1,7 @@
 """What keys did before, in the memory of one process, and always as the database has it.
 
-Each look first reads what was written since the one before, whoever wrote it, and in the same snapshot the past of
-keys that are not in memory. So every transaction and every label counts once, and a look costs the same however much a
+Each look first reads what any process has written since the one before, and in the same snapshot the past of keys that
+are not in memory. So every transaction and every label counts once, and a look costs the same however much a
 key has done.
 """
 

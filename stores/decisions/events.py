@@ -65,7 +65,7 @@ def _add(cursor: Any, dialect: str, plan: EventPlan, by_id: Mapping[str, History
     )
     cursor.execute(known_ids, (listed(dialect, list(by_id)),))
     known = {name for (name,) in cursor.fetchall()}
-    # in one order, whoever writes: two writers of the same wait for one another, and never both
+    # in one order for all writers: of two with the same transactions one waits for the other, never both
     new = [by_id[name] for name in sorted(by_id) if name not in known]
     if not new:
         return 0

@@ -225,8 +225,8 @@ event_changes = Table(
     Index("event_changes_written", "written", sqlite_where=text("written IS NOT NULL")),
     sqlite_autoincrement=True,
 )
-"""Past transactions that turned out to be something else than they were, for whoever has them in memory. A null says
-that they changed in another way: what is in memory has to be read anew."""
+"""Past transactions that turned out to be something else than they were, for processes that have them in memory.
+A null says that they changed in another way: what is in memory has to be read anew."""
 
 key_events = Table(
     "key_events",

@@ -155,7 +155,7 @@ def expect_history(url: str, table: pd.DataFrame, gateways: list[Gateway]) -> No
     np.testing.assert_array_equal(DecisionStore(engine).history_of_many(PLAN, asked), expected)
     engine.dispose()
     found = []
-    for place, each in enumerate(sent_rows(probes)):  # whoever answers: each has memories of its own
+    for place, each in enumerate(sent_rows(probes)):  # in turns: each has a memory of its own
         client = gateways[place % len(gateways)].client
         answer = client.post("/predict", json={**each, "transaction_id": f"probe-{place}"}).raise_for_status().json()
         assert "history" not in answer

@@ -218,7 +218,7 @@ class Server:
                 self.signal(signal.SIGKILL)
             self._process.wait()
             deadline = time.monotonic() + 90
-            while not closed(self.port):  # its workers are killed, too, but nobody waits for them
+            while not closed(self.port):  # its workers are killed, too, but are not waited for
                 assert time.monotonic() < deadline
                 time.sleep(_PAUSE)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from stores.decisions import Chunk, DecisionRecord, DecisionStore, migrate, open_engine
+from stores.decisions import Chunk, DecisionRecord, DecisionStore, event_cache, key_pasts, migrate, open_engine
 from tests.support.creditcard import KEPT
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,6 +27,16 @@ def engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def store(engine: Engine) -> DecisionStore:
     return DecisionStore(engine)
+
+
+@pytest.fixture(params=["one by one", "by hours", "never in memory"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How a store knows what keys did."""
+    if request.param == "by hours":
+        for module in (event_cache, key_pasts):
+            monkeypatch.setattr(module, "MOST_SINGLE", 1)
+    if request.param == "never in memory":
+        monkeypatch.setattr(event_cache, "_MOST_HELD", 0)
 
 
 @pytest.fixture

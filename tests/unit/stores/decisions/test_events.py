@@ -41,15 +41,6 @@ def frame() -> pd.DataFrame:
     return history_table(150, seed=3)
 
 
-@pytest.fixture(params=["one by one", "by hours", "never in memory"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "by hours":
-        for module in (event_cache, key_pasts):
-            monkeypatch.setattr(module, "MOST_SINGLE", 1)
-    if request.param == "never in memory":
-        monkeypatch.setattr(event_cache, "_MOST_HELD", 0)
-
-
 @pytest.fixture
 def store(engine: Engine, way: None) -> DecisionStore:
     return DecisionStore(engine)

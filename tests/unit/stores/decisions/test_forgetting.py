@@ -18,9 +18,7 @@ from stores.decisions import (
     Holdings,
     PersonalKey,
     Stored,
-    event_cache,
     forgetting,
-    key_pasts,
     open_store,
 )
 from stores.decisions.event_plan import EventPlan, HistoryEvent, event_number, microseconds
@@ -44,16 +42,6 @@ def table() -> pd.DataFrame:
     found = history_table(ROWS, seed=4)
     shops = [None if shop is None else f"shop-{shop}" for shop in found["shop"]]
     return found.assign(card="card-" + found["card"], shop=pd.Series(shops, dtype=object))
-
-
-@pytest.fixture(params=["one by one", "by hours", "never in memory"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How a store knows what keys did."""
-    if request.param == "by hours":
-        for module in (event_cache, key_pasts):
-            monkeypatch.setattr(module, "MOST_SINGLE", 1)
-    if request.param == "never in memory":
-        monkeypatch.setattr(event_cache, "_MOST_HELD", 0)
 
 
 @pytest.fixture
