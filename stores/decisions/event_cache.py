@@ -21,7 +21,7 @@ from stores.decisions.event_plan import EventPlan, HistoryEvent, Row, event_numb
 from stores.decisions.event_tail import Ask, Tail, Written
 from stores.decisions.events import series_ids
 from stores.decisions.key_pasts import MOST_SINGLE, read_pasts, read_transactions
-from stores.decisions.timeline import HOUR, NOTHING, HourlyTimeline, PastEvent, Timeline
+from stores.decisions.timeline import HOUR, NOTHING, HourlyTimeline, Load, PastEvent, Timeline
 
 _MOST_HELD: Final = 2_000_000
 """Transactions in memory, about 60 bytes each; beyond that, keys are let go that were not asked for lately."""
@@ -39,12 +39,12 @@ _Key = tuple[int, str]
 
 
 class _Past:
-    """A key's past, complete after a moment."""
+    """A key's past, complete after a moment, and what holding it was last found to cost."""
 
-    __slots__ = ("since", "timeline")
+    __slots__ = ("cost", "since", "timeline")
 
     def __init__(self, timeline: Timeline | HourlyTimeline, since: int) -> None:
-        self.timeline, self.since = timeline, since
+        self.timeline, self.since, self.cost = timeline, since, 0
 
 
 _NO_PAST: Final = _Past(NOTHING, 0)
@@ -100,7 +100,9 @@ class EventCache:
             ids = self._at_a_glance(plan, rows)
             if ids is not None:
                 with suppress(_NotInMemory):
-                    return self._each(plan, asked, rows, ids)
+                    found = self._each(plan, asked, rows, ids)
+                    self._let_go()
+                    return found
             with self._looking(plan, rows) as ids:
                 return self._each(plan, asked, rows, ids)
 
@@ -166,11 +168,7 @@ class EventCache:
         self._stale = True
         self._follow(self._glance)
         self._stale = False
-        for series_id, column in zip(ids, zip(*rows, strict=True), strict=True):
-            for key, _own in column:
-                past = self._pasts.get((series_id, key or ""))
-                if past is not None and isinstance(past.timeline, HourlyTimeline):
-                    past.timeline.load = _not_in_memory
+        self._let_load(ids, rows, lambda _series_id, _key: _not_in_memory)
         return None if any(True for _ in self._missing(plan, ids, rows)) else ids
 
     @contextmanager
@@ -289,7 +287,7 @@ class EventCache:
                     continue
                 if was is None:
                     past.timeline.add(PastEvent(number, at, value, word, fraud))
-                    self._size += 1
+                    past.cost, self._size = past.cost + 1, self._size + 1
                     if isinstance(past.timeline, Timeline) and len(past.timeline) > 2 * MOST_SINGLE:
                         self._drop((series_id, key))
                 elif isinstance(past.timeline, Timeline):
@@ -309,20 +307,30 @@ class EventCache:
             since = min(since_of.values()) - _MARGIN
             for key, timeline in read_pasts(connection, series_id, sorted(since_of), since):
                 self._drop((series_id, key))
-                self._pasts[series_id, key] = _Past(timeline, since)
-                self._size += len(timeline) + _ENTRY
-        for series_id, column in zip(ids, zip(*rows, strict=True), strict=True):
-            for key, _own in column:
-                past = self._pasts.get((series_id, key or ""))
-                if past is not None:
-                    self._pasts.move_to_end((series_id, key or ""))
-                    if isinstance(past.timeline, HourlyTimeline):
-                        past.timeline.load = partial(read_transactions, connection, series_id, key or "")
+                past = self._pasts[series_id, key] = _Past(timeline, since)
+                self._weigh(past)
+        self._let_load(ids, rows, lambda series_id, key: partial(read_transactions, connection, series_id, key))
+
+    def _let_load(self, ids: Sequence[int], rows: Sequence[Sequence[Row]], load: Callable[[int, str], Load]) -> None:
+        """Note that keys were asked for, and say how hours of the busy ones among them are read now."""
+        for own in rows:
+            for series_id, (key, _past) in zip(ids, own, strict=True):
+                if key is None or (past := self._pasts.get((series_id, key))) is None:
+                    continue
+                self._pasts.move_to_end((series_id, key))
+                if isinstance(past.timeline, HourlyTimeline):
+                    self._weigh(past)
+                    past.timeline.load = load(series_id, key)
+
+    def _weigh(self, past: _Past) -> None:
+        cost = len(past.timeline) + _ENTRY
+        self._size += cost - past.cost
+        past.cost = cost
 
     def _drop(self, key: _Key) -> None:
         past = self._pasts.pop(key, None)
         if past is not None:
-            self._size -= len(past.timeline) + _ENTRY
+            self._size -= past.cost
 
     def _let_go(self) -> None:
         while self._size > self._most_held and self._pasts:

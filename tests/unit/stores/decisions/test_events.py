@@ -160,6 +160,22 @@ def test_more_than_can_be_read_one_by_one_is_read_anew(
         np.testing.assert_array_equal(history(store, given[-1]), offline(frame)[-1])
 
 
+def test_memory_is_bounded_and_keeps_what_was_asked_for_last(store: DecisionStore, frame: pd.DataFrame) -> None:
+    """What is held is what was counted, however it came in; a key that is asked for all the time stays."""
+    pasts = store._pasts
+    pasts._most_held = 400
+    cards = [f"card {number}" for number in range(40)]
+    for number, each in enumerate(kept_events(PLAN, frame)):
+        mine = each._replace(keys=(cards[number % 40], each.keys[1]), event_id=f"e{number}", number=number)
+        history(store, mine)
+        store.add_events(PLAN, [mine])
+        history(store, each._replace(keys=("always", each.keys[1])))
+        assert pasts._size == sum(past.cost for past in pasts._pasts.values()) <= pasts._most_held
+    held = {key for _series, key in pasts._pasts}
+    assert "always" in held
+    assert not held.issuperset(cards)
+
+
 def test_what_is_new_is_found_by_an_index_even_without_statistics(engine: Engine, frame: pd.DataFrame) -> None:
     """As after a rebuild: a look must not read all past transactions."""
     store = DecisionStore(engine)
