@@ -133,8 +133,9 @@ def test_requests_in_progress_are_finished_on_sigterm(start, legitimate) -> None
     body = json.dumps([legitimate]).encode()
     head = "POST /predict-batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", process.port)) as client:
-        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:50])
-        process.wait_until(lambda: ask(process, "GET", "/health").status_code == 200)
+        client.sendall(f"{head}Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        assert client.recv(1_000) == b"HTTP/1.1 100 Continue\r\n\r\n"  # a worker has begun with it
+        client.sendall(body[:50])
         process.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         client.sendall(body[50:])
