@@ -1,7 +1,7 @@
 """What a feature from history says of one transaction, in a sentence: what happened, and what is usual.
 
-A description says what a feature is, whoever wrote it; the sentence says what it was this time. It is made of the
-operator, the contract's own names and units, and the values that were scored: equal transactions, equal sentences.
+A description says what a feature is; the sentence says what it was this time. It is made of the operator, the
+contract's own names and units, and the values that were scored: equal transactions, equal sentences.
 
 What is usual is the entity's own, where the contract looks at a longer window of the same kind: of counts and sums what
 the rest of that window comes to in the same time, of means and shares what they are there. Elsewhere it is the median

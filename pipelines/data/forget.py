@@ -156,7 +156,7 @@ class Forgetter:
         if left:
             raise InvalidInput(
                 f"All is erased but for what files of the spool hold that cannot be read: {', '.join(map(str, left))}.",
-                "Delete them once nobody needs them any more.",
+                "Delete them once they are no longer needed.",
             )
         return found
 

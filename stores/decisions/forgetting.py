@@ -4,8 +4,8 @@ A forgotten customer's own history goes. In the histories of others the transact
 right; a name among the different values that are counted there becomes a random one, another in each history. Decisions
 stay as they were made, with nothing in the place of the key.
 
-Each step is a transaction of its own, short enough for predictions not to wait, and takes what it finds: whoever was
-killed begins again and goes on.
+Each step is a transaction of its own, short enough for predictions not to wait, and takes what it finds: a killed
+command begins again and goes on.
 """
 
 import secrets

@@ -1,7 +1,7 @@
 """Decisions without the key of an entity: singly kept ones, segments, and tables of exports.
 
 All else stays as it was decided. Of a repeated transaction its digest is compared, and a digest would tell the key to
-whoever tries keys: from then on it is one without any.
+anyone who tries keys: from then on it is one without any.
 """
 
 import json

@@ -247,7 +247,7 @@ class DecisionRecord:
     def keyless_digest(self) -> bytes:
         """The same without the names of entities, marked as such: what is kept once one of them was erased.
 
-        The digest with the name would tell it to whoever tries names.
+        The digest with the name would tell it to anyone who tries names.
         """
         nameless = {place for place, (_name, type_) in enumerate(self.contract.fields) if type_ == "string"}
         inputs = tuple(None if place in nameless else value for place, value in enumerate(self.inputs))
