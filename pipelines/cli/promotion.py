@@ -71,8 +71,8 @@ def set_policy(
 def history(as_json: Json = False) -> None:
     """Show every move of an alias: who, when, why, from, to and with which gate result."""
     from pipelines.console import console
-    from pipelines.promotion.history_table import history_dict, history_table
     from pipelines.promotion.mover import open_stores
+    from pipelines.promotion.verify import history_dict, history_table
 
     settings = settings_with()
     stores = open_stores(settings)
@@ -89,7 +89,7 @@ def verify(as_json: Json = False) -> None:
     With features from history, also what gateways look up of a sample of keys against base data and decisions.
     """
     from pipelines.console import console
-    from pipelines.monitoring.past_check import differing_pasts
+    from pipelines.monitoring.known_past import differing_pasts
     from pipelines.promotion.mover import open_stores
     from pipelines.promotion.verify import verify as check
 

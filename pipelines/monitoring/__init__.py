@@ -9,7 +9,7 @@ In the order in which data pass:
 - ``expected``: quality that labels have not come for yet.
 - ``challenger``: a shadow challenger compared with the champion.
 - ``skew``: features from history as served, against their definition; ``skew_causes``: why they differ;
-  ``known_past``: all that is known of their keys; ``past_check``: for ``verify``, what gateways look up.
+  ``known_past``: all that is known of their keys, and for ``verify`` whether gateways know it.
 - ``report``: everything that was found; as table, JSON, Prometheus file, CloudWatch line and notice.
 - ``page``, ``evidently_page``: the report as HTML, and Evidently's own where it is installed.
 

@@ -1,11 +1,12 @@
 """All that is known by now of some keys' past transactions, and when each became known.
 
 Three sources, in this order where they know the same transaction: kept decisions, the ingested base data, and for what
-came by `/events` alone the tables of past transactions.
+came by `/events` alone the tables of past transactions. `differing_pasts` holds what gateways look up of a sample of
+keys against the definition, `ml_project.history.compute_history`, over all of these.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -15,20 +16,25 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
-from ml_project.history import Events
-from pipelines.data.ingest import read_meta
+from ml_project.history import Events, compute_history
+from pipelines.data.ingest import read_ingested, read_meta
 from pipelines.data.past_events import base_events, decided_events
 from pipelines.monitoring.kept_decisions import UNLABELLED, answered_rows
 from pipelines.settings import PipelineSettings
-from stores.decisions import DecisionStore
+from stores.decisions import DecisionStore, open_store
 from stores.decisions.event_plan import EventPlan, HistoryEvent, event_id, event_number, microseconds
 from stores.decisions.known_events import events_of_keys
 
 MOST_EVENTS: Final = 500_000
 """Transactions that are held. Of more, those of the busiest keys are left out, and what is made of them."""
 
+_SAMPLE: Final = 50
+"""Transactions whose keys are looked up, of base data and of decisions each."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY: Final = timedelta(days=1)
 ALWAYS: Final = -np.inf
 """When base data became known: before any decision."""
 
@@ -230,3 +236,58 @@ def as_events(plan: EventPlan, given: Iterable[HistoryEvent]) -> Events:
         codes={name: codes(each.words[place] for each in listed) for place, name in enumerate(plan.counted)},
         fraud=np.array([each.fraud for each in listed], dtype=np.bool_),
     )
+
+
+def differing_pasts(settings: PipelineSettings, contract: Contract) -> tuple[int, int]:
+    """How many transactions with keys of known ones were asked for, and how many had a feature of another value.
+
+    Raises
+    ------
+    InvalidInput
+        When there is no decision database.
+    Unavailable
+        When it does not answer.
+    """
+    plan = EventPlan.of(contract)
+    with open_store(settings.decisions_url, existing=True) as store:
+        sample = _sample(store, settings, plan)
+        if not sample:
+            return 0, 0
+        moment = max(each.at for each in sample) + 1
+        asked = [each._replace(event_id=f"-{place}", number=place, at=moment) for place, each in enumerate(sample)]
+        looked_up = np.array(store.histories_of(plan, [(each, ()) for each in asked]))
+        keys = {
+            entity: {key for each in asked if (key := each.keys[place]) is not None}
+            for place, entity in enumerate(plan.entities)
+        }
+        since = _EPOCH + timedelta(microseconds=moment)
+        known = read_known_past(store, settings, plan, keys, since, since + timedelta(microseconds=1))
+    expected = np.array([_by_definition(plan, known, each) for each in asked])
+    same = (looked_up == expected) | (np.isnan(looked_up) & np.isnan(expected))
+    return len(asked), int((~same.all(axis=1)).sum())
+
+
+def _sample(store: DecisionStore, settings: PipelineSettings, plan: EventPlan) -> list[HistoryEvent]:
+    base: list[HistoryEvent] = []
+    if settings.dataset_path.exists():
+        frame, _meta = read_ingested(settings.dataset_path, settings.data_contract)
+        base = base_events(plan, frame, settings.key_hash)
+    now = datetime.now(UTC)
+    tables = store.tables(plan.contract, now - _DAY, now)
+    decided = [event for table in tables for event in decided_events(plan, table)]
+    return [*_evenly(base), *_evenly(decided)]
+
+
+def _evenly(events: Sequence[HistoryEvent]) -> list[HistoryEvent]:
+    places = np.unique(np.linspace(0, len(events) - 1, _SAMPLE).astype(int)) if events else np.array([], dtype=int)
+    return [events[place] for place in places.tolist()]
+
+
+def _by_definition(plan: EventPlan, known: KnownPast, asked: HistoryEvent) -> NDArray[np.float64]:
+    mine = [each.event for each in known.events if any(_shared(each.event, asked))]
+    features: NDArray[np.float64] = compute_history(plan.contract, as_events(plan, [*mine, asked]))[-1]
+    return features
+
+
+def _shared(event: HistoryEvent, asked: HistoryEvent) -> list[bool]:
+    return [key is not None and key == other for key, other in zip(event.keys, asked.keys, strict=True)]

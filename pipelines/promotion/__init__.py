@@ -12,6 +12,5 @@ May import `pipelines.training` (but for its `steps`), `pipelines.pages`, `pipel
 - `finisher`: carries out claimed moves and publishes the release
 - `rollback`: put an earlier version back; approve a promotion that waits
 - `policy`: the same model under another threshold policy
-- `history_table`: the history of moves for a terminal or as JSON
-- `verify`: do files, aliases, history and release agree?
+- `verify`: the history of moves as a table, and whether files, aliases, history and release agree
 """

@@ -1,18 +1,20 @@
-"""``verify``: do files, aliases, history and release agree? Reads only."""
+"""``history`` and ``verify``: what was moved, and whether files, aliases, history and release agree. Reads only."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from ml_project.bundle import FILES
 from ml_project.contract import Contract
 from ml_project.errors import FraudError, InvalidInput
 from pipelines.promotion.finisher import HISTORY_TAG
-from pipelines.promotion.mover import simulated_after_real
+from pipelines.promotion.mover import OUTSIDE, moved_outside, simulated_after_real
+from stores.error_text import masked
 from stores.history import History
-from stores.moves import ALIASES, PRODUCTION, Record
+from stores.moves import ALIASES, PRODUCTION, Entry, Record
 from stores.registry import ModelVersion, Registry
 from stores.released import cleared, gate_result, verdict
 from stores.releases import Releases
@@ -57,7 +59,7 @@ def verify(
 ) -> Verification:
     """Check every file of Production, Previous and Challenger, the aliases, the history and the release pointer.
 
-    ``past`` is `past_check.differing_pasts` of the settings, for a contract with features from history.
+    ``past`` is `known_past.differing_pasts` of the settings, for a contract with features from history.
 
     Raises
     ------
@@ -184,3 +186,53 @@ def _past(
             yield Finding(check, found if asked else "no transaction is known yet", not differ)
     except FraudError as error:
         yield Finding(check, str(error), False)
+
+
+def history_dict(record: Record, aliases: Mapping[str, int], registry: str) -> dict[str, Any]:
+    """Every move for JSON; ``registry`` is the address that was asked."""
+    return {
+        "registry": masked(registry),
+        "moves": [entry.to_dict() for entry in record.entries],
+        "unrecorded": _unrecorded(record, aliases),
+        "problems": list(record.problems),
+    }
+
+
+def history_table(record: Record, aliases: Mapping[str, int], registry: str) -> Table:
+    """Every move for a terminal, the newest last; what was moved outside the tool shows before it is recorded.
+
+    ``registry`` is the address that was asked.
+    """
+    heads = ("move", "when (UTC)", "who", "what", "alias", "version", "gate", "why", "ended")
+    table = Table(*heads, caption=escape(f"in {masked(registry)}"), caption_justify="left")
+    for entry in record.entries:
+        move = entry.move
+        who = f"{move.who} (asked by {move.asked_by})" if move.asked_by else move.who
+        when = f"{move.when:%Y-%m-%d %H:%M:%S}"
+        row = (str(entry.number), when, who, move.kind, move.alias, _step(move.origin, move.to), move.gate, move.why)
+        table.add_row(*row, _ending(entry))
+    if unrecorded := _unrecorded(record, aliases):
+        versions = _step(unrecorded["from"], unrecorded["to"])
+        table.add_row("", "", OUTSIDE, "outside", unrecorded["alias"], versions, "", "", "not recorded yet")
+    for problem in record.problems:
+        table.add_row("[red]![/red]", "", "", "", "", "", "", problem, "")
+    return table
+
+
+def _unrecorded(record: Record, aliases: Mapping[str, int]) -> dict[str, Any] | None:
+    # while a move is under way its aliases are half moved, which is no move from outside
+    found = None if record.unfinished else moved_outside(record, aliases)
+    if found is None:
+        return None
+    alias, change = found
+    return {"alias": alias, "from": record.aliases.get(alias), "to": change[alias]}
+
+
+def _step(origin: int | None, to: int | None) -> str:
+    return f"{origin or '-'} → {to or '-'}"
+
+
+def _ending(entry: Entry) -> str:
+    if entry.ending is None:
+        return "[yellow]unfinished[/yellow]"
+    return f"{entry.ending.outcome}{f': {entry.ending.note}' if entry.ending.note else ''}"

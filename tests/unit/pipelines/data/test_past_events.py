@@ -15,7 +15,7 @@ from ml_project.errors import InvalidInput
 from ml_project.history import compute_history
 from pipelines.data.ingest import IngestedMeta, content_digest, write_ingested
 from pipelines.data.past_events import base_events, rebuild
-from pipelines.monitoring.past_check import differing_pasts
+from pipelines.monitoring.known_past import differing_pasts
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionStore, Holdings, LabelItem, PersonalKey, open_store
 from stores.decisions.event_plan import EventPlan, event_id, microseconds

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from pipelines.promotion.history_table import history_dict, history_table
+from pipelines.promotion.verify import history_dict, history_table
 from stores.moves import Ending, Entry, Kind, Move, Record
 
 WHERE = "http://me:sesame@mlflow:5000"
