@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ml_project.drift import DriftLimits
+from ml_project.drift import DecisionLimits, DriftLimits
 from ml_project.policies import NEVER
 
 if TYPE_CHECKING:
@@ -151,6 +151,17 @@ class Ablation(_Frozen):
     difference: Figure
 
 
+class GateCheck(_Frozen):
+    """A row of the gate's report; ``passed`` is None where there was nothing to judge by."""
+
+    name: str
+    theme: str
+    value: str
+    limit: str
+    passed: bool | None
+    meaning: str = ""
+
+
 class Card(_Frozen):
     """A version in figures.
 
@@ -167,6 +178,10 @@ class Card(_Frozen):
         The alert budget, and what a review costs.
     drift_limits : DriftLimits or None
         What `monitor` held drift against at the promotion; None in cards from before they had any.
+    decision_limits : DecisionLimits or None
+        The same for the shares of alerts and declines.
+    checks : tuple of GateCheck
+        What the gate looked at; empty in cards from before they had any.
     """
 
     card_version: int
@@ -189,3 +204,5 @@ class Card(_Frozen):
     lineage: dict[str, str]
     gate: str
     drift_limits: DriftLimits | None = None
+    decision_limits: DecisionLimits | None = None
+    checks: tuple[GateCheck, ...] = ()

@@ -359,6 +359,26 @@ class DriftLimits(BaseModel):
         return self.false_alarms / (_DRIFT_FIGURES * watched + _DECISION_FIGURES)
 
 
+class DecisionLimits(BaseModel):
+    """When shares of alerts and of declines differ from those of the rows that the thresholds were chosen on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    minimum_rows: int = Field(ge=1)
+    minimum_hours: float = Field(ge=0)
+    factor: float = Field(gt=1)
+
+    def between(self, share: float, baseline: Baseline, rows: float, significance: float) -> tuple[float, float]:
+        """The least and the largest share that is no breach, for a baseline's share and a window of so many rows.
+
+        Beyond them it is more than ``factor`` times too small or too large, and more than chance explains.
+        """
+        # One more than was seen, so that a share of 0 in the baseline allows for chance.
+        seen, known = share * baseline.decision_rows + 1, baseline.decision_rows
+        few, many = chance_counts(seen, known, rows, significance)
+        return min(share / self.factor, few / rows), max(share * self.factor, many / rows)
+
+
 def limit_of(shift: Shift, least: float) -> float:
     """The value that a figure must exceed: an effect worth acting on, and more than chance."""
     return max(least, shift.noise)

@@ -40,6 +40,7 @@ _SCOPES: Final = {
     "/predict-batch": "predict",
     "/events": "predict",
     "/feedback": "feedback",
+    "/claims": "feedback",
     "/features": "",
 }
 

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from datetime import datetime
 from itertools import chain
 from typing import Any, Final, Literal, TypeVar
 
@@ -37,6 +38,7 @@ from stores.decisions import (
     Label,
     LabelItem,
     PageFilter,
+    QueueTotals,
     Spool,
     migrate,
 )
@@ -152,14 +154,16 @@ class Decisions:
         with stage("keep"):
             record = record_of_one(predictions, request, self._settings.review_sample_rate)
             keeping = asyncio.wrap_future(self._writer.submit(record))
-            if not predictions.model.contract.history:
+            if request.trial or not predictions.model.contract.history:
                 stored = await keeping
             else:
                 with self.past.remembered(predictions, [record.prediction_id]) as place:
                     stored = await keeping
                     place.spooled = stored.kept == "spool"
-        named = replace(predictions, prediction_ids=[stored.record.prediction_id], kept=stored.kept)
-        if self._shadow is not None and not stored.repeated:
+        named = replace(
+            predictions, prediction_ids=[stored.record.prediction_id], kept=stored.kept, trial=request.trial
+        )
+        if self._shadow is not None and not stored.repeated and not request.trial:
             self._shadow.offer(named, stored.record.received_at)
         return with_firsts(named, {0: stored.record}) if stored.repeated else named
 
@@ -173,11 +177,11 @@ class Decisions:
         with stage("keep"):
             chunk = chunk_of_many(predictions, request, self._settings.review_sample_rate)
             stored = self._writer.keep_segment(chunk)
-            if stored.kept == "spool" and predictions.model.contract.history:
+            if stored.kept == "spool" and predictions.model.contract.history and not request.trial:
                 self.past.remember_spooled(predictions, chunk.prediction_ids)
         kept: Literal["database", "spool"] = "spool" if stored.kept == "spool" else "database"
-        named = replace(predictions, prediction_ids=chunk.prediction_ids, kept=kept)
-        if self._shadow is not None:
+        named = replace(predictions, prediction_ids=chunk.prediction_ids, kept=kept, trial=request.trial)
+        if self._shadow is not None and not request.trial:
             self._shadow.offer(named, chunk.received_at, stored.firsts.keys() | stored.conflicts.keys())
         return with_firsts(named, self._first_records(stored.firsts)), stored.conflicts
 
@@ -206,6 +210,25 @@ class Decisions:
         ]
         return [asdict(outcome) for outcome in self.store.label(named, reviewer, contract=self._contract)]
 
+    async def claiming(
+        self, prediction_ids: Sequence[str], reviewer: str, session: str, seconds: float
+    ) -> list[dict[str, Any]]:
+        """Claim predictions for a reviewer's window, on one of few threads; what became of each.
+
+        Raises
+        ------
+        Busy
+            When none is free in ten seconds.
+        """
+        found = await _within_share(self._reviewers, self.store.claim, prediction_ids, reviewer, session, seconds)
+        return [asdict(each) for each in found]
+
+    def queue_totals(
+        self, wanted: Mapping[str, Any], arrived_after: datetime | None, since: datetime, reviewer: str
+    ) -> QueueTotals:
+        """Counts of what waits for review, and of what was labelled since a moment."""
+        return self.store.queue_totals(PageFilter(**wanted, contract=self._contract), arrived_after, since, reviewer)
+
     def page(
         self, wanted: Mapping[str, Any], after: str | None, limit: int, model: LiveModel | None = None
     ) -> tuple[list[dict[str, Any]], str | None]:
@@ -216,7 +239,11 @@ class Decisions:
         """
         page = self.store.page(PageFilter(**wanted, contract=self._contract), after, limit)
         entities = model.contract.entities if model is not None else ()
-        shown = by_entity(page.items, entities[0]) if entities and wanted.get("order") == "riskiest" else page.items
+        shown = (
+            by_entity(page.items, entities[0])
+            if entities and wanted.get("order") in ("riskiest", "expected_loss")
+            else page.items
+        )
         return [described(found) for found in explained(shown, model)], page.after
 
     def find(self, prediction_id: str) -> dict[str, Any] | None:
@@ -301,6 +328,7 @@ def described(found: Found) -> dict[str, Any]:
         "spooled": found.spooled,
         "duplicate_of": found.duplicate_of,
         "conflicts_with": found.conflicts_with,
+        "claim": None if found.claim is None else asdict(found.claim),
     }
 
 

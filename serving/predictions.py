@@ -47,10 +47,13 @@ class Prediction(TypedDict):
     fraud_probability: float
     decision: Decision
     model_version: str
-    prediction_id: str
+    prediction_id: str | None
+    """Null where nothing was to be kept."""
     transaction_id: NotRequired[str]
     """As the client sent it. Sent again with the same values, it brings the first answer again."""
-    kept: NotRequired[Literal["database", "spool"]]
+    source: NotRequired[Literal["trial"]]
+    """It was to be kept as a trial."""
+    kept: NotRequired[Literal["database", "spool", "none"]]
     """Where the prediction was on disk before this answer; in the spool, while the database is away, a repeated
     transaction_id could not be recognised."""
     history: NotRequired[Literal["partial"]]
@@ -82,8 +85,10 @@ class Predictions:
         Row to explanation, for the rows that have one.
     prediction_ids : list of str
         Names to find them again by; none before they are kept.
-    kept : {'database', 'spool'} or None
+    kept : {'database', 'spool', 'none'} or None
         None before they are kept.
+    trial : bool
+        They are no traffic; see `stores.decisions.records.Source`.
     firsts : mapping
         Rows of repeated transactions, which bear their first answers.
     unseen : mapping
@@ -96,7 +101,8 @@ class Predictions:
     decisions: NDArray[np.int8]
     explanations: Mapping[int, Explanation]
     prediction_ids: list[str] = field(default_factory=list)
-    kept: Literal["database", "spool"] | None = None
+    kept: Literal["database", "spool", "none"] | None = None
+    trial: bool = False
     firsts: Mapping[int, First] = field(default_factory=dict)
     unseen: Mapping[int, list[RangeWarning]] = field(default_factory=dict)
 
@@ -123,6 +129,11 @@ class Predictions:
         for row, first in self.firsts.items():
             used[row] = first.model_version
         return used
+
+    @property
+    def answered_ids(self) -> list[str] | list[None]:
+        """The name of each; None where nothing was to be kept."""
+        return [None] * len(self) if self.kept == "none" else self.prediction_ids
 
     @property
     def partial(self) -> list[bool]:
@@ -165,7 +176,7 @@ class Predictions:
                 self.scores.probability.tolist(),
                 self.alert_thresholds,
                 self.model_versions,
-                self.prediction_ids,
+                self.answered_ids,
                 strict=True,
             )
         ]
@@ -174,6 +185,8 @@ class Predictions:
                 answer["transaction_id"] = transaction_id
             if self.kept is not None:
                 answer["kept"] = self.kept
+            if self.trial:
+                answer["source"] = "trial"
             if partial:
                 answer["history"] = "partial"
         for row, warnings in self.unseen.items():
@@ -238,10 +251,13 @@ def record_of_one(predictions: Predictions, request: RequestRecord, sample_rate:
     ``sample_rate`` is the share of approvals that go to review.
     """
     prediction_id = new_prediction_id()
-    drawn = drawn_for_review([prediction_id], sample_rate)
+    rate = None
+    if not request.trial:
+        rate = 1.0 if predictions.alerts else sample_rate if drawn_for_review([prediction_id], sample_rate) else None
     return DecisionRecord(
         prediction_id=prediction_id,
-        review_rate=1.0 if predictions.alerts else sample_rate if drawn else None,
+        review_rate=rate,
+        source="trial" if request.trial else "single",
         contract=predictions.model.kept_contract,
         inputs=_inputs(predictions),
         isolation_score=float(predictions.scores.isolation[0]),
@@ -288,8 +304,14 @@ def chunk_of_many(predictions: Predictions, request: RequestRecord, sample_rate:
         transaction_ids=ids if any(name is not None for name in ids) else None,
         event_times=predictions.transactions.event_times or None,
         reasons=_reasons(predictions),
+        source="trial" if request.trial else "batch",
         **_shared(predictions, request),
     )
+
+
+def unkept(predictions: Predictions) -> Predictions:
+    """The predictions as they are answered where nothing is to be kept."""
+    return replace(predictions, kept="none")
 
 
 def with_firsts(predictions: Predictions, firsts: Mapping[int, DecisionRecord]) -> Predictions:

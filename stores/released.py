@@ -18,7 +18,7 @@ from ml_project.card import Card
 from ml_project.errors import InvalidBundle, Unavailable
 from ml_project.scorer import Scorer, load_scorer
 from stores.bundle_trial import USUAL, Trial
-from stores.moves import PRODUCTION, Record
+from stores.moves import CHALLENGER, PRODUCTION, Entry, Record
 from stores.releases import Release, Releases
 
 GATE_TAG: Final = "gate.passed"
@@ -79,31 +79,37 @@ class Promoted:
 
 @dataclass(frozen=True, slots=True)
 class Promotions:
-    """Moves of Production, the newest first, and where they were read."""
+    """Moves of Production, the newest first, where they were read, and the candidates that the gate refused."""
 
     source: Literal["history", "release pointer"]
     moves: tuple[Promoted, ...]
+    refusals: tuple[Promoted, ...] = ()
 
 
 def promotions_in(record: Record) -> Promotions:
-    """The moves of Production in a history."""
-    moves = [
-        Promoted(
-            entry.number,
-            str(entry.move.kind),
-            entry.move.before.get(PRODUCTION),
-            entry.move.after[PRODUCTION],
-            entry.move.who,
-            entry.move.asked_by,
-            entry.move.when,
-            entry.move.why,
-            entry.move.gate,
-            entry.ending.outcome if entry.ending else "unfinished",
-        )
-        for entry in reversed(record.entries)
-        if PRODUCTION in entry.move.after
-    ]
-    return Promotions("history", tuple(moves))
+    """The moves of Production in a history, and what the gate refused."""
+    newest = record.entries[::-1]
+    return Promotions(
+        "history",
+        tuple(_promoted(entry, PRODUCTION) for entry in newest if PRODUCTION in entry.move.after),
+        tuple(_promoted(entry, CHALLENGER) for entry in newest if entry.move.gate == "refused"),
+    )
+
+
+def _promoted(entry: Entry, alias: str) -> Promoted:
+    move = entry.move
+    return Promoted(
+        entry.number,
+        str(move.kind),
+        move.before.get(alias),
+        move.after.get(alias, move.to),
+        move.who,
+        move.asked_by,
+        move.when,
+        move.why,
+        move.gate,
+        entry.ending.outcome if entry.ending else "unfinished",
+    )
 
 
 def promotion_of(release: Release | None) -> Promotions:

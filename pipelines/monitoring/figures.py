@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ml_project.baseline import watched_names
 from ml_project.bundle import Manifest
-from ml_project.drift import Drift, DriftLimits, Shift, chance_counts, compare, limit_of
+from ml_project.drift import DecisionLimits, Drift, DriftLimits, Shift, compare, limit_of
 from ml_project.errors import InvalidInput
 from ml_project.metrics import (
     Estimate,
@@ -105,14 +105,6 @@ def drift_figures(drift: Drift, limits: DriftLimits, comparable: bool = True) ->
 
 class _Limits(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DecisionLimits(_Limits):
-    """See ``monitor.yaml``."""
-
-    minimum_rows: int = Field(ge=1)
-    minimum_hours: float = Field(ge=0)
-    factor: float = Field(gt=1)
 
 
 class LabelledLimits(_Limits):
@@ -224,10 +216,7 @@ def decisions(
         if share is None or not len(rows):
             found.append(Figure(name, "", value))
             continue
-        # One more than was seen, so that a share of 0 in the baseline allows for chance.
-        seen, known = share * baseline.decision_rows + 1, baseline.decision_rows
-        few, many = chance_counts(seen, known, rows.rows, significance)
-        low, high = min(share / asked.factor, few / rows.rows), max(share * asked.factor, many / rows.rows)
+        low, high = asked.between(share, baseline, rows.rows, significance)
         found.append(Figure(name, "", value, low, high, judged, judged and not low <= value <= high))
     return found
 

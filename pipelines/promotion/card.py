@@ -17,12 +17,12 @@ from ml_project.card import (
     Card,
     Data,
     Figure,
+    GateCheck,
     Part,
     Policy,
     Sample,
     ThresholdCurve,
 )
-from ml_project.drift import DriftLimits
 from ml_project.metrics import ranking_curve
 from ml_project.operators import SECONDS_PER_DAY
 from ml_project.unseen_scores import ScoredRows
@@ -33,6 +33,7 @@ from pipelines.tracking import Run
 from pipelines.training.train import SCORES
 
 if TYPE_CHECKING:
+    from pipelines.monitoring.figures import MonitorLimits
     from pipelines.promotion.report import GateReport
 
 PURPOSE: Final = (
@@ -65,7 +66,7 @@ def build_card(
     shipped: Bundle,
     model_name: str,
     version: int,
-    drift_limits: DriftLimits,
+    limits: "MonitorLimits",
 ) -> Card:
     """The card of a finished, judged run."""
     data = run.data
@@ -112,7 +113,19 @@ def build_card(
             **{f"library {name}": value for name, value in shipped.manifest.libraries.items()},
         },
         gate="passed" if report.passed else f"refused: {report.failures}",
-        drift_limits=drift_limits,
+        drift_limits=limits.drift,
+        decision_limits=limits.decisions,
+        checks=tuple(
+            GateCheck(
+                name=check.name,
+                theme=check.theme,
+                value=check.value,
+                limit=check.limit,
+                passed=check.passed if check.judged else None,
+                meaning=check.meaning,
+            )
+            for check in report.checks
+        ),
     )
 
 

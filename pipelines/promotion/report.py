@@ -177,7 +177,7 @@ def log_report(settings: PipelineSettings, run: Run, version: int, report: GateR
     shipped = evidence.shipped.bundle
     if shipped is None:
         return
-    limits = MonitorLimits.load(settings.monitor_limits).drift
+    limits = MonitorLimits.load(settings.monitor_limits)
     card = build_card(run, report, evidence, shipped, settings.model_name, version, limits)
     run.log_text(card.model_dump_json(indent=1), CARD_FILE)
     run.log_text(card_html(card), "card.html")

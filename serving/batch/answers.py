@@ -162,7 +162,7 @@ def _table(chunk: Chunk, predictions: Predictions, schema: pa.Schema) -> pa.Tabl
         "fraud_probability": predictions.scores.probability,
         "decision": pa.array(map(str, DECISIONS)).take(pa.array(predictions.decisions)),
         "model_version": predictions.model_versions,
-        "prediction_id": predictions.prediction_ids,
+        "prediction_id": pa.array(predictions.answered_ids, pa.string()),
         "kept": [predictions.kept] * count,
         "error": pa.nulls(count, pa.string()),
     }

@@ -31,7 +31,7 @@ from serving.batch.upload import Upload
 from serving.batch.work import Work
 from serving.errors import ConflictingRows, FieldError, InvalidFields
 from serving.live_model import LiveModel
-from serving.predictions import Explain, Predictions, predict_all
+from serving.predictions import Explain, Predictions, predict_all, unkept
 from serving.settings import GatewaySettings
 from serving.telemetry.request import RequestRecord
 from serving.transactions import MAX_ERRORS, Chunk
@@ -56,7 +56,7 @@ class Batch:
     model : LiveModel
         Scores every chunk, whatever goes live meanwhile.
     decisions : Decisions
-        Keeps every chunk before it is answered.
+        Keeps every chunk before it is answered, unless ``keep`` is false.
     media_type : str
         Of the answer.
     """
@@ -68,6 +68,7 @@ class Batch:
     on_error: OnError
     explain: bool
     amounts: bool = False
+    keep: bool = True
 
     def pieces(self, settings: GatewaySettings, record: RequestRecord, work: Work) -> Generator[bytes]:
         """The answer. Empty pieces only say that work goes on, so that others may have the thread meanwhile.
@@ -91,7 +92,11 @@ class Batch:
         scored = self._scored(read(), work)
         # a chunk's history has the chunks before it, once they are kept
         for chunk, predictions in scored if self.model.contract.history else prefetched(scored):
-            predictions, conflicts = self.decisions.keep_chunk(predictions, record)
+            conflicts: Mapping[int, str] = {}
+            if self.keep:
+                predictions, conflicts = self.decisions.keep_chunk(predictions, record)
+            else:
+                predictions = unkept(predictions)
             if conflicts:
                 chunk, predictions = self._without(conflicts, chunk, predictions)
             piece = writer.add(chunk, predictions)

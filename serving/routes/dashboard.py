@@ -4,11 +4,12 @@ From the answer's shape through the route and its cache to the figures, which ar
 counted and sampled.
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -76,9 +77,17 @@ class FeatureDrift(BaseModel):
     """How far a feature or the score is from the live version's baseline."""
 
     name: str
+    since: datetime | None = Field(
+        None,
+        description="When the first part of the window began in which it was above a limit by itself.",
+    )
     psi: float
     limit: float | None = Field(description="Null where the version's card has no limits.")
-    breached: bool = Field(description="Whether the PSI or a share is above its limit.")
+    breached: bool = Field(description="Whether any of these is above its limit, as `monitor` judges it.")
+    ks: float = Field(description="Kolmogorov-Smirnov distance.")
+    ks_limit: float | None
+    out_of_range: float | None = Field(description="Share of values beyond the training rows' range.")
+    out_of_range_limit: float | None
     missing: float | None = Field(
         description="Share of rows without a value; null where another feature of the same field has it."
     )
@@ -87,6 +96,18 @@ class FeatureDrift(BaseModel):
         description="Share of rows with a category that training did not have; null for others."
     )
     other_limit: float | None
+
+
+class DecisionShare(BaseModel):
+    """A share of the live version's decisions, held against the rows that its thresholds were chosen on."""
+
+    name: Literal["alerts", "declines"]
+    value: float
+    baseline: float | None = Field(description="The share there; null where the version does not say.")
+    low: float | None = Field(description="Below this it is a breach.")
+    high: float | None = Field(description="Above this it is a breach.")
+    judged: bool = Field(description="Whether the window has enough hours and rows to compare with the limits.")
+    breached: bool
 
 
 class WindowDrift(BaseModel):
@@ -106,6 +127,12 @@ class Shadow(BaseModel):
     alerts_both: int
     alerts_champion_only: int
     alerts_challenger_only: int
+    labelled: int = Field(description="Rows with a label by now; what follows is of them.")
+    frauds: int
+    frauds_champion: int = Field(description="Frauds that the champion raised an alert for.")
+    frauds_challenger: int
+    false_alarms_champion: int
+    false_alarms_challenger: int
 
 
 class ReviewSample(BaseModel):
@@ -132,6 +159,7 @@ class WatchAnswer(BaseModel):
     decline_threshold: float | None
     buckets: list[Bucket]
     drift: WindowDrift | None = Field(description="Null without a model, or where it decided nothing.")
+    shares: list[DecisionShare] = Field(description="As `monitor` judges them; empty without a model or decisions.")
     precision: float | None = Field(description="Frauds among the alerts that were labelled.")
     recall: float | None = Field(description="Alerts among the frauds that are known.")
     review_sample: ReviewSample
@@ -226,6 +254,7 @@ def watched(
         decline_threshold=None if model is None else model.scorer.thresholds.decline,
         buckets=buckets(slices, outcomes),
         drift=None if model is None else drift(slices, model, hours),
+        shares=[] if model is None else decision_shares(slices, model, hours),
         precision=labelled.alerts_fraud / labelled.alerts_labelled if labelled.alerts_labelled else None,
         recall=labelled.alerts_fraud / frauds if frauds else None,
         review_sample=review_sample(slices, outcomes),
@@ -274,6 +303,26 @@ def review_sample(slices: Sequence[Slice], outcomes: Sequence[Outcome]) -> Revie
 
 def drift(slices: Sequence[Slice], model: LiveModel, hours: float) -> WindowDrift | None:
     """How far what the model decided is from its baseline, the furthest figure first."""
+    found = _drift(slices, model, hours)
+    if found is None or not any(feature.breached for feature in found.features):
+        return found
+    begun: dict[str, datetime] = {}
+    step = max(1, math.ceil(len(slices) / _DRIFT_PARTS))
+    for start in range(0, len(slices), step):
+        part = _drift(slices[start : start + step], model, hours)
+        for feature in part.features if part else ():
+            if feature.breached:
+                begun.setdefault(feature.name, slices[start].since)
+    for feature in found.features:
+        feature.since = begun.get(feature.name) if feature.breached else None
+    return found
+
+
+_DRIFT_PARTS: Final = 8
+"""Parts of a window that are looked at on their own, once one of its figures is above a limit."""
+
+
+def _drift(slices: Sequence[Slice], model: LiveModel, hours: float) -> WindowDrift | None:
     parts = [(sample, _of(sample, model)) for each in slices for sample in each.samples]
     rows = sum(int(mine.sum()) for _sample, mine in parts)
     if not rows:
@@ -297,13 +346,28 @@ def drift(slices: Sequence[Slice], model: LiveModel, hours: float) -> WindowDrif
         gap = None if each.missing is None else each.missing.value
         strange = None if limits is None or each.other is None else each.other.limit(limits.other)
         other = None if each.other is None else each.other.value
-        held = (each.psi.value, high), (gap or 0.0, absent), (other or 0.0, strange)
+        apart = None if limits is None else limit_of(each.ks, limits.ks)
+        outside = None if each.out_of_range is None else each.out_of_range.value
+        furthest = (
+            None if limits is None or each.out_of_range is None else limit_of(each.out_of_range, limits.out_of_range)
+        )
+        held = (
+            (each.psi.value, high),
+            (each.ks.value, apart),
+            (gap or 0.0, absent),
+            (other or 0.0, strange),
+            (outside or 0.0, furthest),
+        )
         figures.append(
             FeatureDrift(
                 name=each.name,
                 psi=each.psi.value,
                 limit=high,
                 breached=judged and any(limit is not None and value > limit for value, limit in held),
+                ks=each.ks.value,
+                ks_limit=apart,
+                out_of_range=outside,
+                out_of_range_limit=furthest,
                 missing=gap,
                 missing_limit=absent,
                 other=other,
@@ -311,6 +375,45 @@ def drift(slices: Sequence[Slice], model: LiveModel, hours: float) -> WindowDrif
             )
         )
     return WindowDrift(rows=rows, judged=judged, features=sorted(figures, key=lambda figure: -figure.psi))
+
+
+def decision_shares(slices: Sequence[Slice], model: LiveModel, hours: float) -> list[DecisionShare]:
+    """Shares of alerts and declines among the live version's decisions, weighted up from the samples."""
+    parts = [(sample, _of(sample, model)) for each in slices for sample in each.samples]
+    rows = sum(float(sample.weight[mine].sum()) for sample, mine in parts)
+    if not rows:
+        return []
+    thresholds, manifest = model.scorer.thresholds, model.scorer.bundle.manifest
+    limits, drift_limits = (model.card.decision_limits, model.card.drift_limits) if model.card else (None, None)
+    known = manifest.drift_baseline.decisions.get(manifest.policy)
+    whole = all(mine.all() for _sample, mine in parts)
+    counted = {name: sum(each.decisions.get(name, 0) for each in slices) for name in Decision}
+    found = []
+    names: tuple[tuple[Literal["alerts", "declines"], float, tuple[Decision, ...], float | None], ...] = (
+        (
+            "alerts",
+            thresholds.alert,
+            (Decision.REVIEW, Decision.DECLINE),
+            None if known is None else known[1] + known[2],
+        ),
+        ("declines", thresholds.decline, (Decision.DECLINE,), None if known is None else known[2]),
+    )
+    for name, least, decisions, usual in names:
+        sampled = sum(float(sample.weight[mine & (sample.hybrid >= least)].sum()) for sample, mine in parts)
+        # counts are exact; the samples only have to say how many of them were the live version's
+        value = sum(counted[each] for each in decisions) / rows if whole else sampled / rows
+        low = high = None
+        if usual is not None and limits is not None and drift_limits is not None:
+            significance = drift_limits.significance(len(watched_names(manifest.contract)))
+            low, high = limits.between(usual, manifest.drift_baseline, rows, significance)
+        judged = (
+            limits is not None and low is not None and rows >= limits.minimum_rows and hours >= limits.minimum_hours
+        )
+        breached = judged and low is not None and high is not None and not low <= value <= high
+        found.append(
+            DecisionShare(name=name, value=value, baseline=usual, low=low, high=high, judged=judged, breached=breached)
+        )
+    return found
 
 
 def shadows(found: Sequence[Shadowed]) -> list[Shadow]:
@@ -324,6 +427,13 @@ def shadows(found: Sequence[Shadowed]) -> list[Shadow]:
         counted["alerts_both"] += each.rows * (mine and other)
         counted["alerts_champion_only"] += each.rows * (mine and not other)
         counted["alerts_challenger_only"] += each.rows * (other and not mine)
+        fraud = each.label == 1
+        counted["labelled"] += each.rows * (each.label is not None)
+        counted["frauds"] += each.rows * fraud
+        counted["frauds_champion"] += each.rows * (fraud and mine)
+        counted["frauds_challenger"] += each.rows * (fraud and other)
+        counted["false_alarms_champion"] += each.rows * (each.label == 0 and mine)
+        counted["false_alarms_challenger"] += each.rows * (each.label == 0 and other)
     return [Shadow(model_version=version, **counted) for version, counted in sorted(sums.items())]
 
 

@@ -48,8 +48,19 @@ KEPT: Final[dict[str, Any]] = {
     "history_partial": False,
     "duplicate_of": None,
     "conflicts_with": None,
+    "source": "single",
+    "claim": None,
 }
 """A kept prediction, as reviewers see it."""
+
+QUEUE: Final[dict[str, Any]] = {
+    "waiting": 212,
+    "alerts": 190,
+    "sample": 22,
+    "arrived": 5,
+    "labelled_today": 80,
+    "labelled_today_by_you": 31,
+}
 
 _FIGURE: Final = {"value": 0.83, "low": 0.75, "high": 0.9}
 _CURVE: Final = {
@@ -105,6 +116,16 @@ MODEL: Final[dict[str, Any]] = {
         "settings": {"max_depth": "5"},
         "lineage": {"run": "0f8fad5bd9cb469fa16570867728950e", "git commit": "1b2c3d4"},
         "gate": "passed",
+        "checks": [
+            {
+                "name": "recall at the alert budget",
+                "theme": "quality on its own",
+                "value": "0.85",
+                "limit": "≥ 0.5",
+                "passed": True,
+                "meaning": "Frauds found when reviewers look at as many alerts as they can.",
+            }
+        ],
     },
 }
 
@@ -122,7 +143,16 @@ PROMOTION: Final[dict[str, Any]] = {
 }
 
 _QUANTILES: Final = {"p50": 1.4e-06, "p90": 0.0004, "p99": 0.02}
-_SHARES: Final = {"missing_limit": 0.01, "other": None, "other_limit": None}
+_SHARES: Final = {
+    "ks": 0.02,
+    "ks_limit": 0.1,
+    "out_of_range": 0.0,
+    "out_of_range_limit": 0.005,
+    "missing": 0.0,
+    "missing_limit": 0.01,
+    "other": None,
+    "other_limit": None,
+}
 WATCH: Final[dict[str, Any]] = {
     "since": "2026-01-01T03:04:05Z",
     "until": "2026-01-02T03:04:05Z",
@@ -144,8 +174,19 @@ WATCH: Final[dict[str, Any]] = {
     "drift": {
         "rows": 20000,
         "judged": True,
-        "features": [{"name": "amount", "psi": 0.04, "limit": 0.1, "breached": False, "missing": 0.0, **_SHARES}],
+        "features": [{"name": "amount", "psi": 0.04, "limit": 0.1, "breached": False, **_SHARES}],
     },
+    "shares": [
+        {
+            "name": "alerts",
+            "value": 0.0018,
+            "baseline": 0.0017,
+            "low": 0.0008,
+            "high": 0.0034,
+            "judged": True,
+            "breached": False,
+        }
+    ],
     "precision": 0.75,
     "recall": 0.88,
     "review_sample": {"drawn": 140, "labelled": 131, "frauds": 0, "missed_frauds": 0.0},
@@ -157,6 +198,12 @@ WATCH: Final[dict[str, Any]] = {
             "alerts_both": 22,
             "alerts_champion_only": 4,
             "alerts_challenger_only": 6,
+            "labelled": 20,
+            "frauds": 15,
+            "frauds_champion": 12,
+            "frauds_challenger": 13,
+            "false_alarms_champion": 5,
+            "false_alarms_challenger": 4,
         }
     ],
 }

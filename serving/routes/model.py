@@ -51,10 +51,12 @@ class LiveCard(BaseModel):
 
 
 class Promotion(BaseModel):
-    """A move of Production; null is what the release pointer does not know."""
+    """A move of Production, or a refusal; null is what the release pointer does not know."""
 
     number: int | None
-    kind: str | None = Field(description="promote, policy, rollback or outside (moved in MLflow's own page).")
+    kind: str | None = Field(
+        description="promote, policy, rollback, outside (moved in MLflow's own page), or challenge (refused)."
+    )
     origin: int | None = Field(description="The version before.")
     to: int | None
     who: str | None
@@ -72,6 +74,7 @@ class PromotionHistory(BaseModel):
         description="release pointer: MLflow is away, and only the latest promotion is known."
     )
     moves: list[Promotion]
+    refusals: list[Promotion] = Field(description="Candidates that the gate kept out, the newest first, and why.")
 
 
 @router.get("/model", responses={**answer(MODEL), **_PROBLEMS, **problem_responses(404)})
@@ -98,12 +101,18 @@ async def live_card(gateway: GatewayDep) -> LiveCard:
     )
 
 
-@router.get("/model/history", responses={**answer({"source": "history", "moves": [PROMOTION]}), **_PROBLEMS})
+@router.get(
+    "/model/history", responses={**answer({"source": "history", "moves": [PROMOTION], "refusals": []}), **_PROBLEMS}
+)
 async def promotions(gateway: GatewayDep) -> PromotionHistory:
     """Who promoted what, when and why, at most some seconds old."""
     known = await to_thread.run_sync(gateway.past.read)
     return PromotionHistory.model_validate(
-        {"source": known.source, "moves": [asdict(move) for move in known.moves[:NEWEST]]}
+        {
+            "source": known.source,
+            "moves": [asdict(move) for move in known.moves[:NEWEST]],
+            "refusals": [asdict(move) for move in known.refusals[:NEWEST]],
+        }
     )
 
 

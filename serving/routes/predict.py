@@ -14,7 +14,7 @@ from serving.errors import problem_responses
 from serving.gateway import GatewayDep
 from serving.http import negotiate, read_json_body
 from serving.large_bodies import SMALL_BYTES
-from serving.predictions import Explain, Prediction, predict_all
+from serving.predictions import Explain, Prediction, predict_all, unkept
 from serving.routes.examples import PREDICTION, answer, csv_of, example_transaction
 from serving.telemetry.request import record_of, stage
 from serving.transactions import TransactionParser
@@ -22,21 +22,31 @@ from serving.transactions import TransactionParser
 router = APIRouter(tags=["predictions"], responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 429, 500, 503))
 
 
+_TRIAL: Final = (
+    "Keep it as a trial: no reviewer, monitoring or retraining sees it, it counts in no key's history, and its "
+    "transaction_id is not compared with earlier ones."
+)
+_KEEP: Final = "With false nothing is kept: the answer has no prediction_id, and `kept` is `none`."
+
+
 @router.post("/predict", response_model=Prediction, responses=answer(PREDICTION))
 async def predict(
     request: Request,
     gateway: GatewayDep,
     explain: Annotated[bool, Query(description="Give reasons whatever the decision.")] = False,
+    trial: Annotated[bool, Query(description=_TRIAL)] = False,
+    keep: Annotated[bool, Query(description=_KEEP)] = True,
 ) -> Response:
     """Score one transaction; an answer other than APPROVE gives reasons.
 
     The answer goes out when the prediction is on disk. A transaction_id sent again with the same values brings the
-    first answer, with other values 409.
+    first answer, with other values 409; not so in trials.
     """
     model = gateway.slot.model()
     body = await read_json_body(request, min(gateway.settings.max_body_bytes, SMALL_BYTES))
     wanted = Explain.ALL if explain else Explain.ALERTS
     record = record_of(request.scope)
+    record.trial = trial
     with stage("parse"):
         transactions = model.parser.one(body)
         if transactions.entities or any(transactions.event_times):
@@ -45,7 +55,8 @@ async def predict(
         with stage("history"):
             transactions = await gateway.decisions.past.fill_one(model.contract, transactions)
     predictions = predict_all(model, transactions, wanted)
-    [prediction] = (await gateway.decisions.keep(predictions, record)).answers()
+    kept = await gateway.decisions.keep(predictions, record) if keep else unkept(predictions)
+    [prediction] = kept.answers()
     record.message = "Prediction successful"
     record.fields.update(
         fraud_score=prediction["hybrid_score"],
@@ -114,6 +125,8 @@ async def predict_batch(
         Query(description="Rows that cannot be scored: fail refuses the batch, skip answers them by an error."),
     ] = OnError.FAIL,
     amounts: Annotated[bool, Query(description="Add each transaction's amount as a column of tables.")] = False,
+    trial: Annotated[bool, Query(description=_TRIAL)] = False,
+    keep: Annotated[bool, Query(description=_KEEP)] = True,
 ) -> Response:
     """Score a batch: answers in the same order, all by one version, in the type that Accept names or the request's own.
 
@@ -132,7 +145,8 @@ async def predict_batch(
     model = gateway.slot.model()
     media_type = negotiate(accept, sorted(MEDIA_TYPES, key=lambda offered: offered != upload.media_type))
     record = record_of(request.scope)
-    batch = Batch(upload, model, gateway.decisions, media_type, on_error, explain, amounts)
+    record.trial = trial
+    batch = Batch(upload, model, gateway.decisions, media_type, on_error, explain, amounts, keep)
     # Of binary files the bytes do not tell the work.
     small = upload.share.size <= SMALL_BYTES and upload.media_type in (JSON, CSV)
     limiter = gateway.small_batches if small else gateway.batches

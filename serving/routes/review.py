@@ -1,4 +1,4 @@
-"""What reviewers use: the queue of kept predictions in pages, one prediction in full, and labels."""
+"""What reviewers use: the queue in pages and totals, one prediction in full, labels, and claims on what is open."""
 
 import re
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from serving.errors import BodyTooLarge, FieldError, InvalidFields, UnknownPredi
 from serving.gateway import GatewayDep
 from serving.http import json_in, read_json_body, too_large
 from serving.large_bodies import SMALL_BYTES, is_array, json_array
-from serving.routes.examples import KEPT, PREDICTION, answer
+from serving.routes.examples import KEPT, PREDICTION, QUEUE, answer
 from serving.telemetry.request import record_of
 from serving.transactions import MAX_ERRORS, MAX_NAME_LENGTH
 
@@ -66,10 +66,13 @@ class Feedback(BaseModel):
 
 
 class FeedbackOutcome(TypedDict):
-    """What became of a label: unchanged is one that this reviewer gave last, unknown names no prediction."""
+    """What became of a label: unchanged is one that this reviewer gave last, unknown names no prediction.
+
+    A trial takes no label.
+    """
 
     prediction_id: str | None
-    outcome: Literal["added", "unchanged", "unknown"]
+    outcome: Literal["added", "unchanged", "unknown", "trial"]
 
 
 _ONE: Final = TypeAdapter(Feedback)
@@ -179,6 +182,9 @@ def _written_out(value: object) -> object:
 
 _Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_utc)]
 _Score = Annotated[float, Field(allow_inf_nan=False)]
+# described without null, which a query cannot say: fuzzers take it for leave to send objects
+_Text = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00]*$")] | SkipJsonSchema[None]
+_Entity = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00]*$")] | SkipJsonSchema[None]
 
 
 class Wanted(BaseModel):
@@ -186,7 +192,9 @@ class Wanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    order: Literal["newest", "riskiest"] = "newest"
+    order: Literal["newest", "riskiest", "expected_loss"] = Field(
+        "newest", description="expected_loss: fraud probability times amount, of what goes to review."
+    )
     decision: Literal["APPROVE", "REVIEW", "DECLINE"] | None = None
     since: _Moment | None = Field(None, description="Received at or after.")
     until: _Moment | None = Field(None, description="Received before.")
@@ -196,9 +204,13 @@ class Wanted(BaseModel):
     for_review: bool | None = Field(
         None, description="The alerts, and the approvals drawn at random: what reviewers should label."
     )
-    # described without null, which a query cannot say: fuzzers take it for leave to send objects
-    model_version: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]*$")] | SkipJsonSchema[None] = (
-        None
+    model_version: _Text = None
+    source: Literal["single", "batch", "trial"] | None = Field(None, description="Without it, trials are left out.")
+    key_name: _Text = Field(None, description="The API key that it came with.")
+    amount_from: _Score | None = Field(None, description="Least amount, of what goes to review.")
+    amount_below: _Score | None = None
+    entity: _Entity = Field(
+        None, description="One card or customer (the contract's first entity), of what goes to review."
     )
 
 
@@ -226,13 +238,118 @@ async def predictions(query: Annotated[PageQuery, Query()], gateway: GatewayDep)
     """Pages that stay in place while predictions come in. Of batches they list what is for review.
 
     ``review_rate`` is 1 for an alert, the sample's rate for an approval drawn at random, null for what is not reviewed.
-    What is for review bears reasons, as long as the version that decided is the live one. With ``order=riskiest`` those
-    of one card or customer (of the contract's first entity) stand together in a page, where the highest score is.
+    What is for review bears reasons, as long as the version that decided is the live one. With ``order=riskiest`` and
+    ``expected_loss`` those of one card or customer (of the contract's first entity) stand together in a page, where the
+    first of them is. ``claim`` says who has a prediction open, see `/claims`.
     """
     wanted = query.model_dump(exclude={"limit", "after"})
     model = gateway.slot.current
     items, following = await gateway.decisions.reading(gateway.decisions.page, wanted, query.after, query.limit, model)
     return Response(to_json({"items": items, "next": following}), media_type="application/json")
+
+
+class QueueQuery(Wanted):
+    """What the totals are of."""
+
+    today: _Moment | None = Field(None, description="When the reviewer's day began; midnight in UTC without it.")
+    arrived_after: _Moment | None = Field(None, description="What was received later counts as arrived.")
+
+
+class QueueTotals(BaseModel):
+    """What waits for review, and what was done today."""
+
+    waiting: int = Field(description="Predictions for review without a label.")
+    alerts: int = Field(description="Alerts among them.")
+    sample: int = Field(description="Approvals drawn at random among them.")
+    arrived: int = Field(description="Those received after `arrived_after`.")
+    labelled_today: int = Field(description="Predictions labelled, by anyone.")
+    labelled_today_by_you: int
+
+
+@router.get("/queue", tags=["predictions"], responses=answer(QUEUE))
+async def queue(query: Annotated[QueueQuery, Query()], request: Request, gateway: GatewayDep) -> QueueTotals:
+    """Totals of the review queue, by the same filters as its pages."""
+    wanted = query.model_dump(exclude={"today", "arrived_after"})
+    today = query.today or datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    reviewer = record_of(request.scope).key_name or ANONYMOUS
+    totals = await gateway.decisions.reading(
+        gateway.decisions.queue_totals, wanted, query.arrived_after, today, reviewer
+    )
+    return QueueTotals(
+        waiting=totals.waiting,
+        alerts=totals.alerts,
+        sample=totals.sample,
+        arrived=totals.arrived,
+        labelled_today=totals.labelled,
+        labelled_today_by_you=totals.labelled_by_reviewer,
+    )
+
+
+MOST_CLAIMS: Final = 500
+
+
+class Claims(BaseModel):
+    """Predictions that a reviewer opens in a window."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    prediction_ids: Annotated[list[_Name], Field(min_length=1, max_length=MOST_CLAIMS)]
+    session: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")] = Field(
+        description="Any name of the reviewer's window: it tells two of one key apart."
+    )
+    seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
+        120.0, description="How long from now; renew it in time. 0 gives them back."
+    )
+
+
+class ClaimOutcome(TypedDict):
+    """What became of a claim; taken: another reviewer or window has it, until then."""
+
+    prediction_id: str
+    outcome: Literal["claimed", "taken", "released", "unknown"]
+    reviewer: str | None
+    until: datetime | None
+
+
+_CLAIMS: Final = TypeAdapter(Claims)
+_CLAIMED: Final = {
+    "prediction_id": PREDICTION["prediction_id"],
+    "outcome": "claimed",
+    "reviewer": "anna",
+    "until": "2026-01-02T03:06:05Z",
+}
+
+
+@router.post(
+    "/claims",
+    tags=["feedback"],
+    response_model=list[ClaimOutcome],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": Claims.model_json_schema(),
+                    "example": {"prediction_ids": [PREDICTION["prediction_id"]], "session": "window-1", "seconds": 120},
+                }
+            },
+        }
+    },
+    responses={**answer([_CLAIMED]), **problem_responses(400, 413, 415)},
+)
+async def claims(request: Request, gateway: GatewayDep) -> Response:
+    """Claim predictions while they are open for review, so that two analysts do not work on the same case.
+
+    A claim runs out by itself, and forbids nothing: whoever labels a prediction that another has open is not refused.
+    """
+    body = await read_json_body(request, SMALL_BYTES)
+    try:
+        asked = _CLAIMS.validate_python(json_in(body))
+    except ValidationError as error:
+        raise InvalidFields(_faults(error, {})[:MAX_ERRORS]) from None
+    reviewer = record_of(request.scope).key_name or ANONYMOUS
+    outcomes = await gateway.decisions.claiming(asked.prediction_ids, reviewer, asked.session, asked.seconds)
+    return Response(to_json(outcomes), media_type="application/json")
 
 
 @router.get(

@@ -36,6 +36,8 @@ class RequestRecord:
         Of the API key that it came with; None in open mode.
     decisions : list of int
         Rows scored so far, by place in ``serving.predictions.DECISIONS``.
+    trial : bool
+        What it predicts is kept as a trial.
     """
 
     request_id: str
@@ -45,6 +47,7 @@ class RequestRecord:
     fields: dict[str, Any] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
     decisions: list[int] = field(default_factory=lambda: [0, 0, 0])
+    trial: bool = False
 
     @property
     def latency_ms(self) -> float:

@@ -9,7 +9,7 @@ In the order in which a decision passes them:
   `spool_format`: their records, which damage elsewhere cannot hide.
 - `store`: everything that can be asked of the database, as one class; who may write now.
 - `writes`: adding decisions and contracts, and what is known about a transaction_id. `labels`: what they turned out to
-  be. `reads`: finding and listing decisions, and those of one contract.
+  be, and who has them open. `reads`: finding and listing decisions, and those of one contract.
 - `events`: past transactions by card, customer or terminal; `event_plan`: what a contract needs of them, and the
   features from history that are made of them. `event_cache`: them in memory; `event_tail`: what was written since;
   `key_pasts`: reading one key's; `timeline`: one key's, and what a window over them comes to; `bulk_history`: many at
@@ -30,7 +30,7 @@ from stores.decisions.keyless import PersonalKey
 from stores.decisions.keys import SCOPES, Key, Keys
 from stores.decisions.labels import LabelItem, Labelled
 from stores.decisions.leases import Lease
-from stores.decisions.reads import Page, PageFilter
+from stores.decisions.reads import Page, PageFilter, QueueTotals
 from stores.decisions.records import (
     Conflict,
     DamagedSegment,
@@ -73,6 +73,7 @@ __all__ = [
     "Page",
     "PageFilter",
     "PersonalKey",
+    "QueueTotals",
     "Replayed",
     "SegmentStored",
     "ShadowDecision",

@@ -25,7 +25,7 @@ from ml_project.contract import Contract
 from ml_project.contract_parts import OUTPUTS
 from ml_project.errors import InvalidInput
 from stores.decisions.reads import Scope, contracts_of, newest_labels, scope_of
-from stores.decisions.records import TEXTS, KeptContract
+from stores.decisions.records import TEXTS, TRIAL, KeptContract
 from stores.decisions.schema import labels, predictions, segments, shadow_decisions, transactions
 from stores.decisions.segments import MAX_ROWS, SHARED, numbers_of, read_content, segment_prediction_ids
 from stores.decisions.writes import transaction_key
@@ -52,6 +52,7 @@ _AFTER: Final = (
     ("segment_id", _TEXT),
     ("spooled", pa.bool_()),
     ("history_partial", pa.bool_()),
+    ("source", _TEXT),
     ("duplicate_of", _TEXT),
     ("conflicts_with", _TEXT),
     ("review_rate", _NUMBER),
@@ -82,27 +83,47 @@ def schema_of(contract: Contract) -> Any:
     return pa.schema([*_BEFORE, *fields, *_AFTER])
 
 
-def tables(connection: Connection, contract: Contract, since: datetime | None, until: datetime | None) -> Iterator[Any]:
-    """Single predictions by time, then segments by time; each prediction once."""
+def tables(
+    connection: Connection,
+    contract: Contract,
+    since: datetime | None,
+    until: datetime | None,
+    *,
+    trials: bool = False,
+) -> Iterator[Any]:
+    """Single predictions by time, then segments by time; each prediction once, ``trials`` among them or not."""
     received, begun = predictions.c.received_at, segments.c.received_at
-    yield from _singles(connection, contract, received, _within(received, since, until))
-    yield from _segments(connection, contract, _within(begun, since, until))
+    single, bulk = ([], []) if trials else ([_TRAFFIC], [_BULK_TRAFFIC])
+    yield from _singles(connection, contract, received, [*single, *_within(received, since, until)])
+    yield from _segments(connection, contract, [*bulk, *_within(begun, since, until)])
+
+
+_TRAFFIC: Final = predictions.c.source != TRIAL
+_BULK_TRAFFIC: Final = segments.c.source != TRIAL
 
 
 def tables_by_event_time(connection: Connection, contract: Contract, since: datetime, until: datetime) -> Iterator[Any]:
-    """The same by when transactions happened: by ``event_time``, and by ``received_at`` where there is none."""
+    """The same by when transactions happened: by ``event_time``, by ``received_at`` where there is none; no trials."""
     received, happened = predictions.c.received_at, predictions.c.event_time
-    yield from _singles(connection, contract, received, [happened.is_(None), *_within(received, since, until)])
-    yield from _singles(connection, contract, happened, [happened.is_not(None), *_within(happened, since, until)])
+    yield from _singles(
+        connection, contract, received, [_TRAFFIC, happened.is_(None), *_within(received, since, until)]
+    )
+    yield from _singles(
+        connection, contract, happened, [_TRAFFIC, happened.is_not(None), *_within(happened, since, until)]
+    )
     columns = segments.c
     without = columns.first_event_time.is_(None), *_within(columns.received_at, since, until)
     overlapping = columns.last_event_time >= since, columns.first_event_time < until
-    for table in _segments(connection, contract, [or_(and_(*without), and_(*overlapping))]):
+    for table in _segments(connection, contract, [_BULK_TRAFFIC, or_(and_(*without), and_(*overlapping))]):
         moments = compute.coalesce(table["event_time"], table["received_at"])
         inside = compute.and_(
             compute.greater_equal(moments, pa.scalar(since, _TIME)), compute.less(moments, pa.scalar(until, _TIME))
         )
         yield table.filter(inside)
+
+
+_QUEUE: Final = ("labelled", "amount", "expected_loss", "entity")
+"""Columns that serve the review queue alone: the label itself, and the fields, come with the rest."""
 
 
 def _singles(
@@ -119,7 +140,8 @@ def _singles(
         kept = contracts_of(connection, {row["bundle_digest"] for row in listed})
         inputs = _unpacked([(row.pop("inputs"), kept[row["bundle_digest"]]) for row in listed], contract)
         for row in listed:
-            del row["labelled"]  # the label itself comes with it
+            for name in _QUEUE:
+                del row[name]
             row["reasons"] = None if row["reasons"] is None else json.dumps(row["reasons"])
         filled = {name: pa.array([row[name] for row in listed], schema.field(name).type) for name in listed[0]}
         yield _labelled(connection, schema, inputs | filled, [row["prediction_id"] for row in listed])
@@ -356,7 +378,7 @@ def export(connection: Connection, contract: Contract, older_than: datetime, fol
     last_label = connection.scalar(select(func.max(labels.c.label_id))) or 0
     now = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     challenged = _shadow(connection, contract, older_than, folder / f"shadow-{now}.parquet")
-    found = tables(connection, contract, None, older_than)
+    found = tables(connection, contract, None, older_than, trials=True)
     first = next(found, None)
     if first is None:
         return Exported(shadow=challenged)

@@ -3,6 +3,7 @@
 By receipt, because prediction ids bear the same clock: what labels say of a window is a range of their index.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,14 +12,20 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, literal_column, select, text
 
 from stores.decisions.reads import Scope, contracts_of, scope_of
-from stores.decisions.records import scored_values, unpack_scored
+from stores.decisions.records import TRIAL, scored_values, unpack_scored
 from stores.decisions.schema import labels, predictions, segments, shadow_decisions
 from stores.decisions.segments import APPROVE, raw_of, read_content
 
 MOST_LABELS: Final = 50_000
+
+LEAST_SAMPLE: Final = 20
+"""Rows of a slice that are looked at, if it has so many: enough for its median."""
+
+MOST_SEGMENTS: Final = 16
+"""Segments of a slice that are opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +89,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Shadowed:
-    """How often the champion decided one thing where a challenger would have decided another."""
+    """How often the champion decided one thing where a challenger would have decided another, by the newest label."""
 
     model_version: str
     decision: str
     challenger_decision: str
     rows: int
+    label: int | None = None
 
 
 def slices(
@@ -95,21 +103,41 @@ def slices(
 ) -> Iterator[Slice]:
     """Decisions between neighbouring edges, with about ``rows`` of them at most in all samples together.
 
-    Of one contract only, if it is named.
+    Every slice is sampled in proportion to what it holds, so that an hour with most of the traffic, or one large file,
+    has most of the sample; a quiet one has at least `LEAST_SAMPLE`. Trials are no traffic. Of one contract only, if it
+    is named.
     """
     scope = scope_of(connection, contract)
-    for since, until in pairwise(edges):
-        counts, listed, bulk, drawn = _counts(connection, scope, since, until)
-        singles = sum(counts.values()) - sum(listed.values())
-        quota = max(1, rows // (len(edges) - 1) // (2 if singles and bulk else 1))
+    counted = [(since, until, _counts(connection, scope, since, until)) for since, until in pairwise(edges)]
+    total = sum(each.singles + each.bulk for _since, _until, each in counted)
+    share = min(1.0, rows / max(total, 1))
+    for since, until, each in counted:
         samples = []
-        if singles:
-            samples.append(_singles(connection, scope, since, until, quota, singles))
-        if bulk:
-            samples.append(_bulk(connection, scope, since, until, quota, bulk))
+        if each.singles:
+            quota = min(each.singles, max(LEAST_SAMPLE, math.ceil(each.singles * share)))
+            samples.append(_singles(connection, scope, since, until, quota, each.singles))
+        if each.bulk:
+            quota = min(each.bulk, max(LEAST_SAMPLE, math.ceil(each.bulk * share)))
+            samples += _bulk(connection, scope, since, until, quota, each.bulk)
         # In the table predictions are the singles and, of segments, what goes to review.
-        approved = counts.get(APPROVE, 0) + bulk - sum(listed.values())
-        yield Slice(since, until, counts | {APPROVE: approved}, drawn, tuple(samples))
+        approved = each.decisions.get(APPROVE, 0) + each.bulk - sum(each.listed.values())
+        yield Slice(since, until, each.decisions | {APPROVE: approved}, each.drawn, tuple(samples))
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Traffic of a slice: predictions by decision, those among them that segments hold, rows of segments, approvals
+    drawn for review.
+    """
+
+    decisions: dict[str, int]
+    listed: dict[str, int]
+    bulk: int
+    drawn: int
+
+    @property
+    def singles(self) -> int:
+        return sum(self.decisions.values()) - sum(self.listed.values())
 
 
 def outcomes(
@@ -138,14 +166,19 @@ def shadowed(connection: Connection, since: datetime, until: datetime, contract:
     columns = shadow_decisions.c
     champion = func.coalesce(predictions.c.decision, APPROVE)
     mine = scope_of(connection, contract).about(connection, columns.prediction_id)
-    groups = columns.model_version, champion, columns.decision
+    said = labels.c.prediction_id == columns.prediction_id
+    newest = select(labels.c.label).where(said).order_by(labels.c.label_id.desc()).limit(1).scalar_subquery()
+    groups = columns.model_version, champion.label("champion"), columns.decision, newest.label("label")
     query = (
-        select(*groups, func.count())
+        select(*groups, func.count().label("rows"))
         .outerjoin_from(shadow_decisions, predictions, predictions.c.prediction_id == columns.prediction_id)
         .where(columns.received_at >= since, columns.received_at < until, *mine)
-        .group_by(*groups)
+        .group_by(text("1, 2, 3, 4"))
     )
-    return [Shadowed(*row) for row in connection.execute(query)]
+    return [
+        Shadowed(version, decision, other, rows, label)
+        for version, decision, other, label, rows in connection.execute(query)
+    ]
 
 
 def received_at(prediction_id: str) -> float:
@@ -158,10 +191,7 @@ def _first_id(moment: datetime) -> str:
     return f"{digits[:8]}-{digits[8:]}"
 
 
-def _counts(
-    connection: Connection, scope: Scope, since: datetime, until: datetime
-) -> tuple[dict[str, int], dict[str, int], int, int]:
-    """Predictions by decision, those among them that segments hold, rows of segments, approvals drawn for review."""
+def _counts(connection: Connection, scope: Scope, since: datetime, until: datetime) -> _Counts:
     columns = predictions.c
     mine = scope.within(connection, columns.bundle_digest)
     within = columns.received_at >= since, columns.received_at < until, *mine
@@ -170,14 +200,24 @@ def _counts(
     listed: dict[str, int] = {}
     drawn = 0
     if counts:
+        # Trials are few and have an index of their own; a condition on all others would read every row.
+        for name, count in connection.execute(every.where(columns.source == literal_column(f"'{TRIAL}'"))):
+            counts[name] -= count
         bulk_row = columns.segment_id.is_not(None)
         review = select(columns.decision, bulk_row, func.count()).where(*within, columns.review_rate.is_not(None))
         for name, in_segment, count in connection.execute(review.group_by(columns.decision, bulk_row)):
             drawn += count if name == APPROVE else 0
             listed |= {name: count} if in_segment else {}
-    received, chunks = segments.c.received_at, scope.within(connection, segments.c.bundle_digest)
-    bulk = select(func.sum(segments.c.rows)).where(received >= since, received < until, *chunks)
-    return counts, listed, connection.scalar(bulk) or 0, drawn
+    bulk = select(func.sum(segments.c.rows)).where(*_bulk_within(connection, scope, since, until))
+    return _Counts(counts, listed, connection.scalar(bulk) or 0, drawn)
+
+
+def _bulk_within(
+    connection: Connection, scope: Scope, since: datetime, until: datetime
+) -> tuple[ColumnElement[bool], ...]:
+    columns = segments.c
+    mine = scope.within(connection, columns.bundle_digest)
+    return columns.received_at >= since, columns.received_at < until, columns.source != TRIAL, *mine
 
 
 def _singles(connection: Connection, scope: Scope, since: datetime, until: datetime, quota: int, count: int) -> Sample:
@@ -186,7 +226,7 @@ def _singles(connection: Connection, scope: Scope, since: datetime, until: datet
     query = (
         select(columns.inputs, columns.hybrid_score, columns.latency_ms, columns.bundle_digest)
         .where(columns.received_at >= since, columns.received_at < until, columns.segment_id.is_(None))
-        .where(*scope.within(connection, columns.bundle_digest))
+        .where(columns.source != TRIAL, *scope.within(connection, columns.bundle_digest))
         .order_by(columns.received_at)
         .limit(quota)
     )
@@ -206,23 +246,41 @@ def _singles(connection: Connection, scope: Scope, since: datetime, until: datet
     )
 
 
-def _bulk(connection: Connection, scope: Scope, since: datetime, until: datetime, quota: int, count: int) -> Sample:
-    """Rows of the middle one of their segments, evenly spaced: opening all is what a sample is there to avoid."""
+def _bulk(
+    connection: Connection, scope: Scope, since: datetime, until: datetime, quota: int, count: int
+) -> list[Sample]:
+    """Evenly spaced rows of as few segments as hold the quota, evenly spaced, too: opening all is what it is there to
+    avoid.
+    """
     columns = segments.c
-    mine = scope.within(connection, columns.bundle_digest)
-    within = columns.received_at >= since, columns.received_at < until, *mine
-    ids = connection.scalars(select(columns.segment_id).where(*within).order_by(columns.received_at)).all()
-    segment = connection.execute(select(segments).where(columns.segment_id == ids[len(ids) // 2])).one()
-    content = read_content(segment.segment_id, segment.content, segment.sha256)
-    taken = content.take(np.linspace(0, segment.rows - 1, min(quota, segment.rows)).astype(np.int64))
-    contract = contracts_of(connection, [segment.bundle_digest])[segment.bundle_digest]
-    texts = {place: taken.column(contract.names[place]).to_pylist() for place in contract.texts}
-    raw = scored_values(raw_of(taken, contract), texts, contract)
-    return Sample(
-        raw={segment.bundle_digest: raw},
-        hybrid=taken["hybrid_score"].to_numpy(),
-        latency_ms=np.full(len(taken), segment.latency_ms),
-        weight=np.full(len(taken), count / len(taken)),
-        single=np.zeros(len(taken), dtype=np.bool_),
-        digests=(segment.bundle_digest,) * len(taken),
-    )
+    listed = select(columns.segment_id, columns.rows).where(*_bulk_within(connection, scope, since, until))
+    found = connection.execute(listed.order_by(columns.received_at, columns.segment_id)).all()
+    wanted = min(len(found), MOST_SEGMENTS, math.ceil(quota / (count / len(found))))
+    chosen = [found[int((place + 0.5) * len(found) / wanted)] for place in range(wanted)]
+    held = sum(row.rows for row in chosen)
+    weight = count / sum(_taken(row.rows, quota, held) for row in chosen)
+    samples = []
+    for row in chosen:
+        segment = connection.execute(select(segments).where(columns.segment_id == row.segment_id)).one()
+        content = read_content(segment.segment_id, segment.content, segment.sha256)
+        places = np.linspace(0, segment.rows - 1, _taken(segment.rows, quota, held)).astype(np.int64)
+        taken = content.take(places)
+        contract = contracts_of(connection, [segment.bundle_digest])[segment.bundle_digest]
+        texts = {place: taken.column(contract.names[place]).to_pylist() for place in contract.texts}
+        raw = scored_values(raw_of(taken, contract), texts, contract)
+        samples.append(
+            Sample(
+                raw={segment.bundle_digest: raw},
+                hybrid=taken["hybrid_score"].to_numpy(),
+                latency_ms=np.full(len(taken), segment.latency_ms),
+                weight=np.full(len(taken), weight),
+                single=np.zeros(len(taken), dtype=np.bool_),
+                digests=(segment.bundle_digest,) * len(taken),
+            )
+        )
+    return samples
+
+
+def _taken(rows: int, quota: int, held: int) -> int:
+    """How many rows of a segment enter a sample of ``quota`` of the ``held`` rows of all chosen ones."""
+    return min(rows, math.ceil(rows * min(1.0, quota / held)))

@@ -65,7 +65,8 @@ def erase_singles(connection: Connection, contract: str, key: PersonalKey, ids: 
         place = record.contract.names.index(key.entity)
         packed = pack_inputs((*record.inputs[:place], None, *record.inputs[place + 1 :]), record.contract)
         mine = predictions.c.prediction_id == record.prediction_id
-        connection.execute(update(predictions).where(mine).values(inputs=packed))
+        nameless = {"entity": None} if place == record.contract.entity_place else {}
+        connection.execute(update(predictions).where(mine).values(inputs=packed, **nameless))
     _mark(connection, contract, list(_digests(records)))
     return sum(not row.segment_id for row in rows)
 

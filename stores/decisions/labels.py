@@ -1,19 +1,19 @@
-"""What transactions turned out to be: labels are never overwritten, the newest counts."""
+"""What reviewers do: claims on what they have open, and labels, which are never overwritten: the newest counts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from ml_project.errors import InvalidInput
 from stores.decisions.event_plan import event_id
 from stores.decisions.events import relabel
 from stores.decisions.reads import find_records, scope_of
 from stores.decisions.records import storable
-from stores.decisions.schema import event_series, labels, predictions
-from stores.decisions.writes import existing, first_predictions, transaction_key
+from stores.decisions.schema import claims, event_series, labels, predictions
+from stores.decisions.writes import existing, first_predictions, transaction_key, trials
 from stores.sql import one_of
 
 _ADVISORY_LOCK: Final = 0x6C61626C  # "labl"
@@ -38,10 +38,10 @@ class LabelItem:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What became of an item; ``prediction_id`` is None where it is unknown."""
+    """What became of an item; ``prediction_id`` is None where it is unknown. A trial takes no label."""
 
     prediction_id: str | None
-    outcome: Literal["added", "unchanged", "unknown"]
+    outcome: Literal["added", "unchanged", "unknown", "trial"]
 
 
 def add_labels(
@@ -65,12 +65,15 @@ def add_labels(
     named = [i.prediction_id for i in items if i.prediction_id is not None]
     known = existing(connection, named) | {*named_by.values()}
     said = _last_words(connection, sorted(known), reviewer)
+    tried = trials(connection, sorted(known))
     rows: list[dict[str, Any]] = []
     outcomes: list[Labelled] = []
     for item in items:
         prediction_id = item.prediction_id or named_by.get(item.transaction_id or "")
         if prediction_id is None or prediction_id not in known:
             outcomes.append(Labelled(None, "unknown"))
+        elif prediction_id in tried:
+            outcomes.append(Labelled(prediction_id, "trial"))
         elif said.get(prediction_id) == item.label:
             outcomes.append(Labelled(prediction_id, "unchanged"))
         else:
@@ -90,6 +93,50 @@ def add_labels(
         chosen = one_of(connection, predictions.c.prediction_id, sorted({row["prediction_id"] for row in rows}))
         _relabel_events(connection, {row["prediction_id"]: row["label"] for row in rows})
         connection.execute(update(predictions).where(chosen, ~predictions.c.labelled).values(labelled=True))
+    return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What became of a claim: ``taken`` is one that another reviewer or window has, with its name."""
+
+    prediction_id: str
+    outcome: Literal["claimed", "taken", "released", "unknown"]
+    reviewer: str | None = None
+    until: datetime | None = None
+
+
+def claim(
+    connection: Connection, prediction_ids: Sequence[str], reviewer: str, session: str, seconds: float
+) -> list[Claimed]:
+    """Claim predictions for a reviewer's window for so long from now; with 0 seconds, give them back.
+
+    Claims that have run out are taken away. Of two who claim at once one gets an IntegrityError, and looks again.
+    """
+    now = datetime.now(UTC)
+    connection.execute(delete(claims).where(claims.c.expires_at <= now))
+    chosen = one_of(connection, claims.c.prediction_id, prediction_ids)
+    standing = {row.prediction_id: row for row in connection.execute(select(claims).where(chosen))}
+    known = existing(connection, prediction_ids)
+    until = now + timedelta(seconds=seconds)
+    outcomes: list[Claimed] = []
+    for prediction_id in dict.fromkeys(prediction_ids):
+        row = standing.get(prediction_id)
+        mine = claims.c.prediction_id == prediction_id
+        if prediction_id not in known:
+            outcomes.append(Claimed(prediction_id, "unknown"))
+        elif row is not None and (row.reviewer, row.session) != (reviewer, session):
+            outcomes.append(Claimed(prediction_id, "taken", row.reviewer, row.expires_at))
+        elif seconds <= 0:
+            connection.execute(delete(claims).where(mine))
+            outcomes.append(Claimed(prediction_id, "released"))
+        else:
+            if row is None:
+                new = {"prediction_id": prediction_id, "reviewer": reviewer, "session": session, "expires_at": until}
+                connection.execute(insert(claims), new)
+            else:
+                connection.execute(update(claims).where(mine).values(expires_at=until))
+            outcomes.append(Claimed(prediction_id, "claimed", reviewer, until))
     return outcomes
 
 

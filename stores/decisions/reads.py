@@ -8,8 +8,8 @@ import base64
 import binascii
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -17,8 +17,11 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    case,
     exists,
     func,
+    literal,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -26,6 +29,8 @@ from sqlalchemy import (
 
 from ml_project.errors import InvalidInput
 from stores.decisions.records import (
+    TRIAL,
+    Claim,
     DecisionRecord,
     Found,
     KeptContract,
@@ -35,8 +40,8 @@ from stores.decisions.records import (
     to_label,
     to_record,
 )
-from stores.decisions.schema import bundles, contracts, labels, predictions, segments
-from stores.decisions.segments import EMPTY, ID_LENGTH, ROW_DIGITS, SHARED, locate, read_content, record_at
+from stores.decisions.schema import bundles, claims, contracts, labels, predictions, segments
+from stores.decisions.segments import APPROVE, EMPTY, ID_LENGTH, ROW_DIGITS, SHARED, locate, read_content, record_at
 from stores.sql import one_of
 
 _SEGMENT: Final = select(segments)
@@ -179,11 +184,18 @@ def _in_segment(
 MAX_PAGE = 1000
 
 
+Order = Literal["newest", "riskiest", "expected_loss"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageFilter:
-    """Which decisions, and in which order; None does not filter. Ranges hold their lower end and not their upper."""
+    """Which decisions, and in which order; None does not filter. Ranges hold their lower end and not their upper.
 
-    order: Literal["newest", "riskiest"] = "newest"
+    Amounts, entities and the order ``expected_loss`` know only what goes to review; without ``source``, trials are left
+    out.
+    """
+
+    order: Order = "newest"
     decision: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -193,6 +205,11 @@ class PageFilter:
     for_review: bool | None = None
     model_version: str | None = None
     contract: str | None = None
+    source: str | None = None
+    key_name: str | None = None
+    amount_from: float | None = None
+    amount_below: float | None = None
+    entity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +230,11 @@ def page(connection: Connection, wanted: PageFilter, after: str | None = None, l
     """
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidInput(f"limit is {limit}.", f"Ask for 1 to {MAX_PAGE}.")
-    sorted_by = predictions.c.received_at if wanted.order == "newest" else predictions.c.hybrid_score
+    sorted_by = _ORDERS[wanted.order]
     mine = scope_of(connection, wanted.contract).within(connection, predictions.c.bundle_digest)
     query = select(predictions).where(*_conditions(wanted), *mine, predictions.c.duplicate_of.is_(None))
+    if wanted.order == "expected_loss":
+        query = query.where(sorted_by.is_not(None))
     if after is not None:
         query = query.where(tuple_(sorted_by, predictions.c.prediction_id) < tuple_(*_decode(after, wanted.order)))
     query = query.order_by(sorted_by.desc(), predictions.c.prediction_id.desc()).limit(limit + 1)
@@ -223,12 +242,83 @@ def page(connection: Connection, wanted: PageFilter, after: str | None = None, l
     shown = rows[:limit]
     newest = newest_labels(connection, [row["prediction_id"] for row in shown])
     kept = contracts_of(connection, [row["bundle_digest"] for row in shown])
-    items = [to_found(row, kept[row["bundle_digest"]], newest.get(row["prediction_id"])) for row in shown]
-    return Page(items, _encode(items[-1], wanted.order) if len(rows) > limit else None)
+    held = claims_on(connection, [row["prediction_id"] for row in shown])
+    items = [
+        to_found(row, kept[row["bundle_digest"]], newest.get(row["prediction_id"]), held.get(row["prediction_id"]))
+        for row in shown
+    ]
+    return Page(items, _encode(shown[-1], wanted.order) if len(rows) > limit else None)
+
+
+_ORDERS: Final = {
+    "newest": predictions.c.received_at,
+    "riskiest": predictions.c.hybrid_score,
+    "expected_loss": predictions.c.expected_loss,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTotals:
+    """What waits for review, and what reviewers did since a moment.
+
+    Attributes
+    ----------
+    waiting, alerts, sample : int
+        Without a label: all, the alerts among them, and the approvals drawn at random.
+    arrived : int
+        Those among them that were received after another moment.
+    labelled, labelled_by_reviewer : int
+        Predictions labelled since the moment, by anyone and by one reviewer.
+    """
+
+    waiting: int
+    alerts: int
+    sample: int
+    arrived: int
+    labelled: int
+    labelled_by_reviewer: int
+
+
+def queue_totals(
+    connection: Connection, wanted: PageFilter, arrived_after: datetime | None, since: datetime, reviewer: str
+) -> QueueTotals:
+    """Counts over all that a queue's pages would list."""
+    columns = predictions.c
+    waiting = replace(wanted, for_review=True, labelled=False)
+    mine = scope_of(connection, wanted.contract).within(connection, columns.bundle_digest)
+    sampled = func.sum(case((columns.decision == APPROVE, 1), else_=0))
+    new = func.sum(case((columns.received_at > arrived_after, 1), else_=0)) if arrived_after else literal(0)
+    counted = select(func.count(), sampled, new).where(*_conditions(waiting), *mine, columns.duplicate_of.is_(None))
+    total, sample, arrived = (value or 0 for value in connection.execute(counted).one())
+    said = select(func.count(labels.c.prediction_id.distinct())).where(labels.c.labelled_at >= since)
+    labelled = connection.scalar(said) or 0
+    by_reviewer = connection.scalar(said.where(labels.c.reviewer == reviewer)) or 0
+    return QueueTotals(total, total - sample, sample, arrived, labelled, by_reviewer)
+
+
+def claims_on(connection: Connection, prediction_ids: Sequence[str]) -> dict[str, Claim]:
+    """Claims in force on some predictions."""
+    chosen = one_of(connection, claims.c.prediction_id, prediction_ids), claims.c.expires_at > datetime.now(UTC)
+    rows = connection.execute(select(claims).where(*chosen))
+    return {row.prediction_id: Claim(row.reviewer, row.expires_at) for row in rows}
 
 
 def _conditions(wanted: PageFilter) -> Iterator[ColumnElement[bool]]:
     columns = predictions.c
+    if wanted.source is None:
+        if not wanted.for_review:  # trials never go to review
+            yield columns.source != TRIAL
+    else:
+        # written out, so that SQLite sees that the index of trials is meant
+        yield columns.source == (literal_column("'trial'") if wanted.source == TRIAL else wanted.source)
+    if wanted.key_name is not None:
+        yield columns.key_name == wanted.key_name
+    if wanted.amount_from is not None:
+        yield columns.amount >= wanted.amount_from
+    if wanted.amount_below is not None:
+        yield columns.amount < wanted.amount_below
+    if wanted.entity is not None:
+        yield columns.entity == wanted.entity
     # SQLite has no statistics: it would take the indexes by decision and by version, which hold most rows, for better
     # than the one of the few that are labelled. An expression has no index.
     decision, version = (
@@ -252,10 +342,10 @@ def _conditions(wanted: PageFilter) -> Iterator[ColumnElement[bool]]:
         yield columns.labelled if wanted.labelled else ~columns.labelled
 
 
-def _encode(last: Found, order: str) -> str:
-    record = last.record
-    value = record.received_at.astimezone(UTC).isoformat() if order == "newest" else record.hybrid_score
-    return base64.urlsafe_b64encode(json.dumps([order, value, record.prediction_id]).encode()).decode().rstrip("=")
+def _encode(last: Mapping[Any, Any], order: str) -> str:
+    value = last[_ORDERS[order].name]
+    value = value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+    return base64.urlsafe_b64encode(json.dumps([order, value, last["prediction_id"]]).encode()).decode().rstrip("=")
 
 
 def _decode(after: str, order: str) -> tuple[datetime | float, str]:

@@ -27,6 +27,15 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Reasons = list[dict[str, Any]]
 
+Source = Literal["single", "batch", "trial"]
+"""How a transaction came: alone, among others, or to try the gateway out.
+
+A trial is no traffic: it takes no transaction_id, enters no key's history, goes to no reviewer, and neither monitoring
+nor retraining sees it.
+"""
+
+TRIAL: Final = "trial"
+
 
 Value = float | str | None
 """Of a field: a text or None where the field is of the types `TEXTS`, else a number, NaN where it is missing."""
@@ -91,6 +100,22 @@ class KeptContract:
         """Places of the features from history: they were scored, but no client sent them."""
         names = {feature.name for feature in self.contract.history} if '"by"' in self.content else set()
         return tuple(place for place, name in enumerate(self.names) if name in names)
+
+    @cached_property
+    def amount_place(self) -> tuple[int, float] | None:
+        """Place of the amount, and how many of its units make one of the currency; None without one."""
+        content = json.loads(self.content)
+        for field in content["fields"]:
+            if field.get("role") == "amount" and field["name"] in self.names:
+                return self.names.index(field["name"]), float(10 ** (field.get("decimals") or 0))
+        return None
+
+    @cached_property
+    def entity_place(self) -> int | None:
+        """Place of the first entity; None without one."""
+        fields = json.loads(self.content)["fields"]
+        names = [field["name"] for field in fields if field.get("role") == "entity" and field["name"] in self.names]
+        return self.names.index(names[0]) if names else None
 
     @cached_property
     def coders(self) -> dict[int, Callable[[str], float]]:
@@ -214,6 +239,7 @@ class DecisionRecord:
     reasons: Reasons | None = None
     review_rate: float | None = None
     history_partial: bool = False
+    source: Source = "single"
 
     def __post_init__(self) -> None:
         if self.transaction_id is not None:
@@ -295,6 +321,14 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """That a reviewer has a prediction open, until a moment."""
+
+    reviewer: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A kept decision with all that is known about it.
 
@@ -308,6 +342,8 @@ class Found:
         It was acknowledged while the database was away.
     duplicate_of, conflicts_with : str or None
         The first prediction of the same transaction_id, with the same or with another payload.
+    claim : Claim or None
+        Of the reviewer who has it open; pages say so.
     """
 
     record: DecisionRecord
@@ -316,6 +352,7 @@ class Found:
     spooled: bool = False
     duplicate_of: str | None = None
     conflicts_with: str | None = None
+    claim: Claim | None = None
 
 
 _FIELDS: Final = tuple(field.name for field in fields(DecisionRecord) if field.name != "contract")
@@ -327,7 +364,25 @@ def to_row(record: DecisionRecord, **marks: Any) -> dict[str, Any]:
     """A row of the table predictions."""
     row = {name: getattr(record, name) for name in _FIELDS}
     row["inputs"] = pack_inputs(record.inputs, record.contract)
-    return row | _MARKS | _UNLABELLED | marks
+    reviewed = _NOT_REVIEWED if record.review_rate is None else review_values(record)
+    return row | _MARKS | _UNLABELLED | reviewed | marks
+
+
+_NOT_REVIEWED: Final[dict[str, Any]] = {"amount": None, "expected_loss": None, "entity": None}
+
+
+def review_values(record: DecisionRecord) -> dict[str, Any]:
+    """What the review queue is put in order, filtered and grouped by; see the table predictions."""
+    amount, entity = None, None
+    if (known := record.contract.amount_place) is not None:
+        place, units = known
+        value = record.inputs[place]
+        amount = value / units if isinstance(value, float) and math.isfinite(value) else None
+    if record.contract.entity_place is not None:
+        key = record.inputs[record.contract.entity_place]
+        entity = key if isinstance(key, str) else None
+    loss = record.fraud_probability * (1.0 if known is None else amount or 0.0)
+    return {"amount": amount, "expected_loss": loss, "entity": entity}
 
 
 def to_record(row: Mapping[Any, Any], contract: KeptContract) -> DecisionRecord:
@@ -336,9 +391,9 @@ def to_record(row: Mapping[Any, Any], contract: KeptContract) -> DecisionRecord:
     return DecisionRecord(contract=contract, **{name: row[name] for name in _FIELDS} | {"inputs": inputs})
 
 
-def to_found(row: Mapping[Any, Any], contract: KeptContract, label: Label | None) -> Found:
+def to_found(row: Mapping[Any, Any], contract: KeptContract, label: Label | None, claim: Claim | None = None) -> Found:
     """The same with all that is known about it."""
-    return Found(to_record(row, contract), label, **{name: row[name] for name in _MARKS})
+    return Found(to_record(row, contract), label, claim=claim, **{name: row[name] for name in _MARKS})
 
 
 def to_label(row: Mapping[Any, Any]) -> Label:

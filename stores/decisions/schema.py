@@ -61,6 +61,11 @@ def _where(condition: str) -> dict[str, Any]:
 _LABELLED: Final[dict[str, Any]] = {"sqlite_where": text("labelled = 1"), "postgresql_where": text("labelled")}
 """As SQLAlchemy writes the condition: SQLite takes an index only for the same words."""
 
+_OPEN: Final[dict[str, Any]] = {
+    "sqlite_where": text("review_rate IS NOT NULL AND labelled = 0"),
+    "postgresql_where": text("review_rate IS NOT NULL AND NOT labelled"),
+}
+
 
 def _shared() -> list[Column[Any]]:
     """What every prediction has and a segment has once for all its rows."""
@@ -98,6 +103,10 @@ predictions = Table(
     Column("conflicts_with", _ID),
     Column("review_rate", Double),
     Column("labelled", Boolean, nullable=False, server_default=false()),
+    Column("source", String(8), nullable=False, server_default="single"),
+    Column("amount", Double),
+    Column("expected_loss", Double),
+    Column("entity", String(256)),
     Index("predictions_newest", "received_at", "prediction_id"),
     Index("predictions_riskiest", "hybrid_score", "prediction_id"),
     Index("predictions_by_decision", "decision", "received_at", "prediction_id"),
@@ -107,12 +116,20 @@ predictions = Table(
     Index("predictions_review_riskiest", "hybrid_score", "prediction_id", **_where("review_rate IS NOT NULL")),
     Index("predictions_labelled_newest", "received_at", "prediction_id", **_LABELLED),
     Index("predictions_labelled_riskiest", "hybrid_score", "prediction_id", **_LABELLED),
+    Index("predictions_open_newest", "received_at", "prediction_id", **_OPEN),
+    Index("predictions_open_costliest", "expected_loss", "prediction_id", **_OPEN),
+    Index("predictions_by_entity", "entity", **_where("entity IS NOT NULL")),
+    Index("predictions_trials", "received_at", "prediction_id", **_where("source = 'trial'")),
 )
 """Single predictions, and of bulk segments the rows that people look through: alerts and the review sample.
 
 ``review_rate`` is the probability with which a prediction like this goes to review: 1 for an alert, the sample's rate
 for an approval that was drawn, null for all that is not reviewed. One over it is what a label weighs. ``labelled`` is
-whether the table labels has any for it: the few that have are found without reading the others."""
+whether the table labels has any for it: the few that have are found without reading the others.
+
+``source`` is ``single``, ``batch`` or ``trial``: see `records.Source`. What goes to review also has its ``amount``, its
+``expected_loss`` (fraud probability times amount; the probability alone where the contract has no amount) and the key
+of the contract's first ``entity``, so that a queue can be put in order, filtered and grouped; null for the others."""
 
 contracts = Table(
     "contracts",
@@ -158,6 +175,7 @@ segments = Table(
     Column("content", LargeBinary, nullable=False),
     Column("sha256", LargeBinary, nullable=False),
     Column("marks", JSON(none_as_null=True)),
+    Column("source", String(8), nullable=False, server_default="batch"),
     Column("first_event_time", UtcDateTime),
     Column("last_event_time", UtcDateTime),
     Index("segments_newest", "received_at", "segment_id"),
@@ -177,7 +195,19 @@ labels = Table(
     Column("reviewer", String(128), nullable=False),
     Column("source", String(128), nullable=False),
     Index("labels_by_prediction", "prediction_id", "label_id"),
+    Index("labels_by_time", "labelled_at"),
 )
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("prediction_id", _ID, primary_key=True),
+    Column("reviewer", String(128), nullable=False),
+    Column("session", String(64), nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+"""Who has a prediction open for review, until when: two analysts are not shown the same case. ``session`` tells the
+windows of one reviewer apart."""
 
 
 def _written() -> Column[int]:

@@ -27,10 +27,12 @@ from ml_project.contract_parts import OUTPUTS
 from ml_project.errors import InvalidInput
 from ml_project.policies import Decision
 from stores.decisions.records import (
+    TRIAL,
     DamagedSegment,
     DecisionRecord,
     KeptContract,
     Reasons,
+    Source,
     Value,
     check_transaction_id,
     pack_inputs,
@@ -85,6 +87,7 @@ SHARED: Final = (
     "request_id",
     "key_name",
     "history_partial",
+    "source",
 )
 """Fields that a segment has once for all its rows."""
 
@@ -116,6 +119,7 @@ class Chunk:
     sample_rate : float, optional
         The share of approvals that the sample was drawn at.
     history_partial : bool
+    source : Source
         See `DecisionRecord`.
     """
 
@@ -138,6 +142,7 @@ class Chunk:
     sample: frozenset[int] = frozenset()
     sample_rate: float = 0.0
     history_partial: bool = False
+    source: Source = "batch"
     segment_id: str = field(default_factory=new_segment_id)
 
     def __post_init__(self) -> None:
@@ -158,7 +163,9 @@ class Chunk:
 
     @cached_property
     def review_rates(self) -> dict[int, float]:
-        """Rows that go to review, in order, with what is kept as their review_rate."""
+        """Rows that go to review, in order, with what is kept as their review_rate; none of a trial."""
+        if self.source == TRIAL:
+            return {}
         sample = self.sample
         return {
             row: 1.0 if decision != APPROVE else self.sample_rate

@@ -29,9 +29,9 @@ from stores.decisions.event_cache import EventCache
 from stores.decisions.event_plan import EventPlan, HistoryEvent
 from stores.decisions.forgetting import Forgetting, purge_past
 from stores.decisions.keyless import PersonalKey
-from stores.decisions.labels import LabelItem, Labelled
+from stores.decisions.labels import Claimed, LabelItem, Labelled
 from stores.decisions.leases import Lease
-from stores.decisions.reads import Page, PageFilter
+from stores.decisions.reads import Page, PageFilter, QueueTotals
 from stores.decisions.records import Conflict, DecisionRecord, Found, Label, Stored
 from stores.decisions.segments import Chunk
 from stores.decisions.writes import Replayed, SegmentStored
@@ -278,6 +278,17 @@ class DecisionStore:
                 )
             )
         return outcomes
+
+    def claim(self, prediction_ids: Sequence[str], reviewer: str, session: str, seconds: float) -> list[Claimed]:
+        """Claim predictions that a reviewer has open, for so long from now; see `labels.claim`."""
+        return self._write(lambda connection: labels.claim(connection, prediction_ids, reviewer, session, seconds))
+
+    def queue_totals(
+        self, wanted: PageFilter, arrived_after: datetime | None, since: datetime, reviewer: str
+    ) -> QueueTotals:
+        """What waits for review, and what was labelled since a moment; see `reads.queue_totals`."""
+        with self._reading() as connection:
+            return reads.queue_totals(connection, wanted, arrived_after, since, reviewer)
 
     def labels(self, prediction_id: str) -> list[Label]:
         """A prediction's labels, the oldest first; the last one counts."""

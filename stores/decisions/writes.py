@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Dialect, Select, Table, func, insert, select
 from stores.decisions.event_plan import EventPlan, event_id, microseconds
 from stores.decisions.events import add_events
 from stores.decisions.reads import find_records
-from stores.decisions.records import KEYLESS, Conflict, DecisionRecord, KeptContract, Stored, Value, to_row
+from stores.decisions.records import KEYLESS, TRIAL, Conflict, DecisionRecord, KeptContract, Stored, Value, to_row
 from stores.decisions.schema import bundles, contracts, predictions, segments, transactions
 from stores.decisions.segments import Chunk, checksum, locate
 from stores.sql import LISTED, among, listed, one_of
@@ -133,6 +133,18 @@ def existing(connection: Connection, prediction_ids: Sequence[str]) -> set[str]:
     return known
 
 
+def trials(connection: Connection, prediction_ids: Sequence[str]) -> set[str]:
+    """Those of some kept predictions that are trials."""
+    single = one_of(connection, predictions.c.prediction_id, prediction_ids), predictions.c.source == TRIAL
+    found = set(connection.scalars(select(predictions.c.prediction_id).where(*single)))
+    places = {name: place[0] for name in prediction_ids if (place := locate(name)) is not None}
+    if places:
+        bulk = one_of(connection, segments.c.segment_id, sorted({*places.values()})), segments.c.source == TRIAL
+        held = set(connection.scalars(select(segments.c.segment_id).where(*bulk)))
+        found |= {name for name, segment_id in places.items() if segment_id in held}
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """What became of spooled rows.
@@ -201,7 +213,9 @@ _Compared = tuple[dict[int, str], dict[int, str], list[dict[str, Any]]]
 def _compare_records(connection: Connection, records: Sequence[DecisionRecord]) -> _Compared:
     scopes = keep_contracts(connection, {record.bundle_digest: record.contract for record in records})
     keys = [
-        None if record.transaction_id is None else transaction_key(scopes[record.bundle_digest], record.transaction_id)
+        transaction_key(scopes[record.bundle_digest], record.transaction_id)
+        if record.transaction_id is not None and record.source != TRIAL
+        else None
         for record in records
     ]
     ids = [record.prediction_id for record in records]
@@ -268,7 +282,7 @@ def _add_events(connection: Connection, records: Iterable[DecisionRecord]) -> No
     """Let the histories of their keys know of decided transactions."""
     by_contract: dict[KeptContract, list[_Decided]] = {}
     for record in records:
-        if record.contract.computed:
+        if record.contract.computed and record.source != TRIAL:
             decided = record.transaction_id, record.prediction_id, record.event_time, record.inputs
             by_contract.setdefault(record.contract, []).append(decided)
     for contract, rows in by_contract.items():
@@ -345,7 +359,8 @@ def replay_segment(connection: Connection, chunk: Chunk) -> Replayed:
 
 def _compare_chunk(connection: Connection, chunk: Chunk) -> _Compared:
     scope = keep_contracts(connection, {chunk.bundle_digest: chunk.contract})[chunk.bundle_digest]
-    keys = [None if name is None else transaction_key(scope, name) for name in chunk.transaction_ids or ()]
+    names = () if chunk.source == TRIAL else chunk.transaction_ids or ()
+    keys = [None if name is None else transaction_key(scope, name) for name in names]
     return _compare(connection, keys, chunk.prediction_ids, chunk.digests.__getitem__, chunk.record)
 
 
@@ -376,7 +391,7 @@ def _insert(
         },
     )
     _take(connection, taken)
-    if chunk.contract.computed:
+    if chunk.contract.computed and chunk.source != TRIAL:
         new = (row for row in range(len(chunk.raw)) if row not in firsts and row not in conflicts)
         times = chunk.event_times or [None] * len(chunk.raw)
         ids = chunk.transaction_ids or [None] * len(chunk.raw)

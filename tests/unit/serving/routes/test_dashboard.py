@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from anyio import to_thread
 
-from ml_project.drift import DriftLimits
+from ml_project.drift import DecisionLimits, DriftLimits
 from ml_project.errors import Unavailable
 from serving.errors import TooManyRequests
 from serving.live_model import ModelSlot
@@ -17,13 +17,14 @@ from serving.routes.dashboard import Dashboard, watched
 from tests.support.creditcard import CREDITCARD, RAW_FEATURES
 
 LIMITS = DriftLimits(minimum_rows=20, false_alarms=0.005, psi=0.1, ks=0.1, missing=0.01, out_of_range=0.005)
+SHARES = DecisionLimits(minimum_rows=20, minimum_hours=24, factor=2)
 
 
 @pytest.fixture
 def busy(serve, source, scorer, card, raw_rows):
     """A gateway that has scored 300 rows in bulk and 40 singly, some of them frauds; a third of approvals is drawn."""
     source.promote(3, scorer)
-    source.cards["digest-of-3"] = card.model_copy(update={"drift_limits": LIMITS})
+    source.cards["digest-of-3"] = card.model_copy(update={"drift_limits": LIMITS, "decision_limits": SHARES})
     with serve(source, review_sample_rate=0.3) as running:
         running.wait_for(3)
         rows = [dict(zip(RAW_FEATURES, row.tolist(), strict=True)) for row in raw_rows]
@@ -88,6 +89,7 @@ def test_drift_is_held_against_the_cards_limits(busy, legitimate) -> None:
     v3 = next(feature for feature in drift["features"] if feature["name"] == "V3")
     assert v3["psi"] > v3["limit"] >= LIMITS.psi
     assert v3["breached"]
+    assert v3["since"] is not None
     assert [feature["psi"] for feature in drift["features"]] == sorted(
         (feature["psi"] for feature in drift["features"]), reverse=True
     )
@@ -106,6 +108,9 @@ def test_a_challenger_beside_the_champion(serve, source, make_scorer, raw_rows) 
         store.add_shadow(
             [ShadowDecision(answer["prediction_id"], now, "4", "d", 0.1, 0.1, 0.1, 0.1, "REVIEW") for answer in sent]
         )
+        approved, alert = (decided(sent, *kinds)[0] for kinds in (("APPROVE",), ("REVIEW", "DECLINE")))
+        for name, label in ((approved, "legitimate"), (alert, "fraud")):
+            running.client.post("/feedback", json={"prediction_id": name, "label": label})
         (shadow,) = running.client.get("/watch").json()["shadow"]
         alerts = len(decided(sent, "REVIEW", "DECLINE"))
         assert shadow == {
@@ -115,6 +120,12 @@ def test_a_challenger_beside_the_champion(serve, source, make_scorer, raw_rows) 
             "alerts_both": alerts,
             "alerts_champion_only": 0,
             "alerts_challenger_only": 10 - alerts,
+            "labelled": 2,
+            "frauds": 1,
+            "frauds_champion": 1,
+            "frauds_challenger": 1,
+            "false_alarms_champion": 0,
+            "false_alarms_challenger": 1,
         }
 
 
@@ -192,3 +203,22 @@ def test_many_windows_take_one_thread_and_have_an_end() -> None:
             assert isinstance(outcome, Unavailable)
 
     asyncio.run(ask_for_many())
+
+
+def test_shares_of_alerts_are_judged_as_monitor_judges_them(busy) -> None:
+    gateway = busy.app.state.gateway
+    model = gateway.slot.current
+    now = datetime.now(UTC) + timedelta(seconds=1)
+    short = watched(gateway.decisions.store, CREDITCARD.contract, model, now, 1, 1)
+    alerts, declines = short.shares
+    decided_all = short.buckets[0].decisions
+    assert alerts.value == pytest.approx((decided_all["REVIEW"] + decided_all["DECLINE"]) / 340)
+    assert declines.value == pytest.approx(decided_all["DECLINE"] / 340)
+    assert not alerts.judged  # an hour is no day
+    long = watched(gateway.decisions.store, CREDITCARD.contract, model, now, 24, 1)
+    baseline = model.scorer.bundle.manifest.drift_baseline
+    known = baseline.decisions[model.scorer.bundle.manifest.policy]
+    low, high = SHARES.between(known[1] + known[2], baseline, 340, LIMITS.significance(31))
+    assert (long.shares[0].low, long.shares[0].high) == (pytest.approx(low), pytest.approx(high))
+    assert long.shares[0].judged
+    assert long.shares[0].breached == (not low <= alerts.value <= high)

@@ -288,3 +288,30 @@ def test_rows_with_many_faults_are_named_shortly(gateway, legitimate) -> None:
     assert answers[0]["error"].count("Unknown field") == 60
     assert answers[899] == {"row": 899, "error": "90 fields are missing, unknown or invalid."}
     assert answers[900]["decision"] == "APPROVE"
+
+
+def test_what_is_tried_out_is_kept_apart_or_not_at_all(gateway, fraudulent) -> None:
+    named = fraudulent | {"transaction_id": "tried-1"}
+    tried = gateway.client.post("/predict", params={"trial": True}, json=named).json()
+    [bulk] = gateway.client.post("/predict-batch", params={"trial": True}, json=[named]).json()
+    for answer in (tried, bulk):
+        assert (answer["source"], answer["kept"]) == ("trial", "database")
+        kept = gateway.client.get(f"/predictions/{answer['prediction_id']}").json()
+        assert (kept["source"], kept["review_rate"]) == ("trial", None)
+        label = {"prediction_id": answer["prediction_id"], "label": "fraud"}
+        assert gateway.client.post("/feedback", json=label).json()["outcome"] == "trial"
+    real = gateway.client.post("/predict", json=named | {"Amount": 12.5}).json()
+    assert real["prediction_id"] not in (tried["prediction_id"], bulk["prediction_id"])
+    assert "source" not in real
+
+    before = gateway.client.get("/predictions", params={"source": "trial"}).json()["items"]
+    assert tried["prediction_id"] in {each["prediction_id"] for each in before}
+    unkept = gateway.client.post("/predict", params={"keep": False}, json=fraudulent).json()
+    [row] = gateway.client.post("/predict-batch", params={"keep": False}, json=[fraudulent]).json()
+    for answer in (unkept, row):
+        assert (answer["prediction_id"], answer["kept"]) == (None, "none")
+        assert answer["hybrid_score"] == tried["hybrid_score"]
+    table = gateway.client.post(
+        "/predict-batch", params={"keep": False}, json=[fraudulent], headers={"Accept": "text/csv"}
+    ).text
+    assert table.splitlines()[1].endswith('"none",')

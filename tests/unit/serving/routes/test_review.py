@@ -217,3 +217,30 @@ def test_unknown_predictions_are_404(gateway) -> None:
         missing = gateway.client.get(f"/predictions/{name}")
         assert missing.status_code == 404
         assert "No such prediction" in missing.json()["detail"]
+
+
+def test_totals_and_claims(gateway, fraudulent) -> None:
+    before = gateway.client.get("/queue").json()
+    name = predicted(gateway, fraudulent)
+    received = gateway.client.get(f"/predictions/{name}").json()["received_at"]
+    after = gateway.client.get("/queue", params={"arrived_after": received}).json()
+    assert (after["waiting"], after["alerts"], after["arrived"]) == (before["waiting"] + 1, before["alerts"] + 1, 0)
+    dear = gateway.client.get("/predictions", params={"order": "expected_loss", "for_review": True}).json()["items"]
+    losses = [item["fraud_probability"] * item["inputs"]["Amount"] for item in dear]
+    assert losses == sorted(losses, reverse=True)
+
+    def claim(session: str, seconds: float = 60) -> str:
+        sent = {"prediction_ids": [name], "session": session, "seconds": seconds}
+        [outcome] = gateway.client.post("/claims", json=sent).json()
+        return str(outcome["outcome"])
+
+    assert [claim("a"), claim("b"), claim("a", 0), claim("b")] == ["claimed", "taken", "released", "claimed"]
+    page = gateway.client.get("/predictions").json()["items"]
+    claims = {item["prediction_id"]: item["claim"] for item in page}
+    assert claims[name]["reviewer"] == "anonymous"
+    gateway.client.post("/feedback", json={"prediction_id": name, "label": "fraud"})
+    done = gateway.client.get("/queue").json()
+    assert done["waiting"] == before["waiting"]
+    assert done["labelled_today_by_you"] == before["labelled_today_by_you"] + 1
+    assert gateway.client.post("/claims", json={"prediction_ids": [], "session": "a"}).status_code == 422
+    assert gateway.client.post("/claims", json={"prediction_ids": [name], "session": "a b"}).status_code == 422

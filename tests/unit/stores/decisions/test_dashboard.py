@@ -29,13 +29,13 @@ def test_counts_samples_and_what_labels_and_challengers_say(
     store.add([*singles, make_record(received_at=now - 3 * HOUR)])
     store.add_segment(chunk)
 
-    before, within = store.slices([now - 2 * HOUR, now - HOUR, now + HOUR], rows=20)
+    before, within = store.slices([now - 2 * HOUR, now - HOUR, now + HOUR], rows=60)
     assert (before.decisions, before.samples) == ({"APPROVE": 0}, ())
     assert (within.decisions, within.drawn) == ({"APPROVE": 107, "REVIEW": 13}, 2)
     of_singles, of_bulk = within.samples
-    assert (len(of_singles), len(of_bulk)) == (5, 5)
+    assert (len(of_singles), len(of_bulk)) == (20, 50)
     assert (of_singles.weight.sum(), of_bulk.weight.sum()) == (pytest.approx(20), pytest.approx(100))
-    assert of_singles.raw["d" * 64].tolist() == [list(record.inputs) for record in singles[:5]]
+    assert of_singles.raw["d" * 64].tolist() == [list(record.inputs) for record in singles]
     assert of_bulk.hybrid[0] == chunk.scores[2][0]
     assert of_singles.single.all()
     assert not of_bulk.single.any()
@@ -55,7 +55,24 @@ def test_counts_samples_and_what_labels_and_challengers_say(
 
     store.add_shadow([ShadowDecision(name, now, "5", "d", 0.1, 0.1, 0.1, 0.1, "REVIEW") for name in names])
     found = store.shadowed(now - HOUR, now + HOUR)
-    assert sorted(found, key=lambda each: each.decision) == [
-        Shadowed("5", "APPROVE", "REVIEW", 3),
-        Shadowed("5", "REVIEW", "REVIEW", 1),
+    assert sorted(found, key=lambda each: (each.decision, each.rows)) == [
+        Shadowed("5", "APPROVE", "REVIEW", 1, 0),
+        Shadowed("5", "APPROVE", "REVIEW", 2, 1),
+        Shadowed("5", "REVIEW", "REVIEW", 1, 1),
     ]
+
+
+def test_a_busy_hour_and_one_large_file_have_most_of_the_sample(
+    store: DecisionStore, make_record: Callable[..., DecisionRecord], make_chunk: Callable[..., Chunk]
+) -> None:
+    now = datetime.now(UTC)
+    store.add([make_record(received_at=now - 9 * HOUR / 10) for _ in range(400)])
+    store.add([make_record(received_at=now - 90 * HOUR / 10) for _ in range(30)])
+    for part in range(4):
+        received = now - 3 * HOUR + timedelta(seconds=part)
+        store.add_segment(make_chunk(rows=300, segment_id=new_segment_id(), received_at=received))
+    slices = store.slices([now - HOUR * place for place in range(10, -1, -1)], rows=800)
+    sampled = {place: sum(map(len, each.samples)) for place, each in enumerate(slices) if each.samples}
+    assert sampled == {0: 20, 7: 592, 9: 197}
+    weights = sum(sample.weight.sum() for each in slices for sample in each.samples)
+    assert weights == pytest.approx(1630)

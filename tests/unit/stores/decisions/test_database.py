@@ -67,16 +67,18 @@ def test_migrations_make_the_tables_of_the_schema(engine: Engine) -> None:
 def test_what_was_labelled_before_is_found_by_its_index(
     database_url: str, make_record: Callable[..., DecisionRecord]
 ) -> None:
-    """Decisions of a release without that column, and a label under an id in capitals."""
+    """Decisions of a release without that column, and a label under an id in capitals; amounts of what waits, too."""
     engine = open_engine(database_url)
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS))
-    records = [make_record(prediction_id=f"0000000a-0000-7000-8000-{number:012x}") for number in range(2)]
+    names = [f"0000000a-0000-7000-8000-{number:012x}" for number in range(2)]
+    records = [make_record(prediction_id=name, review_rate=1.0) for name in names]
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0005")
         for row in map(to_row, records):
-            del row["labelled"], row["history_partial"]
+            for later in ("labelled", "history_partial", "source", "amount", "expected_loss", "entity"):
+                del row[later]
             connection.execute(predictions.insert().values(**row))
         said = {"label": 1, "labelled_at": records[0].received_at, "reviewer": "ann", "source": "feedback"}
         connection.execute(labels.insert(), {"prediction_id": records[1].prediction_id.upper(), **said})
@@ -84,6 +86,12 @@ def test_what_was_labelled_before_is_found_by_its_index(
     found = DecisionStore(engine).page(PageFilter(labelled=True)).items
     assert [each.record for each in found] == records[1:]
     assert found[0].label is not None
+    waiting = DecisionStore(engine).page(PageFilter(order="expected_loss", labelled=False, for_review=True)).items
+    assert [each.record for each in waiting] == records[:1]
+    with engine.connect() as connection:
+        kept = connection.execute(predictions.select().where(~predictions.c.labelled)).one()
+    amount = records[0].values["Amount"]
+    assert (kept.source, kept.amount, kept.expected_loss) == ("single", amount, amount * 0.01)
     engine.dispose()
 
 

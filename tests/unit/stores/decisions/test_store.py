@@ -16,11 +16,14 @@ from sqlalchemy.exc import OperationalError
 from ml_project.errors import InvalidInput, Unavailable
 from stores.decisions import (
     Busy,
+    Chunk,
     Conflict,
     DecisionRecord,
     DecisionStore,
     LabelItem,
     Lease,
+    PageFilter,
+    QueueTotals,
     Stored,
     database,
     open_store,
@@ -30,8 +33,10 @@ from stores.decisions.database import READERS
 from stores.decisions.schema import leases
 from stores.decisions.store import Turns
 from stores.sql import QueryTimeout
+from tests.support.creditcard import CREDITCARD
 
 Make = Callable[..., DecisionRecord]
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_a_record_comes_back_bit_for_bit(store: DecisionStore, make_record: Make) -> None:
@@ -328,3 +333,89 @@ def test_while_the_spool_takes_over_nobody_else_waits(sqlite_store: DecisionStor
         sqlite_store.label([LabelItem(label=1, prediction_id=record.prediction_id)], "ann")
     sqlite_store.ping()
     assert sqlite_store.replay([record]).added == 1
+
+
+def test_a_trial_is_no_traffic(
+    store: DecisionStore, make_record: Callable[..., DecisionRecord], make_chunk: Callable[..., Chunk]
+) -> None:
+    """It takes no transaction_id, no label, and nothing that watches or learns sees it; a purge does."""
+    tried = make_record(transaction_id="t", source="trial", decision="DECLINE")
+    bulk = make_chunk(20, transaction_ids=[f"b{row}" for row in range(20)], source="trial")
+    store.add([tried])
+    store.add_segment(bulk)
+    real = make_record(transaction_id="t", review_rate=1.0, decision="DECLINE")
+    assert store.add([real]) == [Stored(real)]
+    again = make_chunk(20, transaction_ids=[f"b{row}" for row in range(20)])
+    assert store.add_segment(again).firsts == {}
+
+    ids = [tried.prediction_id, bulk.prediction_ids[1]]
+    outcomes = store.label([LabelItem(prediction_id=name, label=1) for name in ids], "ann")
+    assert [each.outcome for each in outcomes] == ["trial", "trial"]
+    assert {each.record.source for each in store.find_all(ids).values()} == {"trial"}
+
+    [window] = store.slices([START - timedelta(days=1), START + timedelta(days=1)], 100)
+    assert sum(window.decisions.values()) == 21
+    assert sum(len(sample) for sample in window.samples) == 21
+    for tables in (
+        store.tables(CREDITCARD),
+        store.tables_by_event_time(CREDITCARD, START - timedelta(days=1), START + timedelta(days=1)),
+    ):
+        assert sum(table.num_rows for table in tables) == 21
+    assert [each.record for each in store.page(PageFilter(source="trial")).items] == [tried]
+    assert {each.record.source for each in store.page(PageFilter()).items} == {"single", "batch"}
+
+
+def test_the_queue_knows_amounts_and_what_is_open(
+    store: DecisionStore, make_record: Callable[..., DecisionRecord]
+) -> None:
+    amounts, chances = [10.0, 500.0, 40.0, 900.0], [0.9, 0.1, 0.5, 0.001]
+    records = [
+        make_record(
+            amount - 29 / 7, decision="REVIEW", review_rate=1.0, fraud_probability=chance, key_name=f"key{place % 2}"
+        )
+        for place, (amount, chance) in enumerate(zip(amounts, chances, strict=True))
+    ]
+    sample = make_record(review_rate=0.1, fraud_probability=0.0)
+    store.add([*records, sample, make_record()])
+    queue = PageFilter(order="expected_loss", for_review=True, labelled=False)
+    first = store.page(queue, limit=3)
+    shown = [*first.items, *store.page(queue, first.after, limit=3).items]
+    assert [each.record for each in shown] == [records[1], records[2], records[0], records[3], sample]
+
+    dear = store.page(PageFilter(amount_from=100, amount_below=900.5, key_name="key1")).items
+    assert {each.record.prediction_id for each in dear} == {records[1].prediction_id, records[3].prediction_id}
+
+    now = datetime.now(UTC)
+    store.label([LabelItem(prediction_id=records[0].prediction_id, label=1)], "ann")
+    store.label([LabelItem(prediction_id=records[0].prediction_id, label=0)], "ben")
+    totals = store.queue_totals(PageFilter(), records[2].received_at, now, "ann")
+    assert totals == QueueTotals(waiting=4, alerts=3, sample=1, arrived=2, labelled=1, labelled_by_reviewer=1)
+    assert store.queue_totals(PageFilter(amount_from=100), None, now + timedelta(hours=1), "ann") == QueueTotals(
+        waiting=2, alerts=2, sample=0, arrived=0, labelled=0, labelled_by_reviewer=0
+    )
+
+
+def test_two_analysts_do_not_open_the_same_case(
+    store: DecisionStore, make_record: Callable[..., DecisionRecord]
+) -> None:
+    record = make_record(decision="REVIEW", review_rate=1.0)
+    store.add([record])
+    name = record.prediction_id
+
+    def outcome(reviewer: str, session: str, seconds: float = 60, prediction_id: str = name) -> str:
+        [claimed] = store.claim([prediction_id], reviewer, session, seconds)
+        return f"{claimed.outcome} {claimed.reviewer}"
+
+    assert outcome("ann", "one") == "claimed ann"
+    assert outcome("ann", "one") == "claimed ann"
+    assert outcome("ben", "one") == "taken ann"
+    assert outcome("ann", "two") == "taken ann"
+    claim = store.page(PageFilter()).items[0].claim
+    assert claim is not None
+    assert claim.reviewer == "ann"
+    assert outcome("ann", "one", seconds=0) == "released None"
+    assert store.page(PageFilter()).items[0].claim is None
+    assert outcome("ben", "one", seconds=0.001) == "claimed ben"
+    time.sleep(0.01)
+    assert outcome("ann", "one") == "claimed ann"
+    assert outcome("ann", "one", prediction_id="nothing") == "unknown None"

@@ -1,0 +1,62 @@
+"""Decisions bear their source, the review queue has amounts and cases, and reviewers claim what they have open."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from stores.decisions.reads import contracts_of
+from stores.decisions.records import review_values, to_record
+from stores.decisions.schema import predictions
+
+revision = "0010"
+down_revision = "0009"
+
+_AT_ONCE = 500
+_OPEN = "review_rate IS NOT NULL AND labelled = 0", "review_rate IS NOT NULL AND NOT labelled"
+
+
+def upgrade() -> None:
+    """What still waits for review gets its amount and case; a gateway before this writes none, and lists them last."""
+    op.add_column("predictions", sa.Column("source", sa.String(8), nullable=False, server_default="single"))
+    op.add_column("segments", sa.Column("source", sa.String(8), nullable=False, server_default="batch"))
+    for name, kind in (("amount", sa.Double()), ("expected_loss", sa.Double()), ("entity", sa.String(256))):
+        op.add_column("predictions", sa.Column(name, kind))
+    op.execute("UPDATE predictions SET source = 'batch' WHERE review_rate IS NOT NULL AND segment_id IS NOT NULL")
+    for name, columns, (sqlite, postgresql) in (
+        ("open_newest", ["received_at", "prediction_id"], _OPEN),
+        ("open_costliest", ["expected_loss", "prediction_id"], _OPEN),
+        ("by_entity", ["entity"], ("entity IS NOT NULL",) * 2),
+        ("trials", ["received_at", "prediction_id"], ("source = 'trial'",) * 2),
+    ):
+        op.create_index(
+            f"predictions_{name}",
+            "predictions",
+            columns,
+            sqlite_where=sa.text(sqlite),
+            postgresql_where=sa.text(postgresql),
+        )
+    op.create_index("labels_by_time", "labels", ["labelled_at"])
+    op.create_table(
+        "claims",
+        sa.Column("prediction_id", sa.String(36), primary_key=True),
+        sa.Column("reviewer", sa.String(128), nullable=False),
+        sa.Column("session", sa.String(64), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    _fill(op.get_bind())
+
+
+def _fill(connection: sa.Connection) -> None:
+    columns, after = predictions.c, ""
+    waiting = sa.select(predictions).where(columns.review_rate.is_not(None), ~columns.labelled)
+    while True:
+        page = waiting.where(columns.prediction_id > after).order_by(columns.prediction_id).limit(_AT_ONCE)
+        rows = connection.execute(page).all()
+        if not rows:
+            return
+        kept = contracts_of(connection, {row.bundle_digest for row in rows})
+        for row in rows:
+            values = review_values(to_record(row._mapping, kept[row.bundle_digest]))
+            connection.execute(
+                sa.update(predictions).where(columns.prediction_id == row.prediction_id).values(**values)
+            )
+        after = rows[-1].prediction_id
