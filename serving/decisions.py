@@ -129,9 +129,7 @@ class Decisions:
         """
         return await _within_share(self._readers, work, *arguments)
 
-    async def labelling(
-        self, items: Sequence[tuple[str | None, str | None, int]], reviewer: str
-    ) -> list[dict[str, Any]]:
+    async def labelling(self, items: Sequence[LabelItem], reviewer: str) -> list[dict[str, Any]]:
         """As `label`, on one of few threads.
 
         Raises
@@ -202,13 +200,9 @@ class Decisions:
         groups = (given[begin : begin + _EVENTS] for begin in range(0, len(given), _EVENTS))
         return sum(self.store.add_events(plan, group) for group in groups)
 
-    def label(self, items: Sequence[tuple[str | None, str | None, int]], reviewer: str) -> list[dict[str, Any]]:
-        """Add labels, each (prediction_id, transaction_id, 1 or 0) with one of the names; what became of each."""
-        named = [
-            LabelItem(prediction_id=prediction_id, transaction_id=transaction_id, label=label)
-            for prediction_id, transaction_id, label in items
-        ]
-        return [asdict(outcome) for outcome in self.store.label(named, reviewer, contract=self._contract)]
+    def label(self, items: Sequence[LabelItem], reviewer: str) -> list[dict[str, Any]]:
+        """Add labels; what became of each."""
+        return [asdict(outcome) for outcome in self.store.label(items, reviewer, contract=self._contract)]
 
     async def claiming(
         self, prediction_ids: Sequence[str], reviewer: str, session: str, seconds: float
@@ -370,4 +364,5 @@ def label_described(label: Label) -> dict[str, Any]:
         "labelled_at": label.labelled_at,
         "reviewer": label.reviewer,
         "source": label.source,
+        "note": label.note,
     }

@@ -12,6 +12,7 @@ from anyio import to_thread
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from ml_project.baseline import BINS, watched_categories
 from ml_project.card import Card
 from ml_project.contract import Contract
 from ml_project.contract_parts import MAX_MAGNITUDE, ContractField
@@ -122,6 +123,7 @@ async def features(gateway: GatewayDep) -> dict[str, Any]:
 
     ``fields`` has what a transaction may have, in the contract's order; ``telling`` the names of those that are scored,
     the one that moved the live version's scores most first; ``groups`` those whose names say that they belong together.
+    ``usual_range`` of a feature is where ``share`` of the training rows are.
     """
     model = gateway.slot.current
     contract = model.contract if model else gateway.settings.data_contract
@@ -138,6 +140,7 @@ def described_features(contract: Contract, model: LiveModel | None = None) -> di
         for field in contract.given_fields
     }
     ranges = _training_ranges(model) if model else {}
+    usual = _usual_ranges(model) if model else {}
     scored = {field.name: field for field in contract.scored_fields}
     described = {}
     for name in dict.fromkeys((*contract.raw_fields, *contract.feature_names)):
@@ -148,6 +151,7 @@ def described_features(contract: Contract, model: LiveModel | None = None) -> di
             "minimum": low,
             "maximum": high,
             "training_range": ranges.get(name),
+            "usual_range": usual.get(name),
         }
     return {
         "required_features": contract.given_names,
@@ -156,6 +160,7 @@ def described_features(contract: Contract, model: LiveModel | None = None) -> di
         "model_version": model.version if model else None,
         "contract": {"name": contract.contract, "version": contract.version, "digest": contract.digest},
         "label": contract.label_field,
+        "label_positive": list(contract.label.positive),
         "fields": [{**field, "training_range": ranges.get(field["name"])} for field in _fields_to_send(contract)],
         "telling": telling_fields(contract, model),
         "groups": field_groups(contract.given_names),
@@ -253,6 +258,17 @@ def _training_ranges(model: LiveModel) -> dict[str, dict[str, Any]]:
             **({"unit": "hour of day"} if feature.operator == "hour_of_day" and not feature.tested else {}),
         }
         for feature, low, high in columns
+    }
+
+
+def _usual_ranges(model: LiveModel) -> dict[str, dict[str, float]]:
+    """Between the first and the last of the baseline's bins: where all but the extreme training rows are."""
+    inner = {name: each for name, each in model.scorer.bundle.manifest.drift_baseline.edges.items() if len(each) > 1}
+    categories = {each.name for each in watched_categories(model.contract)}
+    return {
+        name: {"low": each[0], "high": each[-1], "share": 1 - 2 / BINS}
+        for name, each in inner.items()
+        if name not in categories
     }
 
 

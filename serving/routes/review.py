@@ -28,6 +28,7 @@ from serving.large_bodies import SMALL_BYTES, is_array, json_array
 from serving.routes.examples import KEPT, PREDICTION, QUEUE, answer
 from serving.telemetry.request import record_of
 from serving.transactions import MAX_ERRORS, MAX_NAME_LENGTH
+from stores.decisions import LabelItem
 
 ANONYMOUS: Final = "anonymous"
 """The reviewer in open mode."""
@@ -57,6 +58,9 @@ class Feedback(BaseModel):
     prediction_id: _Name | None = None
     transaction_id: _Name | None = None
     label: Annotated[Literal["fraud", "legitimate", 1, 0], BeforeValidator(_no_truth)]
+    note: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] | None = Field(
+        None, description="Why, in the reviewer's words."
+    )
 
     @model_validator(mode="after")
     def _one_name(self) -> "Feedback":
@@ -111,7 +115,15 @@ async def feedback(request: Request, gateway: GatewayDep) -> Response:
         limiter = gateway.batches if len(body) > SMALL_BYTES else None
         items, single = await to_thread.run_sync(parse_feedback, body, gateway.settings.max_batch_rows, limiter=limiter)
     record = record_of(request.scope)
-    labels = [(item.prediction_id, item.transaction_id, int(item.label in ("fraud", 1))) for item in items]
+    labels = [
+        LabelItem(
+            prediction_id=item.prediction_id,
+            transaction_id=item.transaction_id,
+            label=int(item.label in ("fraud", 1)),
+            note=item.note or None,
+        )
+        for item in items
+    ]
     outcomes = await gateway.decisions.labelling(labels, record.key_name or ANONYMOUS)
     record.message = "Feedback received"
     record.fields.update(labels=len(outcomes), added=sum(outcome["outcome"] == "added" for outcome in outcomes))

@@ -26,14 +26,15 @@ class LabelItem:
     label: int
     prediction_id: str | None = None
     transaction_id: str | None = None
+    note: str | None = None
 
     def __post_init__(self) -> None:
         if self.label not in (0, 1):
             raise InvalidInput(f"The label is {self.label}.", "Send 1 for fraud or 0 for legitimate.")
         if (self.prediction_id is None) == (self.transaction_id is None):
             raise InvalidInput("A label names either a prediction_id or a transaction_id.")
-        if not storable(self.prediction_id or self.transaction_id or ""):
-            raise InvalidInput("An id holds a NUL or a lone surrogate.", "Send the id that the gateway gave.")
+        if not storable(f"{self.prediction_id or self.transaction_id or ''}{self.note or ''}"):
+            raise InvalidInput("An id or a note holds a NUL or a lone surrogate.", "Send the id that the gateway gave.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ def add_labels(
                     "labelled_at": labelled_at,
                     "reviewer": reviewer,
                     "source": source,
+                    "note": item.note,
                 }
             )
             outcomes.append(Labelled(prediction_id, "added"))

@@ -318,6 +318,7 @@ class Label:
     labelled_at: datetime
     reviewer: str
     source: str
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +399,7 @@ def to_found(row: Mapping[Any, Any], contract: KeptContract, label: Label | None
 
 def to_label(row: Mapping[Any, Any]) -> Label:
     """A row of the table labels."""
-    return Label(row["prediction_id"], row["label"], row["labelled_at"], row["reviewer"], row["source"])
+    return Label(**{field.name: row[field.name] for field in fields(Label)})
 
 
 class Conflict(FraudError):

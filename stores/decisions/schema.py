@@ -194,6 +194,7 @@ labels = Table(
     Column("labelled_at", UtcDateTime, nullable=False),
     Column("reviewer", String(128), nullable=False),
     Column("source", String(128), nullable=False),
+    Column("note", String(500)),
     Index("labels_by_prediction", "prediction_id", "label_id"),
     Index("labels_by_time", "labelled_at"),
 )

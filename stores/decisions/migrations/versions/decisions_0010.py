@@ -1,4 +1,4 @@
-"""Decisions bear their source, the review queue has amounts and cases, and reviewers claim what they have open."""
+"""Decisions bear their source, the review queue has amounts and cases, reviewers claim what they open and add notes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -34,6 +34,7 @@ def upgrade() -> None:
             sqlite_where=sa.text(sqlite),
             postgresql_where=sa.text(postgresql),
         )
+    op.add_column("labels", sa.Column("note", sa.String(500)))
     op.create_index("labels_by_time", "labels", ["labelled_at"])
     op.create_table(
         "claims",

@@ -375,7 +375,7 @@ def test_the_queue_knows_amounts_and_what_is_open(
         )
         for place, (amount, chance) in enumerate(zip(amounts, chances, strict=True))
     ]
-    sample = make_record(review_rate=0.1, fraud_probability=0.0)
+    sample = make_record(1.0, review_rate=0.1, fraud_probability=0.0)
     store.add([*records, sample, make_record()])
     queue = PageFilter(order="expected_loss", for_review=True, labelled=False)
     first = store.page(queue, limit=3)
