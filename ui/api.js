@@ -4,7 +4,7 @@ import { askForKey, currentKey } from "./keys.js";
 /** What the gateway refused, or that it did not answer (status 0). */
 export class ApiError extends Error {
   constructor(status, problem = {}) {
-    super(problem.detail || "The gateway does not answer.");
+    super(problem.detail || "The gateway cannot be reached.");
     this.name = "ApiError";
     this.status = status;
     /** [{row?, field?, message}] of a 422 or 409. */
@@ -16,7 +16,7 @@ export class ApiError extends Error {
 /** The scope that a path needs, as serving/access.py says; none where any key will do. */
 function scopeOf(path) {
   const first = path.split(/[/?]/)[0];
-  return { predict: "predict", "predict-batch": "predict", feedback: "feedback", features: "" }[first] ?? "read";
+  return { predict: "predict", "predict-batch": "predict", feedback: "feedback", claims: "feedback", features: "" }[first] ?? "read";
 }
 
 /** Headers of a call with the tab's key. */

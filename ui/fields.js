@@ -7,12 +7,16 @@ const TELLING = 6;
 /** The fields of one contract, as a version of the model takes them. */
 export class Catalogue {
   #byName;
+  #features;
 
   /** @param {Object} answer of GET /features */
   constructor(answer) {
     this.version = answer.model_version;
     this.digest = answer.contract.digest;
     this.label = answer.label;
+    /** What the label says of a fraud, in words of the contract. */
+    this.positive = answer.label_positive;
+    this.#features = answer.features;
     /** All that a client may send, in the contract's order. */
     this.fields = answer.fields;
     this.groups = answer.groups;
@@ -23,6 +27,11 @@ export class Catalogue {
   /** A field by its name; undefined for what is none. */
   field(name) {
     return this.#byName.get(name);
+  }
+
+  /** {low, high, share} of the training rows; undefined where it is not known. */
+  usual(feature) {
+    return this.#features[feature]?.usual_range ?? undefined;
   }
 
   /** The field with a role; undefined where the contract has none. */

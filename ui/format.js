@@ -1,7 +1,11 @@
-// Numbers, amounts and moments as people read them: in the browser's language and time zone.
+// Numbers, amounts and moments as people read them: in the browser's language and time zone. One rule for all views: scores
+// and thresholds have three digits (0.590), percentages one decimal (85.0 %), a transaction's amount its cents (€1,234.50),
+// sums and costs none (€11,200), and shares of a few are counted (0 of 2).
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
+const three = new Intl.NumberFormat(undefined, { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+const FEW = 20;
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 let [money, wholeMoney] = moneyIn("EUR");
 
@@ -20,9 +24,9 @@ export function amount(value, currency = "") {
   return (/^[A-Z]{3}$/.test(currency) ? moneyIn(currency)[0] : money).format(value);
 }
 
-/** A sum of many amounts, without its cents. */
-export function total(value) {
-  return wholeMoney.format(value);
+/** A sum or an estimate, without its cents. */
+export function total(value, currency = "") {
+  return (/^[A-Z]{3}$/.test(currency) ? moneyIn(currency)[1] : wholeMoney).format(value);
 }
 
 /** 1234567 as 1,234,567. */
@@ -35,6 +39,14 @@ export function short(value) {
   return compact.format(value);
 }
 
+/** A score or a threshold, always with three digits: 0.590. */
+export function score(value) {
+  if (value === 0 || value === 1) {
+    return String(value);
+  }
+  return Math.abs(value) < 1e-4 ? value.toExponential(2) : three.format(value);
+}
+
 /** A number with some significant digits; very small and large ones as powers of ten. */
 export function significant(value, digits = 3) {
   if (value !== 0 && (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e7)) {
@@ -43,13 +55,22 @@ export function significant(value, digits = 3) {
   return new Intl.NumberFormat(undefined, { maximumSignificantDigits: digits }).format(value);
 }
 
-/** 0.1234 as 12.3 %; what is not 0 never shows as 0 %, what is not 1 never as 100 %. */
+/** 0.85 as 85.0 %; what is not 0 never shows as 0 %, what is not 1 never as 100 %. */
 export function percent(value) {
-  const digits = value > 0 && value < 0.001 ? 4 : value > 0.999 && value < 1 ? 3 : 1;
+  if (value === 0 || value === 1) {
+    return `${value * 100} %`;
+  }
   if (value > 0 && value < 1e-6) {
     return "< 0.0001 %";
   }
-  return `${new Intl.NumberFormat(undefined, { maximumFractionDigits: digits }).format(value * 100)} %`;
+  const [least, most] = value > 0 && value < 0.001 ? [0, 4] : value > 0.999 && value < 1 ? [3, 3] : [1, 1];
+  const digits = { minimumFractionDigits: least, maximumFractionDigits: most };
+  return `${new Intl.NumberFormat(undefined, digits).format(value * 100)} %`;
+}
+
+/** A part of a whole: "0 of 2" of a few, else a percentage. */
+export function part(count, whole) {
+  return whole < FEW ? `${integer(count)} of ${integer(whole)}` : percent(count / whole);
 }
 
 /** A field's or feature's value of whatever type. */
@@ -63,6 +84,14 @@ export function valueOf(value, digits = 4) {
 /** An ISO moment, in local time. */
 export function dateTime(iso) {
   return moment.format(new Date(iso));
+}
+
+/** How long ago an ISO moment was, shortly: 40 s, 5 min, 3 h, 2 d. */
+export function age(iso) {
+  const seconds = Math.max(0, (Date.now() - Date.parse(iso)) / 1000);
+  const [value, unit] = seconds < 60 ? [seconds, "s"] : seconds < 3600 ? [seconds / 60, "min"]
+    : seconds < 86_400 ? [seconds / 3600, "h"] : [seconds / 86_400, "d"];
+  return `${Math.floor(value)} ${unit}`;
 }
 
 /** 90 as 1 min 30 s; 0.25 as 0.3 s. */

@@ -2,11 +2,18 @@
 import { h } from "./dom.js";
 
 const PLACE = "fraud.key";
+const CHANGED = "fraud:key";
 let asking = null;
 
 /** The key, or null. */
 export function currentKey() {
   return sessionStorage.getItem(PLACE);
+}
+
+/** Calls a function whenever this tab has another key, or none any more; gives back what ends that. */
+export function onKeyChange(told) {
+  window.addEventListener(CHANGED, told);
+  return () => window.removeEventListener(CHANGED, told);
 }
 
 /**
@@ -40,9 +47,11 @@ function question(why) {
       const key = input.value.trim();
       if (dialog.returnValue === "forget") {
         sessionStorage.removeItem(PLACE);
+        window.dispatchEvent(new Event(CHANGED));
       } else if (dialog.returnValue === "use" && key) {
         sessionStorage.setItem(PLACE, key);
         resolve(true);
+        window.dispatchEvent(new Event(CHANGED));
         return;
       }
       resolve(false);

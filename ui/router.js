@@ -2,11 +2,12 @@
 import { fill, h } from "./dom.js";
 
 export const VIEWS = {
-  score: "Score one",
-  file: "Score a file",
+  home: "Home",
   review: "Review",
+  score: "Score a transaction",
+  file: "Score a file",
+  watch: "Live traffic",
   model: "Model",
-  watch: "Watch",
 };
 
 /**
@@ -27,7 +28,7 @@ export function route(root, navigation, context) {
       return; // the skip link
     }
     const wanted = location.hash.slice(2).split(/[/?]/)[0];
-    const name = Object.hasOwn(VIEWS, wanted) ? wanted : "score";
+    const name = Object.hasOwn(VIEWS, wanted) ? wanted : "home";
     const mine = (turn += 1);
     links.forEach((link) => {
       link.toggleAttribute("aria-current", false);
@@ -46,8 +47,9 @@ export function route(root, navigation, context) {
       ended = mine === turn ? await view.mount(place, context) : null;
     } catch (error) {
       console.error(error);
-      fill(place, h("p", { class: "notice", "data-kind": "error", role: "alert" },
-        "This view could not be loaded. Reload the page when the gateway is back."));
+      fill(place, h("h1", {}, VIEWS[name]), h("p", { class: "notice", "data-kind": "error", role: "alert" },
+        "This view could not be loaded. It is tried again as soon as the gateway is back."));
+      ended = mine === turn ? whenReady(context.status, () => loadAnew(place, error)) : null;
     }
     if (mine !== turn) {
       ended?.();
@@ -64,4 +66,36 @@ export function route(root, navigation, context) {
 
   window.addEventListener("hashchange", () => show(true));
   return show(false);
+}
+
+const TRIED = "fraud.reloaded";
+const PAUSE = 60_000;
+
+/** Calls a function as soon as the gateway is ready; gives back what ends the wait. */
+function whenReady(status, act) {
+  let away = status.current.state !== "ready";
+  const look = (now) => {
+    if (now.state !== "ready") {
+      away = true;
+    } else if (away) {
+      forget();
+      act();
+    }
+  };
+  const forget = status.subscribe(look);
+  if (!away) { // it may have gone just now, and the status does not know it yet
+    status.look().then(() => look(status.current));
+  }
+  return forget;
+}
+
+/** A browser remembers that a module could not be fetched: only a new page asks again, and not over and over. */
+function loadAnew(place, error) {
+  const last = Number(sessionStorage.getItem(TRIED) ?? 0);
+  if (Date.now() - last > PAUSE) {
+    sessionStorage.setItem(TRIED, String(Date.now()));
+    location.reload();
+  } else {
+    fill(place.querySelector(".notice"), `This view could not be loaded: ${error.message}`);
+  }
 }

@@ -62,7 +62,7 @@ export function showStatus(element, status, announce) {
     element.dataset.state = now.state;
     element.toggleAttribute("data-trouble", now.state === "ready" && Boolean(now.trouble));
     fill(element, h("span", { class: "dot", "aria-hidden": "true" }), h("span", {}, words(now)),
-      now.state === "ready" && h("span", {}, `Live since ${dateTime(now.loadedAt)}`),
+      now.state === "ready" && h("span", {}, `Loaded ${dateTime(now.loadedAt)}`),
       now.state !== "away" && now.trouble && h("span", {}, now.trouble));
     if (before.state !== "unknown" && (before.state !== now.state || before.version !== now.version)) {
       announce(words(now));
@@ -75,9 +75,9 @@ export function showStatus(element, status, announce) {
 
 function words({ state, version }) {
   return {
-    unknown: "Looking for the gateway…",
+    unknown: "Connecting…",
     ready: `Ready · version ${version}`,
     "no model": "The gateway has no model yet",
-    away: "The gateway does not answer. What you see stays; it is tried again by itself.",
+    away: "Gateway unreachable. Your work is kept; reconnecting…",
   }[state];
 }

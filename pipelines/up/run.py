@@ -150,8 +150,8 @@ def show_sample(gateway_url: str, settings: PipelineSettings, promotion: Promoti
     else:
         bundle = Registry(settings.mlflow_uri, settings.model_name).bundle(champion)
         transactions = golden_transactions(bundle.manifest)
-    answer = _post(f"{gateway_url}/predict", transactions[0])
-    answers = _post(f"{gateway_url}/predict-batch", transactions)
+    answer = _post(f"{gateway_url}/predict?trial=true", transactions[0])
+    answers = _post(f"{gateway_url}/predict-batch?trial=true", transactions)
     if len(answers) != len(transactions) or {a["model_version"] for a in [answer, *answers]} != {str(champion.version)}:
         raise Unavailable("The gateway did not answer with the promoted version.", "See its log.")
     body = json.dumps(transactions[0])

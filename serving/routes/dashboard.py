@@ -78,7 +78,6 @@ class FeatureDrift(BaseModel):
 
     name: str
     since: datetime | None = Field(
-        None,
         description="When the first part of the window began in which it was above a limit by itself.",
     )
     psi: float
@@ -361,6 +360,7 @@ def _drift(slices: Sequence[Slice], model: LiveModel, hours: float) -> WindowDri
         figures.append(
             FeatureDrift(
                 name=each.name,
+                since=None,
                 psi=each.psi.value,
                 limit=high,
                 breached=judged and any(limit is not None and value > limit for value, limit in held),

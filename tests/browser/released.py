@@ -9,10 +9,22 @@ from numpy.typing import NDArray
 
 from ml_project.bundle import Bundle
 from ml_project.calibration import reliability
-from ml_project.card import CARD_VERSION, Calibration, Card, Data, Figure, Part, Policy, Sample, ThresholdCurve
+from ml_project.card import (
+    CARD_VERSION,
+    Ablation,
+    Calibration,
+    Card,
+    Data,
+    Figure,
+    GateCheck,
+    Part,
+    Policy,
+    Sample,
+    ThresholdCurve,
+)
 from ml_project.contract import Contract
 from ml_project.dataset import Dataset
-from ml_project.drift import DriftLimits
+from ml_project.drift import DecisionLimits, DriftLimits
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import BoosterSettings, EnsembleSettings, ForestSettings
 from ml_project.fitting import Fitted, fit_twin
@@ -26,6 +38,13 @@ from tests.support.creditcard import CREDITCARD
 MODEL_NAME = "fraud-ensemble"
 AIMS = PolicySettings(alerts_per_day=40, fpr=0.005)
 DRIFT_LIMITS = DriftLimits(minimum_rows=300, false_alarms=0.005, psi=0.1, ks=0.1, missing=0.01, out_of_range=0.005)
+DIFFERENCE = Figure(value=0.05, low=-0.01, high=0.11)
+CHECKS = (
+    GateCheck(name="recall at the alert budget", theme="quality on its own", value="0.85", limit="≥ 0.5", passed=True),
+    GateCheck(name="average precision", theme="against the champion", value="0.71", limit="≥ 0.69", passed=None),
+    GateCheck(name="calibration error", theme="quality on its own", value="1.3", limit="≤ 1", passed=False),
+)
+"""As of a version that was promoted by force."""
 ORIGIN = {"source": "simulated", "digest": "5" * 64, "rows": 30_000, "frauds": 300}
 
 
@@ -108,7 +127,12 @@ def _card(number: int, fitted: Fitted, bundle: Bundle, split: TimeSplit) -> Card
         policies={name: _policy(chosen) for name, chosen in bundle.manifest.policies.items()},
         alerts_per_day=AIMS.alerts_per_day,
         review_cost=AIMS.review_cost,
-        ablations={},
+        ablations={
+            name: Ablation(
+                average_precision=Figure(value=value, low=value - 0.1, high=value + 0.1), difference=DIFFERENCE
+            )
+            for name, value in (("xgboost_alone", 0.7), ("logistic_regression", 0.59))
+        },
         test_curve=ThresholdCurve.of(test.curve, AIMS.review_cost, test.days, [thresholds.alert]),
         what_if=ThresholdCurve.of(fitted.unseen.curve, AIMS.review_cost, fitted.unseen.days, [thresholds.alert]),
         calibration=Calibration(
@@ -128,6 +152,8 @@ def _card(number: int, fitted: Fitted, bundle: Bundle, split: TimeSplit) -> Card
         lineage={"run": f"{number:032x}", "git commit": "1b2c3d4", "data digest": ORIGIN["digest"]},
         gate="passed",
         drift_limits=DRIFT_LIMITS,
+        decision_limits=DecisionLimits(minimum_rows=500, minimum_hours=24, factor=2),
+        checks=CHECKS,
     )
 
 

@@ -4,6 +4,7 @@ import { significant } from "../format.js";
 
 const MARGIN = { top: 12, right: 24, bottom: 24, left: 58 };
 const TITLE = 16;
+const MARKED = 14;
 const MINUTE = 60_000;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 5760, 10_080].map((step) => step * MINUTE);
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -18,12 +19,13 @@ export function scale({ min, max, log }, from, to) {
 }
 
 /** Round values between two ends, about `count` of them. */
-export function ticks({ min, max, log, time }, count) {
+export function ticks({ min, max, log, time, whole }, count) {
   if (log) {
     return decades(min, max, count);
   }
   const span = max - min || 1;
-  const step = time ? STEPS.find((each) => span / each <= count) || STEPS.at(-1) : roundStep(span / count);
+  const rough = roundStep(span / count);
+  const step = time ? STEPS.find((each) => span / each <= count) || STEPS.at(-1) : whole ? Math.max(1, rough) : rough;
   const shift = time ? new Date(min).getTimezoneOffset() * MINUTE : 0; // round in local time
   const found = [];
   for (let at = Math.ceil((min - shift) / step) * step + shift; at <= max + step * 1e-9; at += step) {
@@ -43,12 +45,14 @@ export function clockTime(value) {
  * @param {string} label what the chart shows, for those who cannot see it
  * @param {number} width in pixels
  * @param {number} height in pixels
- * @param {Object} x {min, max, log?, time?, label, format?}
- * @param {Object} y the same
+ * @param {Object} x {min, max, log?, time?, whole?, label, format?, moments?}; `whole`: counts, whose ticks are whole numbers;
+ *   `moments`: [{x, kind, name}], lines down the chart, named above it
+ * @param {Object} y the same without moments
  */
 export function frame(label, width, height, x, y) {
   const [left, right] = [MARGIN.left, width - MARGIN.right];
-  const [top, bottom] = [MARGIN.top, height - MARGIN.bottom - (x.label ? TITLE : 0)];
+  const moments = (x.moments ?? []).filter((each) => each.x >= x.min && each.x <= x.max);
+  const [top, bottom] = [MARGIN.top + (moments.length > 0 ? MARKED : 0), height - MARGIN.bottom - (x.label ? TITLE : 0)];
   const [sx, sy] = [scale(x, left, right), scale(y, bottom, top)];
   const format = (axis) => axis.format || (axis.time ? clockTime : (value) => significant(value, 3));
   const across = ticks(x, Math.max(2, Math.floor((right - left) / 80)));
@@ -64,15 +68,33 @@ export function frame(label, width, height, x, y) {
       s("text", { x: sx(value), y: bottom + 17, "text-anchor": "middle" }, format(x)(value)),
     ]),
     x.label && s("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, x.label));
-  return { svg, sx, sy, left, right, top, bottom };
+  const plot = { svg, sx, sy, left, right, top, bottom };
+  named(moments, plot).forEach((part) => svg.append(part));
+  return plot;
 }
 
-/** A line across at a value, with its name. */
-export function threshold({ svg, sx, sy, left, right, top, bottom }, { x, y, kind, name }) {
+/** Lines down at moments; names that would run into the one before are left to its title. */
+function named(moments, { sx, left, right, top, bottom }) {
+  let free = left;
+  return [...moments].sort((a, b) => a.x - b.x).map(({ x, kind, name }) => {
+    const at = sx(x);
+    const room = name.length * 7;
+    const start = Math.min(at - 3, right - room);
+    const shown = start >= free;
+    free = shown ? start + room + 6 : free;
+    return s("g", {}, s("title", {}, name), s("line", { class: `mark ${kind}`, x1: at, x2: at, y1: top - 4, y2: bottom }),
+      shown && s("text", { class: kind, x: start, y: top - 8 }, name));
+  });
+}
+
+/**
+ * A line across at a value, with its name above it; `below` puts it there instead, where another line is close above.
+ */
+export function threshold({ svg, sx, sy, left, right, top, bottom }, { x, y, kind, name, below }) {
   const [x1, x2, y1, y2] = x === undefined ? [left, right, sy(y), sy(y)] : [sx(x), sx(x), top, bottom];
   svg.append(s("line", { class: `mark ${kind}`, x1, x2, y1, y2 }));
   if (name) {
-    svg.append(s("text", { class: kind, x: x === undefined ? right : x1 + 4, y: x === undefined ? y1 - 4 : top + 10,
+    svg.append(s("text", { class: kind, x: x === undefined ? right : x1 + 4, y: x === undefined ? y1 + (below ? 14 : -4) : top + 10,
       "text-anchor": x === undefined ? "end" : "start" }, name));
   }
 }
@@ -91,4 +113,3 @@ function roundStep(rough) {
   const power = 10 ** Math.floor(Math.log10(rough));
   return [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999) * power;
 }
-

@@ -7,7 +7,7 @@ const NAME = 116;
 const VALUE = 64;
 
 /**
- * @param {Array} data [{name, value, limit?, kind, text}]; `text` stands beside the bar
+ * @param {Array} data [{name, value, limit?, kind, text}]; `text` stands at the bar's end
  * @param {Object} options {label, width}
  */
 export function bars(data, { label, width }) {
@@ -19,9 +19,9 @@ export function bars(data, { label, width }) {
       const top = place * ROW + 4;
       return [
         s("text", { x: NAME - 8, y: top + 13, "text-anchor": "end" }, name),
-        s("rect", { class: `fill ${kind}`, x: NAME, y: top, width: Math.max(1, sx(value) - NAME), height: ROW - 8, rx: 2 }),
         limit && s("line", { class: "mark limit", x1: sx(limit), x2: sx(limit), y1: top - 3, y2: top + ROW - 5 }),
-        s("text", { class: "strong", x: sx(Math.max(value, limit || 0)) + 8, y: top + 13 }, text),
+        s("rect", { class: `fill ${kind}`, x: NAME, y: top, width: Math.max(1, sx(value) - NAME), height: ROW - 8, rx: 2 }),
+        s("text", { class: "strong value", x: sx(value) + 6, y: top + 13 }, text),
       ];
     }));
 }

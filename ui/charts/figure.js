@@ -4,8 +4,8 @@ import { fill, h } from "../dom.js";
 /**
  * @param {string} title
  * @param {Array} [key] [{kind, name}] what the colours mean
- * @returns {{element: HTMLElement, show: function, end: function}} `show({draw, note, table})`: `draw(width)` gives the
- *   SVG, `table` is {head: [...], rows: [[...], ...]}
+ * @returns {{element: HTMLElement, show: function, end: function}} `show({draw, note, table, empty})`: `draw(width)` gives the
+ *   SVG, `table` is {head: [...], rows: [[...], ...]}; `empty`: there is nothing to draw yet
  */
 export function figure(title, key = []) {
   const plot = h("div", { class: "plot" });
@@ -24,7 +24,8 @@ export function figure(title, key = []) {
     const width = Math.floor(plot.clientWidth);
     if (shown && width > 0) {
       drawnAt = width;
-      fill(plot, shown.draw(width));
+      fill(plot, shown.empty ? h("p", { class: "muted nothing" }, "No data yet.") : shown.draw(width));
+      details.hidden = Boolean(shown.empty);
     }
   }
 

@@ -1,11 +1,11 @@
 // How scores are spread, with the thresholds. Heights are logarithmic: frauds are few, and would not be seen otherwise.
 import { s } from "../dom.js";
-import { integer, short, significant } from "../format.js";
+import { integer, score, short } from "../format.js";
 import { across, anchorAt, scoreAxis } from "./axis.js";
 
 const BINS = 40;
 const HEIGHT = 150;
-const TOP = 26;
+const TOP = 36;
 
 /**
  * @param {ArrayLike<number>} scores
@@ -15,25 +15,25 @@ const TOP = 26;
 export function histogram(scores, { alert, decline }) {
   const axis = scoreAxis(alert);
   const counts = new Array(BINS).fill(0);
-  for (const score of scores) {
-    counts[Math.min(BINS - 1, Math.floor(axis.position(score) * BINS))] += 1;
+  for (const each of scores) {
+    counts[Math.min(BINS - 1, Math.floor(axis.position(each) * BINS))] += 1;
   }
   const top = Math.max(1, Math.ceil(Math.log10(Math.max(...counts) + 1)));
   const height = (count) => (count === 0 ? 0 : Math.max(2, (Math.log10(count + 1) / top) * HEIGHT));
   const bottom = TOP + HEIGHT;
-  const above = alert === null ? "" : `, ${integer(scores.filter((score) => score >= alert).length)} at or above the alert threshold`;
+  const above = alert === null ? "" : `, ${integer(scores.filter((each) => each >= alert).length)} at or above the alert threshold`;
   return s("svg", { class: "chart with-counts", height: bottom + 26, role: "img",
       "aria-label": `Histogram of ${integer(scores.length)} scores${above}` },
     gridLines(top, bottom),
     counts.map((count, place) => s("g", {},
-      s("title", {}, `${integer(count)} with scores from ${significant(axis.at(place / BINS))} to ${
-        significant(axis.at((place + 1) / BINS))}`),
+      s("title", {}, `${integer(count)} with scores from ${score(axis.at(place / BINS))} to ${
+        score(axis.at((place + 1) / BINS))}`),
       partsOf((place + 0.08) / BINS, (place + 0.92) / BINS, axis, alert, decline).map(({ kind, from, to }) =>
         s("rect", { class: kind, x: across(from), width: across(to - from), y: bottom - height(count), height: height(count) })))),
     s("line", { class: "axis", x1: 0, x2: "100%", y1: bottom, y2: bottom }),
     axis.ticks.map(({ position, label }) =>
       s("text", { x: across(position), y: bottom + 18, "text-anchor": anchorAt(position) }, label)),
-    mark(axis, "alert", alert, "review", TOP - 4), mark(axis, "decline", decline, "decline", TOP - 16));
+    mark(axis, "alert", alert, "review", TOP - 4), mark(axis, "decline", decline, "decline", TOP - 20));
 }
 
 function gridLines(top, bottom) {
@@ -65,6 +65,6 @@ function mark(axis, kind, value, word, y) {
   const place = axis.position(value);
   return [
     s("line", { class: kind, x1: across(place), x2: across(place), y1: y + 3, y2: TOP + HEIGHT }),
-    s("text", { class: kind, x: across(place), y, "text-anchor": anchorAt(place) }, `${word} from ${significant(value)}`),
+    s("text", { class: kind, x: across(place), y, "text-anchor": anchorAt(place) }, `${word} from ${score(value)}`),
   ];
 }

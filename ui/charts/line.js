@@ -5,8 +5,8 @@ import { frame, threshold } from "./axes.js";
 /**
  * @param {Object} data
  * @param {Array} data.series [{kind, points: [[x, y | null], ...], dots?, step?}]; kind is a class of style/charts.css
- * @param {Array} [data.marks] lines across: [{x | y, kind, name}]
- * @param {Array} [data.dots] where something stands on a curve: [{x, y, kind}]
+ * @param {Array} [data.marks] lines across: [{x | y, kind, name, below?}]
+ * @param {Array} [data.dots] where something stands on a curve: [{x, y, kind, name?}]
  * @param {Object} options {label, width, height, x, y}: axes as in `frame`
  */
 export function line({ series, marks = [], dots: stands = [] }, { label, width, height = 220, x, y }) {
@@ -20,8 +20,8 @@ export function line({ series, marks = [], dots: stands = [] }, { label, width, 
       plot.svg.append(...circles(alone(points), plot, kind));
     }
   }
-  plot.svg.append(...stands.map(({ x: at, y: high, kind }) =>
-    s("circle", { class: `dot ${kind}`, cx: plot.sx(at), cy: plot.sy(high), r: 5 })));
+  plot.svg.append(...stands.map(({ x: at, y: high, kind, name }) =>
+    s("circle", { class: `dot ${kind}`, cx: plot.sx(at), cy: plot.sy(high), r: 5 }, name && s("title", {}, name))));
   return plot.svg;
 }
 

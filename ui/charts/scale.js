@@ -1,6 +1,6 @@
 // One score on a scale, with the decisions' ranges and the thresholds between them.
 import { s } from "../dom.js";
-import { significant } from "../format.js";
+import { score as shown } from "../format.js";
 import { across, anchorAt, scoreAxis } from "./axis.js";
 
 const TOP = 34;
@@ -17,17 +17,17 @@ export function scale({ score, alert, decline }) {
   const declines = decline !== null && decline <= 1;
   const last = declines ? axis.position(decline) : 1;
   const bottom = TOP + BAND;
-  const words = `Score ${significant(score)}; reviewed from ${significant(alert)}`
-    + (declines ? `, declined from ${significant(decline)}` : "");
+  const words = `Score ${shown(score)}; reviewed from ${shown(alert)}`
+    + (declines ? `, declined from ${shown(decline)}` : "");
   return s("svg", { class: "chart", width: "100%", height: bottom + 58, role: "img", "aria-label": words },
     zone("approve", 0, first), zone("review", first, last), declines && zone("decline", last, 1),
     axis.ticks.map(({ position, label }) =>
       s("text", { x: across(position), y: bottom + 54, "text-anchor": anchorAt(position) }, label)),
-    threshold("alert", first, `review from ${significant(alert)}`, 18),
-    declines && threshold("decline", last, `decline from ${significant(decline)}`, 34),
+    threshold("alert", first, `review from ${shown(alert)}`, 18),
+    declines && threshold("decline", last, `decline from ${shown(decline)}`, 34),
     s("line", { class: "pointer", x1: across(here), x2: across(here), y1: TOP - 10, y2: bottom + 4 }),
     s("circle", { class: "pointer", cx: across(here), cy: TOP - 10, r: 5 }),
-    s("text", { class: "strong", x: across(here), y: TOP - 20, "text-anchor": anchorAt(here) }, significant(score)));
+    s("text", { class: "strong", x: across(here), y: TOP - 20, "text-anchor": anchorAt(here) }, shown(score)));
 }
 
 function zone(kind, from, to) {

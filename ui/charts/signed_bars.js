@@ -4,6 +4,7 @@ import { significant } from "../format.js";
 import { across } from "./axis.js";
 
 /**
+ * Their numbers are seen while the list has the attribute `data-numbers`.
  * @param {{label: string, detail: string, value: number}[]} terms
  * @param {{up: string, down: string}} words what a positive and a negative value mean
  * @returns {HTMLElement}
@@ -15,7 +16,7 @@ export function signedBars(terms, words) {
     const sign = value >= 0 ? "+" : "−";
     return h("li", {},
       h("span", { class: "term" }, h("strong", {}, label), detail && [" ", h("span", { class: "muted" }, detail)]),
-      h("span", { class: "number" }, `${sign}${significant(Math.abs(value))}`,
+      h("span", { class: "number" }, h("span", { class: "log-odds" }, `${sign}${significant(Math.abs(value))}`),
         h("span", { class: "unseen" }, value >= 0 ? words.up : words.down)),
       s("svg", { class: "chart", width: "100%", height: 12, "aria-hidden": "true" },
         s("rect", { class: value >= 0 ? "up" : "down", y: 1, height: 10, rx: 2, width: across(share),

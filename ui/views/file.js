@@ -2,6 +2,7 @@
 import { fill, h } from "../dom.js";
 import { integer } from "../format.js";
 import { badRows } from "./file/bad_rows.js";
+import { contentsOf } from "./file/contents.js";
 import { CsvReader } from "./file/csv.js";
 import { dropPlace } from "./file/drop.js";
 import { Progress } from "./file/progress.js";
@@ -9,6 +10,7 @@ import { Results } from "./file/results.js";
 import { summaryOf } from "./file/summary.js";
 import { ResultTable } from "./file/table.js";
 import { upload } from "./file/upload.js";
+import { keepingOf } from "./parts/keeping.js";
 import { LiveCard } from "./parts/live_card.js";
 import { errorNotice, notice } from "./parts/notice.js";
 
@@ -20,6 +22,7 @@ export async function mount(root, context) {
   const progress = h("div", { class: "view" });
   const outcome = h("div", { class: "view", id: "outcome" });
   const left = new AbortController();
+  const keeping = keepingOf("file", "trial");
   let running = null;
 
   async function begin(file) {
@@ -37,6 +40,7 @@ export async function mount(root, context) {
     try {
       await upload(file, {
         signal,
+        query: keeping.query("on_error=skip&amounts=true"),
         onSent: (count) => {
           sent = count;
           bar.show(sent, results.count);
@@ -56,36 +60,44 @@ export async function mount(root, context) {
     if (results.version && card.declineOf(results.version) === null) {
       await card.look();
     }
-    last = { file: file.name, results, said, decline: card.declineOf(results.version), amount: await amountName() };
+    const catalogue = await context.fields.read({ quiet: true }).catch(() => null);
+    last = {
+      file: file.name, results, said, catalogue, decline: card.declineOf(results.version),
+      amount: catalogue ? catalogue.withRole("amount")?.name ?? null : "amount",
+      contents: await contents(file, results, catalogue),
+    };
     show();
     context.announce(`${file.name}: ${integer(results.count)} rows scored, ${integer(results.bad.length)} bad`);
   }
 
-  /** What the contract calls the amount; null where it has none. */
-  async function amountName() {
-    try {
-      return (await context.fields.read({ quiet: true })).withRole("amount")?.name ?? null;
-    } catch {
-      return "amount";
+  /** What a CSV says beyond the answer; nothing of other files, or where it cannot be read again. */
+  async function contents(file, results, catalogue) {
+    const none = { frauds: null, labelled: null, cells: new Map() };
+    if (!catalogue || !file.name.toLowerCase().endsWith(".csv")) {
+      return none;
     }
+    const bad = new Set(results.bad.map(({ row }) => row));
+    return contentsOf(file, { label: catalogue.label, positive: catalogue.positive, bad }).catch(() => none);
   }
 
   function show() {
-    const { file, results, said, decline, amount } = last;
+    const { file, results, said, decline, amount, catalogue, contents: found } = last;
     const lines = file.toLowerCase().endsWith(".csv");
     const name = file.replace(/\.[^.]*$/, "");
     const any = results.count + results.bad.length > 0;
-    fill(outcome, said, any && summaryOf(results, decline, amount), badRows(results.bad, lines, name),
-      results.count > 0 && new ResultTable(results, { lines, name, amount }).element,
+    const about = { lines, name, amount, catalogue, frauds: found.frauds, api: context.api };
+    fill(outcome, said, any && summaryOf(results, { decline, amount, label: catalogue?.label, ...found }),
+      badRows(results.bad, { lines, name, cells: found.cells }),
+      results.count > 0 && new ResultTable(results, about).element,
       !any && !said && notice("info", "No row was scored."));
   }
 
   fill(root,
     h("header", {}, h("h1", {}, "Score a file"),
-      h("p", { class: "lead" }, "Every row is decided by the version that is live when the file has arrived. Rows that cannot be scored are listed; the good ones are kept.")),
-    h("section", { class: "panel", "aria-label": "File" }, dropPlace(begin, context.fields, left.signal)), progress, outcome);
+      h("p", { class: "lead" }, "Every row is scored by the version that is live when the upload has finished. Rows that cannot be scored are listed.")),
+    h("section", { class: "panel", "aria-label": "File" }, keeping.element, dropPlace(begin, context.fields, left.signal)), progress, outcome);
   if (last) {
-    fill(progress, h("p", { class: "muted" }, `Scored last: ${last.file}`));
+    fill(progress, h("p", { class: "muted" }, `Last scored: ${last.file}`));
     show();
   }
   card.look();

@@ -1,9 +1,10 @@
 // The live version's card: what it learnt from, how good it is, what another threshold would do, how it came to answer.
 import { fill, h } from "../dom.js";
+import { onKeyChange } from "../keys.js";
 import { errorNotice } from "./parts/notice.js";
 import { curvesOf } from "./model/curves.js";
 import { historyOf } from "./model/history.js";
-import { figuresOf, headOf, lineageOf, policiesOf } from "./model/card.js";
+import { baselinesOf, checksOf, figuresOf, headOf, lineageOf, policiesOf } from "./model/card.js";
 import { whatIf } from "./model/what_if.js";
 
 const AGAIN = 10_000;
@@ -40,8 +41,8 @@ export async function mount(root, { api, settings, status }) {
     const slider = whatIf(live);
     parts = [curves, slider];
     shown = live.digest;
-    fill(body, headOf(live, settings), figuresOf(live.card), slider.element, curves.element, policiesOf(live),
-      lineageOf(live.card, settings), historyOf(history));
+    fill(body, headOf(live, settings, history), checksOf(live.card), figuresOf(live.card), baselinesOf(live.card), slider.element,
+      curves.element, policiesOf(live), historyOf(history), lineageOf(live.card, settings));
   }
 
   const forget = status.subscribe(({ state, digest }) => {
@@ -49,9 +50,11 @@ export async function mount(root, { api, settings, status }) {
       load();
     }
   });
+  const forgetKey = onKeyChange(load);
   await load();
   return () => {
     forget();
+    forgetKey();
     clearTimeout(again);
     ending.abort();
     parts.forEach((part) => part.end());

@@ -1,50 +1,77 @@
 // The review queue: look, press one key, next.
 import { fill, h } from "../dom.js";
 import { integer } from "../format.js";
+import { onKeyChange } from "../keys.js";
 import { errorNotice, notice } from "./parts/notice.js";
+import { Claims } from "./review/claims.js";
 import { controlsOf } from "./review/controls.js";
-import { detailOf } from "./review/detail.js";
+import { caseOf, detailOf, titleOf } from "./review/detail.js";
 import { Labels } from "./review/labels.js";
 import { listOf } from "./review/list.js";
 import { Queue } from "./review/queue.js";
 
+const SECONDS = 15;
+
+/** Labels of this tab: those that were not saved outlive the view. */
+let labels = null;
+
 /** Mounts the view. */
-export async function mount(root, { api, announce, fields }) {
+export async function mount(root, { api, announce, fields, status }) {
   const ending = new AbortController();
   const said = new Map();
+  const skipped = new Set();
+  const claims = new Claims(api);
   let queue = null;
   let catalogue = null;
-  let current = 0;
+  let totals = null;
+  let failed = false;
+  let current = -1;
+  let together = [];
 
-  const labels = new Labels(api, (entry, error) => {
-    if (error) {
-      said.delete(entry.item.prediction_id);
-      fill(trouble, errorNotice(error), notice("warning", "The label was not taken; give it again."));
+  labels ??= new Labels(api);
+  const controls = controlsOf({ label, undo, move, skip, reload: load });
+  const trouble = h("div", { class: "said" });
+  const unsaved = h("div", { class: "said unsaved" });
+  const list = h("div", { class: "queue-place" });
+  const detail = h("article", { class: "panel", "aria-label": "Prediction" });
+  const progress = h("div", { class: "progress-words" });
+  const cases = h("div", { class: "said" });
+  fill(root,
+    h("header", {}, h("h1", {}, "Review"), h("p", { class: "lead" },
+      "Alerts, and approvals picked at random. Labels are saved under your key’s name; the latest one counts.")),
+    controls.top,
+    h("div", { class: "review" },
+      h("section", { class: "panel slim", "aria-label": "Queue" }, progress, unsaved, list),
+      h("div", { class: "desk" }, controls.labels, trouble, cases, detail)));
+
+  labels.listen((entry) => {
+    if (entry) {
+      said.set(entry.item.prediction_id, entry);
+      if (entry.state === "not saved") {
+        announce(`Not saved: ${entry.name}, ${entry.label}`);
+      } else {
+        count();
+      }
     }
     show();
   });
-  const controls = controlsOf({ label, undo, move, order: load, reload: () => load(queue.order) });
-  const trouble = h("div", { class: "said" });
-  const list = h("div", { class: "queue-place" });
-  const detail = h("article", { class: "panel", "aria-label": "Prediction" });
-  const progress = h("p", { class: "muted", role: "status" });
-  fill(root,
-    h("header", {}, h("h1", {}, "Review"), h("p", { class: "lead" },
-      "Alerts, and approvals drawn at random. What you say is kept with your key's name; the newest label counts.")),
-    controls.top, trouble,
-    h("div", { class: "review" },
-      h("section", { class: "panel slim", "aria-label": "Queue" }, progress, list),
-      h("div", { class: "desk" }, controls.labels, detail)));
 
-  async function load(order) {
-    queue = new Queue(api, order, ending.signal);
-    current = 0;
+  async function load() {
+    const { order, filters } = controls.wanted();
+    queue = new Queue(api, order, filters, ending.signal);
+    const mine = queue;
+    current = -1;
+    failed = false;
+    skipped.clear();
     fill(trouble);
-    fill(progress, "Loading…");
+    fill(progress, h("p", { class: "muted", role: "status" }, "Loading…"));
     await more();
+    if (mine !== queue || ending.signal.aborted) {
+      return;
+    }
     catalogue = await fields.read({ quiet: true }).catch(() => catalogue);
-    current = Math.max(0, next(0));
-    show();
+    await count();
+    await open(next(0));
   }
 
   async function more() {
@@ -54,66 +81,200 @@ export async function mount(root, { api, announce, fields }) {
       if (error.name !== "AbortError") {
         fill(trouble, errorNotice(error));
         queue.more = false;
+        failed = queue.items.length === 0;
       }
     }
   }
 
-  /** The first from a place on that nobody has labelled yet; -1 where there is none. */
+  async function count() {
+    totals = await queue.totals().catch(() => totals);
+    show();
+  }
+
+  /** What was said of an item in this visit, or waits to be saved from an earlier one. */
+  function saidOf(item) {
+    return labels.of(item.prediction_id) ?? said.get(item.prediction_id);
+  }
+
+  function isOpen(item) {
+    return !saidOf(item) && !skipped.has(item.prediction_id) && !claims.elsewhere(item);
+  }
+
+  /** The first from a place on that waits for this reviewer; -1 where there is none. */
   function next(from) {
-    return queue.items.findIndex((item, place) => place >= from && !said.has(item.prediction_id));
+    return queue.items.findIndex((item, place) => place >= from && isOpen(item));
   }
 
   function show() {
     const item = queue.items[current];
-    const open = queue.items.filter(({ prediction_id }) => !said.has(prediction_id)).length;
-    fill(progress, `${integer(open)}${queue.more ? "+" : ""} to review · ${integer(labels.count)} labelled`);
-    controls.update({ item, latest: labels.latest, done: item && said.get(item.prediction_id) });
-    fill(list, listOf(queue.items, said, current, choose, catalogue),
+    fill(progress, progressOf());
+    fill(unsaved, unsavedOf());
+    controls.update({ item, latest: labels.latest, said: item && saidOf(item) });
+    const scrolled = list.scrollTop;
+    const focused = list.contains(document.activeElement);
+    fill(list, listOf(queue.items, saidOf, skipped, current, { choose, catalogue, mine: claims.mine }),
       queue.more && h("button", { type: "button", onclick: () => more().then(show) }, "Show more"));
-    list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
-    fill(detail, item ? detailOf(item, catalogue) : h("p", {}, "Nothing waits for review. New alerts appear when you reload the queue."));
+    list.scrollTop = scrolled;
+    const mark = list.querySelector("[aria-current]");
+    mark?.scrollIntoView({ block: "nearest" });
+    if (focused) {
+      mark?.focus({ preventScroll: true });
+    }
+    if (detail.dataset.shown !== (item?.prediction_id ?? "")) {
+      detail.dataset.shown = item?.prediction_id ?? "";
+      fill(detail, item ? detailOf(item, catalogue) : h("p", {}, nothing()));
+    } else if (!item) {
+      fill(detail, h("p", {}, nothing()));
+    }
+    fill(cases, item && together.length > 1 && caseOf(together, catalogue, {
+      open: together.filter((each) => !saidOf(each)).length, label: (word) => label(word, true) }));
   }
 
-  function choose(place) {
+  function progressOf() {
+    const fresh = totals?.arrived ?? 0;
+    const words = totals
+      ? `${integer(totals.waiting)} waiting · today ${integer(totals.labelled_today_by_you)} by you, ${integer(totals.labelled_today)} in all`
+      : failed ? "" : `${integer(queue.items.filter(isOpen).length)}${queue.more ? "+" : ""} waiting`;
+    return [h("p", { class: "muted", role: "status" }, words),
+      fresh > 0 && h("button", { type: "button", class: "fresh", onclick: load }, `${integer(fresh)} new: show`)];
+  }
+
+  function unsavedOf() {
+    const rest = labels.notSaved;
+    return rest.length > 0 && h("div", { class: "notice", "data-kind": "error", role: "alert" },
+      h("strong", {}, `${integer(rest.length)} not saved`),
+      h("ul", { class: "plain" }, rest.map(({ item, name, label: word, error }) =>
+        h("li", {}, `${name} · ${item.prediction_id.slice(0, 13)}…: ${word}`, error && h("span", { class: "muted small" }, ` (${error.message})`)))),
+      h("button", { type: "button", onclick: () => labels.retry(true) }, "Save now"));
+  }
+
+  function nothing() {
+    if (failed) {
+      return "The queue could not be read.";
+    }
+    const waiting = skipped.size > 0 ? ` ${integer(skipped.size)} skipped: reload to see them again.` : "";
+    const others = queue.items.filter((item) => claims.elsewhere(item) && !saidOf(item)).length;
+    const held = others > 0 ? ` ${integer(others)} open with other reviewers.` : "";
+    return queue.items.length === 0 ? "Queue empty. New alerts appear here as they come in." : `All done.${waiting}${held}`;
+  }
+
+  /** Shows an item and claims it; one that another reviewer has got meanwhile is passed over. */
+  async function open(place, focus = false) {
     current = place;
+    together = [];
     show();
+    if (focus) {
+      list.querySelector("[aria-current]")?.focus({ preventScroll: true });
+    }
+    const item = queue.items[place];
+    if (!item) {
+      claims.release();
+      return;
+    }
+    const taken = await claims.take(item);
+    if (queue.items[current] !== item) {
+      return;
+    }
+    if (taken) {
+      await open(next(place + 1) < 0 ? next(0) : next(place + 1));
+      return;
+    }
+    const key = item.inputs[catalogue?.withRole("entity")?.name];
+    if (key) {
+      const found = await queue.caseOf(key).catch(() => []);
+      if (queue.items[current] === item) {
+        together = found;
+        show();
+      }
+    }
+  }
+
+  function choose(place, focus = false) {
+    return open(place, focus);
   }
 
   function move(by) {
-    choose(Math.min(Math.max(current + by, 0), Math.max(queue.items.length - 1, 0)));
+    const from = current < 0 ? (by < 0 ? queue.items.length : -1) : current;
+    const to = from + by;
+    if (to >= 0 && to < queue.items.length) {
+      choose(to);
+    }
   }
 
-  async function label(word) {
-    const item = queue.items[current];
-    if (!item) {
-      return;
-    }
-    fill(trouble);
-    said.set(item.prediction_id, word);
-    labels.add(item, word);
-    announce(`Labelled ${word}`);
+  async function onwards() {
     if (next(current + 1) < 0 && queue.more) {
       await more();
     }
     const following = next(current + 1);
-    choose(following < 0 ? Math.max(next(0), 0) : following);
+    await open(following < 0 ? next(0) : following);
   }
 
-  function undo() {
-    const entry = labels.undo();
-    if (entry) {
-      said.delete(entry.item.prediction_id);
-      announce(`Label ${entry.label} taken back`);
-      choose(Math.max(queue.items.indexOf(entry.item), 0));
+  function skip() {
+    const item = queue.items[current];
+    if (item) {
+      skipped.add(item.prediction_id);
+      announce("Skipped");
+      onwards();
     }
   }
 
-  const leave = () => labels.flush();
-  window.addEventListener("pagehide", leave, { signal: ending.signal });
+  function label(word, all) {
+    const item = queue.items[current];
+    if (!item || (all && together.length < 2)) {
+      return;
+    }
+    const chosen = all ? together.filter((each) => each === item || !saidOf(each)) : [item];
+    const note = controls.takeNote();
+    const mark = chosen.length > 1 ? {} : null;
+    for (const each of chosen) {
+      const name = titleOf(each, catalogue);
+      said.set(each.prediction_id, labels.add({ item: each, label: word, note, name, together: mark }));
+    }
+    announce(chosen.length > 1 ? `${chosen.length} labelled ${word}` : `Labelled ${word}`);
+    onwards();
+  }
+
+  function undo() {
+    const taken = labels.undo();
+    taken.forEach(({ item }) => said.delete(item.prediction_id));
+    if (taken.length > 0) {
+      announce(`Label ${taken[0].label} taken back`);
+      choose(Math.max(queue.items.indexOf(taken[0].item), 0));
+    }
+  }
+
   window.addEventListener("keydown", controls.pressed, { signal: ending.signal });
-  await load("newest");
+  const timer = setInterval(() => {
+    if (!document.hidden && status.current.state === "ready") {
+      count();
+      claims.renew();
+    }
+  }, SECONDS * 1000);
+  let before = status.current.state;
+  const forget = status.subscribe(({ state }) => {
+    if (state === "ready" && before === "away") {
+      labels.retry();
+      if (failed) {
+        load();
+      }
+    }
+    before = state;
+  });
+  const forgetKey = onKeyChange(() => {
+    if (failed) {
+      load();
+    }
+    labels.retry();
+  });
+  await load();
+  labels.retry();
   return () => {
-    leave();
+    clearInterval(timer);
+    forget();
+    forgetKey();
+    labels.listen(null);
+    labels.flush();
+    claims.release();
     ending.abort();
   };
 }

@@ -1,7 +1,9 @@
-// What happens now: four charts over a window that ends now, drawn anew every few seconds.
+// Live traffic: charts over a window that ends now, drawn anew every few seconds.
 import { fill, h } from "../dom.js";
-import { dateTime, integer, percent } from "../format.js";
+import { dateTime, integer, part, percent } from "../format.js";
+import { onKeyChange } from "../keys.js";
 import { errorNotice } from "./parts/notice.js";
+import { breachesOf } from "./watch/breaches.js";
 import { decisionCharts } from "./watch/decisions.js";
 import { driftChart } from "./watch/drift.js";
 import { labelChart } from "./watch/labels.js";
@@ -11,6 +13,7 @@ import { shadowPanel } from "./watch/shadow.js";
 const SECONDS = 15;
 const WINDOWS = { 1: "Last hour", 6: "Last 6 hours", 24: "Last 24 hours", 168: "Last 7 days", 744: "Last 31 days" };
 const BUCKETS = 48;
+const KINDS = { promote: "version", rollback: "rolled back to", policy: "policy in", outside: "version" };
 
 /** Mounts the view. */
 export async function mount(root, { api, status }) {
@@ -20,20 +23,21 @@ export async function mount(root, { api, status }) {
   const shadow = h("div", { hidden: true });
   const trouble = h("div", { class: "said" });
   const figures = h("dl", { class: "figures" });
-  const read = h("span", { class: "muted small" }, "Reading…");
+  const breaches = h("div", { class: "said" });
+  const read = h("span", { class: "muted small" }, "Loading…");
   const charts = h("div", { class: "view", hidden: true },
-    h("section", { class: "panel", "aria-label": "In short" }, figures),
+    h("section", { class: "panel", "aria-label": "In short" }, figures, breaches),
     decisions.element,
     h("div", { class: "columns" }, drift.element, h("div", { class: "view" }, latency.element, labels.element)), shadow);
   const hours = h("select", { id: "watch-hours", onchange: () => look() },
     Object.entries(WINDOWS).map(([value, name]) => h("option", { value, selected: value === "24" }, name)));
   const live = h("input", { type: "checkbox", id: "watch-live", checked: true });
   fill(root,
-    h("header", {}, h("h1", {}, "Watch"),
-      h("p", { class: "lead" }, "What the gateway decided lately, by when it was received.")),
+    h("header", {}, h("h1", {}, "Live traffic"),
+      h("p", { class: "lead" }, "What the gateway decided, by when it was received. Trials are left out.")),
     h("div", { class: "row apart" },
       h("div", { class: "row" }, h("label", { for: "watch-hours" }, "Window"), hours),
-      h("div", { class: "row" }, read, h("label", { class: "row small", for: "watch-live" }, live, "Update by itself"))),
+      h("div", { class: "row" }, read, h("label", { class: "row small", for: "watch-live" }, live, "Refresh automatically"))),
     trouble, charts);
   let turn = 0;
 
@@ -41,14 +45,17 @@ export async function mount(root, { api, status }) {
     const mine = (turn += 1);
     try {
       const found = await api.get(`watch?hours=${hours.value}&buckets=${BUCKETS}`, { signal: ending.signal });
+      const history = await api.get("model/history", { signal: ending.signal, quiet: true }).catch(() => ({ moves: [] }));
       if (mine !== turn) {
         return;
       }
+      found.moments = momentsOf(found, history);
       fill(trouble);
       charts.hidden = false;
       fill(figures, inShort(found));
-      fill(read, `Read ${dateTime(found.until)}`);
-      parts.forEach((part) => part.show(found));
+      fill(breaches, breachWords(found));
+      fill(read, `Updated ${dateTime(found.until)}`);
+      parts.forEach((each) => each.show(found));
       fill(shadow, shadowPanel(found.shadow)).hidden = found.shadow.length === 0;
     } catch (error) {
       if (error.name !== "AbortError" && mine === turn) {
@@ -65,25 +72,52 @@ export async function mount(root, { api, status }) {
     }
     before = state;
   });
+  const forgetKey = onKeyChange(look);
   await look();
   return () => {
     clearInterval(timer);
     forget();
+    forgetKey();
     ending.abort();
-    parts.forEach((part) => part.end());
+    parts.forEach((each) => each.end());
   };
 }
 
-function inShort({ rows, buckets, precision, recall, drift, sampled_rows: sample }) {
-  const alerts = buckets.reduce((sum, { decisions }) => sum + decisions.REVIEW + decisions.DECLINE, 0);
-  const breached = drift ? drift.features.filter((feature) => feature.breached).length : 0;
+/** Lines that every chart over time bears: promotions, and where drift began. */
+function momentsOf({ since, drift }, { moves }) {
+  const promotions = moves.filter(({ when, outcome }) => outcome !== "undone" && Date.parse(when) >= Date.parse(since))
+    .map(({ when, kind, to }) => ({ x: Date.parse(when), kind: "first", name: `${KINDS[kind] ?? "version"} ${to ?? "none"}` }));
+  const begun = (drift?.features ?? []).filter((feature) => feature.since).map((feature) => Date.parse(feature.since));
+  return begun.length > 0 ? [...promotions, { x: Math.min(...begun), kind: "third", name: "drift starts" }] : promotions;
+}
+
+function inShort(found) {
+  const { rows, buckets, drift, shares, sampled_rows: sample } = found;
+  const sum = (name) => buckets.reduce((total, { labels }) => total + labels[name], 0);
+  const alerts = buckets.reduce((total, { decisions }) => total + decisions.REVIEW + decisions.DECLINE, 0);
+  const over = drift ? drift.features.filter((feature) => feature.breached).length : 0;
+  const share = shares.find(({ name }) => name === "alerts");
+  const [labelled, fraud, missed] = [sum("alerts_labelled"), sum("alerts_fraud"), sum("approved_fraud")];
   const entries = [
-    ["Decisions", integer(rows), sample < rows && `scores, latency and drift from ${integer(sample)} of them`],
-    ["Alerts", integer(alerts), rows > 0 && percent(alerts / rows)],
-    ["Precision", precision === null ? "–" : percent(precision), "of alerts labelled so far"],
-    ["Recall", recall === null ? "–" : percent(recall), "of frauds known so far"],
-    ["Drift", !drift ? "–" : drift.judged ? integer(breached) : "too few rows", drift?.judged && "figures over their limit"],
+    ["Decisions", integer(rows), sample < rows && `scores, response times and drift from a sample of ${integer(sample)}`],
+    ["Alerts", integer(alerts), rows > 0 && [percent(alerts / rows), share?.baseline && `, ${percent(share.baseline)} expected`],
+      share?.breached && "breach"],
+    ["Precision", labelled === 0 ? "–" : part(fraud, labelled), `${integer(fraud)} of ${integer(labelled)} labelled alerts were fraud`],
+    ["Recall", fraud + missed === 0 ? "–" : part(fraud, fraud + missed), `${integer(fraud)} of ${integer(fraud + missed)} known frauds raised an alert`],
+    ["Drift", !drift ? "–" : drift.judged ? integer(over) : "too few rows",
+      drift?.judged && `of ${integer(drift.features.length)} features over a limit`, over > 0 && "breach"],
   ];
-  return entries.map(([name, value, more]) =>
-    h("div", {}, h("dt", {}, name), h("dd", {}, value), more && h("dd", { class: "against" }, more)));
+  return entries.map(([name, value, more, breach]) => h("div", { "data-breach": breach || null }, h("dt", {}, name),
+    h("dd", {}, value, breach && [" ", h("span", { class: "badge", "data-decision": "DECLINE" }, breach)]),
+    more && h("dd", { class: "against" }, more)));
+}
+
+function breachWords(found) {
+  const all = breachesOf(found);
+  const waiting = found.shares.some(({ judged, low }) => !judged && low !== null);
+  if (all.length === 0) {
+    return waiting && h("p", { class: "muted small" }, "Shares of alerts and declines are judged over a day and enough rows.");
+  }
+  return h("details", { class: "notice", "data-kind": "error" }, h("summary", {}, `${integer(all.length)} ${all.length === 1 ? "breach" : "breaches"}: ${all[0].words}`),
+    h("ul", {}, all.map(({ words }) => h("li", {}, words))));
 }

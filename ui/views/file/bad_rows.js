@@ -1,24 +1,25 @@
 // Rows that could not be scored: where they stand, and why.
 import { h } from "../../dom.js";
 import { integer } from "../../format.js";
+import { quoted } from "./contents.js";
 import { download } from "./download.js";
 
 const SHOWN = 200;
 
 /**
  * @param {{row: number, message: string}[]} bad
- * @param {boolean} lines whether rows are lines of a CSV, or places from 0
- * @param {string} name of the file
+ * @param {{lines: boolean, name: string, cells: Map}} about lines: whether rows are lines of a CSV, or places from 0; name of the
+ *   file; cells of bad rows, where they are known
  * @returns {HTMLElement|null}
  */
-export function badRows(bad, lines, name) {
+export function badRows(bad, { lines, name, cells }) {
   if (bad.length === 0) {
     return null;
   }
   const where = lines ? "Line" : "Row (from 0)";
   const save = () => download(`${name}-bad-rows.csv`, [
     [lines ? "line" : "row", "error"],
-    ...bad.map(({ row, message }) => [row, message]),
+    ...bad.map(({ row, message }) => [row, quoted(message, cells.get(row))]),
   ]);
   return h("section", { class: "panel", "aria-labelledby": "bad-title" },
     h("div", { class: "row apart" },
@@ -30,5 +31,5 @@ export function badRows(bad, lines, name) {
       h("table", {},
         h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "number place" }, where), h("th", { scope: "col" }, "What is wrong"))),
         h("tbody", {}, bad.slice(0, SHOWN).map(({ row, message }) =>
-          h("tr", {}, h("td", { class: "number" }, String(row)), h("td", { class: "wrap" }, message)))))));
+          h("tr", {}, h("td", { class: "number" }, String(row)), h("td", { class: "wrap" }, quoted(message, cells.get(row)))))))));
 }

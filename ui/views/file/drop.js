@@ -18,7 +18,7 @@ export function dropPlace(onFile, fields, ended) {
     h("label", { for: "file", class: "button" }, "Choose a file"), input,
     h("p", {}, "or drop one here: CSV with a header, or Parquet"),
     h("p", { class: "muted small" },
-      columns, "Every prediction is kept by the gateway."),
+      columns),
     fault);
 
   async function name() {
@@ -26,9 +26,9 @@ export function dropPlace(onFile, fields, ended) {
       const catalogue = await fields.read({ quiet: true });
       const needed = catalogue.scored.filter(({ required }) => required);
       const rest = catalogue.fields.filter(({ required }) => !required);
-      fill(columns, needed.length > 0 && `Columns ${catalogue.inWords(needed)} in any order`,
-        rest.length > 0 && `${needed.length > 0 ? ", and if you like" : "Columns"} ${catalogue.inWords(rest)}`, ". ",
-        `${catalogue.label}, weights and features that are computed may be there; they are not used. `);
+      fill(columns, needed.length > 0 && `Required columns: ${catalogue.inWords(needed)}, in any order`,
+        rest.length > 0 && `${needed.length > 0 ? "; optional:" : "Optional columns:"} ${catalogue.inWords(rest)}`, ". ",
+        `With ${catalogue.label} in a CSV, recall and precision are shown; the scores do not use it.`);
     } catch {
       fill(columns); // without a key: the answer to a file names the columns that it lacks
     }

@@ -1,6 +1,8 @@
 // The scored rows, a page at a time: filtered, sorted, and to download as they are shown.
 import { fill, h } from "../../dom.js";
-import { amount, integer, percent, significant } from "../../format.js";
+import { amount, integer, percent, score } from "../../format.js";
+import { errorNotice } from "../parts/notice.js";
+import { detailOf } from "../review/detail.js";
 import { DECISIONS } from "./results.js";
 import { download } from "./download.js";
 
@@ -26,12 +28,16 @@ export class ResultTable {
   #where = h("p", { class: "muted small", role: "status" });
   #pages = h("div", { class: "row" });
   #headers = new Map();
+  #about = {};
+  #detail = h("article", { class: "panel", "aria-label": "Row", tabindex: "-1", hidden: true });
 
   /**
    * @param {import("./results.js").Results} results
-   * @param {{lines: boolean, name: string, amount: string|null}} about amount: what the contract calls it
+   * @param {{lines: boolean, name: string, amount: string|null, catalogue: Object|null, frauds: Set|null, api: Object}} about
+   *   amount: what the contract calls it; frauds: lines that the file calls so
    */
-  constructor(results, { lines, name, amount: amountName }) {
+  constructor(results, { lines, name, amount: amountName, catalogue, frauds, api }) {
+    Object.assign(this.#about, { catalogue, frauds, api });
     this.#results = results;
     this.#amount = amountName;
     this.#name = name;
@@ -44,8 +50,8 @@ export class ResultTable {
       this.#filters(), this.#where,
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scored rows" },
         h("table", {}, h("thead", {}, h("tr", {}, heads, this.#named && h("th", { scope: "col" }, "Transaction id"),
-          h("th", { scope: "col" }, "Prediction id"))), this.#body)),
-      this.#pages);
+          frauds && h("th", { scope: "col" }, "Label"), h("th", { scope: "col" }, "Prediction id"))), this.#body)),
+      this.#pages, this.#detail);
     this.#choose();
   }
 
@@ -95,8 +101,8 @@ export class ResultTable {
     const last = Math.max(0, Math.ceil(length / PAGE) - 1);
     const rows = [...this.#chosen.subarray(page * PAGE, (page + 1) * PAGE)];
     fill(this.#body, rows.map((place) => this.#row(place)));
-    fill(this.#where, length === 0 ? "No row is like that."
-      : `${integer(page * PAGE + 1)} to ${integer(page * PAGE + rows.length)} of ${integer(length)} rows`);
+    fill(this.#where, length === 0 ? "No rows match."
+      : `${integer(page * PAGE + 1)} to ${integer(page * PAGE + rows.length)} of ${integer(length)} ${length === 1 ? "row" : "rows"}`);
     const go = (title, to, name) => h("button", { type: "button", "aria-label": name, disabled: to < 0 || to > last || to === page,
       onclick: () => this.#show(to) }, title);
     const focused = document.activeElement?.getAttribute("aria-label");
@@ -110,11 +116,30 @@ export class ResultTable {
     const results = this.#results;
     const decision = DECISIONS[results.decision[place]];
     const number = (text) => h("td", { class: "number" }, text);
-    return h("tr", {}, number(String(results.row[place])),
+    const id = results.predictionIds[place];
+    const line = String(results.row[place]);
+    const open = h("button", { type: "button", class: "sort", "aria-label": `Open ${line}`, onclick: () => this.#open(id, line) }, line);
+    return h("tr", {}, h("td", { class: "number" }, id ? open : line),
       h("td", {}, h("span", { class: "badge", "data-decision": decision }, decision)),
-      number(significant(results.score[place])), number(percent(results.probability[place])),
+      number(score(results.score[place])), number(percent(results.probability[place])),
       this.#amount !== null && number(amount(results.amount[place])), this.#named && h("td", { class: "code" }, results.transactionIds[place]),
-      h("td", { class: "code" }, results.predictionIds[place]));
+      this.#about.frauds && h("td", {}, this.#about.frauds.has(results.row[place]) ? "fraud" : ""),
+      h("td", { class: "code" }, id || "not kept"));
+  }
+
+  /** Shows all that the gateway keeps of a row. */
+  async #open(id, line) {
+    this.#detail.hidden = false;
+    try {
+      const item = await this.#about.api.get(`predictions/${id}`);
+      fill(this.#detail, h("div", { class: "row apart" }, h("h3", {}, `Row ${line}`),
+        h("button", { type: "button", class: "quiet", onclick: () => { this.#detail.hidden = true; } }, "Close")),
+      detailOf(item, this.#about.catalogue));
+    } catch (error) {
+      fill(this.#detail, errorNotice(error));
+    }
+    this.#detail.scrollIntoView({ block: "nearest" });
+    this.#detail.focus({ preventScroll: true });
   }
 
   #save() {

@@ -1,7 +1,6 @@
 // One file on its way to the gateway and back: XMLHttpRequest, since fetch tells nothing of an upload's progress.
 import { api, ApiError, headers, problemOf } from "../../api.js";
 
-const PATH = "predict-batch?on_error=skip&amounts=true";
 const TYPES = { csv: "text/csv", parquet: "application/vnd.apache.parquet" };
 
 /** The answer is read as one text, which a browser holds up to some hundreds of megabytes of. */
@@ -15,13 +14,13 @@ export function mediaTypeOf(name) {
 /**
  * Sends a file; the answer comes as CSV.
  * @param {File} file
- * @param {{signal: AbortSignal, onSent: function(number), onText: function(string)}} told
- *   onSent: bytes sent so far; onText: the next piece of the answer
+ * @param {{signal: AbortSignal, query: string, onSent: function(number), onText: function(string)}} told
+ *   query: of POST /predict-batch; onSent: bytes sent so far; onText: the next piece of the answer
  * @returns {Promise<void>} rejects with an ApiError, or an AbortError after a cancel
  */
 export async function upload(file, told) {
   // Refusals come before a body is read, and a browser that still sends loses them: ask with an empty batch first.
-  await api.post(PATH, [], { signal: told.signal });
+  await api.post(pathOf(told), [], { signal: told.signal });
   await send(file, told);
 }
 
@@ -30,7 +29,11 @@ function copied(text) {
   return new TextDecoder().decode(new TextEncoder().encode(text));
 }
 
-function send(file, { signal, onSent, onText }) {
+function pathOf({ query }) {
+  return `predict-batch?${query}`;
+}
+
+function send(file, { signal, query, onSent, onText }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     let read = 0;
@@ -48,7 +51,7 @@ function send(file, { signal, onSent, onText }) {
       }
     };
     const cancel = () => request.abort();
-    request.open("POST", PATH);
+    request.open("POST", pathOf({ query }));
     for (const [name, value] of Object.entries(headers({ "Content-Type": mediaTypeOf(file.name), Accept: "text/csv" }))) {
       request.setRequestHeader(name, value);
     }

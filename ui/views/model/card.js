@@ -1,6 +1,6 @@
 // The parts of a model card that are words and tables.
 import { h } from "../../dom.js";
-import { dateTime, integer, significant } from "../../format.js";
+import { dateTime, integer, percent, score, significant, total } from "../../format.js";
 import { mlflowLink } from "./links.js";
 
 const NAMES = {
@@ -16,7 +16,13 @@ const NAMES = {
   calibration_error: "Calibration error",
   recall_at_fpr: "Recall at FPR",
   "recall_at_fpr_0.01": "Recall at 1 % false positives",
+  xgboost_alone: "XGBoost alone",
+  seed_recipe: "Isolation forest × 0.4 + XGBoost × 0.6, untuned",
+  logistic_regression: "Logistic regression",
 };
+const SHARES = ["precision", "recall", "precision_at_budget", "recall_at_budget", "recall_at_fpr_0.01"];
+const MONEY = ["cost_per_day", "cost_at_budget"];
+const GATES = { passed: "passed", none: "not judged" };
 
 /** A figure's or policy's name for people. */
 export function nameOf(name) {
@@ -24,42 +30,82 @@ export function nameOf(name) {
   return NAMES[name] || words.charAt(0).toUpperCase() + words.slice(1);
 }
 
+/** How the values of a figure are written. */
+function formatOf(name) {
+  return SHARES.includes(name) ? percent : MONEY.includes(name) ? (value) => total(value)
+    : name === "alerts_per_day" ? (value) => significant(value) : score;
+}
+
 /** Which version answers, since when, and what it is for. */
-export function headOf(live, settings) {
+export function headOf(live, settings, history) {
   const { card } = live;
+  const promoted = history.moves?.find(({ to, outcome }) => String(to) === live.model_version && outcome !== "undone");
   return h("section", { class: "panel" },
     h("div", { class: "row apart" },
       h("h2", {}, `${card.model_name} · version ${live.model_version}`),
-      h("span", { class: "badge", "data-decision": card.gate === "passed" ? "APPROVE" : "REVIEW" }, `Gate: ${card.gate}`)),
+      h("span", { class: "badge", "data-decision": card.gate === "passed" ? "APPROVE" : "REVIEW" }, `Gate: ${GATES[card.gate] ?? card.gate}`)),
     h("p", {}, card.purpose),
     h("ul", { class: "limits muted" }, card.limits.map((limit) => h("li", {}, limit))),
     h("dl", { class: "figures" },
-      entry("Live since", dateTime(live.loaded_at)),
+      entry("Live since", promoted ? dateTime(promoted.when) : "not known"),
+      entry("Loaded by this gateway", dateTime(live.loaded_at)),
       entry("Named by", live.named_by),
       entry("Policy in use", nameOf(live.policy)),
-      entry("Review from", significant(live.alert_threshold)),
-      entry("Decline from", live.decline_threshold > 1 ? "never" : significant(live.decline_threshold))),
+      entry("Review from", score(live.alert_threshold)),
+      entry("Decline from", live.decline_threshold > 1 ? "never" : score(live.decline_threshold))),
     mlflowLink(settings, `models/${card.model_name}/versions/${live.model_version}`, "This version in MLflow"));
 }
 
 /** Figures on test, each with its 95 % interval. */
 export function figuresOf(card) {
-  return tablePanel("Figures on test", "Of the evaluation twin on rows that nothing was fitted or chosen on, with 95 % intervals.",
+  return tablePanel("Figures on test", "Of the evaluation twin, on rows that nothing was fitted or chosen on, with 95 % intervals.",
     ["Figure", "Value", "95 % interval"],
-    Object.entries(card.figures).map(([name, { value, low, high }]) =>
-      [nameOf(name), significant(value), `${significant(low)} to ${significant(high)}`]));
+    Object.entries(card.figures).map(([name, { value, low, high }]) => {
+      const format = formatOf(name);
+      return [nameOf(name), format(value), `${format(low)} to ${format(high)}`];
+    }));
+}
+
+/** Simpler models on the same split, beside this one; null where the card has none. */
+export function baselinesOf({ ablations, figures }) {
+  const rows = Object.entries(ablations);
+  const mine = figures.average_precision;
+  const interval = ({ low, high }) => `${score(low)} to ${score(high)}`;
+  const signed = (value) => `${value < 0 ? "−" : "+"}${significant(Math.abs(value))}`;
+  return rows.length > 0 && tablePanel("Baselines", "Simpler models on the same rows. The difference is this version minus the other; it is beyond chance where its interval does not include 0.",
+    ["Model", "Average precision", "95 % interval", "Difference", "95 % interval"], [
+      mine && [h("strong", {}, "This version"), score(mine.value), interval(mine), "", ""],
+      ...rows.map(([name, { average_precision: each, difference }]) => [
+        nameOf(name), score(each.value), interval(each), signed(difference.value), `${signed(difference.low)} to ${signed(difference.high)}`]),
+    ].filter(Boolean));
+}
+
+/** What the gate looked at, the failed checks first; null where the card has none. */
+export function checksOf({ checks }) {
+  const order = [...checks].sort((a, b) => rank(a) - rank(b));
+  return order.length > 0 && tablePanel("Gate", "What was checked before this version could go live; failed checks first.",
+    ["Check", "Verdict", "Value", "Limit", "What it means"],
+    order.map(({ name, passed, value, limit, meaning, theme }) => [
+      h("span", {}, name, h("span", { class: "muted small block" }, theme)),
+      h("span", { class: "badge", "data-decision": passed === null ? null : passed ? "APPROVE" : "DECLINE" },
+        passed === null ? "not judged" : passed ? "passed" : "failed"),
+      h("span", { class: "why" }, value), h("span", { class: "why" }, limit), h("span", { class: "why" }, meaning || "–")]));
+}
+
+function rank({ passed }) {
+  return passed === false ? 0 : passed === null ? 1 : 2;
 }
 
 /** Every threshold policy's thresholds, the one in use marked. */
 export function policiesOf({ card, policy }) {
-  const recall = (each) => (each.test.recall ? significant(each.test.recall.value) : "–");
-  const precision = (each) => (each.test.precision ? significant(each.test.precision.value) : "–");
-  const review = card.review_cost === null ? "" : `; a review costs ${significant(card.review_cost)}`;
-  return tablePanel("Threshold policies", `${integer(card.alerts_per_day)} alerts a day are budgeted${review}. Recall and precision on test.`,
+  const recall = (each) => (each.test.recall ? percent(each.test.recall.value) : "–");
+  const precision = (each) => (each.test.precision ? percent(each.test.precision.value) : "–");
+  const review = card.review_cost === null ? "" : `; a review costs ${total(card.review_cost)}`;
+  return tablePanel("Threshold policies", `The budget is ${integer(card.alerts_per_day)} alerts a day${review}. Thresholds are those that ship; recall and precision are the evaluation twin’s, on test.`,
     ["Policy", "Review from", "Decline from", "Recall", "Precision"],
     Object.entries(card.policies).map(([name, each]) => [
       name === policy ? h("strong", {}, `${nameOf(name)} (in use)`) : nameOf(name),
-      significant(each.alert), each.decline > 1 ? "never" : significant(each.decline), recall(each), precision(each)]));
+      score(each.alert), each.decline > 1 ? "never" : score(each.decline), recall(each), precision(each)]));
 }
 
 /** Where the version comes from. */

@@ -2,9 +2,12 @@
 import { figure } from "../../charts/figure.js";
 import { line } from "../../charts/line.js";
 import { h } from "../../dom.js";
-import { integer, percent, short, significant } from "../../format.js";
+import { nameOf } from "./card.js";
+import { entryAt } from "./what_if.js";
+import { integer, percent, score, short, significant, total } from "../../format.js";
 
 const LEAST = 1e-6;
+const LEAST_ALERTS = 0.1;
 
 /** @returns {{element: HTMLElement, end: function}} */
 export function curvesOf({ card, alert_threshold: alert }) {
@@ -12,7 +15,7 @@ export function curvesOf({ card, alert_threshold: alert }) {
   const figures = [precisionRecall(card.test_curve), ...(costs ? [cost(card)] : []), calibration(card.calibration)];
   return {
     element: h("section", { class: "panel" }, h("h2", {}, "Curves on test"),
-      h("p", { class: "muted small" }, `The policy in use reviews from a hybrid score of ${significant(alert)}.`),
+      h("p", { class: "muted small" }, `Measured on test rows. The version in use reviews from a score of ${score(alert)}.`),
       h("div", { class: "charts" }, figures.map(({ element }) => element))),
     end: () => figures.forEach((each) => each.end()),
   };
@@ -27,24 +30,33 @@ function precisionRecall({ recall, precision, threshold }) {
       label: `Precision falls from ${percent(precision[0])} to ${percent(precision.at(-1))} as recall rises to ${percent(recall.at(-1))}`,
       width, x: { min: 0, max: 1, label: "recall", format: share }, y: { min: 0, max: 1, format: share } }),
     table: { head: ["Threshold", "Recall", "Precision"],
-      rows: points.map(([x, y], place) => [significant(threshold[place]), percent(x), percent(y)]) },
+      rows: points.map(([x, y], place) => [score(threshold[place]), percent(x), percent(y)]) },
   });
   return made;
 }
 
-function cost({ test_curve: curve }) {
-  const made = figure("Cost");
-  const points = curve.alerts_per_day.map((x, place) => [x, curve.cost_per_day[place]]);
+/** Cost over alerts a day; where each threshold policy stands, as the what-if curve has it. */
+function cost({ what_if: curve, policies, policy }) {
+  const made = figure("Cost", [{ kind: "second", name: "policy in use" }, { kind: "calm", name: "other policies" },
+    { kind: "third", name: "least cost" }]);
+  const points = curve.alerts_per_day.map((x, place) => [Math.max(x, LEAST_ALERTS), curve.cost_per_day[place]]);
   const costs = curve.cost_per_day;
   const best = costs.indexOf(Math.min(...costs));
+  const placed = Object.entries(policies).map(([name, { alert }]) => ({ name, at: entryAt(curve, alert) }));
+  const stands = placed.sort(({ name }) => (name === policy ? 1 : -1)).map(({ name, at }) => ({
+    x: points[at][0], y: costs[at], kind: name === policy ? "second" : "calm",
+    name: `${nameOf(name)}: ${significant(points[at][0])} alerts, ${total(costs[at])} a day` }));
+  const words = stands.map(({ name }) => name).reverse().join(" · ");
   made.show({
-    note: `Missed fraud and reviews, a day. Least at ${significant(points[best][0])} alerts a day.`,
-    draw: (width) => line({ series: [{ kind: "first", points }] }, {
-      label: `Cost a day over alerts a day; least, ${significant(costs[best])}, at ${significant(points[best][0])} alerts`,
-      width, x: { min: Math.max(points[0][0], 0.1), max: points.at(-1)[0], log: true, label: "alerts a day" },
-      y: { min: 0, max: Math.max(...costs) * 1.05, format: short } }),
+    note: `Missed fraud and reviews, a day, on rows the model had not seen. Least, ${total(costs[best])}, at ${
+      significant(points[best][0])} alerts a day. ${words}`,
+    draw: (width) => line({ series: [{ kind: "first", points }],
+      dots: [{ x: points[best][0], y: costs[best], kind: "third", name: "least cost" }, ...stands] }, {
+      label: `Cost a day over alerts a day; least, ${total(costs[best])}, at ${significant(points[best][0])} alerts`,
+      width, x: { min: points[0][0], max: points.at(-1)[0], log: true, label: "alerts a day" },
+      y: { min: 10 ** Math.floor(Math.log10(Math.max(costs[best], 1))), max: Math.max(...costs) * 1.2, log: true, format: short } }),
     table: { head: ["Threshold", "Alerts a day", "Cost a day"],
-      rows: points.map(([x, y], place) => [significant(curve.threshold[place]), significant(x), significant(y)]) },
+      rows: points.map(([x, y], place) => [score(curve.threshold[place]), significant(x), total(y)]) },
   });
   return made;
 }

@@ -2,7 +2,7 @@
 import { figure } from "../../charts/figure.js";
 import { line } from "../../charts/line.js";
 import { fill, h } from "../../dom.js";
-import { amount, percent, significant } from "../../format.js";
+import { percent, score, significant, total } from "../../format.js";
 
 /** The last entry at or above a threshold; 0 where nothing would raise an alert. */
 export function entryAt(curve, threshold) {
@@ -17,9 +17,9 @@ export function whatIf({ card, alert_threshold: alert }) {
   const inUse = entryAt(curve, alert);
   const slider = h("input", { type: "range", id: "what-if", min: 0, max: curve.threshold.length - 1, step: 1, value: inUse });
   const values = h("dl", { class: "figures" });
-  const reset = h("button", { type: "button" }, "Back to the threshold in use");
+  const reset = h("button", { type: "button" }, "Back to the current threshold");
   const chart = figure("Recall and precision over alerts a day",
-    [{ kind: "first", name: "recall" }, { kind: "second", name: "precision" }, { kind: "faint", name: "in use" }]);
+    [{ kind: "first", name: "recall" }, { kind: "second", name: "precision" }, { kind: "faint", name: "current" }]);
   slider.addEventListener("input", show);
   reset.addEventListener("click", () => {
     slider.value = inUse;
@@ -28,22 +28,22 @@ export function whatIf({ card, alert_threshold: alert }) {
 
   function show() {
     const at = Number(slider.value);
-    const words = `threshold ${significant(curve.threshold[at])}: ${significant(curve.alerts_per_day[at])} alerts a day`;
+    const words = `threshold ${score(curve.threshold[at])}: ${significant(curve.alerts_per_day[at])} alerts a day`;
     slider.setAttribute("aria-valuetext", words);
     reset.disabled = at === inUse;
     fill(values,
-      entry("Threshold", significant(curve.threshold[at]), ""),
+      entry("Threshold", score(curve.threshold[at]), ""),
       entry("Alerts a day", significant(curve.alerts_per_day[at]), change("alerts_per_day", at, significant)),
       entry("Recall", percent(curve.recall[at]), change("recall", at, points)),
       entry("Precision", percent(curve.precision[at]), change("precision", at, points)),
-      costs && entry("Cost a day", amount(curve.cost_per_day[at]), change("cost_per_day", at, amount)),
+      costs && entry("Cost a day", total(curve.cost_per_day[at]), change("cost_per_day", at, total)),
       entry("False positives", percent(curve.false_positive_rate[at]), ""));
     chart.show({ draw: (width) => draw(width, at), table });
   }
 
   function change(name, at, format) {
     const by = curve[name][at] - curve[name][inUse];
-    return at === inUse || by === 0 ? "as in use" : `${by > 0 ? "+" : "−"}${format(Math.abs(by))} against in use`;
+    return at === inUse || by === 0 ? "same as current" : `${by > 0 ? "+" : "−"}${format(Math.abs(by))} vs current`;
   }
 
   function draw(width, at) {
@@ -60,21 +60,21 @@ export function whatIf({ card, alert_threshold: alert }) {
   }
 
   const table = { head: ["Threshold", "Alerts a day", "Recall", "Precision", ...(costs ? ["Cost a day"] : [])],
-    rows: curve.threshold.map((value, place) => [significant(value), significant(curve.alerts_per_day[place]),
-      percent(curve.recall[place]), percent(curve.precision[place]), ...(costs ? [amount(curve.cost_per_day[place])] : [])]) };
+    rows: curve.threshold.map((value, place) => [score(value), significant(curve.alerts_per_day[place]),
+      percent(curve.recall[place]), percent(curve.precision[place]), ...(costs ? [total(curve.cost_per_day[place])] : [])]) };
   show();
   return {
-    element: h("section", { class: "panel" }, h("h2", {}, "What if the threshold were another?"),
-      h("p", { class: "muted small" }, "On rows that the scoring model had not seen; nothing changes by moving this. "
-        + "A new threshold is promoted with `python -m pipelines policy set`."),
-      h("div", { class: "field" }, h("label", { for: "what-if" }, "Alert threshold: fewer alerts left, more right"), slider),
+    element: h("section", { class: "panel" }, h("h2", {}, "What if the threshold were different?"),
+      h("p", { class: "muted small" }, "On rows the model had not seen. Moving the slider changes nothing; "
+        + "`python -m pipelines policy set` promotes a new threshold."),
+      h("div", { class: "field" }, h("label", { for: "what-if" }, "Alert threshold: fewer alerts to the left, more to the right"), slider),
       values, h("div", { class: "row" }, reset), chart.element),
     end: chart.end,
   };
 }
 
 function points(value) {
-  return `${significant(value * 100)} points`;
+  return `${significant(value * 100)} pts`;
 }
 
 function entry(name, value, more) {

@@ -1,43 +1,69 @@
 // One prediction as a reviewer needs it: what was decided and why, and what was sent.
 import { scale } from "../../charts/scale.js";
 import { h } from "../../dom.js";
-import { amount, dateTime, percent, significant, valueOf } from "../../format.js";
+import { age, amount, dateTime, integer, percent, score, total, valueOf } from "../../format.js";
 import { reasonsOf } from "../parts/reasons.js";
 import { sampled } from "./queue.js";
 
 const SEARCHED = 40;
 const SHORT = 10;
+const SOURCES = { single: "a single request", batch: "a batch", trial: "a trial, which counts nowhere" };
 
 /**
  * @param {Object} item as GET /predictions gives it
  * @param {import("../../fields.js").Catalogue|null} catalogue
  */
 export function detailOf(item, catalogue) {
+  const sum = amountOf(item, catalogue);
   return [
     h("div", { class: "row" }, badges(item)),
     h("h2", { class: "sum", tabindex: "-1" }, titleOf(item, catalogue)),
-    h("p", { class: "muted" }, `Received ${dateTime(item.received_at)}`,
-      item.transaction_id && ` · transaction ${item.transaction_id}`),
-    sampled(item) && h("p", { class: "notice", "data-kind": "info" },
-      "It was approved, and is here by chance: labels of alerts alone would say nothing of frauds that were let through."),
+    h("p", { class: "muted" }, `Received ${dateTime(item.received_at)} (${age(item.received_at)} ago) in ${SOURCES[item.source] ?? item.source}`,
+      item.key_name && ` by ${item.key_name}`, item.transaction_id && ` · transaction ${item.transaction_id}`),
+    item.label && h("p", { class: "muted" }, `Labelled ${item.label.label} by ${item.label.reviewer}`,
+      item.label.note && `: “${item.label.note}”`),
+    sampled(item) && item.review_rate !== null && h("p", { class: "notice", "data-kind": "info" },
+      "Approved, and picked at random to measure how much fraud we miss."),
     item.history_partial && h("p", { class: "notice", "data-kind": "warning" },
-      "The decision database was away: of earlier transactions only those that one gateway remembered counted."),
+      "The decision database was unreachable: only earlier transactions that this gateway remembered were counted."),
     scale({ score: item.hybrid_score, alert: item.alert_threshold, decline: item.decline_threshold }),
     h("dl", { class: "figures" },
       figure("Fraud probability", percent(item.fraud_probability)),
-      figure("Hybrid score", significant(item.hybrid_score)),
+      sum !== null && figure("Expected loss", total(sum.value * item.fraud_probability, sum.unit)),
+      figure("Score", score(item.hybrid_score)),
       figure("Model version", item.model_version)),
-    reasons(item.reasons),
+    reasons(item.reasons, catalogue),
     inputsOf(item.inputs, catalogue),
     h("p", { class: "muted small id" }, `Prediction ${item.prediction_id}`),
   ];
 }
 
-/** What a person knows a transaction by: its amount, or else its own name. */
-export function titleOf({ inputs, transaction_id: name, prediction_id: id }, catalogue) {
+/** The amount in whole units of its currency; null where there is none. */
+function amountOf({ inputs }, catalogue) {
   const field = catalogue?.withRole("amount");
   const value = inputs[field?.name];
-  return typeof value === "number" ? amount(value / 10 ** (field.decimals ?? 0), field.unit) : name ?? `Prediction ${id.slice(0, 8)}`;
+  return typeof value === "number" ? { value: value / 10 ** (field.decimals ?? 0), unit: field.unit } : null;
+}
+
+/** What a person knows a transaction by: its amount, or else its own name. */
+export function titleOf(item, catalogue) {
+  const sum = amountOf(item, catalogue);
+  return sum ? amount(sum.value, sum.unit) : item.transaction_id ?? `Prediction ${item.prediction_id.slice(0, 8)}`;
+}
+
+/**
+ * All open alerts of one card or customer, and one label for all of them.
+ * @param {Object[]} items
+ * @param {{open: number, label: function(string)}} act
+ */
+export function caseOf(items, catalogue, { open, label }) {
+  const entity = catalogue.withRole("entity").name;
+  const button = (word, key, kind) => h("button", { type: "button", class: kind, disabled: open < 2, onclick: () => label(word),
+    "aria-keyshortcuts": `Shift+${key}` }, `All ${integer(open)}: ${word}`, h("kbd", {}, `⇧${key}`));
+  return h("section", { class: "panel slim case", "aria-label": "Case" },
+    h("p", {}, h("strong", {}, `${integer(items.length)} open alerts of ${entity} ${items[0].inputs[entity]}`), ": ",
+      items.map((item) => titleOf(item, catalogue)).join(", ")),
+    h("div", { class: "row labels-of-case" }, button("fraud", "F", "fraud"), button("legitimate", "L", "legitimate")));
 }
 
 /** All fields, those that move the score most first; many of them with a search. */
@@ -54,7 +80,7 @@ function inputsOf(inputs, catalogue) {
     entries.forEach((entry, place) => {
       entry.hidden = !names[place].toLowerCase().includes(find.value.trim().toLowerCase());
     }) });
-  return h("details", {}, h("summary", {}, "All that was sent"),
+  return h("details", {}, h("summary", {}, "All fields"),
     names.length > SEARCHED && h("div", { class: "field find" },
       h("label", { for: "input-search" }, `Find one of ${names.length} fields`), find),
     h("dl", { class: names.some((name) => name.length > SHORT) ? "inputs wide" : "inputs" }, entries));
@@ -64,7 +90,8 @@ function inputsOf(inputs, catalogue) {
 export function badges(item) {
   return [
     h("span", { class: "badge", "data-decision": item.decision }, item.decision),
-    sampled(item) && h("span", { class: "badge sample" }, "Random sample"),
+    sampled(item) && item.review_rate !== null && h("span", { class: "badge sample" }, "Random sample"),
+    item.source === "trial" && h("span", { class: "badge" }, "Trial"),
   ];
 }
 
@@ -72,7 +99,7 @@ function figure(name, value) {
   return h("div", {}, h("dt", {}, name), h("dd", {}, value));
 }
 
-function reasons(given) {
-  return given?.length > 0 ? reasonsOf(given)
-    : h("p", { class: "muted small" }, "The version that decided is not live any more, and no reasons were kept.");
+function reasons(given, catalogue) {
+  return given?.length > 0 ? reasonsOf(given, catalogue)
+    : h("p", { class: "muted small" }, "No reasons were kept, and the version that decided is no longer live.");
 }

@@ -1,24 +1,44 @@
-// The queue as a list of buttons; the one that is looked at is marked.
+// The queue as dense rows: one is in the order of the tab key, the arrow keys move from there.
 import { h } from "../../dom.js";
-import { dateTime, significant } from "../../format.js";
-import { badges, titleOf } from "./detail.js";
+import { age, percent } from "../../format.js";
+import { titleOf } from "./detail.js";
+import { sampled } from "./queue.js";
+
+const LETTERS = { APPROVE: "sample", REVIEW: "review", DECLINE: "decline" };
+const MARKS = { waiting: "✓", saving: "✓", saved: "✓ saved", "not saved": "! not saved" };
 
 /**
  * @param {Object[]} items
- * @param {Map} said label by prediction id, for those labelled in this visit
- * @param {number} current place of the one that is looked at
- * @param {function(number)} choose
- * @param {import("../../fields.js").Catalogue|null} catalogue
+ * @param {function(Object): {label: string, state: string}|undefined} saidOf what was said of an item in this visit
+ * @param {Set} skipped prediction ids
+ * @param {number} current place of the one that is looked at; -1 where none is
+ * @param {{choose: function(number), catalogue: Object|null, mine: Set}} about mine: claims of this window
  */
-export function listOf(items, said, current, choose, catalogue) {
-  return h("ol", { class: "queue" }, items.map((item, place) => {
-    const label = said.get(item.prediction_id);
+export function listOf(items, saidOf, skipped, current, { choose, catalogue, mine }) {
+  const entity = catalogue?.withRole("entity")?.name;
+  const list = h("ol", { class: "queue", "aria-label": "Transactions" }, items.map((item, place) => {
+    const said = saidOf(item);
+    const held = item.claim && !mine.has(item.prediction_id) && !said;
+    const before = items[place - 1];
+    const together = entity && before && item.inputs[entity] && item.inputs[entity] === before.inputs[entity];
     return h("li", {}, h("button", {
-      type: "button", "aria-current": place === current ? "true" : null, onclick: () => choose(place),
+      type: "button", "aria-current": place === current ? "true" : null, tabindex: place === Math.max(current, 0) ? 0 : -1,
+      class: together ? "together" : null, "data-said": said?.state ?? null, onclick: () => choose(place),
     },
-      h("span", { class: "row" }, badges(item), label && h("span", { class: "badge said" }, `✓ ${label}`)),
-      h("span", { class: "what" }, h("strong", {}, titleOf(item, catalogue)),
-        h("span", { class: "muted small" }, `score ${significant(item.hybrid_score)}`)),
-      h("span", { class: "muted small" }, dateTime(item.received_at))));
+      h("span", { class: `badge dense${sampled(item) ? " sample" : ""}`, "data-decision": sampled(item) ? null : item.decision },
+        LETTERS[item.decision]),
+      h("strong", {}, titleOf(item, catalogue)),
+      h("span", { class: "muted" }, percent(item.fraud_probability)),
+      h("span", { class: "muted end" }, said ? `${MARKS[said.state]} ${said.label}`
+        : held ? `open: ${item.claim.reviewer}` : skipped.has(item.prediction_id) ? "skipped" : age(item.received_at))));
   }));
+  list.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1, Home: -items.length, End: items.length }[event.key];
+    if (step && !event.altKey && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault();
+      const from = [...list.querySelectorAll("button")].indexOf(document.activeElement);
+      choose(Math.min(Math.max(from + step, 0), items.length - 1), true);
+    }
+  });
+  return list;
 }

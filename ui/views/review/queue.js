@@ -2,6 +2,7 @@
 
 const PAGE = 50;
 const EVERY = 5;
+const CASE = 100;
 
 /** The query of a page of the queue. */
 export function query(order, after, only = {}) {
@@ -38,18 +39,22 @@ export function mixed(items, others, known, rest) {
   return found;
 }
 
-/** Pages of one order, until there are no more. */
+/** Pages of one order under some filters, until there are no more. */
 export class Queue {
   #api;
   #signal;
+  #filters;
   #known = new Set();
   #others = null;
   #after = null;
 
-  constructor(api, order, signal) {
+  /** @param {Object} filters as GET /predictions takes them, without those that are not set */
+  constructor(api, order, filters, signal) {
     this.#api = api;
     this.#signal = signal;
+    this.#filters = filters;
     this.order = order;
+    this.begun = new Date().toISOString();
     this.items = [];
     this.more = true;
   }
@@ -57,12 +62,35 @@ export class Queue {
   /** Adds the next page. */
   async load() {
     const options = { signal: this.#signal };
-    if (this.order === "riskiest" && this.#others === null) {
-      this.#others = (await this.#api.get(query("newest", null, { decision: "APPROVE" }), options)).items;
+    const mixing = this.order !== "newest" && !this.#filters.decision;
+    if (mixing && this.#others === null) {
+      this.#others = (await this.#api.get(query("newest", null, { ...this.#filters, decision: "APPROVE" }), options)).items;
     }
-    const page = await this.#api.get(query(this.order, this.#after), options);
+    const page = await this.#api.get(query(this.order, this.#after, this.#filters), options);
     this.#after = page.next;
     this.more = page.next !== null;
     this.items.push(...mixed(page.items, this.#others || [], this.#known, !this.more));
+  }
+
+  /** True totals under the same filters, and what came since the queue was loaded. */
+  totals() {
+    const today = new Date();
+    today.setHours(0, 0, 0, 0);
+    const wanted = new URLSearchParams({ ...this.#filters, today: today.toISOString(), arrived_after: this.begun });
+    return this.#api.get(`queue?${wanted}`, { signal: this.#signal, quiet: true });
+  }
+
+  /** All open alerts of one card or customer, which are added to the queue where they are not in it. */
+  async caseOf(entity) {
+    const wanted = query("newest", null, { entity, limit: String(CASE) });
+    const { items } = await this.#api.get(wanted, { signal: this.#signal, quiet: true });
+    return items.map((item) => {
+      const known = this.items.find(({ prediction_id: id }) => id === item.prediction_id);
+      if (!known && !this.#known.has(item.prediction_id)) {
+        this.#known.add(item.prediction_id);
+        this.items.push(item);
+      }
+      return known ?? item;
+    });
   }
 }

@@ -2,7 +2,7 @@
 import { scoreAxis } from "../../charts/axis.js";
 import { scale } from "../../charts/scale.js";
 import { h } from "../../dom.js";
-import { percent, significant, valueOf } from "../../format.js";
+import { amount, percent, score, significant, valueOf } from "../../format.js";
 import { copyable } from "../parts/copy.js";
 import { notice } from "../parts/notice.js";
 import { reasonsOf } from "../parts/reasons.js";
@@ -10,35 +10,46 @@ import { curl } from "./curl.js";
 
 const DECISIONS = {
   APPROVE: "Let it pass.",
-  REVIEW: "A person should look at it.",
+  REVIEW: "Someone should look at it.",
   DECLINE: "Refuse it.",
 };
 
+/** What an answer is about: the amount and the id that were sent. */
+export function nameOf(prediction, body, catalogue) {
+  const field = catalogue.withRole("amount");
+  const sum = typeof body[field?.name] === "number" ? amount(body[field.name] / 10 ** (field.decimals ?? 0), field.unit) : null;
+  const id = prediction.transaction_id ?? (prediction.prediction_id ? `prediction ${prediction.prediction_id.slice(0, 13)}…` : null);
+  return [sum, id].filter(Boolean).join(", ") || "this transaction";
+}
+
 /**
  * @param {Object} prediction what POST /predict answered
- * @param {{body: Object, decline: number|null, milliseconds: number, announce: function(string)}} about
+ * @param {{body: Object, decline: number|null, milliseconds: number, announce: function(string), catalogue: Object,
+ *   query: string}} about
  * @returns {Node[]}
  */
-export function answerOf(prediction, { body, decline, milliseconds, announce }) {
+export function answerOf(prediction, { body, decline, milliseconds, announce, catalogue, query }) {
   return [
     h("div", { class: "verdict", "data-decision": prediction.decision },
       h("span", { class: "badge large", "data-decision": prediction.decision }, prediction.decision),
-      h("span", {}, DECISIONS[prediction.decision])),
+      h("span", {}, DECISIONS[prediction.decision]),
+      prediction.source === "trial" && h("span", { class: "badge" }, "Trial")),
+    warnings(prediction.warnings || [], catalogue),
     scale({ score: prediction.hybrid_score, alert: prediction.threshold_used, decline }),
     scoreAxis(prediction.threshold_used).logarithmic && h("p", { class: "muted small" }, "The scale is logarithmic."),
     h("dl", { class: "figures" },
       figure("Fraud probability", percent(prediction.fraud_probability)),
-      figure("Hybrid score", significant(prediction.hybrid_score)),
+      figure("Score", score(prediction.hybrid_score)),
       figure("Model version", prediction.model_version),
       figure("Answered in", `${milliseconds.toFixed(0)} ms`)),
     prediction.history === "partial" &&
-      notice("warning", "The decision database is away: of earlier transactions only those that this gateway remembers count."),
-    prediction.kept === "spool" && notice("warning", "The decision database is away: this prediction waits in the spool."),
-    prediction.reasons?.length > 0 && reasonsOf(prediction.reasons),
-    warnings(prediction.warnings || []),
+      notice("warning", "The decision database is unreachable: only earlier transactions that this gateway remembers were counted."),
+    prediction.kept === "spool" && notice("warning", "The decision database is unreachable: this prediction is kept on this machine until it is back."),
+    prediction.reasons?.length > 0 && reasonsOf(prediction.reasons, catalogue),
     h("section", { class: "section" }, h("h3", {}, "Prediction id"),
-      copyable(prediction.prediction_id, "prediction id", announce)),
-    h("section", { class: "section" }, h("h3", {}, "The same by curl"), copyable(curl(body), "curl command", announce)),
+      prediction.prediction_id ? copyable(prediction.prediction_id, "prediction id", announce)
+        : h("p", { class: "muted" }, "Not kept, as you asked.")),
+    h("section", { class: "section" }, h("h3", {}, "The same with curl"), copyable(curl(body, query), "curl command", announce)),
   ];
 }
 
@@ -46,10 +57,18 @@ function figure(name, value) {
   return h("div", {}, h("dt", {}, name), h("dd", {}, value));
 }
 
-function warnings(given) {
-  return given.length > 0 && h("section", { class: "section" },
-    h("h3", {}, "Never seen in training"),
-    h("ul", { class: "plain" }, given.map(({ feature, value, minimum, maximum }) => h("li", {},
-      minimum === undefined ? `${feature} = ${valueOf(value)}`
-        : `${feature} = ${valueOf(value)}; training had ${significant(minimum, 4)} to ${significant(maximum, 4)}`))));
+/** Beside the decision: a score of what training never saw is a guess. */
+function warnings(given, catalogue) {
+  return given.length > 0 && h("section", { class: "notice outside", "data-kind": "warning", "aria-label": "Outside the training range" },
+    h("h3", {}, "Outside the training range"),
+    h("p", {}, "The model has seen nothing like this; its score is less certain."),
+    h("ul", { class: "plain" }, given.map((warning) => h("li", {}, warningWords(warning, catalogue)))));
+}
+
+function warningWords({ feature, value, minimum, maximum }, catalogue) {
+  const field = catalogue.field(feature);
+  const shown = field?.role === "amount" ? (each) => amount(each / 10 ** (field.decimals ?? 0), field.unit)
+    : (each) => (typeof each === "number" ? significant(each, 4) : valueOf(each));
+  return minimum === undefined ? `${feature} = ${shown(value)}`
+    : `${feature} = ${shown(value)}; training had ${shown(minimum)} to ${shown(maximum)}`;
 }

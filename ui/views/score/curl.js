@@ -1,9 +1,12 @@
 // A request as a command for a shell. The key is a variable in it, never the key itself.
 import { currentKey } from "../../keys.js";
 
-/** @param {Object} body */
-export function curl(body) {
-  const address = new URL("predict?explain=true", document.baseURI.split("#")[0]);
+/**
+ * @param {Object} body
+ * @param {string} query what else was asked for
+ */
+export function curl(body, query) {
+  const address = new URL(`predict?${query}`, document.baseURI.split("#")[0]);
   return [
     `curl -sS ${quoted(address.href)}`,
     currentKey() && '-H "X-API-Key: $FRAUD_API_KEY"',

@@ -12,10 +12,13 @@ export class TransactionForm {
   #catalogue;
   #entries = new Map();
   #groups = [];
-  #none = h("p", { class: "muted small", hidden: true, role: "status" }, "No field is called that.");
+  #changed;
+  #none = h("p", { class: "muted small", hidden: true, role: "status" }, "No field has that name.");
 
-  /** @param {{catalogue: import("../../fields.js").Catalogue, currency: string, onSubmit: function()}} options */
-  constructor({ catalogue, currency, onSubmit }) {
+  /** @param {{catalogue: import("../../fields.js").Catalogue, currency: string, onSubmit: function(),
+   *   onChange: function()}} options */
+  constructor({ catalogue, currency, onSubmit, onChange = () => {} }) {
+    this.#changed = onChange;
     this.#catalogue = catalogue;
     const { first, groups } = catalogue.arranged;
     const fields = (some) => some.map((field) => this.#field(field, currency));
@@ -36,7 +39,10 @@ export class TransactionForm {
       event.preventDefault();
       onSubmit();
     });
-    this.element.addEventListener("input", () => this.#count());
+    this.element.addEventListener("input", () => {
+      this.#count();
+      this.#changed();
+    });
     this.#count();
   }
 
@@ -68,6 +74,7 @@ export class TransactionForm {
     }
     this.show([]);
     this.#count();
+    this.#changed();
   }
 
   /**

@@ -1,9 +1,9 @@
 // What the charts over time have in common.
 import { dateTime } from "../../format.js";
 
-/** The axis of a window. */
-export function timeAxis({ since, until }) {
-  return { min: Date.parse(since), max: Date.parse(until), time: true };
+/** The axis of a window, with what happened in it. */
+export function timeAxis({ since, until, moments }) {
+  return { min: Date.parse(since), max: Date.parse(until), time: true, moments };
 }
 
 /** Buckets as [{from, to, middle, bucket}], in milliseconds. */
@@ -14,9 +14,9 @@ export function spans({ buckets, bucket_seconds: seconds }) {
   });
 }
 
-/** A round number that is no less than any of these, and more than 0. */
+/** A number somewhat above all of these; at least 1, so that counts have whole ticks. */
 export function top(values) {
-  return Math.max(1e-9, ...values) * 1.08;
+  return Math.max(1, ...values) * 1.08;
 }
 
 /** When a bucket begins, for a table. */

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from anyio import to_thread
 
+from ml_project.baseline import watched_names
 from ml_project.drift import DecisionLimits, DriftLimits
 from ml_project.errors import Unavailable
 from serving.errors import TooManyRequests
@@ -140,7 +141,7 @@ def test_samples_are_bounded_and_weigh_what_they_stand_for(busy, monkeypatch) ->
         1,
         1,
     )
-    assert (answer.rows, answer.sampled_rows, answer.drift.rows) == (340, 60, 60)
+    assert (answer.rows, answer.sampled_rows, answer.drift.rows) == (340, 73, 73)
 
 
 def test_without_a_model_and_without_traffic(serve, source) -> None:
@@ -218,7 +219,7 @@ def test_shares_of_alerts_are_judged_as_monitor_judges_them(busy) -> None:
     long = watched(gateway.decisions.store, CREDITCARD.contract, model, now, 24, 1)
     baseline = model.scorer.bundle.manifest.drift_baseline
     known = baseline.decisions[model.scorer.bundle.manifest.policy]
-    low, high = SHARES.between(known[1] + known[2], baseline, 340, LIMITS.significance(31))
+    low, high = SHARES.between(known[1] + known[2], baseline, 340, LIMITS.significance(len(watched_names(CREDITCARD))))
     assert (long.shares[0].low, long.shares[0].high) == (pytest.approx(low), pytest.approx(high))
     assert long.shares[0].judged
     assert long.shares[0].breached == (not low <= alerts.value <= high)
