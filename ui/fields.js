@@ -15,8 +15,8 @@ export class Catalogue {
     this.digest = answer.contract.digest;
     this.label = answer.label;
     /** What the label says of a fraud, in words of the contract. */
-    this.positive = answer.label_positive;
-    this.#features = answer.features;
+    this.positive = answer.label_positive ?? [];
+    this.#features = answer.features ?? {};
     /** All that a client may send, in the contract's order. */
     this.fields = answer.fields;
     this.groups = answer.groups;

@@ -16,9 +16,12 @@ def test_the_card_says_where_the_version_comes_from(visit: Visitor, gateway: Gat
     expect(page.locator(".lineage")).to_contain_text(card["data"]["digest"])
     expect(page.locator(".lineage")).to_contain_text(card["lineage"]["git commit"])
     figure = card["figures"]["average_precision"]
-    row = page.get_by_role("row", name="Average precision")
-    expect(row).to_contain_text(f"{figure['value']:.3g}")
-    expect(row).to_contain_text(f"{figure['low']:.3g} to {figure['high']:.3g}")
+    row = page.get_by_role("region", name="Figures on test").get_by_role("row", name="Average precision")
+    expect(row).to_contain_text(f"{figure['value']:#.3g}")
+    expect(row).to_contain_text(f"{figure['low']:#.3g} to {figure['high']:#.3g}")
+    checks = page.get_by_role("region", name="Gate", exact=True).locator("tbody tr")
+    assert [text.split("\t")[1] for text in checks.all_inner_texts()] == ["failed", "not judged", "passed"]
+    expect(page.get_by_role("region", name="Baselines")).to_contain_text("XGBoost alone")
     link = page.get_by_role("link", name="This version in MLflow")
     expect(link).to_have_attribute("href", "https://mlflow.example.org/#/models/fraud-ensemble/versions/1")
     curves = page.locator(".charts .chart")
@@ -37,17 +40,17 @@ def test_the_slider_reads_the_curve_off(visit: Visitor, gateway: Gateway) -> Non
     in_use = int(slider.input_value())
     assert curve["threshold"][in_use] >= live["alert_threshold"] * (1 - 1e-5)
     figures = page.locator(".panel", has=slider).locator(".figures")
-    expect(figures).to_contain_text("as in use")
+    expect(figures).to_contain_text("same as current")
     slider.focus()
     for _ in range(10):
         page.keyboard.press("ArrowRight")
     place = in_use + 10
     expect(figures).to_contain_text(f"{curve['alerts_per_day'][place]:.3g} alerts".split()[0])
     expect(figures).to_contain_text(f"{curve['recall'][place] * 100:.1f}".removesuffix(".0"))
-    expect(figures).to_contain_text("against in use")
+    expect(figures).to_contain_text("vs current")
     said = slider.get_attribute("aria-valuetext") or ""
-    assert said.startswith(f"threshold {curve['threshold'][place]:.3g}")
-    page.get_by_role("button", name="Back to the threshold in use").click()
+    assert said.startswith(f"threshold {curve['threshold'][place]:#.3g}")
+    page.get_by_role("button", name="Back to the current threshold").click()
     assert int(slider.input_value()) == in_use
 
 
@@ -62,9 +65,33 @@ def test_without_an_amount_nothing_is_said_of_costs(visit: Visitor, gateway: Gat
     page = tab.open("model")
     expect(page.locator(".charts .chart")).to_have_count(2)
     page.get_by_role("slider").press("ArrowRight")
-    expect(page.locator("main")).to_contain_text("against in use")
+    expect(page.locator("main")).to_contain_text("vs current")
     expect(page.locator("main")).not_to_contain_text("Cost a day")
     expect(page.locator("main")).not_to_contain_text("a review costs")
+
+
+def test_refusals_are_listed_with_their_reasons(visit: Visitor) -> None:
+    refused = {
+        "number": 4,
+        "kind": "challenge",
+        "origin": None,
+        "to": 3,
+        "who": "anna",
+        "asked_by": None,
+        "gate": "refused",
+    }
+    refused |= {
+        "when": "2026-01-02T03:04:05Z",
+        "why": "the gate refused it: recall 0.4 (limit ≥ 0.5)",
+        "outcome": "done",
+    }
+    tab = visit()
+    history = {"source": "history", "moves": [], "refusals": [refused]}
+    tab.page.route("**/model/history", lambda route: route.fulfill(json=history))
+    page = tab.open("model")
+    expect(page.get_by_role("region", name="Refusals")).to_contain_text("recall 0.4 (limit ≥ 0.5)")
+    page = tab.open("home")
+    expect(page.get_by_role("region", name="Last refusal")).to_contain_text("recall 0.4 (limit ≥ 0.5)")
 
 
 def test_history_and_a_version_that_goes_live_meanwhile(
@@ -74,6 +101,6 @@ def test_history_and_a_version_that_goes_live_meanwhile(
     page = visit(url=gateway.url).open("model")
     history = page.get_by_role("region", name="History")
     expect(history.locator("tbody tr")).to_have_count(1)
-    expect(page.get_by_text("MLflow is away: only the latest promotion is known.")).to_be_visible()
+    expect(page.get_by_text("MLflow is unreachable: only the latest promotion is known.")).to_be_visible()
     versions[1].publish(gateway.releases)
     expect(page.get_by_role("heading", name="fraud-ensemble · version 2")).to_be_visible(timeout=60_000)

@@ -85,6 +85,7 @@ def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def score_sample(page: Page) -> None:
+    page.get_by_label("What is scored here").select_option("Keep as live traffic")
     page.get_by_role("button", name="Fraudulent sample").click()
     expect(page.locator(".notice")).to_contain_text("sample of the live version")
     page.get_by_role("button", name="Score", exact=True).click()
@@ -121,7 +122,7 @@ def find_one(tab: Visit, page: Page, width: int, pictures: Pictures) -> None:
     expect(page.locator("details:visible")).to_have_count(1)
     pictures(tab, f"own-300-found-{width}")
     page.get_by_label("Find one of 300 fields").fill("zebra")
-    expect(page.get_by_text("No field is called that.")).to_be_visible()
+    expect(page.get_by_text("No field has that name.")).to_be_visible()
     page.get_by_label("Find one of 300 fields").fill("")
     expect(page.locator("details:visible")).to_have_count(2)
 
@@ -143,7 +144,7 @@ def test_other_views(visit: Visitor, own: tuple[Contract, Gateway], width: int, 
     assert overflow(page) == 0
     pictures(tab, f"own-{len(contract.raw_fields)}-review-{width}")
     page = tab.open("file")
-    expect(page.locator(".drop")).to_contain_text(f"{contract.label_field}, weights and features")
+    expect(page.locator(".drop")).to_contain_text(f"With {contract.label_field} in a CSV")
     expect(page.locator(".drop")).to_contain_text(contract.amount)
     page = tab.open("watch")
     expect(page.locator(".chart").first).to_be_visible()

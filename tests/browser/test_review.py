@@ -1,4 +1,4 @@
-"""The review queue: look, press one key, next; what was said arrives."""
+"""The review queue: look, press one key, next; what was said arrives, or is said not to have."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -30,7 +30,7 @@ def busy(versions: list[Version], tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def waiting(gateway: Gateway, **filters: str) -> list[dict[str, Any]]:
-    wanted = {"for_review": "true", "labelled": "false", "limit": "500", **filters}
+    wanted = {"for_review": "true", "labelled": "false", "limit": "500", "order": "expected_loss", **filters}
     items: list[dict[str, Any]] = gateway.client.get("/predictions", params=wanted).json()["items"]
     return items
 
@@ -46,36 +46,52 @@ def shows(page: Page, item: dict[str, Any]) -> None:
 
 def test_keys_label_undo_and_move_on(visit: Visitor, busy: Gateway) -> None:
     queue = waiting(busy)
+    losses = [item["fraud_probability"] * item["inputs"]["Amount"] for item in queue]
+    assert losses == sorted(losses, reverse=True)
     tab = visit(url=busy.url)
     tab.page.clock.install()
     page = tab.open("review")
     shows(page, queue[0])
+    expect(page.get_by_text(f"{len(queue)} waiting · today 0 by you")).to_be_visible()
     page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))  # labels wait until we say so
 
-    page.keyboard.press("f")
+    page.get_by_label("Note").fill("called: not his")
+    page.get_by_role("button", name="Fraud f").click()
     shows(page, queue[1])
     expect(page.locator("#announcer")).to_have_text("Labelled fraud")
     page.keyboard.press("l")
     shows(page, queue[2])
     page.keyboard.press("u")
     shows(page, queue[1])
-    expect(page.get_by_text("1 labelled")).to_be_visible()
     page.keyboard.press("n")
     shows(page, queue[2])
     page.get_by_role("button", name="Previous").click()
     shows(page, queue[1])
     page.keyboard.press("Control+f")  # the browser's own keys stay its own
-    expect(page.get_by_text("1 labelled")).to_be_visible()
+    page.keyboard.press("s")
+    shows(page, queue[2])
+    rows = page.locator(".queue button")
+    expect(rows.nth(0)).to_contain_text("✓ fraud")
+    expect(rows.nth(1)).to_contain_text("skipped")
+    rows.nth(2).focus()
+    page.keyboard.press("ArrowUp")
+    shows(page, queue[1])
+    expect(rows.nth(1)).to_be_focused()
+    assert page.locator('.queue button[tabindex="0"]').count() == 1
 
     assert labels_of(busy, queue[0]) == []
     page.clock.run_for(WAIT)
     busy.wait_until(lambda: labels_of(busy, queue[0]) == ["fraud"])
     assert labels_of(busy, queue[1]) == []
+    expect(rows.nth(0)).to_contain_text("✓ saved fraud")
     expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    expect(page.get_by_text(f"{len(queue) - 1} waiting · today 1 by you")).to_be_visible()
+    kept = busy.client.get(f"/predictions/{queue[0]['prediction_id']}").json()
+    assert kept["label"]["note"] == "called: not his"
 
     # The newest label counts, and both stay: what was sent can still be corrected.
-    page.get_by_role("button", name="Previous").click()
-    page.get_by_role("button", name="Legitimate").click()
+    rows.nth(0).click()
+    page.get_by_role("button", name="Legitimate l").click()
     page.clock.run_for(WAIT)
     busy.wait_until(lambda: labels_of(busy, queue[0]) == ["fraud", "legitimate"])
 
@@ -94,12 +110,90 @@ def test_what_waits_is_sent_when_the_page_is_left(visit: Visitor, busy: Gateway)
     busy.wait_until(lambda: labels_of(busy, queue[1]) == ["fraud"])
 
 
+def test_labels_that_could_not_be_sent_are_kept_and_named(visit: Visitor, busy: Gateway) -> None:
+    queue = waiting(busy)
+    tab = visit(url=busy.url)
+    tab.expect_complaint("ERR_FAILED")
+    tab.page.route("**/feedback", lambda route: route.abort())
+    page = tab.open("review")
+    shows(page, queue[0])
+    page.keyboard.press("f")
+    shows(page, queue[1])
+    page.keyboard.press("l")
+    shows(page, queue[2])
+    page.get_by_role("link", name="Model").click()
+    page.get_by_role("link", name="Review").click()
+    unsaved = page.get_by_role("alert").filter(has_text="2 not saved")
+    for item, label in zip(queue, ("fraud", "legitimate"), strict=False):
+        expect(unsaved).to_contain_text(f"€{item['inputs']['Amount']:,.2f} · {item['prediction_id'][:13]}…: {label}")
+    shows(page, queue[2])
+    page.reload()
+    expect(unsaved).to_be_visible()
+    assert violations(page) == []
+    tab.page.unroute("**/feedback")
+    unsaved.get_by_role("button", name="Save now").click()
+    busy.wait_until(lambda: [labels_of(busy, item) for item in queue[:2]] == [["fraud"], ["legitimate"]])
+    expect(unsaved).to_have_count(0)
+
+
+def test_the_end_of_the_queue_is_the_end(visit: Visitor, busy: Gateway) -> None:
+    """One more key at the end labels nothing."""
+    queue = waiting(busy)[:2]
+    tab = visit(url=busy.url)
+    tab.page.route("**/predictions?*", lambda route: route.fulfill(json={"items": queue, "next": None}))
+    page = tab.open("review")
+    shows(page, queue[0])
+    page.keyboard.press("l")
+    shows(page, queue[1])
+    page.keyboard.press("l")
+    desk = page.get_by_label("Prediction", exact=True)
+    expect(desk).to_have_text("All done.")
+    expect(page.get_by_role("button", name="Fraud f")).to_be_disabled()
+    page.keyboard.press("f")
+    expect(page.locator(".queue button").nth(0)).to_contain_text("legitimate")
+    page.keyboard.press("u")
+    shows(page, queue[1])
+    page.keyboard.press("u")
+    shows(page, queue[0])
+    assert labels_of(busy, queue[0]) == labels_of(busy, queue[1]) == []
+
+
+def test_two_analysts_are_given_different_cases(visit: Visitor, busy: Gateway) -> None:
+    queue = waiting(busy)
+    first, second = (visit(url=busy.url).open("review") for _ in range(2))
+    shows(first, queue[0])
+    shows(second, queue[1])
+    second.get_by_role("button", name="Reload").click()
+    expect(second.locator(".queue button").nth(0)).to_contain_text("open: anonymous")
+    first.get_by_role("link", name="Model").click()
+    busy.wait_until(lambda: waiting(busy)[0]["claim"] is None)
+
+
+def test_filters_and_what_is_new(visit: Visitor, busy: Gateway) -> None:
+    tab = visit(url=busy.url)
+    tab.page.clock.install()
+    page = tab.open("review")
+    dear = waiting(busy, amount_from="100", decision="DECLINE")
+    page.get_by_text("Filters").click()
+    page.get_by_label("Decision", exact=True).select_option("decline")
+    page.get_by_label("Amount from").fill("100")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text(f"{len(dear)} waiting ·")).to_be_visible()
+    expect(page.locator(".queue button")).to_have_count(min(len(dear), 50))
+    sent = busy.client.post("/predict", json=dear[0]["inputs"]).json()
+    assert sent["decision"] == "DECLINE"
+    page.clock.run_for(16_000)
+    page.get_by_role("button", name="1 new: show").click()
+    expect(page.get_by_text(f"{len(dear) + 1} waiting ·")).to_be_visible()
+    busy.client.post("/feedback", json={"prediction_id": sent["prediction_id"], "label": "fraud"})
+
+
 def test_keys_can_be_switched_off(visit: Visitor, busy: Gateway) -> None:
     page = visit(url=busy.url).open("review")
     shows(page, waiting(busy)[0])
     page.get_by_label("One-key shortcuts").uncheck()
     page.keyboard.press("f")
-    expect(page.get_by_text("0 labelled")).to_be_visible()
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
     page.reload()
     expect(page.get_by_label("One-key shortcuts")).not_to_be_checked()
 
@@ -111,11 +205,13 @@ def test_the_sample_is_mixed_in_and_marked(visit: Visitor, busy: Gateway) -> Non
     page.get_by_label("Order").select_option("riskiest")
     shows(page, waiting(busy, order="riskiest")[0])
     entries = page.locator(".queue button")
-    expect(entries.nth(5)).to_contain_text("Random sample")
-    expect(entries.nth(4)).not_to_contain_text("Random sample")
+    expect(entries.nth(5)).to_contain_text("sample")
+    expect(entries.nth(4)).not_to_contain_text("sample")
+    heights = {round(entries.nth(place).bounding_box()["height"]) for place in range(5)}  # type: ignore[index]
+    assert max(heights) <= 36, "twenty rows fit on a screen"
     entries.nth(5).click()
     detail = page.get_by_label("Prediction", exact=True)
-    expect(detail).to_contain_text("here by chance")
+    expect(detail).to_contain_text("Approved, and picked at random to measure how much fraud we miss.")
     expect(detail.locator(".signed-bars li").first).to_be_visible()
     shown = detail.locator(".id").inner_text().removeprefix("Prediction ")
     assert shown in sample

@@ -57,9 +57,9 @@ def test_a_hundred_thousand_rows(visit: Visitor, versions: list[Version], large_
 
     bad = page.get_by_role("region", name="Bad rows").locator("tbody tr")
     assert [row.split("\t") for row in bad.all_inner_texts()] == [
-        ["7", "V1: Input should be a finite number"],
-        ["70002", "V1: Input should be a finite number"],
-        ["100001", "V1: Input should be a finite number"],
+        ["7", "V1: Input should be a finite number (“abc”)"],
+        ["70002", "V1: Input should be a finite number (“1,2”)"],
+        ["100001", "V1: Input should be a finite number (“”)"],
     ]
     marks = page.locator(".summary svg").get_attribute("aria-label")
     assert marks == f"Histogram of {ROWS - 3:,} scores, {counts[1] + counts[2]:,} at or above the alert threshold"
@@ -92,14 +92,14 @@ def test_the_table_filters_sorts_turns_and_is_kept(visit: Visitor, versions: lis
     assert [float(row["amount"]) for row in rows] == pytest.approx(list(over["Amount"]))
 
     page.get_by_label("Id or line").fill(rows[0]["prediction_id"])
-    expect(page.get_by_text("1 to 1 of 1 rows")).to_be_visible()
+    expect(page.get_by_text("1 to 1 of 1 row")).to_be_visible()
     page.get_by_label("Id or line").fill("nothing like it")
-    expect(page.get_by_text("No row is like that.")).to_be_visible()
+    expect(page.get_by_text("No rows match.")).to_be_visible()
 
-    page.get_by_role("link", name="Score one").click()
-    expect(page.get_by_role("heading", name="Score one")).to_be_focused()
+    page.get_by_role("link", name="Score a transaction").click()
+    expect(page.get_by_role("heading", name="Score a transaction")).to_be_focused()
     page.get_by_role("link", name="Score a file").click()
-    expect(page.get_by_text("Scored last: transactions.csv")).to_be_visible()
+    expect(page.get_by_text("Last scored: transactions.csv")).to_be_visible()
 
 
 def test_parquet(visit: Visitor, versions: list[Version], tmp_path: Path) -> None:
@@ -108,6 +108,27 @@ def test_parquet(visit: Visitor, versions: list[Version], tmp_path: Path) -> Non
     counts = expected(2_000, versions[0], set())["decision"].value_counts()
     assert [text.split("\n")[0] for text in figures(page)][:3] == [f"{counts.get(kind, 0):,}" for kind in range(3)]
     expect(page.get_by_role("columnheader", name="Row", exact=True)).to_be_visible()
+
+
+def test_labels_in_the_file_and_a_row_in_full(visit: Visitor, versions: list[Version], tmp_path: Path) -> None:
+    good = expected(2_000, versions[0], set())
+    alerts = good["decision"] > 0
+    assert 5 < alerts.sum() < 60
+    frauds = alerts.copy()
+    frauds[good.index[alerts][0]] = False  # a false alarm
+    frauds[good.index[~alerts][:2]] = True  # two that are missed
+    path = tmp_path / "labelled.csv"
+    transactions(2_000).assign(Class=frauds.astype(int)).to_csv(path, index=False)
+    page = visit().open("file")
+    send(page, path)
+    outcomes = page.get_by_role("region", name="By the labels in the file")
+    expect(outcomes).to_contain_text(f"{alerts.sum() - 1} of {frauds.sum()} frauds raised an alert")
+    expect(outcomes).to_contain_text(f"{alerts.sum() - 1} of {alerts.sum()} labelled alerts were fraud")
+    page.get_by_role("region", name="Scored rows").locator("tbody button").first.click()
+    row = page.get_by_role("article", name="Row")
+    expect(row).to_contain_text("Trial")
+    expect(row.locator(".signed-bars li").first).to_be_visible()
+    assert violations(page) == []
 
 
 def test_a_file_can_be_dropped(visit: Visitor, tmp_path: Path) -> None:
@@ -155,7 +176,7 @@ def test_a_gateway_that_dies_in_the_middle_is_told(visit: Visitor, make_gateway:
     expect(page.locator(".number-words")).to_contain_text("sent")
     gateway.kill()
     expect(
-        page.get_by_role("alert").filter(has_text="gateway does not answer").or_(page.get_by_text("was cut off"))
+        page.get_by_role("alert").filter(has_text="cannot be reached").or_(page.get_by_text("was cut off"))
     ).to_be_visible()
     expect(page.locator(".number-words")).to_have_text("Not finished")
 
@@ -174,7 +195,7 @@ def test_a_locked_gateway_asks_for_a_key_once_and_goes_on(
     page.keyboard.type(KEY)
     page.keyboard.press("Enter")
     expect(page.get_by_text("1 to 50 of 20,000 rows")).to_be_visible()
-    page.get_by_role("link", name="Score one").click()
+    page.get_by_role("link", name="Score a transaction").click()
     page.get_by_role("button", name="Legitimate sample").click()
     expect(page.locator("summary")).to_contain_text(FILLED)
 

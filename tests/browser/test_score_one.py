@@ -31,7 +31,7 @@ def fault(page: Page, name: str) -> Locator:
 
 def score_sample(page: Page, kind: str) -> None:
     page.get_by_role("button", name=f"{kind} sample").click()
-    expect(page.locator(".notice")).to_contain_text("sample of the live version")
+    expect(page.locator(".said .notice")).to_contain_text("sample of the live version")
     page.get_by_role("button", name="Score", exact=True).click()
     expect(page.locator(".verdict")).to_be_visible()
 
@@ -52,14 +52,20 @@ def test_a_fraudulent_sample_is_declined_with_reasons(
     prediction_id = panel.get_by_label("prediction id", exact=True).inner_text()
     kept = gateway.client.get(f"/predictions/{prediction_id}").json()
     assert kept["decision"] == "DECLINE"
-    alert, decline = (f"{threshold:.3g}" for threshold in asdict(versions[0].bundle.manifest.thresholds).values())
+    alert, decline = (f"{threshold:#.3g}" for threshold in asdict(versions[0].bundle.manifest.thresholds).values())
     label = panel.get_by_role("img").get_attribute("aria-label")
-    assert label == f"Score {kept['hybrid_score']:.3g}; reviewed from {alert}, declined from {decline}"
+    assert label == f"Score {kept['hybrid_score']:#.3g}; reviewed from {alert}, declined from {decline}"
     bars = panel.locator(".signed-bars li")
     assert bars.count() == len(kept["reasons"])
     for place, reason in enumerate(kept["reasons"]):
         assert reason["contribution"] > 0
         expect(bars.nth(place)).to_contain_text(f"+{reason['contribution']:.3g} towards fraud")
+    expect(bars.first).to_contain_text("usually ")
+    expect(bars.first.locator(".log-odds")).to_be_hidden()
+    panel.get_by_role("button", name="Show log-odds").click()
+    expect(bars.first.locator(".log-odds")).to_be_visible()
+    assert kept["source"] == "trial"
+    assert prediction_id not in {each["prediction_id"] for each in gateway.client.get("/predictions").json()["items"]}
 
 
 def test_a_legitimate_sample_is_approved_and_explained_too(visit: Visitor) -> None:
@@ -74,12 +80,69 @@ def test_the_curl_command_sends_the_same(visit: Visitor, gateway: Gateway, sampl
     score_sample(page, "Fraudulent")
     command = shlex.split(page.get_by_label("curl command", exact=True).inner_text().replace("\\\n", " "))
     assert command[:2] == ["curl", "-sS"]
-    assert command[2] == f"{gateway.url}/predict?explain=true"
+    assert command[2] == f"{gateway.url}/predict?explain=true&trial=true"
     assert json.loads(command[command.index("-d") + 1]) == sample
 
 
 def spoilt(sample: dict[str, float]) -> dict[str, Any]:
     return {name: value for name, value in sample.items() if name != "V7"} | {"V3": "many", "Amount": -5}
+
+
+def test_an_answer_belongs_to_what_was_sent(visit: Visitor, sample: dict[str, float]) -> None:
+    tab = visit()
+    tab.expect_complaint("422")
+    page = tab.open("score")
+    page.get_by_label("Or paste JSON").fill(json.dumps(sample | {"Amount": 99_999_999, "transaction_id": "till 7"}))
+    page.get_by_role("button", name="Fill the form").click()
+    page.get_by_role("button", name="Score", exact=True).click()
+    panel = page.locator(".answer")
+    expect(panel.get_by_role("heading", level=2)).to_have_text("Answer for €99,999,999.00, till 7")
+    outside = panel.get_by_role("region", name="Outside the training range")
+    expect(outside).to_contain_text("Amount = €99,999,999.00; training had €")
+    assert panel.locator(".verdict + .outside").count() == 1
+    expect(panel).not_to_have_attribute("data-stale", "")
+
+    stale = panel.get_by_text("this answer is about €99,999,999.00, till 7.")
+    field(page, "Amount").fill("12")
+    expect(panel).to_have_attribute("data-stale", "")
+    expect(stale).to_contain_text("The form has changed since")
+    assert violations(page) == []
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(panel.get_by_role("heading", level=2)).to_have_text("Answer for €12.00, till 7")
+    expect(panel).not_to_have_attribute("data-stale", "")
+    field(page, "Amount").fill("-1")
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(panel.get_by_text("The form was not scored: this answer is about €12.00, till 7.")).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    expect(panel).to_have_attribute("data-stale", "")
+
+
+def test_what_is_pasted_at_once_is_what_is_sent(visit: Visitor, sample: dict[str, float]) -> None:
+    """Fields that come late: who fills and scores before the form is there sends what was pasted."""
+    tab = visit()
+    bodies: list[Any] = []
+    tab.page.route("**/features", lambda route: (tab.page.wait_for_timeout(300), route.continue_()))
+    tab.page.on("request", lambda sent: bodies.append(sent.post_data) if "/predict?" in sent.url else None)
+    tab.page.goto(f"{tab.url}/#/score")
+    tab.page.get_by_label("Or paste JSON").fill(json.dumps(sample))
+    tab.page.evaluate(
+        """() => {
+            new MutationObserver((_all, watch) => {
+                const score = [...document.querySelectorAll("form button")].find((one) => one.textContent === "Score");
+                if (score) { watch.disconnect(); score.click(); }
+            }).observe(document.body, { childList: true, subtree: true });
+            [...document.querySelectorAll("button")].find((one) => one.textContent === "Fill the form").click();
+        }"""
+    )
+    expect(tab.page.locator(".verdict")).to_be_visible()
+    assert json.loads(bodies[0]) == sample
+
+
+def test_nothing_is_kept_where_nothing_is_to_be(visit: Visitor, gateway: Gateway) -> None:
+    page = visit().open("score")
+    page.get_by_label("What is scored here").select_option("Do not keep")
+    score_sample(page, "Fraudulent")
+    expect(page.locator(".answer")).to_contain_text("Not kept, as you asked.")
 
 
 def test_faults_stand_beside_their_fields(visit: Visitor, sample: dict[str, float]) -> None:
@@ -179,4 +242,4 @@ def test_moments_are_local(visit: Visitor) -> None:
     moment = page.evaluate(
         "fetch('health/ready').then(a => a.json()).then(r => new Date(r.loaded_at).toLocaleTimeString('en-GB'))"
     )
-    assert re.search(rf"Live since \d+ \w+ \d+, {moment}", shown)
+    assert re.search(rf"Loaded \d+ \w+ \d+, {moment}", shown)

@@ -52,10 +52,10 @@ def test_a_gateway_that_goes_away_comes_back_by_itself(visit: Visitor, make_gate
     expect(page.locator("summary")).to_contain_text(FILLED)
     assert gateway.end(60) == 0
     status = page.locator("#status")
-    expect(status).to_contain_text("The gateway does not answer")
+    expect(status).to_contain_text("Gateway unreachable. Your work is kept; reconnecting…")
     assert violations(page) == []
     page.get_by_role("button", name="Score", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("The gateway does not answer.")
+    expect(page.get_by_role("alert")).to_contain_text("The gateway cannot be reached.")
     expect(page.locator("summary")).to_contain_text(FILLED)
     gateway.start()
     expect(status).to_contain_text("Ready · version 1", timeout=60_000)
@@ -85,6 +85,23 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_can_be_forgotten(visit: Visitor,
     page.reload()
     page.get_by_role("button", name="Fraudulent sample").click()
     expect(page.locator("summary")).to_contain_text(FILLED)
+
+    # A wrong key says nothing of the queue, and the right one clears the error, wherever it is given.
+    page.get_by_role("button", name="API key").click()
+    page.get_by_label("Key, kept").fill("wrong")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Review").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("alert")).to_contain_text("key")
+    desk = page.get_by_label("Prediction", exact=True)
+    expect(desk).to_have_text("The queue could not be read.")
+    page.get_by_role("button", name="API key").click()
+    page.get_by_label("Key, kept").fill(KEY)
+    page.keyboard.press("Enter")
+    expect(desk).to_have_text("Queue empty. New alerts appear here as they come in.")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+    page.get_by_role("link", name="Score a transaction").first.click()
     page.get_by_role("button", name="API key").click()
     page.get_by_role("button", name="Forget the key").click()
     page.get_by_role("button", name="Score", exact=True).click()
@@ -106,14 +123,30 @@ def test_a_key_without_the_scope_says_which_is_missing(visit: Visitor, make_gate
     expect(page.get_by_role("dialog")).to_contain_text("The key in use lacks the scope “predict”.")
 
 
-@pytest.mark.parametrize("path", ["/", "/ui", "/ui/", "/#/nothing", "/ui#/file"])
-def test_every_address_of_the_page_works(visit: Visitor, path: str) -> None:
+def test_every_address_of_the_page_works(visit: Visitor) -> None:
     tab = visit()
-    tab.page.goto(tab.url + path)
-    view = "Score a file" if path.endswith("file") else "Score one"
-    expect(tab.page.get_by_role("heading", level=1)).to_have_text(view)
-    expect(tab.page).to_have_title(f"{view} · Card fraud")
-    expect(tab.page.get_by_role("link", name=view)).to_have_attribute("aria-current", "page")
+    for path in ("/", "/ui", "/ui/", "/#/nothing", "/ui#/file"):
+        tab.page.goto("about:blank")
+        tab.page.goto(tab.url + path)
+        heading, view = ("Score a file",) * 2 if path.endswith("file") else ("Card fraud", "Home")
+        expect(tab.page.get_by_role("heading", level=1)).to_have_text(heading)
+        expect(tab.page).to_have_title(f"{view} · Card fraud")
+        expect(tab.page.get_by_role("link", name=view, exact=True)).to_have_attribute("aria-current", "page")
+
+
+def test_home_says_what_needs_attention(visit: Visitor, watched: Gateway) -> None:
+    queue = watched.client.get("/queue").json()
+    page = visit(url=watched.url).open("home")
+    expect(page.get_by_role("region", name="Live version")).to_contain_text("Promoted ")
+    waiting = page.get_by_role("region", name="Waiting for review")
+    expect(waiting.locator(".value")).to_have_text(f"{queue['waiting']:,}")
+    expect(waiting).to_contain_text(f"{queue['alerts']:,} alerts")
+    breaches = page.get_by_role("region", name="Breaches, last 24 hours")
+    expect(breaches).to_contain_text("PSI of V11")
+    expect(page.get_by_role("region", name="Last refusal")).to_contain_text("The gate has refused no candidate.")
+    assert violations(page) == []
+    waiting.get_by_role("link", name="Start reviewing").click()
+    expect(page.get_by_role("heading", name="Review")).to_be_focused()
 
 
 def test_colours_can_be_switched_and_stay(visit: Visitor) -> None:
@@ -126,7 +159,7 @@ def test_colours_can_be_switched_and_stay(visit: Visitor) -> None:
     expect(root).to_have_attribute("data-theme", "light")
 
 
-def test_a_view_that_cannot_be_loaded_says_so(visit: Visitor, make_gateway: MakeGateway) -> None:
+def test_a_view_that_cannot_be_loaded_comes_back_by_itself(visit: Visitor, make_gateway: MakeGateway) -> None:
     gateway = make_gateway()
     tab = visit(url=gateway.url)
     tab.expect_complaint("ERR_|Failed to fetch dynamically")
@@ -134,3 +167,6 @@ def test_a_view_that_cannot_be_loaded_says_so(visit: Visitor, make_gateway: Make
     gateway.kill()
     page.get_by_role("link", name="Score a file").click()
     expect(page.get_by_role("alert")).to_contain_text("could not be loaded")
+    gateway.start()
+    expect(page.locator(".drop")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("alert")).to_have_text("")

@@ -13,14 +13,16 @@ pytestmark = pytest.mark.slow
 def test_four_charts_with_their_figures(visit: Visitor, watched: Gateway) -> None:
     said = watched.client.get("/watch").json()
     page = visit(url=watched.url).open("watch")
-    for title in ("Decisions and scores", "Latency", "Drift", "Labels"):
+    for title in ("Decisions and scores", "Response time", "Drift", "Labels"):
         panel = page.locator("section", has=page.get_by_role("heading", name=title, exact=True))
         expect(panel.locator(".chart").first).to_be_visible()
     assert page.locator(".chart rect.fill").count() > 60
     assert page.locator(".chart path.line").count() == 6
     short = page.get_by_label("In short")
     expect(short).to_contain_text("4,000")
-    expect(short).to_contain_text(f"{said['precision'] * 100:.1f}".removesuffix(".0"))
+    labels = [bucket["labels"] for bucket in said["buckets"]]
+    fraud, labelled = (sum(each[name] for each in labels) for name in ("alerts_fraud", "alerts_labelled"))
+    expect(short).to_contain_text(f"{fraud} of {labelled} labelled alerts were fraud")
     breached = [feature["name"] for feature in said["drift"]["features"] if feature["breached"]]
     assert "V11" in breached
     expect(short.locator("div", has_text="Drift")).to_contain_text(str(len(breached)))
@@ -30,8 +32,36 @@ def test_four_charts_with_their_figures(visit: Visitor, watched: Gateway) -> Non
     drift.get_by_role("button", name="Show all").click()
     expect(drift.locator("rect.fill")).to_have_count(len(said["drift"]["features"]))
     drift.get_by_text("As a table").click()
-    expect(drift.get_by_role("row", name="V11")).to_contain_text("over the limit")
+    expect(drift.get_by_role("row", name="V11")).to_contain_text("breach: PSI")
     expect(page.get_by_role("region", name="Challenger beside the champion")).to_contain_text("800")
+    expect(page.locator("text.third", has_text="drift starts").first).to_be_visible()
+    expect(page.locator("text.first", has_text="version 1").first).to_be_visible()
+    values = drift.locator("rect.fill").first.evaluate(
+        "(bar) => [bar.getBoundingClientRect().right, "
+        "bar.parentNode.querySelector('text.value').getBoundingClientRect().left]"
+    )
+    assert 0 < values[1] - values[0] < 12, "a value stands at its bar's end"
+
+
+def test_a_breach_of_the_alert_share_is_called_one_and_charts_without_data_say_so(
+    visit: Visitor, watched: Gateway, gateway: Gateway
+) -> None:
+    said = watched.client.get("/watch", params={"hours": 24, "buckets": 48}).json()
+    share = {"name": "alerts", "value": 0.014, "baseline": 0.004, "low": 0.001, "high": 0.0055}
+    said["shares"] = [share | {"judged": True, "breached": True}]
+    tab = visit(url=watched.url)
+    tab.page.route("**/watch?*", lambda route: route.fulfill(json=said))
+    page = tab.open("watch")
+    expect(page.get_by_label("In short").locator("[data-breach]").first).to_contain_text("breach")
+    expect(page.get_by_label("In short")).to_contain_text("alert share 1.4 % (limit ≤ 0.6 %)")
+
+    said = {**said, "rows": 0, "sampled_rows": 0, "drift": None, "shares": [], "shadow": []}
+    none = {"APPROVE": 0, "REVIEW": 0, "DECLINE": 0}
+    unlabelled = dict.fromkeys(said["buckets"][0]["labels"], 0)
+    for bucket in said["buckets"]:
+        bucket |= {"decisions": none, "score": None, "latency_ms": None, "labels": unlabelled}
+    page.get_by_label("Window").select_option("Last hour")
+    expect(page.get_by_text("No data yet.")).to_have_count(6)
 
 
 def test_another_window(visit: Visitor, watched: Gateway) -> None:
@@ -53,9 +83,9 @@ def test_it_updates_by_itself_unless_told_not_to(visit: Visitor, make_gateway: M
     sent = gateway.client.post("/predict", json=dict.fromkeys(RAW_FEATURES, 0.5))
     assert sent.status_code == 200
     gateway.wait_until(lambda: gateway.client.get("/watch", params={"hours": 24, "buckets": 48}).json()["rows"] == 1)
-    page.get_by_label("Update by itself").uncheck()
+    page.get_by_label("Refresh automatically").uncheck()
     page.clock.run_for(20_000)
     expect(total).to_have_text("0")
-    page.get_by_label("Update by itself").check()
+    page.get_by_label("Refresh automatically").check()
     page.clock.run_for(20_000)
     expect(total).to_have_text("1")

@@ -22,12 +22,11 @@ export async function mount(root, context) {
   let filling = Promise.resolve();
   let answered = null;
   const pasted = h("textarea", { id: "pasted", rows: 3, spellcheck: "false", class: "code" });
-  const stale = notice("warning");
+  const stale = h("div", { class: "said" });
   const title = h("h2", { id: "answer-title" }, "Answer");
   const content = h("div", { class: "section" },
     h("p", { class: "muted" }, "The decision, the score against the thresholds and the reasons appear here."));
   const answer = h("section", { class: "panel answer", "aria-labelledby": "answer-title" }, title, stale, content);
-  stale.hidden = true;
 
   /** Builds the form of the live version's fields, once for all who wait for it; what is in it stays where fields stay. */
   function build(options) {
@@ -94,7 +93,7 @@ export async function mount(root, context) {
   function outdate(why = "The form has changed since") {
     if (answered) {
       answer.setAttribute("data-stale", "");
-      fill(stale, `${why}: this answer is about ${answered}.`).hidden = false;
+      fill(stale, notice("warning", `${why}: this answer is about ${answered}.`));
     }
   }
 
@@ -115,7 +114,7 @@ export async function mount(root, context) {
       const decline = card.declineOf(prediction.model_version);
       answered = nameOf(prediction, body, catalogue);
       answer.removeAttribute("data-stale");
-      stale.hidden = true;
+      fill(stale);
       fill(title, `Answer for ${answered}`);
       fill(content, answerOf(prediction, { body, decline, milliseconds, announce, catalogue, query }));
       if (JSON.stringify(form.read()) !== JSON.stringify(body)) {
