@@ -365,24 +365,26 @@ def to_row(record: DecisionRecord, **marks: Any) -> dict[str, Any]:
     """A row of the table predictions."""
     row = {name: getattr(record, name) for name in _FIELDS}
     row["inputs"] = pack_inputs(record.inputs, record.contract)
-    reviewed = _NOT_REVIEWED if record.review_rate is None else review_values(record)
+    reviewed = _NOT_REVIEWED
+    if record.review_rate is not None:
+        reviewed = review_values(record.contract, record.inputs, record.fraud_probability)
     return row | _MARKS | _UNLABELLED | reviewed | marks
 
 
 _NOT_REVIEWED: Final[dict[str, Any]] = {"amount": None, "expected_loss": None, "entity": None}
 
 
-def review_values(record: DecisionRecord) -> dict[str, Any]:
+def review_values(contract: KeptContract, inputs: Sequence[Value], fraud_probability: float) -> dict[str, Any]:
     """What the review queue is put in order, filtered and grouped by; see the table predictions."""
     amount, entity = None, None
-    if (known := record.contract.amount_place) is not None:
+    if (known := contract.amount_place) is not None:
         place, units = known
-        value = record.inputs[place]
+        value = inputs[place]
         amount = value / units if isinstance(value, float) and math.isfinite(value) else None
-    if record.contract.entity_place is not None:
-        key = record.inputs[record.contract.entity_place]
+    if contract.entity_place is not None:
+        key = inputs[contract.entity_place]
         entity = key if isinstance(key, str) else None
-    loss = record.fraud_probability * (1.0 if known is None else amount or 0.0)
+    loss = fraud_probability * (1.0 if known is None else amount or 0.0)
     return {"amount": amount, "expected_loss": loss, "entity": entity}
 
 

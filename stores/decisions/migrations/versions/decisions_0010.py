@@ -4,18 +4,18 @@ import sqlalchemy as sa
 from alembic import op
 
 from stores.decisions.reads import contracts_of
-from stores.decisions.records import review_values, to_record
-from stores.decisions.schema import predictions
+from stores.decisions.records import review_values, unpack_inputs
 
 revision = "0010"
 down_revision = "0009"
 
 _AT_ONCE = 500
+_FILLED = ("amount", "expected_loss", "entity")
 _OPEN = "review_rate IS NOT NULL AND labelled = 0", "review_rate IS NOT NULL AND NOT labelled"
 
 
 def upgrade() -> None:
-    """What still waits for review gets its amount and case; a gateway before this writes none, and lists them last."""
+    """What still waits for review gets its amount and case; one before this writes none, which newest first shows."""
     op.add_column("predictions", sa.Column("source", sa.String(8), nullable=False, server_default="single"))
     op.add_column("segments", sa.Column("source", sa.String(8), nullable=False, server_default="batch"))
     for name, kind in (("amount", sa.Double()), ("expected_loss", sa.Double()), ("entity", sa.String(256))):
@@ -47,17 +47,17 @@ def upgrade() -> None:
 
 
 def _fill(connection: sa.Connection) -> None:
-    columns, after = predictions.c, ""
-    waiting = sa.select(predictions).where(columns.review_rate.is_not(None), ~columns.labelled)
+    columns = [sa.column(name) for name in ("prediction_id", "bundle_digest", "fraud_probability")]
+    predictions = sa.table("predictions", *columns, sa.column("inputs", sa.LargeBinary), *map(sa.column, _FILLED))
+    name, after = predictions.c.prediction_id, ""
+    waiting = sa.select(*columns, predictions.c.inputs).where(sa.text("review_rate IS NOT NULL AND NOT labelled"))
     while True:
-        page = waiting.where(columns.prediction_id > after).order_by(columns.prediction_id).limit(_AT_ONCE)
-        rows = connection.execute(page).all()
+        rows = connection.execute(waiting.where(name > after).order_by(name).limit(_AT_ONCE)).all()
         if not rows:
             return
         kept = contracts_of(connection, {row.bundle_digest for row in rows})
         for row in rows:
-            values = review_values(to_record(row._mapping, kept[row.bundle_digest]))
-            connection.execute(
-                sa.update(predictions).where(columns.prediction_id == row.prediction_id).values(**values)
-            )
+            contract = kept[row.bundle_digest]
+            values = review_values(contract, unpack_inputs(row.inputs, contract), row.fraud_probability)
+            connection.execute(sa.update(predictions).where(name == row.prediction_id).values(**values))
         after = rows[-1].prediction_id

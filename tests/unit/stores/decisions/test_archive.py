@@ -90,7 +90,7 @@ def test_a_database_from_before_is_brought_up_to_date_with_what_it_holds(
         command.upgrade(config, "0001")
         alert = make_record(received_at=DAY, decision="REVIEW", review_rate=1.0)
         approval = make_record(received_at=DAY + HOUR / 2)
-        newer = ("review_rate", "labelled", "history_partial")
+        newer = ("review_rate", "labelled", "history_partial", "source", "amount", "expected_loss", "entity")
         old = [{name: value for name, value in to_row(r).items() if name not in newer} for r in (alert, approval)]
         connection.execute(insert(predictions), old)
     migrate(engine)
