@@ -240,11 +240,15 @@ class Decisions:
         )
         return [described(found) for found in explained(shown, model)], page.after
 
-    def find(self, prediction_id: str) -> dict[str, Any] | None:
-        """All that is kept of a prediction, its labels from the oldest on."""
+    def find(self, prediction_id: str, model: LiveModel | None = None) -> dict[str, Any] | None:
+        """All that is kept of a prediction, its labels from the oldest on.
+
+        ``model`` explains it where no reasons were kept.
+        """
         found = self.store.find(prediction_id)
         if found is None:
             return None
+        [found] = explained([found], model, reviewed=False)
         return {
             **described(found),
             "labels": [label_described(label) for label in self.store.labels(prediction_id)],
@@ -335,12 +339,12 @@ def by_entity(items: Sequence[Found], entity: str) -> list[Found]:
     return list(chain.from_iterable(together.values()))
 
 
-def explained(items: Sequence[Found], model: LiveModel | None) -> list[Found]:
-    """The same with reasons for what goes to review: kept ones, or the live version's if that one decided."""
+def explained(items: Sequence[Found], model: LiveModel | None, *, reviewed: bool = True) -> list[Found]:
+    """The same with reasons, kept ones or the live version's if that one decided; ``reviewed``: for what goes to review."""
     unexplained = [
         place
         for place, found in enumerate(items)
-        if found.record.review_rate is not None
+        if (found.record.review_rate is not None or not reviewed)
         and found.record.reasons is None
         and model is not None
         and found.record.bundle_digest == model.live.digest

@@ -49,10 +49,10 @@ export function score(value) {
 
 /** A number with some significant digits; very small and large ones as powers of ten. */
 export function significant(value, digits = 3) {
-  if (value !== 0 && (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e7)) {
-    return value.toExponential(digits - 1).replace(/\.?0*e\+?/, "e");
-  }
-  return new Intl.NumberFormat(undefined, { maximumSignificantDigits: digits }).format(value);
+  const text = value !== 0 && (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e7)
+    ? value.toExponential(digits - 1).replace(/\.?0*e\+?/, "e")
+    : new Intl.NumberFormat(undefined, { maximumSignificantDigits: digits }).format(value);
+  return text.replace(/^-/, "−");
 }
 
 /** 0.85 as 85.0 %; what is not 0 never shows as 0 %, what is not 1 never as 100 %. */

@@ -371,8 +371,15 @@ async def claims(request: Request, gateway: GatewayDep) -> Response:
     responses={**answer({**KEPT, "labels": [KEPT["label"]]}), **problem_responses(404)},
 )
 async def prediction(prediction_id: Annotated[str, Path(max_length=64)], gateway: GatewayDep) -> Response:
-    """All that is kept of one prediction, of a batch or not, with the history of its labels."""
-    found = None if "\0" in prediction_id else await gateway.decisions.reading(gateway.decisions.find, prediction_id)
+    """All that is kept of one prediction, of a batch or not, with the history of its labels.
+
+    It bears reasons as long as the version that decided is the live one, whatever the decision.
+    """
+    found = (
+        None
+        if "\0" in prediction_id
+        else await gateway.decisions.reading(gateway.decisions.find, prediction_id, gateway.slot.current)
+    )
     if found is None:
         raise UnknownPrediction("No such prediction is kept.", "It may still be in the spool, or have been purged.")
     return Response(to_json(found), media_type="application/json")

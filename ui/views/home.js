@@ -27,7 +27,7 @@ export async function mount(root, { api, settings, status }) {
         ["watch", "Live traffic", "Decisions, response times, drift and outcomes over time."],
         ["model", "Model", "How good the live version is, what the gate checked, and who promoted it."],
       ].map(([view, name, words]) => h("div", {}, h("dt", {}, h("a", { href: `#/${view}` }, name)), h("dd", {}, words)))),
-      h("p", { class: "row" }, h("a", { href: "docs" }, "API documentation"),
+      h("p", { class: "row links" }, h("a", { href: "docs" }, "API documentation"),
         mlflowLink(settings, `models/${settings.model_name}`, "Versions in MLflow", "span"),
         mlflowLink(settings, "experiments", "Runs in MLflow", "span"))));
 

@@ -47,11 +47,11 @@ export class ResultTable {
     this.element = h("section", { class: "panel", "aria-labelledby": "rows-title" },
       h("div", { class: "row apart" }, h("h2", { id: "rows-title" }, "Rows"),
         h("button", { type: "button", onclick: () => this.#save() }, "Download as CSV")),
-      this.#filters(), this.#where,
+      this.#filters(), this.#detail, this.#where,
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scored rows" },
         h("table", {}, h("thead", {}, h("tr", {}, heads, this.#named && h("th", { scope: "col" }, "Transaction id"),
           frauds && h("th", { scope: "col" }, "Label"), h("th", { scope: "col" }, "Prediction id"))), this.#body)),
-      this.#pages, this.#detail);
+      this.#pages);
     this.#choose();
   }
 

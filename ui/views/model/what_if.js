@@ -65,8 +65,8 @@ export function whatIf({ card, alert_threshold: alert }) {
   show();
   return {
     element: h("section", { class: "panel" }, h("h2", {}, "What if the threshold were different?"),
-      h("p", { class: "muted small" }, "On rows the model had not seen. Moving the slider changes nothing; "
-        + "`python -m pipelines policy set` promotes a new threshold."),
+      h("p", { class: "muted small" }, "On rows the model had not seen. Moving the slider changes nothing; ",
+        h("code", {}, "python -m pipelines policy set"), " promotes a new threshold."),
       h("div", { class: "field" }, h("label", { for: "what-if" }, "Alert threshold: fewer alerts to the left, more to the right"), slider),
       values, h("div", { class: "row" }, reset), chart.element),
     end: chart.end,

@@ -44,12 +44,10 @@ export function controlsOf({ label, undo, move, skip, reload }) {
   const state = h("span", { class: "muted small state", role: "status" });
 
   return {
-    top: h("div", { class: "review-top" },
-      h("div", { class: "row apart" },
-        h("div", { class: "row" }, h("label", { for: "review-order" }, "Order"), order,
-          h("button", { type: "button", onclick: reload }, "Reload")),
-        h("label", { class: "row small", for: "review-keys" }, keys, "One-key shortcuts")),
-      filters),
+    top: h("div", { class: "row review-top" },
+      h("label", { for: "review-order" }, "Order"), order,
+      h("button", { type: "button", onclick: reload }, "Reload"), filters,
+      h("label", { class: "row small keys", for: "review-keys" }, keys, "One-key shortcuts")),
     labels: h("div", { class: "labels" }, h("div", { class: "row" }, Object.values(buttons)),
       h("div", { class: "row noting" }, note, state)),
 

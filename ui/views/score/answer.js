@@ -34,7 +34,7 @@ export function answerOf(prediction, { body, decline, milliseconds, announce, ca
       h("span", { class: "badge large", "data-decision": prediction.decision }, prediction.decision),
       h("span", {}, DECISIONS[prediction.decision]),
       prediction.source === "trial" && h("span", { class: "badge" }, "Trial")),
-    warnings(prediction.warnings || [], catalogue),
+    warnings(prediction.warnings || [], body, catalogue),
     scale({ score: prediction.hybrid_score, alert: prediction.threshold_used, decline }),
     scoreAxis(prediction.threshold_used).logarithmic && h("p", { class: "muted small" }, "The scale is logarithmic."),
     h("dl", { class: "figures" },
@@ -58,17 +58,18 @@ function figure(name, value) {
 }
 
 /** Beside the decision: a score of what training never saw is a guess. */
-function warnings(given, catalogue) {
+function warnings(given, body, catalogue) {
   return given.length > 0 && h("section", { class: "notice outside", "data-kind": "warning", "aria-label": "Outside the training range" },
     h("h3", {}, "Outside the training range"),
     h("p", {}, "The model has seen nothing like this; its score is less certain."),
-    h("ul", { class: "plain" }, given.map((warning) => h("li", {}, warningWords(warning, catalogue)))));
+    h("ul", { class: "plain" }, given.map((warning) => h("li", {}, warningWords(warning, body, catalogue)))));
 }
 
-function warningWords({ feature, value, minimum, maximum }, catalogue) {
+function warningWords({ feature, value, minimum, maximum }, body, catalogue) {
+  const given = feature in body ? body[feature] : value; // as it was sent: the model sees it with fewer digits
   const field = catalogue.field(feature);
   const shown = field?.role === "amount" ? (each) => amount(each / 10 ** (field.decimals ?? 0), field.unit)
     : (each) => (typeof each === "number" ? significant(each, 4) : valueOf(each));
-  return minimum === undefined ? `${feature} = ${shown(value)}`
-    : `${feature} = ${shown(value)}; training had ${shown(minimum)} to ${shown(maximum)}`;
+  return minimum === undefined ? `${feature} = ${shown(given)}`
+    : `${feature} = ${shown(given)}; training had ${shown(minimum)} to ${shown(maximum)}`;
 }

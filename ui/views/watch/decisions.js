@@ -58,7 +58,7 @@ function showScores(made, found) {
   const values = data.flatMap(({ bucket }) => (bucket.score ? Object.values(bucket.score) : []));
   const { alert_threshold: alert, decline_threshold: decline } = found;
   const least = Math.max(1e-7, Math.min(alert ?? 1, 0.1, ...values.filter((value) => value > 0)));
-  const axis = { min: 10 ** Math.floor(Math.log10(least)), max: 1, log: true, format: (value) => score(value).replace(/\.?0+$/, "") || "0" };
+  const axis = { min: 10 ** Math.floor(Math.log10(least)), max: 2, log: true, format: (value) => score(value).replace(/\.?0+$/, "") || "0" };
   const apart = alert !== null && decline !== null && decline <= 1
     && Math.log10(decline / alert) / Math.log10(axis.max / axis.min) < CLOSE;
   const thresholds = [["review", alert, "second", apart], ["decline", decline, "third", false]]

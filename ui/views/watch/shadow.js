@@ -7,8 +7,8 @@ import { tablePanel } from "../model/card.js";
 export function shadowPanel(shadow) {
   return tablePanel("Challenger beside the champion",
     "On transactions that both scored; only the champion’s decisions counted. Outcomes are of those that are labelled by now.",
-    ["Challenger", "Scored", "Same decision", "Alerts of both", "Champion’s only", "Challenger’s only", "Frauds caught: champion",
-      "challenger", "False alarms: champion", "challenger"],
+    ["Challenger", "Scored", "Same decision", "Alerts of both", "Champion’s only", "Challenger’s only", "Frauds caught by champion",
+      "Frauds caught by challenger", "False alarms of champion", "False alarms of challenger"],
     shadow.map((each) => [
       h("strong", {}, each.model_version), integer(each.rows), percent(each.agree / each.rows),
       integer(each.alerts_both), integer(each.alerts_champion_only), integer(each.alerts_challenger_only),
