@@ -340,7 +340,10 @@ def by_entity(items: Sequence[Found], entity: str) -> list[Found]:
 
 
 def explained(items: Sequence[Found], model: LiveModel | None, *, reviewed: bool = True) -> list[Found]:
-    """The same with reasons, kept ones or the live version's if that one decided; ``reviewed``: for what goes to review."""
+    """The same with reasons, kept ones or the live version's if that one decided.
+
+    ``reviewed``: only for what goes to review.
+    """
     unexplained = [
         place
         for place, found in enumerate(items)
