@@ -52,6 +52,7 @@ def test_reasons_are_sentences(visit: Visitor, cards: Gateway, width: int, pictu
     page.get_by_label("Or paste JSON").fill(json.dumps(large))
     page.get_by_role("button", name="Fill the form").click()
     expect(page.get_by_text("fields are in the form")).to_be_visible()
+    page.get_by_label("What is scored here").select_option("Keep as live traffic")
     page.get_by_role("button", name="Score", exact=True).click()
     expect(page.locator(".verdict")).to_be_visible()
     expect(page.locator(".badge.large")).not_to_have_text("APPROVE")
@@ -68,3 +69,22 @@ def test_reasons_are_sentences(visit: Visitor, cards: Gateway, width: int, pictu
     assert overflow(page) == 0
     page = tab.open("review")
     expect(page.locator(".signed-bars")).to_contain_text(sentences[0])
+
+
+def test_one_label_serves_all_open_alerts_of_a_customer(visit: Visitor, cards: Gateway, pictures: Pictures) -> None:
+    now = datetime.now(UTC)
+    sent = [transaction(now - timedelta(seconds=20 - place), f"case {place}", 500.0 + place) for place in range(3)]
+    answers = [cards.client.post("/predict", json=each).json() for each in sent]
+    alerts = [each["prediction_id"] for each in answers if each["decision"] != "APPROVE"]
+    assert len(alerts) > 1
+    tab = visit(url=cards.url)
+    page = tab.open("review")
+    case = page.get_by_role("region", name="Case")
+    expect(case).to_contain_text("open alerts of customer anna")
+    pictures(tab, "case")
+    assert violations(page) == []
+    case.get_by_role("button", name="legitimate").click()
+    expect(page.locator("#announcer")).to_contain_text("labelled legitimate")
+    page.get_by_role("link", name="Model").click()
+    wanted = {"entity": "anna", "for_review": "true", "labelled": "false"}
+    cards.wait_until(lambda: cards.client.get("/predictions", params=wanted).json()["items"] == [])

@@ -112,11 +112,12 @@ export async function mount(root, { api, announce, fields, status }) {
     controls.update({ item, latest: labels.latest, said: item && saidOf(item) });
     const scrolled = list.scrollTop;
     const focused = list.contains(document.activeElement);
-    fill(list, listOf(queue.items, saidOf, skipped, current, { choose, catalogue, mine: claims.mine }),
+    fill(list, listOf(queue.items, saidOf, skipped, current, {
+      choose, catalogue, elsewhere: (each) => claims.elsewhere(each) }),
       queue.more && h("button", { type: "button", onclick: () => more().then(show) }, "Show more"));
     list.scrollTop = scrolled;
     const mark = list.querySelector("[aria-current]");
-    mark?.scrollIntoView({ block: "nearest" });
+    reveal(mark);
     if (focused) {
       mark?.focus({ preventScroll: true });
     }
@@ -126,8 +127,21 @@ export async function mount(root, { api, announce, fields, status }) {
     } else if (!item) {
       fill(detail, h("p", {}, nothing()));
     }
-    fill(cases, item && together.length > 1 && caseOf(together, catalogue, {
+    fill(cases, item && keyOf(item) && caseOf(together, item, catalogue, {
       open: together.filter((each) => !saidOf(each)).length, label: (word) => label(word, true) }));
+  }
+
+  /** Scrolls the list alone: the page stays where its reader is. */
+  function reveal(mark) {
+    if (mark) {
+      const [row, frame] = [mark.getBoundingClientRect(), list.getBoundingClientRect()];
+      list.scrollTop += Math.min(0, row.top - frame.top) + Math.max(0, row.bottom - frame.bottom);
+    }
+  }
+
+  /** The card or customer of an item; nothing where the contract has none. */
+  function keyOf(item) {
+    return item.inputs[catalogue?.withRole("entity")?.name];
   }
 
   function progressOf() {
@@ -179,9 +193,9 @@ export async function mount(root, { api, announce, fields, status }) {
       await open(next(place + 1) < 0 ? next(0) : next(place + 1));
       return;
     }
-    const key = item.inputs[catalogue?.withRole("entity")?.name];
+    const key = keyOf(item);
     if (key) {
-      const found = await queue.caseOf(key).catch(() => []);
+      const found = await queue.caseOf(key).catch(() => [item]);
       if (queue.items[current] === item) {
         together = found;
         show();
@@ -244,6 +258,7 @@ export async function mount(root, { api, announce, fields, status }) {
   }
 
   window.addEventListener("keydown", controls.pressed, { signal: ending.signal });
+  window.addEventListener("pagehide", () => claims.leave(), { signal: ending.signal });
   const timer = setInterval(() => {
     if (!document.hidden && status.current.state === "ready") {
       count();

@@ -1,4 +1,5 @@
 // What this window has open: others see it, and are given something else.
+import { headers } from "../../api.js";
 
 const SECONDS = 120;
 
@@ -49,7 +50,19 @@ export class Claims {
     }
   }
 
+  /** Gives all back while the page is closed. */
+  leave() {
+    if (this.mine.size > 0) {
+      fetch("claims", { method: "POST", keepalive: true, headers: headers({ "Content-Type": "application/json" }),
+        body: JSON.stringify(this.#body([...this.mine], 0)) }).catch(() => {}); // it runs out by itself
+    }
+  }
+
+  #body(ids, seconds) {
+    return { prediction_ids: ids, session: this.#session, seconds };
+  }
+
   #ask(ids, seconds) {
-    return this.#api.post("claims", { prediction_ids: ids, session: this.#session, seconds }, { quiet: true }).catch(() => []);
+    return this.#api.post("claims", this.#body(ids, seconds), { quiet: true }).catch(() => []);
   }
 }

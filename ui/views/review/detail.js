@@ -53,16 +53,21 @@ export function titleOf(item, catalogue) {
 
 /**
  * All open alerts of one card or customer, and one label for all of them.
- * @param {Object[]} items
+ * @param {Object[]} items none while they are looked for
+ * @param {Object} item the one that is looked at
  * @param {{open: number, label: function(string)}} act
  */
-export function caseOf(items, catalogue, { open, label }) {
+export function caseOf(items, item, catalogue, { open, label }) {
   const entity = catalogue.withRole("entity").name;
+  const whose = `${entity} ${item.inputs[entity]}`;
+  if (items.length < 2) {
+    return h("p", { class: "muted small" }, items.length === 0 ? `Looking for other alerts of ${whose}…` : `No other open alert of ${whose}.`);
+  }
   const button = (word, key, kind) => h("button", { type: "button", class: kind, disabled: open < 2, onclick: () => label(word),
     "aria-keyshortcuts": `Shift+${key}` }, `All ${integer(open)}: ${word}`, h("kbd", {}, `⇧${key}`));
   return h("section", { class: "panel slim case", "aria-label": "Case" },
-    h("p", {}, h("strong", {}, `${integer(items.length)} open alerts of ${entity} ${items[0].inputs[entity]}`), ": ",
-      items.map((item) => titleOf(item, catalogue)).join(", ")),
+    h("p", {}, h("strong", {}, `${integer(items.length)} open alerts of ${whose}`), ": ",
+      items.map((each) => titleOf(each, catalogue)).join(", ")),
     h("div", { class: "row labels-of-case" }, button("fraud", "F", "fraud"), button("legitimate", "L", "legitimate")));
 }
 

@@ -12,13 +12,14 @@ const MARKS = { waiting: "✓", saving: "✓", saved: "✓ saved", "not saved": 
  * @param {function(Object): {label: string, state: string}|undefined} saidOf what was said of an item in this visit
  * @param {Set} skipped prediction ids
  * @param {number} current place of the one that is looked at; -1 where none is
- * @param {{choose: function(number), catalogue: Object|null, mine: Set}} about mine: claims of this window
+ * @param {{choose: function(number), catalogue: Object|null, elsewhere: function(Object): boolean}} about elsewhere: whether
+ *   another reviewer has an item open
  */
-export function listOf(items, saidOf, skipped, current, { choose, catalogue, mine }) {
+export function listOf(items, saidOf, skipped, current, { choose, catalogue, elsewhere }) {
   const entity = catalogue?.withRole("entity")?.name;
   const list = h("ol", { class: "queue", "aria-label": "Transactions" }, items.map((item, place) => {
     const said = saidOf(item);
-    const held = item.claim && !mine.has(item.prediction_id) && !said;
+    const held = !said && elsewhere(item);
     const before = items[place - 1];
     const together = entity && before && item.inputs[entity] && item.inputs[entity] === before.inputs[entity];
     return h("li", {}, h("button", {
