@@ -117,9 +117,10 @@ def claim(
     """
     now = datetime.now(UTC)
     connection.execute(delete(claims).where(claims.c.expires_at <= now))
-    chosen = one_of(connection, claims.c.prediction_id, prediction_ids)
+    asked = [name for name in prediction_ids if storable(name)]
+    chosen = one_of(connection, claims.c.prediction_id, asked)
     standing = {row.prediction_id: row for row in connection.execute(select(claims).where(chosen))}
-    known = existing(connection, prediction_ids)
+    known = existing(connection, asked)
     until = now + timedelta(seconds=seconds)
     outcomes: list[Claimed] = []
     for prediction_id in dict.fromkeys(prediction_ids):
