@@ -35,6 +35,7 @@ from serving.telemetry.metrics import GatewayMetrics
 from serving.telemetry.multiprocess import SharedMetrics
 from serving.telemetry.request import HEADER
 from serving.transactions import TransactionParser
+from serving.turns import Turns
 from stores.decisions import DecisionStore, open_store
 
 Wiring = Callable[[Callable[[], None]], Callable[[], None]]
@@ -93,6 +94,7 @@ def create_app(
         settings,
         slot,
         decisions,
+        Turns(decisions),
         metrics,
         CapacityLimiter(settings.batch_workers),
         CapacityLimiter(settings.batch_workers),
@@ -136,7 +138,6 @@ def create_app(
     describe_contract(app, slot, contract)
     # Each is put around the ones before it.
     app.add_middleware(HeadAsGet)
-    app.add_middleware(DirectPredict, gateway=gateway)
     app.add_middleware(Guard, access=access)
     # Around the guard: a browser asks for permission without a key, and must be able to read refusals.
     if settings.cors_origins:
@@ -150,6 +151,8 @@ def create_app(
         )
     app.add_middleware(RequestLog, metrics=metrics)
     app.add_middleware(SecurityHeaders, hsts_seconds=settings.hsts_seconds)
+    # Around FastAPI's own layers, too: the busiest route needs none of them.
+    app.middleware_stack = DirectPredict(app.build_middleware_stack(), gateway, access)
     return app
 
 

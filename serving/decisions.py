@@ -8,10 +8,11 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from itertools import chain
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, cast
 
 import anyio
 import numpy as np
@@ -21,7 +22,7 @@ from ml_project.contract import Contract
 from ml_project.errors import Refused, Unavailable
 from serving.history import PastTransactions, events_of
 from serving.live_model import LiveModel
-from serving.predictions import Predictions, chunk_of_many, record_of_one, with_firsts
+from serving.predictions import Prediction, Predictions, chunk_of_many, records_of, with_firsts
 from serving.settings import GatewaySettings
 from serving.shadow import Shadow
 from serving.telemetry.metrics import StoreFigures
@@ -37,9 +38,11 @@ from stores.decisions import (
     Keys,
     Label,
     LabelItem,
+    Outcome,
     PageFilter,
     QueueTotals,
     Spool,
+    Stored,
     migrate,
 )
 from stores.decisions.event_plan import EventPlan
@@ -139,31 +142,60 @@ class Decisions:
         """
         return await _within_share(self._reviewers, self.label, items, reviewer)
 
-    async def keep(self, predictions: Predictions, request: RequestRecord) -> Predictions:
-        """Keep a single prediction; returns, when it is on disk, what to answer.
+    def keep(
+        self,
+        predictions: Predictions,
+        requests: Sequence[RequestRecord],
+        done: Callable[[list[Prediction | Exception]], object],
+    ) -> None:
+        """Keep single predictions, one of each request, all of them trials or none.
+
+        When they are on disk, the running loop tells ``done`` the answers; in the place of one stands a `Conflict` when its transaction_id was used with other
+        values, or `Unavailable` when it could be kept nowhere.
 
         Raises
         ------
-        Conflict
-            When its transaction_id was used with other values.
-        Unavailable
-            When it could be kept nowhere.
+        Busy
+            When too many wait.
         """
-        with stage("keep"):
-            record = record_of_one(predictions, request, self._settings.review_sample_rate)
-            keeping = asyncio.wrap_future(self._writer.submit(record))
-            if request.trial or not predictions.model.contract.history:
-                stored = await keeping
-            else:
-                with self.past.remembered(predictions, [record.prediction_id]) as place:
-                    stored = await keeping
-                    place.spooled = stored.kept == "spool"
-        named = replace(
-            predictions, prediction_ids=[stored.record.prediction_id], kept=stored.kept, trial=request.trial
-        )
-        if self._shadow is not None and not stored.repeated and not request.trial:
-            self._shadow.offer(named, stored.record.received_at)
-        return with_firsts(named, {0: stored.record}) if stored.repeated else named
+        loop = asyncio.get_running_loop()
+        trial = requests[0].trial
+        records = records_of(replace(predictions, trial=trial), requests, self._settings.review_sample_rate)
+        named = replace(predictions, prediction_ids=[record.prediction_id for record in records], trial=trial)
+        remembered = self.past.remember(named) if predictions.model.contract.history and not trial else []
+
+        def answer(outcomes: Sequence[Outcome]) -> None:
+            if remembered:
+                spooled = any(isinstance(each, Stored) and each.kept == "spool" for each in outcomes)
+                self.past.settle(remembered, spooled=spooled)
+            done(self._answers(named, outcomes))
+
+        def kept(outcomes: Sequence[Outcome]) -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(answer, outcomes)
+
+        try:
+            self._writer.submit(records, kept)
+        except Busy:
+            self.past.settle(remembered, spooled=False)
+            raise
+
+    def _answers(self, predictions: Predictions, outcomes: Sequence[Outcome]) -> list[Prediction | Exception]:
+        answers: list[Prediction | Exception | None] = [
+            None if isinstance(outcome, Stored) else outcome for outcome in outcomes
+        ]
+        places: dict[Literal["database", "spool"], dict[int, Stored]] = {}
+        for row, outcome in enumerate(outcomes):
+            if isinstance(outcome, Stored):
+                places.setdefault(outcome.kept, {})[row] = outcome
+        for place, stored in places.items():
+            kept = replace(predictions if len(stored) == len(outcomes) else predictions.take(list(stored)), kept=place)
+            firsts = {at: each.record for at, each in enumerate(stored.values()) if each.repeated}
+            if self._shadow is not None and not kept.trial:
+                self._shadow.offer(kept, [each.record.received_at for each in stored.values()], firsts.keys())
+            for row, answer in zip(stored, with_firsts(kept, firsts).answers(), strict=True):
+                answers[row] = answer
+        return cast("list[Prediction | Exception]", answers)
 
     def keep_chunk(self, predictions: Predictions, request: RequestRecord) -> tuple[Predictions, Mapping[int, str]]:
         """Keep a chunk of a batch; what to answer, and the rows whose transaction_id was used with other values.
@@ -175,12 +207,13 @@ class Decisions:
         with stage("keep"):
             chunk = chunk_of_many(predictions, request, self._settings.review_sample_rate)
             stored = self._writer.keep_segment(chunk)
+            named = replace(predictions, prediction_ids=chunk.prediction_ids, trial=request.trial)
             if stored.kept == "spool" and predictions.model.contract.history and not request.trial:
-                self.past.remember_spooled(predictions, chunk.prediction_ids)
-        kept: Literal["database", "spool"] = "spool" if stored.kept == "spool" else "database"
-        named = replace(predictions, prediction_ids=chunk.prediction_ids, kept=kept, trial=request.trial)
+                self.past.settle(self.past.remember(named), spooled=True)
+        named = replace(named, kept="spool" if stored.kept == "spool" else "database")
         if self._shadow is not None and not request.trial:
-            self._shadow.offer(named, chunk.received_at, stored.firsts.keys() | stored.conflicts.keys())
+            known = stored.firsts.keys() | stored.conflicts.keys()
+            self._shadow.offer(named, [chunk.received_at] * len(named), known)
         return with_firsts(named, self._first_records(stored.firsts)), stored.conflicts
 
     async def adding_events(self, contract: Contract, transactions: Transactions) -> int:

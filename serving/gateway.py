@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from serving.routes.model import PastPromotions
     from serving.shadow import Shadow
     from serving.telemetry.metrics import GatewayMetrics
+    from serving.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Gateway:
         Holds the model that answers.
     decisions : Decisions
         The decision store.
+    turns : Turns
+        Predicts single transactions.
     metrics : GatewayMetrics
     batches : CapacityLimiter
         How many large batches and other large bodies are worked on at the same time.
@@ -52,6 +55,7 @@ class Gateway:
     settings: GatewaySettings
     slot: ModelSlot
     decisions: "Decisions"
+    turns: "Turns"
     metrics: "GatewayMetrics"
     batches: CapacityLimiter
     small_batches: CapacityLimiter

@@ -4,12 +4,11 @@ One thread asks the database for all that wait, so that a slow one holds up no o
 at that moment counts, too; and without a database, what it has kept since is all that is known.
 """
 
-import asyncio
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -23,24 +22,20 @@ from stores.decisions import DecisionStore
 from stores.decisions.event_plan import EventPlan, HistoryEvent, event_id, microseconds
 
 _GROUP: Final = 64
-"""Most transactions that are looked up in one go."""
+"""From so many transactions on, no others join those that are looked up in one go."""
 
 _MOST_REMEMBERED: Final = 100_000
 """Transactions in the spool that are remembered; of more, the oldest are left out until they are in the database."""
 
 _JOIN_SECONDS: Final = 5.0
 
-_Found = tuple[list[float], bool]
-"""Features, and whether they are made of what this process knew."""
+Remembered = list[tuple[EventPlan, HistoryEvent]]
+"""Past transactions that `settle` takes."""
 
-_Asked = tuple[EventPlan, HistoryEvent, "asyncio.Future[_Found]"]
+LookedUp = Callable[[Transactions | Exception], None]
+"""Is told transactions with their features from history, or why there are none."""
 
-
-@dataclass
-class Kept:
-    """Where remembered transactions went."""
-
-    spooled: bool = False
+_Asked = tuple[EventPlan, Transactions, LookedUp]
 
 
 class PastTransactions:
@@ -73,17 +68,9 @@ class PastTransactions:
         if self._thread.is_alive():
             self._thread.join(_JOIN_SECONDS)
 
-    async def fill_one(self, contract: Contract, transactions: Transactions) -> Transactions:
-        """A transaction with its features from history."""
-        if not contract.history:
-            return transactions
-        plan = EventPlan.of(contract)
-        [event] = events_of(plan, transactions, ["-"])
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[_Found] = loop.create_future()
-        self._asked.put((plan, event, future))
-        values, partial = await future
-        return _filled(contract, transactions, np.array([values]), partial=partial)
+    def look_up(self, contract: Contract, transactions: Transactions, done: LookedUp) -> None:
+        """Fill in single transactions, none of which knows another; ``done`` is told on the reader's thread."""
+        self._asked.put((EventPlan.of(contract), transactions, done))
 
     def fill(self, contract: Contract, transactions: Transactions) -> Transactions:
         """Transactions with their features from history; each knows those before it among them. Blocks."""
@@ -96,31 +83,25 @@ class PastTransactions:
                 return _filled(contract, transactions, self._store.history_of_many(plan, given), partial=False)
         return _filled(contract, transactions, self._from_memory(plan, given), partial=True)
 
-    @contextmanager
-    def remembered(self, predictions: Predictions, prediction_ids: Sequence[str]) -> Iterator["Kept"]:
-        """Let transactions count while they are being kept, and those in the spool until they are out of it."""
+    def remember(self, predictions: Predictions) -> Remembered:
+        """Let named transactions count from now on; `settle` says where they went."""
         plan = EventPlan.of(predictions.model.contract)
-        events = events_of(plan, predictions.transactions, prediction_ids)
+        events = events_of(plan, predictions.transactions, predictions.prediction_ids)
+        remembered = [(plan, event) for event in events]
         with self._lock:
-            for event in events:
+            for _plan, event in remembered:
                 for place in _places(plan, event):
                     self._by_key.setdefault(place, {})[event.event_id] = event
-        kept = Kept()
-        try:
-            yield kept
-        finally:
-            done = [(plan, event) for event in events]
-            with self._lock:
-                remembered = self._spooled if kept.spooled else self._kept
-                remembered += done
-                oldest = remembered[:-_MOST_REMEMBERED]
-                del remembered[:-_MOST_REMEMBERED]
-            self._forget(oldest)
+        return remembered
 
-    def remember_spooled(self, predictions: Predictions, prediction_ids: Sequence[str]) -> None:
-        """Let transactions that are in the spool count until they are out of it."""
-        with self.remembered(predictions, prediction_ids) as kept:
-            kept.spooled = True
+    def settle(self, remembered: Remembered, *, spooled: bool) -> None:
+        """Let transactions count until the database is read, or, those in the spool, until they are out of it."""
+        with self._lock:
+            settled = self._spooled if spooled else self._kept
+            settled += remembered
+            oldest = settled[:-_MOST_REMEMBERED]
+            del settled[:-_MOST_REMEMBERED]
+        self._forget(oldest)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -151,31 +132,37 @@ class PastTransactions:
 
     def _run(self) -> None:
         while (first := self._asked.get()) is not None:
-            group = [first]
-            while len(group) < _GROUP and not self._asked.empty():
+            group, rows = [first], len(first[1])
+            while rows < _GROUP and not self._asked.empty():
                 following = self._asked.get_nowait()
                 if following is None:
                     self._asked.put(None)
                     break
                 group.append(following)
+                rows += len(following[1])
             self._answer(group)
 
     def _answer(self, group: Sequence[_Asked]) -> None:
-        by_plan: dict[tuple[str, asyncio.AbstractEventLoop], list[_Asked]] = {}
-        for plan, event, future in group:
-            by_plan.setdefault((plan.contract.digest, future.get_loop()), []).append((plan, event, future))
-        for (_digest, loop), some in by_plan.items():
-            futures = [future for _plan, _event, future in some]
+        by_plan: dict[str, list[_Asked]] = {}
+        for asked in group:
+            by_plan.setdefault(asked[0].contract.digest, []).append(asked)
+        for some in by_plan.values():
+            plan = some[0][0]
             try:
-                values, partial = self._looked_up(some[0][0], [event for _plan, event, _future in some])
+                events = [event for _plan, each, _done in some for event in events_of(plan, each, ["-"] * len(each))]
+                values, partial = self._looked_up(plan, events)
             except Exception as error:
                 if len(some) == 1:
-                    _hand_over(loop, futures, [error])
+                    some[0][2](error)
                 else:  # a request that cannot be looked up must not take the others with it
                     for one in some:
                         self._answer([one])
-            else:
-                _hand_over(loop, futures, [(found, partial) for found in values])
+                continue
+            begin = 0
+            for _plan, each, done in some:
+                end = begin + len(each)
+                done(_filled(plan.contract, each, np.array(values[begin:end]), partial=partial))
+                begin = end
 
     def _looked_up(self, plan: EventPlan, events: Sequence[HistoryEvent]) -> tuple[list[list[float]], bool]:
         asked = [(event, self._of_keys(plan, event)) for event in events]
@@ -192,25 +179,6 @@ class PastTransactions:
     def _from_memory(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:
         waiting = {each.event_id: each for event in given for each in self._of_keys(plan, event)}
         return self._store.recalled_of_many(plan, given, list(waiting.values()))
-
-
-def _hand_over(
-    loop: asyncio.AbstractEventLoop,
-    futures: Sequence["asyncio.Future[_Found]"],
-    outcomes: Sequence[_Found | Exception],
-) -> None:
-    """Resolve futures of a loop, which is woken once."""
-
-    def resolve() -> None:
-        for future, outcome in zip(futures, outcomes, strict=True):
-            if not future.done():  # a client that has gone took its future along
-                if isinstance(outcome, Exception):
-                    future.set_exception(outcome)
-                else:
-                    future.set_result(outcome)
-
-    with suppress(RuntimeError):  # the loop is closed
-        loop.call_soon_threadsafe(resolve)
 
 
 def events_of(plan: EventPlan, transactions: Transactions, prediction_ids: Sequence[str]) -> list[HistoryEvent]:

@@ -10,7 +10,8 @@ import logging
 import re
 import resource
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
 from json import loads
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,9 @@ import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
 from pydantic_core import from_json
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from ml_project.errors import InvalidInput
 from serving.errors import BodyTooLarge, MalformedJson, NotAcceptable, UnsupportedMediaType, problem_response
@@ -223,6 +226,7 @@ class Connection(HttpToolsProtocol):
         self._unframed = self._received = self._parts = 0
         self._state = _BODY
         super().on_headers_complete()
+        self.scope["extensions"] = {WHOLE: partial(_answer_whole, self.cycle)}  # type: ignore[dict-item]
         self.headers = []  # for trailers, so that they never become headers of a request that was let in without them
 
     def on_body(self, body: bytes) -> None:
@@ -313,8 +317,31 @@ class Connection(HttpToolsProtocol):
         return f"The header block is longer than {most}. Send fewer headers and a shorter address."
 
 
-async def read_json_body(request: Request, max_bytes: int, share: "Share | None" = None) -> bytes:
-    """The whole body; what it takes of the room for all bodies goes into a share.
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+WHOLE: Final = "serving.whole"
+"""An extension of ASGI: send a whole answer, its head as bytes, in one piece."""
+
+
+async def _answer_whole(cycle: RequestResponseCycle, status: int, head: bytes, body: bytes) -> None:
+    """What `RequestResponseCycle.send` does with two messages, by one write, and without looking at our own headers."""
+    if cycle.flow.write_paused and not cycle.disconnected:
+        await cycle.flow.drain()
+    if cycle.disconnected:
+        return
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    end = b"content-length: %d\r\n\r\n" if cycle.keep_alive else b"connection: close\r\ncontent-length: %d\r\n\r\n"
+    cycle.transport.write(b"".join((STATUS_LINE[status], head, end % len(body), body)))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+
+
+async def json_body(headers: Headers, receive: Receive, max_bytes: int, share: "Share | None" = None) -> bytes:
+    """The whole body of a request; what it takes of the room for all bodies goes into a share.
 
     Raises
     ------
@@ -325,15 +352,33 @@ async def read_json_body(request: Request, max_bytes: int, share: "Share | None"
     NoRoom
         As soon as there is no room for it.
     """
-    if media_type_of(request.headers.get("content-type", "")) != "application/json":
+    said = _said(headers)
+    if media_type_of(said.get(b"content-type", "")) != "application/json":
         raise UnsupportedMediaType("The body must be JSON.", "Send the header Content-Type: application/json.")
-    refuse_encodings(request, "Send it plain.")
-    parts = []
-    async for part in limited_stream(request, max_bytes):
+    _refuse_encoding(said.get(b"content-encoding", "identity"), "Send it plain.")
+    _refuse_announced(said.get(b"content-length", "0"), max_bytes)
+    parts, received, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part, more = message.get("body", b""), message.get("more_body", False)
+        received += len(part)
+        if received > max_bytes:
+            raise too_large(max_bytes)
         if share is not None:
             share.grow(len(part))
         parts.append(part)
     return b"".join(parts)
+
+
+def _said(headers: Headers) -> dict[bytes, str]:
+    """What a request says of its body; of a header that comes twice, the first counts."""
+    said: dict[bytes, str] = {}
+    for name, value in headers:
+        if name.startswith(b"content-"):
+            said.setdefault(name, value.decode("latin-1"))
+    return said
 
 
 def refuse_encodings(request: Request, remedy: str) -> None:
@@ -343,7 +388,11 @@ def refuse_encodings(request: Request, remedy: str) -> None:
     ------
     UnsupportedMediaType
     """
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    _refuse_encoding(request.headers.get("content-encoding", "identity"), remedy)
+
+
+def _refuse_encoding(encoding: str, remedy: str) -> None:
+    if encoding.lower() != "identity":
         raise UnsupportedMediaType("Compressed bodies are not supported.", remedy)
 
 
@@ -355,15 +404,18 @@ async def limited_stream(request: Request, max_bytes: int) -> AsyncIterator[byte
     BodyTooLarge
         As soon as the announced or the received length passes ``max_bytes``.
     """
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise too_large(max_bytes)
+    _refuse_announced(request.headers.get("content-length", "0"), max_bytes)
     received = 0
     async for part in request.stream():
         received += len(part)
         if received > max_bytes:
             raise too_large(max_bytes)
         yield part
+
+
+def _refuse_announced(length: str, max_bytes: int) -> None:
+    if length.isdecimal() and int(length) > max_bytes:
+        raise too_large(max_bytes)
 
 
 BOM: Final = b"\xef\xbb\xbf"

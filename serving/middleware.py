@@ -6,17 +6,20 @@ per route costs more than a middleware, too, and can be forgotten.
 
 import logging
 import time
+from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import Request
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_project.errors import FraudError
 from serving.access import Access
 from serving.errors import problem_of, problem_response
 from serving.gateway import Gateway
-from serving.routes.predict import predict
+from serving.http import WHOLE, json_body
+from serving.predictions import Explain
+from serving.routes.predict import answer_one, most_bytes
 from serving.telemetry.metrics import PREDICTION_ROUTES, GatewayMetrics
 from serving.telemetry.request import HEADER, RequestRecord, open_record, record_of
 
@@ -35,6 +38,14 @@ _HEADERS: Final = {
 }
 
 
+def security_headers(hsts_seconds: int) -> list[tuple[bytes, bytes]]:
+    """What every answer tells browsers, see `SecurityHeaders`."""
+    headers = dict(_HEADERS)
+    if hsts_seconds:
+        headers["Strict-Transport-Security"] = f"max-age={hsts_seconds}; includeSubDomains"
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
 class SecurityHeaders:
     """Wraps the whole application.
 
@@ -47,10 +58,7 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, hsts_seconds: int = 0) -> None:
         self._app = app
-        headers = dict(_HEADERS)
-        if hsts_seconds:
-            headers["Strict-Transport-Security"] = f"max-age={hsts_seconds}; includeSubDomains"
-        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._headers = security_headers(hsts_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; other kinds of connection pass through."""
@@ -101,22 +109,33 @@ class RequestLog:
         except ClientDisconnect:
             status = CLIENT_CLOSED_REQUEST
         except Exception:
-            _log.exception("Unexpected error", extra={"fields": _described(scope, record, 500)})
+            refusal = _unexpected(scope, record)
             if status:
-                self._count(scope, record, 500)
+                _count(self._metrics, scope, record, 500)
                 raise
-            detail = "Something unexpected happened; the log has it under the request id."
-            await problem_response(500, detail, record.request_id)(scope, receive, send_with_id)
-            self._count(scope, record, 500)
+            await refusal(scope, receive, send_with_id)
+            _count(self._metrics, scope, record, 500)
             return
-        self._count(scope, record, status)
-        _write(scope, record, status)
+        _end(self._metrics, scope, record, status)
 
-    def _count(self, scope: Scope, record: RequestRecord, status: int) -> None:
-        # Paths that no route has go under one name: a scanner must not fill the memory with labels.
-        path: str = scope["path"] if scope["path"] in PREDICTION_ROUTES else "other"
-        route: str = getattr(scope.get("route"), "path", path)
-        self._metrics.count(route, status, time.perf_counter() - record.started, record)
+
+def _unexpected(scope: Scope, record: RequestRecord) -> Response:
+    """Log the error that is being handled; what its client is told."""
+    _log.exception("Unexpected error", extra={"fields": _described(scope, record, 500)})
+    detail = "Something unexpected happened; the log has it under the request id."
+    return problem_response(500, detail, record.request_id)
+
+
+def _end(metrics: GatewayMetrics, scope: Scope, record: RequestRecord, status: int) -> None:
+    _count(metrics, scope, record, status)
+    _write(scope, record, status)
+
+
+def _count(metrics: GatewayMetrics, scope: Scope, record: RequestRecord, status: int) -> None:
+    # Paths that no route has go under one name: a scanner must not fill the memory with labels.
+    path: str = scope["path"] if scope["path"] in PREDICTION_ROUTES else "other"
+    route: str = getattr(scope.get("route"), "path", path)
+    metrics.count(route, status, time.perf_counter() - record.started, record)
 
 
 def _write(scope: Scope, record: RequestRecord, status: int) -> None:
@@ -187,19 +206,59 @@ class HeadAsGet:
 
 
 class DirectPredict:
-    """Answers ``POST /predict`` without a query; everything else passes through."""
+    """Wraps the whole application, and answers ``POST /predict`` itself, as all that it wraps would.
 
-    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
-        self._app = app
-        self._gateway = gateway
+    Other requests pass through, and so do those with a query, or from pages where the settings name origins.
+    """
+
+    def __init__(self, app: ASGIApp, gateway: Gateway, access: Access) -> None:
+        self._app, self._gateway, self._access = app, gateway, access
+        self._most_bytes = most_bytes(gateway.settings)
+        self._headers = security_headers(gateway.settings.hsts_seconds)
+        self._head = b"".join(b"%s: %s\r\n" % header for header in (_JSON, *self._headers))
+        self._for_pages = bool(gateway.settings.cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http" or scope["path"] != "/predict" or scope["method"] != "POST" or scope["query_string"]:
             await self._app(scope, receive, send)
             return
+        headers = scope["headers"]
+        if self._for_pages and any(name == b"origin" for name, _value in headers):
+            await self._app(scope, receive, send)
+            return
+        record = open_record(scope)
         try:
-            response = await predict(Request(scope, receive), self._gateway)
+            status, sent, body = await self._answer(scope, receive, record)
+        except ClientDisconnect:
+            _end(self._gateway.metrics, scope, record, CLIENT_CLOSED_REQUEST)
+            return
+        whole = scope.get("extensions", {}).get(WHOLE)
+        if status == HTTPStatus.OK and whole is not None:
+            await whole(status, b"%sx-request-id: %s\r\n" % (self._head, record.request_id.encode()), body)
+        else:
+            sent += [*self._headers, (_HEADER, record.request_id.encode())]
+            await send({"type": "http.response.start", "status": status, "headers": sent})
+            await send({"type": "http.response.body", "body": body})
+        _end(self._gateway.metrics, scope, record, status)
+
+    async def _answer(self, scope: Scope, receive: Receive, record: RequestRecord) -> "_Answer":
+        headers = scope["headers"]
+        try:
+            await self._access.admit("/predict", headers, (scope.get("client") or ("unknown",))[0], record)
+            model = self._gateway.slot.model()
+            body = await json_body(headers, receive, self._most_bytes)
+            answer = await answer_one(self._gateway, model, body, Explain.ALERTS, record)
         except FraudError as error:
-            response = problem_of(error, record_of(scope))
-        await response(scope, receive, send)
+            refusal = problem_of(error, record)
+            return refusal.status_code, refusal.raw_headers, bytes(refusal.body)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            refusal = _unexpected(scope, record)
+            return refusal.status_code, refusal.raw_headers, bytes(refusal.body)
+        return HTTPStatus.OK, [(b"content-length", b"%d" % len(answer)), _JSON], answer
+
+
+_Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+_JSON: Final = (b"content-type", b"application/json")

@@ -5,7 +5,7 @@ Prediction ids are UUIDs of version 7 (RFC 9562, section 5.7), which sort by the
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -245,42 +245,76 @@ def _rows_to_explain(decisions: NDArray[np.int8], explain: Explain) -> NDArray[n
     return np.flatnonzero(decisions) if explain is Explain.ALERTS else np.empty(0, dtype=np.intp)
 
 
-def record_of_one(predictions: Predictions, request: RequestRecord, sample_rate: float) -> DecisionRecord:
-    """What is kept of a single prediction; it brings the prediction's id.
+def records_of(predictions: Predictions, requests: Sequence[RequestRecord], sample_rate: float) -> list[DecisionRecord]:
+    """What is kept of single predictions, one of each request; they bring the predictions' ids.
 
     ``sample_rate`` is the share of approvals that go to review.
     """
-    prediction_id = new_prediction_id()
-    rate = None
-    if not request.trial:
-        rate = 1.0 if predictions.alerts else sample_rate if drawn_for_review([prediction_id], sample_rate) else None
-    return DecisionRecord(
-        prediction_id=prediction_id,
-        review_rate=rate,
-        source="trial" if request.trial else "single",
-        contract=predictions.model.kept_contract,
-        inputs=_inputs(predictions),
-        isolation_score=float(predictions.scores.isolation[0]),
-        boosted_score=float(predictions.scores.boosted[0]),
-        hybrid_score=float(predictions.scores.hybrid[0]),
-        fraud_probability=float(predictions.scores.probability[0]),
-        decision=str(DECISIONS[predictions.decisions[0]]),
-        transaction_id=predictions.transactions.ids[0],
-        event_time=next(iter(predictions.transactions.event_times), None),
-        reasons=_reasons(predictions).get(0),
-        **_shared(predictions, request),
+    model, transactions, scores = predictions.model, predictions.transactions, predictions.scores
+    prediction_ids = [new_prediction_id() for _ in requests]
+    trial = predictions.trial
+    drawn = set(drawn_for_review(prediction_ids, sample_rate))
+    reasons, thresholds = _reasons(predictions), model.scorer.thresholds
+    alert, decline, version, digest = thresholds.alert, thresholds.decline, model.version, model.live.digest
+    now, contract, partial = datetime.now(UTC), model.kept_contract, transactions.partial
+    decided = zip(
+        prediction_ids,
+        _inputs(predictions),
+        np.stack([scores.isolation, scores.boosted, scores.hybrid, scores.probability], axis=1).tolist(),
+        predictions.decisions.tolist(),
+        transactions.ids,
+        transactions.event_times or [None] * len(requests),
+        strict=True,
     )
+    records = []
+    for row, (prediction_id, inputs, scored, place, transaction_id, event_time) in enumerate(decided):
+        request = requests[row]
+        latency_ms = request.latency_ms
+        isolation, boosted, hybrid, probability = scored
+        records.append(
+            DecisionRecord(
+                contract=contract,
+                prediction_id=prediction_id,
+                received_at=now - timedelta(milliseconds=latency_ms),
+                inputs=inputs,
+                isolation_score=isolation,
+                boosted_score=boosted,
+                hybrid_score=hybrid,
+                fraud_probability=probability,
+                alert_threshold=alert,
+                decline_threshold=decline,
+                decision=_NAMES[place],
+                model_version=version,
+                bundle_digest=digest,
+                latency_ms=latency_ms,
+                request_id=request.request_id,
+                key_name=request.key_name,
+                transaction_id=transaction_id,
+                event_time=event_time,
+                reasons=reasons.get(row),
+                review_rate=None if trial else 1.0 if place else sample_rate if row in drawn else None,
+                source="trial" if trial else "single",
+                history_partial=partial,
+            )
+        )
+    return records
 
 
-def _inputs(predictions: Predictions) -> tuple[Value, ...]:
-    """The first transaction as it is kept: categories in words, then entities."""
+_NAMES: Final = tuple(map(str, DECISIONS))
+
+
+def _inputs(predictions: Predictions) -> list[tuple[Value, ...]]:
+    """Transactions as they are kept: categories in words, then entities."""
     contract, kept = predictions.model.contract, predictions.model.kept_contract
-    values: list[Value] = predictions.transactions.raw[0].tolist()
+    rows: list[list[Value]] = predictions.transactions.raw.tolist()
     if kept.texts:
-        values += [None] * len(contract.entities)
+        for values in rows:
+            values += [None] * len(contract.entities)
         for name, texts in predictions.transactions.texts(contract).items():
-            values[kept.names.index(name)] = texts[0]
-    return tuple(values)
+            place = kept.names.index(name)
+            for values, text in zip(rows, texts, strict=True):
+                values[place] = text
+    return list(map(tuple, rows))
 
 
 def chunk_of_many(predictions: Predictions, request: RequestRecord, sample_rate: float) -> Chunk:

@@ -52,7 +52,7 @@ class _Rows:
     contract: Contract
     transactions: Transactions
     prediction_ids: list[str]
-    received_at: datetime
+    received_at: list[datetime]
 
 
 class Shadow:
@@ -107,7 +107,9 @@ class Shadow:
         self._thread.join(_JOIN_SECONDS)
         self._follower.stop()
 
-    def offer(self, predictions: Predictions, received_at: datetime, excluding: AbstractSet[int] = frozenset()) -> None:
+    def offer(
+        self, predictions: Predictions, received_at: Sequence[datetime], excluding: AbstractSet[int] = frozenset()
+    ) -> None:
         """Take a share of what was decided, leaving out some rows; never waits and never fails."""
         challenger = self.slot.current
         if challenger is None or predictions.model.live.digest == challenger.live.digest:
@@ -116,11 +118,11 @@ class Shadow:
             draw = self._random.random
             rows = [row for row in range(len(predictions)) if draw() < self.share and row not in excluding]
             if rows:
-                self._take(challenger, predictions, rows, received_at)
+                self._take(challenger, predictions, rows, [received_at[row] for row in rows])
         except Exception:  # whatever it is, the answer goes out
             _log.exception("a prediction could not be offered to the challenger")
 
-    def _take(self, challenger: LiveModel, predictions: Predictions, rows: list[int], received_at: datetime) -> None:
+    def _take(self, challenger: LiveModel, predictions: Predictions, rows: list[int], moments: list[datetime]) -> None:
         with self._lock:
             taken = rows[: max(0, self._capacity - self._waiting)]
             self._waiting += len(taken)
@@ -129,7 +131,9 @@ class Shadow:
             part = taken[start : start + GROUP]
             ids = [predictions.prediction_ids[row] for row in part]
             offered = predictions.transactions.take(part)
-            self._queue.append(_Rows(challenger, predictions.model.contract, offered, ids, received_at))
+            self._queue.append(
+                _Rows(challenger, predictions.model.contract, offered, ids, moments[start : start + GROUP])
+            )
 
     def _run(self) -> None:
         closing = False
@@ -173,7 +177,7 @@ def _decisions(group: list[_Rows]) -> "list[ShadowDecision]":
     if not np.isfinite(scores.hybrid.sum() + scores.probability.sum()):
         raise Unavailable(f"Version {challenger.version} gave a score that is not a number.")
     named: list[tuple[str, datetime]] = [
-        (prediction_id, waiting.received_at) for waiting in group for prediction_id in waiting.prediction_ids
+        named for waiting in group for named in zip(waiting.prediction_ids, waiting.received_at, strict=True)
     ]
     rows = np.stack([scores.isolation, scores.boosted, scores.hybrid, scores.probability], axis=1).tolist()
     names = [str(decision) for decision in DECISIONS]

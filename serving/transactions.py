@@ -198,6 +198,29 @@ class Transactions:
         # -0.0 is 0.0: the same transaction, whoever rounds it.
         object.__setattr__(self, "raw", self.raw + 0.0)
 
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    @staticmethod
+    def joined(parts: "Sequence[Transactions]") -> "Transactions":
+        """Transactions of one contract, none of them partial, together and in this order."""
+        if len(parts) == 1:
+            return parts[0]
+        unseen: dict[tuple[int, str], str] = {}
+        begin = 0
+        for each in parts:
+            unseen |= {(begin + row, name): text for (row, name), text in each.unseen.items()}
+            begin += len(each)
+        return Transactions(
+            np.concatenate([each.raw for each in parts]),
+            [name for each in parts for name in each.ids],
+            [moment for each in parts for moment in each.event_times or [None] * len(each)]
+            if any(each.event_times for each in parts)
+            else [],
+            unseen,
+            {name: [key for each in parts for key in each.entities[name]] for name in parts[0].entities},
+        )
+
     def take(self, rows: list[int]) -> "Transactions":
         """Some of them, in this order."""
         times = [self.event_times[row] for row in rows] if self.event_times else []

@@ -1,16 +1,41 @@
-"""Closed-loop HTTP clients on bare sockets: a client library would cost more than the gateway's answer."""
+"""HTTP load from ``wrk``, a client in C: one in Python would take half of the processor that it measures.
 
+Debian has it (``apt-get install wrk``). Files are sent on bare sockets.
+"""
+
+import re
+import shutil
 import socket
-import threading
-import time
+import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from pathlib import Path
 
 _BUFFER = 1 << 20
+_BODIES = 1_000
+"""As many different requests are sent in turn: a client's program of more would take its time to begin."""
+
+_SCRIPT = """
+local next, requests = 0, {}
+wrk.method = "POST"
+for name, value in string.gmatch([=[%(headers)s]=], "([^:\\n]+): ([^\\n]+)") do wrk.headers[name] = value end
+init = function()
+  for line in io.lines("%(bodies)s") do requests[#requests + 1] = wrk.format(nil, "%(path)s", nil, line) end
+end
+request = function()
+  next = next %% #requests + 1
+  return requests[next]
+end
+done = function(summary, latency)
+  local errors = summary.errors
+  io.write("quantiles")
+  for thousandth = 0, 1000 do io.write(" ", latency:percentile(thousandth / 10)) end
+  io.write(string.format("\\nrequests %%d failed %%d microseconds %%d\\n", summary.requests,
+    errors.status + errors.timeout + errors.read + errors.connect + errors.write, summary.duration))
+end
+"""
 
 
 @dataclass(frozen=True)
@@ -22,28 +47,58 @@ class Target:
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = "application/json"
 
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """All headers but the length."""
+        return (("Host", "127.0.0.1"), ("Content-Type", self.content_type), *self.headers)
+
     def request(self, body: bytes) -> bytes:
         """The bytes of one request."""
-        named = (("Host", "127.0.0.1"), ("Content-Type", self.content_type), *self.headers)
-        head = "".join(f"{name}: {value}\r\n" for name, value in named)
+        head = "".join(f"{name}: {value}\r\n" for name, value in self.named)
         return f"POST {self.path} HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Latencies in seconds, sorted, and how long the whole took."""
+    """How many requests were answered in how long, and the thousandths of their latencies in seconds."""
 
-    latency: NDArray[np.float64]
+    requests: int
     seconds: float
+    thousandths: tuple[float, ...]
 
     @property
     def rate(self) -> float:
         """Requests per second."""
-        return len(self.latency) / self.seconds
+        return self.requests / self.seconds
 
     def milliseconds(self, quantile: float) -> float:
         """A quantile of the latencies."""
-        return float(np.quantile(self.latency, quantile) * 1000)
+        return self.thousandths[round(quantile * 1000)] * 1000
+
+
+def run(target: Target, bodies: Sequence[bytes], clients: int, seconds: float) -> Measured:
+    """As many requests as ``clients`` connections, each waiting for its answer, get answered in some seconds.
+
+    Raises
+    ------
+    RuntimeError
+        When wrk is missing, or a request was not answered by a status below 400.
+    """
+    if shutil.which("wrk") is None:
+        raise RuntimeError("wrk is missing: apt-get install wrk")
+    with tempfile.TemporaryDirectory() as folder:
+        lines, script = Path(folder, "bodies"), Path(folder, "load.lua")
+        lines.write_bytes(b"\n".join(bodies[:_BODIES]))
+        headers = "\n".join(f"{name}: {value}" for name, value in target.named)
+        script.write_text(_SCRIPT % {"headers": headers, "bodies": lines, "path": target.path})
+        command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script)]
+        done = subprocess.run([*command, f"http://127.0.0.1:{target.port}"], capture_output=True, text=True, check=True)
+    counted = re.search(r"requests (\d+) failed (\d+) microseconds (\d+)", done.stdout)
+    quantiles = re.search(r"quantiles ([\d ]+)", done.stdout)
+    if counted is None or quantiles is None or int(counted[2]) or not int(counted[1]):
+        raise RuntimeError(f"{target.path}: {done.stdout[:500]}{done.stderr}")
+    thousandths = tuple(int(each) / 1e6 for each in quantiles[1].split())
+    return Measured(int(counted[1]), int(counted[3]) / 1e6, thousandths)
 
 
 @contextmanager
@@ -81,42 +136,6 @@ def ask(connection: socket.socket, request: bytes) -> bytes:
         parts.append(part)
         got += len(part)
     return b"".join(parts)
-
-
-def run(target: Target, bodies: Sequence[bytes], clients: int, seconds: float) -> Measured:
-    """Latencies of as many requests as ``clients`` connections get answered in some seconds."""
-    requests = [target.request(body) for body in bodies]
-    latencies: list[list[float]] = [[] for _ in range(clients)]
-    failures: list[BaseException] = []
-    gate = threading.Barrier(clients + 1)
-    end = [0.0]
-
-    def client(number: int) -> None:
-        taken, place, step = latencies[number], number, clients
-        try:
-            with connected(target.port) as connection:
-                gate.wait()
-                while (started := time.perf_counter()) < end[0]:
-                    ask(connection, requests[place % len(requests)])
-                    taken.append(time.perf_counter() - started)
-                    place += step
-        except BaseException as error:
-            failures.append(error)
-            gate.abort()
-
-    threads = [threading.Thread(target=client, args=(number,), daemon=True) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    end[0] = time.perf_counter() + seconds + 0.05
-    with suppress(threading.BrokenBarrierError):  # a client says below what is wrong
-        gate.wait()
-    started = time.perf_counter()
-    for thread in threads:
-        thread.join()
-    took = time.perf_counter() - started
-    if failures:
-        raise failures[0]
-    return Measured(np.sort(np.concatenate([np.array(taken) for taken in latencies])), took)
 
 
 def _some(connection: socket.socket) -> bytes:

@@ -11,7 +11,7 @@ from ml_project.errors import FraudError
 from serving.admission import Admission
 from serving.errors import FieldError, InvalidFields, problem_responses
 from serving.gateway import GatewayDep
-from serving.http import read_json_body
+from serving.http import json_body
 from serving.large_bodies import SMALL_BYTES, is_array
 from serving.routes.examples import answer
 from serving.telemetry.request import record_of
@@ -49,7 +49,7 @@ async def events(request: Request, gateway: GatewayDep) -> Response:
     if not model.contract.history:
         raise NoHistory(f"Version {model.version} has no features from history.", "Send transactions to /predict.")
     with gateway.bodies.share() as share:
-        body = await read_json_body(request, gateway.settings.max_body_bytes, share)
+        body = await json_body(request.headers.raw, request.receive, gateway.settings.max_body_bytes, share)
         limiter = gateway.batches if len(body) > SMALL_BYTES else None
         admission = Admission.now(model.contract, gateway.settings)
         given = model.parser, body, gateway.settings.max_batch_rows, admission

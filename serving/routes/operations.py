@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 
 from serving.errors import BadSignature, MalformedJson, problem_responses
 from serving.gateway import GatewayDep
-from serving.http import json_in, media_type_of, negotiate, read_json_body
+from serving.http import json_body, json_in, media_type_of, negotiate
 from serving.live_model import Trouble
 from serving.routes.examples import answer
 from serving.shadow import Shadow
@@ -156,7 +156,7 @@ async def registry(request: Request, gateway: GatewayDep) -> Heard:
     secret = gateway.settings.webhook_secret
     if secret is None:
         raise HTTPException(404, "There is no webhook here: FRAUD_WEBHOOK_SECRET is not set.")
-    body = await read_json_body(request, _MAX_BYTES)
+    body = await json_body(request.headers.raw, request.receive, _MAX_BYTES)
     check_signature(secret.get_secret_value(), request.headers, body, time.time())
     if not moves_alias(body, gateway.settings.model_name, _ALIAS):
         return {"outcome": "ignored"}

@@ -1,5 +1,6 @@
 """Predictions: the answer to one transaction, and the answers to a batch in any of the formats."""
 
+import time
 from typing import Annotated, Any, Final, NotRequired
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,12 +12,14 @@ from serving.batch import CSV, JSON, MEDIA_TYPES, MULTIPART
 from serving.batch.job import Batch, OnError, answer_batch
 from serving.batch.upload import receive_upload
 from serving.errors import problem_responses
-from serving.gateway import GatewayDep
-from serving.http import negotiate, read_json_body
+from serving.gateway import Gateway, GatewayDep
+from serving.http import json_body, negotiate
 from serving.large_bodies import SMALL_BYTES
-from serving.predictions import Explain, Prediction, predict_all, unkept
+from serving.live_model import LiveModel
+from serving.predictions import Explain, Prediction
 from serving.routes.examples import PREDICTION, answer, csv_of, example_transaction
-from serving.telemetry.request import record_of, stage
+from serving.settings import GatewaySettings
+from serving.telemetry.request import RequestRecord, record_of
 from serving.transactions import TransactionParser
 
 router = APIRouter(tags=["predictions"], responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 429, 500, 503))
@@ -43,20 +46,34 @@ async def predict(
     first answer, with other values 409; not so in trials.
     """
     model = gateway.slot.model()
-    body = await read_json_body(request, min(gateway.settings.max_body_bytes, SMALL_BYTES))
+    body = await json_body(request.headers.raw, request.receive, most_bytes(gateway.settings))
     wanted = Explain.ALL if explain else Explain.ALERTS
     record = record_of(request.scope)
     record.trial = trial
-    with stage("parse"):
-        transactions = model.parser.one(body)
-        if transactions.entities or any(transactions.event_times):
-            transactions = Admission.now(model.contract, gateway.settings).one(transactions)
-    if model.contract.history:
-        with stage("history"):
-            transactions = await gateway.decisions.past.fill_one(model.contract, transactions)
-    predictions = predict_all(model, transactions, wanted)
-    kept = await gateway.decisions.keep(predictions, record) if keep else unkept(predictions)
-    [prediction] = kept.answers()
+    return Response(await answer_one(gateway, model, body, wanted, record, keep=keep), media_type=JSON)
+
+
+def most_bytes(settings: GatewaySettings) -> int:
+    """Of the body of one transaction."""
+    return min(settings.max_body_bytes, SMALL_BYTES)
+
+
+async def answer_one(
+    gateway: Gateway, model: LiveModel, body: bytes, explain: Explain, record: RequestRecord, *, keep: bool = True
+) -> bytes:
+    """The answer to one transaction, as JSON.
+
+    Raises
+    ------
+    FraudError
+        As the route's errors.
+    """
+    started = time.perf_counter()
+    transactions = model.parser.one(body)
+    if transactions.entities or transactions.event_times:
+        transactions = Admission.now(model.contract, gateway.settings).one(transactions)
+    record.spend("parse", started)
+    prediction = await gateway.turns.predict(model, transactions, explain, record, keep=keep)
     record.message = "Prediction successful"
     record.fields.update(
         fraud_score=prediction["hybrid_score"],
@@ -64,7 +81,7 @@ async def predict(
         model_version=prediction["model_version"],
         prediction_id=prediction["prediction_id"],
     )
-    return Response(to_json(prediction), media_type="application/json")
+    return to_json(prediction)
 
 
 _BINARY: Final = {"type": "string", "format": "binary"}

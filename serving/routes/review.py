@@ -23,7 +23,7 @@ from typing_extensions import TypedDict
 
 from serving.errors import BodyTooLarge, FieldError, InvalidFields, UnknownPrediction, problem_responses
 from serving.gateway import GatewayDep
-from serving.http import json_in, read_json_body, too_large
+from serving.http import json_body, json_in, too_large
 from serving.large_bodies import SMALL_BYTES, is_array, json_array
 from serving.routes.examples import KEPT, PREDICTION, QUEUE, answer
 from serving.telemetry.request import record_of
@@ -111,7 +111,7 @@ async def feedback(request: Request, gateway: GatewayDep) -> Response:
     sent again changes nothing, so that a request without an answer can simply be repeated.
     """
     with gateway.bodies.share() as share:
-        body = await read_json_body(request, gateway.settings.max_body_bytes, share)
+        body = await json_body(request.headers.raw, request.receive, gateway.settings.max_body_bytes, share)
         limiter = gateway.batches if len(body) > SMALL_BYTES else None
         items, single = await to_thread.run_sync(parse_feedback, body, gateway.settings.max_batch_rows, limiter=limiter)
     record = record_of(request.scope)
@@ -354,7 +354,7 @@ async def claims(request: Request, gateway: GatewayDep) -> Response:
 
     A claim runs out by itself, and forbids nothing: whoever labels a prediction that another has open is not refused.
     """
-    body = await read_json_body(request, SMALL_BYTES)
+    body = await json_body(request.headers.raw, request.receive, SMALL_BYTES)
     try:
         asked = _CLAIMS.validate_python(json_in(body))
     except ValidationError as error:

@@ -46,7 +46,7 @@ from stores.decisions.records import (
 from stores.decisions.segments import Chunk
 from stores.decisions.spool import Spool
 from stores.decisions.store import DecisionStore
-from stores.decisions.writer import GroupWriter
+from stores.decisions.writer import GroupWriter, Outcome
 from stores.decisions.writes import Replayed, SegmentStored
 from stores.sql import Busy
 
@@ -70,6 +70,7 @@ __all__ = [
     "Labelled",
     "Lease",
     "MissingScope",
+    "Outcome",
     "Page",
     "PageFilter",
     "PersonalKey",

@@ -164,7 +164,9 @@ def _sqlite(path: Path, reading: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _durable(connection: Any, record: Any) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        # Who writes waits in `_begin_to_write`, not in SQLite.
+        patience = () if reading else ("busy_timeout=0",)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", *patience):
             connection.execute(f"PRAGMA {pragma}")
         record.info["inode"] = place.note()
 
@@ -272,20 +274,16 @@ def _begin_to_write(connection: Connection, patience: float) -> None:
     """
     driver: Any = connection.connection.driver_connection
     deadline = time.monotonic() + patience
-    driver.execute("PRAGMA busy_timeout=0")
-    try:
-        while True:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    break
-                time.sleep(_LOOK_SECONDS)
-            else:
-                return
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more by SQLAlchemy, which makes the error its own
-    finally:
-        driver.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                break
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more by SQLAlchemy, which makes the error its own
 
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"

@@ -6,8 +6,7 @@
 import logging
 import queue
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ml_project.errors import Unavailable
@@ -96,7 +95,10 @@ GROUP: Final = 512
 """Most decisions in one commit."""
 
 _JOIN_SECONDS: Final = 15.0
-_Waiting = tuple[DecisionRecord, "Future[Stored]"]
+Outcome = Stored | Exception
+"""What became of a decision: kept, or why not."""
+
+_Waiting = tuple[Sequence[DecisionRecord], Callable[[Sequence[Outcome]], None]]
 
 
 class GroupWriter:
@@ -120,7 +122,7 @@ class GroupWriter:
         self._spool = spool
         # A SimpleQueue wakes its reader in two thirds of a Queue's time; its bound is kept by `submit`.
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._capacity = capacity
+        self._capacity, self._count = capacity, 0
         self._recovery = Recovery(store, spool, retry_seconds)
         self._closing = False
         self._entry = threading.Lock()
@@ -139,25 +141,26 @@ class GroupWriter:
     @property
     def waiting(self) -> int:
         """Decisions that wait for a commit."""
-        return self._waiting.qsize()
+        return self._count
 
-    def submit(self, record: DecisionRecord) -> "Future[Stored]":
-        """Keep a decision; the future resolves when it is on disk.
+    def submit(self, records: Sequence[DecisionRecord], done: Callable[[Sequence[Outcome]], None]) -> None:
+        """Keep decisions in one commit; ``done`` is told, on the writer's thread, when they are on disk.
 
-        The future raises `Conflict` for a transaction_id taken by another payload, `SpoolFull` (503) when the decision
-        could be kept nowhere, and `Busy` when too many wait.
+        Instead of being kept, a decision comes to a `Conflict` for a transaction_id taken by another payload, or to
+        `SpoolFull` (503) when it could be kept nowhere.
+
+        Raises
+        ------
+        Busy
+            When too many wait, or after `close`.
         """
-        future: Future[Stored] = Future()
-        try:
-            with self._entry:  # so that nothing gets in behind the end mark of `close`
-                if self._closing:
-                    raise Busy("The gateway is shutting down.", "Ask another one.")
-                if self._waiting.qsize() >= self._capacity:
-                    raise Busy("Too many decisions wait for the database.", "Try again later.")
-                self._waiting.put((record, future))
-        except Busy as error:
-            future.set_exception(error)
-        return future
+        with self._entry:  # so that nothing gets in behind the end mark of `close`
+            if self._closing:
+                raise Busy("The gateway is shutting down.", "Ask another one.")
+            if self._count >= self._capacity:
+                raise Busy("Too many decisions wait for the database.", "Try again later.")
+            self._count += len(records)
+            self._waiting.put((records, done))
 
     def keep_segment(self, chunk: Chunk) -> SegmentStored:
         """Keep a bulk chunk on the caller's own thread; returns when it is on disk.
@@ -193,27 +196,30 @@ class GroupWriter:
 
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
-            group = [first]
-            while len(group) < GROUP and not self._waiting.empty():
+            group, size = [first], len(first[0])
+            while size < GROUP and not self._waiting.empty():
                 following = self._waiting.get_nowait()
                 if following is None:  # the end mark: nothing can stand behind it
                     self._waiting.put(None)
                     break
                 group.append(following)
-            self._keep(group)
+                size += len(following[0])
+            with self._entry:
+                self._count -= size
+            outcomes = self._kept([record for records, _done in group for record in records])
+            for records, done in group:
+                done(outcomes[: len(records)])
+                outcomes = outcomes[len(records) :]
 
-    def _keep(self, group: list[_Waiting]) -> None:
+    def _kept(self, records: list[DecisionRecord]) -> Sequence[Outcome]:
         try:
-            outcomes = self._stored([record for record, _future in group])
+            return self._stored(records)
         except Exception as error:
-            if len(group) == 1 or isinstance(error, Unavailable):
-                _resolve(group, [error] * len(group))
-            else:  # one bad record must not take the others with it
-                _log.exception("a group of %d decisions failed; trying them one by one", len(group))
-                for one in group:
-                    self._keep([one])
-        else:
-            _resolve(group, outcomes)
+            if len(records) == 1 or isinstance(error, Unavailable):
+                return [error] * len(records)
+            # one bad record must not take the others with it
+            _log.exception("a group of %d decisions failed; trying them one by one", len(records))
+            return [outcome for record in records for outcome in self._kept([record])]
 
     def _stored(self, records: list[DecisionRecord]) -> Sequence[Stored | Conflict]:
         if not self._recovery.away:
@@ -225,13 +231,3 @@ class GroupWriter:
                 self._recovery.lost(error)
         self._spool.append(records)
         return [Stored(record, kept="spool") for record in records]
-
-
-def _resolve(group: list[_Waiting], outcomes: Sequence[Stored | BaseException]) -> None:
-    for (_record, future), outcome in zip(group, outcomes, strict=True):
-        # A client that has gone took its future along; its decision is kept all the same.
-        if future.set_running_or_notify_cancel():
-            if isinstance(outcome, Stored):
-                future.set_result(outcome)
-            else:
-                future.set_exception(outcome)

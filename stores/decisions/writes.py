@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from stores.decisions.reads import find_records
 from stores.decisions.records import KEYLESS, TRIAL, Conflict, DecisionRecord, KeptContract, Stored, Value, to_row
 from stores.decisions.schema import bundles, contracts, predictions, segments, transactions
 from stores.decisions.segments import Chunk, checksum, locate
-from stores.sql import LISTED, among, listed, one_of
+from stores.sql import LISTED, among, driver_errors, listed, one_of
 
 _Row = Mapping[str, Any]
 
@@ -34,9 +35,21 @@ class QuickInsert:
 
     def __call__(self, connection: Connection, rows: Sequence[_Row]) -> None:
         """Insert rows, column names to values; nothing happens without any."""
-        if rows:
-            statement, parameters = self._prepared(connection.dialect)
-            connection.exec_driver_sql(statement, [parameters(row) for row in rows])
+        if not rows:
+            return
+        statement, parameters = self._prepared(connection.dialect)
+        given = [parameters(row) for row in rows]
+        if connection.dialect.name != "sqlite":
+            connection.exec_driver_sql(statement, given)
+            return
+        # Between two rows of an executemany the interpreter may go to another thread, and stay there for milliseconds.
+        cursor: Any = connection.connection.cursor()
+        with driver_errors(connection.dialect):
+            while given:
+                size = min(_AT_ONCE, 1 << (len(given).bit_length() - 1))
+                cursor.execute(_of_rows(statement, size), list(chain.from_iterable(given[:size])))
+                given = given[size:]
+        cursor.close()
 
     def _prepare(self, dialect: Dialect) -> tuple[str, Callable[[_Row], Any]]:
         compiled = insert(self._table).compile(dialect=dialect)
@@ -53,6 +66,17 @@ class QuickInsert:
                 return {name: row[name] if process is None else process(row[name]) for name, process in bound}
 
         return str(compiled), parameters
+
+
+_AT_ONCE: Final = 32
+"""Most rows in one statement; by powers of two, so that SQLite has few statements to prepare."""
+
+
+@cache
+def _of_rows(statement: str, rows: int) -> str:
+    """An insertion of one row, made for several."""
+    one = statement[statement.rindex("VALUES") + len("VALUES") :]
+    return ",".join([statement, *[one] * (rows - 1)])
 
 
 _add_predictions = QuickInsert(predictions)

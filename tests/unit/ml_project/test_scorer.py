@@ -88,13 +88,18 @@ def test_a_draft_without_thresholds_does_not_load(twin: Fitted, tmp_path: Path):
         load_scorer(tmp_path / "draft")
 
 
-def test_single_and_batch_sessions_agree(bundle: Bundle, split: TimeSplit):
+def test_a_transaction_scores_the_same_alone_and_among_others(bundle: Bundle, split: TimeSplit):
+    """To the last digit, as single ones are scored. Whole tables are shared out among threads, cut at any row."""
     scorer = Scorer(bundle, threads=2)
-    batch = scorer.score(split.test.raw)
-    for size in (1, BATCH_ROWS - 1, BATCH_ROWS, BATCH_ROWS + 1):
-        part = scorer.score(split.test.raw[:size])
-        for name in ("isolation", "boosted", "hybrid", "probability"):
-            np.testing.assert_allclose(getattr(part, name), getattr(batch, name)[:size], atol=1e-6, rtol=0)
+    raw = split.test.raw[: 2 * BATCH_ROWS]
+    alone = [scorer.score(raw[row : row + 1]) for row in range(len(raw))]
+    whole = scorer.score(raw)
+    for name in ("isolation", "boosted", "hybrid", "probability"):
+        one_by_one = np.concatenate([getattr(each, name) for each in alone])
+        np.testing.assert_allclose(getattr(whole, name), one_by_one, atol=1e-6, rtol=0)
+        for size in (2, 3, 5, 16, BATCH_ROWS - 1):
+            some = np.concatenate([getattr(scorer.score(raw[i : i + size]), name) for i in range(0, len(raw), size)])
+            np.testing.assert_array_equal(some, one_by_one)
 
 
 def test_no_rows_give_no_scores(small_scorer: Scorer):

@@ -238,7 +238,7 @@ def test_what_is_remembered_under_another_contract_is_left_alone(table: pd.DataF
         count = contract.raw_fields.index("many")
         assert past.fill(contract, replace(sent, ids=["another"])).raw[0, count] == answered
         predictions: Any = SimpleNamespace(model=SimpleNamespace(contract=contract), transactions=sent)
-        past.remember_spooled(predictions, ["p"])
+        past.settle(past.remember(replace(predictions, prediction_ids=["p"])), spooled=True)
 
 
 def test_without_its_database_it_goes_on_from_memory_and_says_so(

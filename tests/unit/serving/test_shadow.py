@@ -127,7 +127,7 @@ def test_rows_that_find_no_room_are_dropped(watcher, source, scorer, raw_rows) -
     scored: list[ShadowDecision] = []
     small = Shadow(1.0, watcher, capacity=5)
     watcher.check()
-    small.offer(replace(predictions, prediction_ids=ids), datetime.now(UTC))
+    small.offer(replace(predictions, prediction_ids=ids), [datetime.now(UTC)] * len(ids))
     assert (small.rows["dropped"], small.waiting) == (3, 5)
     small.start(scored.extend)
     small.close()

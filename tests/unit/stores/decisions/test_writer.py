@@ -1,9 +1,10 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from stores.decisions import (
     DecisionRecord,
     DecisionStore,
     GroupWriter,
+    Outcome,
     Spool,
     SpoolFull,
     Stored,
@@ -69,11 +71,26 @@ def eventually(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def submitted(writer: GroupWriter, record: DecisionRecord) -> "Future[Stored]":
+    """What becomes of one decision."""
+    future: Future[Stored] = Future()
+
+    def done(outcomes: Sequence[Outcome]) -> None:
+        [outcome] = outcomes
+        if isinstance(outcome, Stored):
+            future.set_result(outcome)
+        else:
+            future.set_exception(outcome)
+
+    writer.submit([record], done)
+    return future
+
+
 def test_whatever_waits_shares_a_commit(gate: Gate, writer: GroupWriter, make_record: Make) -> None:
-    first = writer.submit(make_record())
+    first = submitted(writer, make_record())
     assert gate.entered.wait(60)
     records = [make_record() for _ in range(600)]
-    futures = [writer.submit(record) for record in records]
+    futures = [submitted(writer, record) for record in records]
     assert writer.waiting == 600
     assert not first.done()
     gate.open.set()
@@ -84,8 +101,8 @@ def test_whatever_waits_shares_a_commit(gate: Gate, writer: GroupWriter, make_re
 
 def test_a_conflict_is_one_callers_own(gate: Gate, writer: GroupWriter, make_record: Make) -> None:
     gate.open.set()
-    writer.submit(make_record(1.0, transaction_id="t")).result(60)
-    conflict, fine = writer.submit(make_record(2.0, transaction_id="t")), writer.submit(make_record())
+    submitted(writer, make_record(1.0, transaction_id="t")).result(60)
+    conflict, fine = submitted(writer, make_record(2.0, transaction_id="t")), submitted(writer, make_record())
     with pytest.raises(Conflict):
         conflict.result(60)
     assert fine.result(60).kept == "database"
@@ -94,9 +111,9 @@ def test_a_conflict_is_one_callers_own(gate: Gate, writer: GroupWriter, make_rec
 def test_a_bad_record_takes_no_other_with_it(
     gate: Gate, writer: GroupWriter, make_record: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer.submit(make_record())
+    submitted(writer, make_record())
     assert gate.entered.wait(60)
-    good, bad = writer.submit(make_record()), writer.submit(make_record(hybrid_score=float("nan")))
+    good, bad = submitted(writer, make_record()), submitted(writer, make_record(hybrid_score=float("nan")))
     gate.open.set()
     assert good.result(60).kept == "database"
     with pytest.raises(Exception, match="hybrid_score"):
@@ -108,9 +125,9 @@ def test_the_database_is_away_and_comes_back(
     gate: Gate, writer: GroupWriter, make_record: Make, make_chunk: Callable[..., Chunk], sqlite_store: DecisionStore
 ) -> None:
     gate.open.set()
-    first = writer.submit(make_record(1.0, transaction_id="t")).result(60)
+    first = submitted(writer, make_record(1.0, transaction_id="t")).result(60)
     gate.away = True
-    again = writer.submit(make_record(1.0, transaction_id="t")).result(60)
+    again = submitted(writer, make_record(1.0, transaction_id="t")).result(60)
     assert (again.kept, again.repeated) == ("spool", False)
     chunk = make_chunk()
     assert writer.keep_segment(chunk).kept == "spool"
@@ -122,7 +139,7 @@ def test_the_database_is_away_and_comes_back(
     assert found is not None
     assert found.duplicate_of == first.record.prediction_id
     assert not writer.database_away
-    assert writer.submit(make_record()).result(60).kept == "database"
+    assert submitted(writer, make_record()).result(60).kept == "database"
     assert writer.keep_segment(make_chunk()).kept == "database"
 
 
@@ -130,14 +147,14 @@ def test_a_real_database_file_that_vanishes(sqlite_store: DecisionStore, make_re
     writer = GroupWriter(sqlite_store, Spool(tmp_path / "spool"), retry_seconds=0.05)
     writer.start()
     database, elsewhere = tmp_path / "decisions.db", tmp_path / "elsewhere.db"
-    before = writer.submit(make_record()).result(60)
+    before = submitted(writer, make_record()).result(60)
     database.rename(elsewhere)
-    during = [writer.submit(make_record()).result(60) for _ in range(3)]
+    during = [submitted(writer, make_record()).result(60) for _ in range(3)]
     assert [stored.kept for stored in during] == ["spool"] * 3
     assert not database.exists()
     elsewhere.rename(database)
     eventually(lambda: not writer.database_away)
-    after = writer.submit(make_record()).result(60)
+    after = submitted(writer, make_record()).result(60)
     writer.close()
     assert (before.kept, after.kept) == ("database", "database")
     for stored in (before, *during, after):
@@ -150,9 +167,9 @@ def test_a_database_that_somebody_locks(sqlite_store: DecisionStore, make_record
     holder = sqlite3.connect(tmp_path / "decisions.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
-    assert writer.submit(make_record()).result(60).kept == "spool"
+    assert submitted(writer, make_record()).result(60).kept == "spool"
     noticed = time.monotonic()
-    spooled = writer.submit(make_record()).result(60)  # nobody waits once more for a database known to be away
+    spooled = submitted(writer, make_record()).result(60)  # nobody waits once more for a database known to be away
     assert (time.monotonic() - noticed) / (noticed - started) < 0.5
     holder.execute("ROLLBACK")
     holder.close()
@@ -168,7 +185,7 @@ def test_no_room_anywhere_is_no_acknowledgement(
     writer = GroupWriter(gate, Spool(tmp_path / "small", max_bytes=100), retry_seconds=0.05)  # type: ignore[arg-type]
     writer.start()
     with pytest.raises(SpoolFull) as caught:
-        writer.submit(make_record()).result(60)
+        submitted(writer, make_record()).result(60)
     assert caught.value.status == 503
     with pytest.raises(SpoolFull):
         writer.keep_segment(make_chunk())
@@ -178,11 +195,11 @@ def test_no_room_anywhere_is_no_acknowledgement(
 def test_a_full_queue_and_a_closed_writer(gate: Gate, make_record: Make, tmp_path: Path) -> None:
     writer = GroupWriter(gate, Spool(tmp_path / "spool"), capacity=2)  # type: ignore[arg-type]
     writer.start()
-    waiting = [writer.submit(make_record())]
+    waiting = [submitted(writer, make_record())]
     assert gate.entered.wait(60)
-    waiting += [writer.submit(make_record()) for _ in range(2)]
+    waiting += [submitted(writer, make_record()) for _ in range(2)]
     with pytest.raises(Busy) as caught:
-        writer.submit(make_record()).result(60)
+        submitted(writer, make_record()).result(60)
     assert caught.value.status == 503
     closing = threading.Thread(target=writer.close)
     closing.start()
@@ -190,22 +207,22 @@ def test_a_full_queue_and_a_closed_writer(gate: Gate, make_record: Make, tmp_pat
     closing.join(60)
     assert [future.result(0).kept for future in waiting] == ["database"] * 3
     with pytest.raises(Busy, match="shutting down"):
-        writer.submit(make_record()).result(60)
+        submitted(writer, make_record()).result(60)
     writer.close()
 
 
-def test_a_client_that_left_is_kept_all_the_same(
-    gate: Gate, writer: GroupWriter, make_record: Make, sqlite_store: DecisionStore
-) -> None:
-    writer.submit(make_record())
-    assert gate.entered.wait(60)
-    record = make_record()
-    gone = writer.submit(record)
-    assert gone.cancel()
-    last = writer.submit(make_record())
+def test_decisions_of_one_turn_come_to_their_own_outcomes(gate: Gate, writer: GroupWriter, make_record: Make) -> None:
     gate.open.set()
-    last.result(60)
-    assert sqlite_store.find(record.prediction_id) is not None
+    submitted(writer, make_record(1.0, transaction_id="t")).result(60)
+    records = [make_record(), make_record(2.0, transaction_id="t"), make_record(1.0, transaction_id="t")]
+    told: SimpleQueue[Sequence[Outcome]] = SimpleQueue()
+    writer.submit(records, told.put)
+    fine, conflict, repeated = told.get(timeout=60)
+    assert fine == Stored(records[0])
+    assert isinstance(conflict, Conflict)
+    assert isinstance(repeated, Stored)
+    assert repeated.repeated
+    assert writer.waiting == 0
 
 
 def test_busy_is_not_away(gate: Gate, writer: GroupWriter, make_record: Make, make_chunk: Callable[..., Chunk]) -> None:
@@ -216,7 +233,7 @@ def test_busy_is_not_away(gate: Gate, writer: GroupWriter, make_record: Make, ma
 
     gate.add = gate.add_segment = busy  # type: ignore[method-assign, assignment]
     with pytest.raises(Busy):
-        writer.submit(make_record()).result(60)
+        submitted(writer, make_record()).result(60)
     with pytest.raises(Busy):
         writer.keep_segment(make_chunk())
     assert not writer.database_away
@@ -228,11 +245,11 @@ def test_what_comes_back_is_brought_to_the_schema(
     """Such as a backup from before an upgrade."""
     writer = GroupWriter(sqlite_store, Spool(tmp_path / "spool"), retry_seconds=0.05)
     writer.start()
-    writer.submit(make_record()).result(60)
+    submitted(writer, make_record()).result(60)
     database, older = tmp_path / "decisions.db", tmp_path / "older.db"
     for path in tmp_path.glob("decisions.db*"):
         path.unlink()
-    spooled = writer.submit(make_record()).result(60)
+    spooled = submitted(writer, make_record()).result(60)
     assert spooled.kept == "spool"
     older.touch()
     older.rename(database)
