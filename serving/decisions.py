@@ -150,8 +150,8 @@ class Decisions:
     ) -> None:
         """Keep single predictions, one of each request, all of them trials or none.
 
-        When they are on disk, the running loop tells ``done`` the answers; in the place of one stands a `Conflict` when its transaction_id was used with other
-        values, or `Unavailable` when it could be kept nowhere.
+        When they are on disk, the running loop tells ``done`` the answers; in the place of one stands a `Conflict` when
+        its transaction_id was used with other values, or `Unavailable` when it could be kept nowhere.
 
         Raises
         ------

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, func, literal_column, select, text
 
-from stores.decisions.reads import Scope, contracts_of, scope_of
+from stores.decisions.reads import Scope, contracts_of, is_alert, scope_of
 from stores.decisions.records import TRIAL, scored_values, unpack_scored
 from stores.decisions.schema import labels, predictions, segments, shadow_decisions
 from stores.decisions.segments import APPROVE, raw_of, read_content
@@ -195,13 +195,16 @@ def _counts(connection: Connection, scope: Scope, since: datetime, until: dateti
     columns = predictions.c
     mine = scope.within(connection, columns.bundle_digest)
     within = columns.received_at >= since, columns.received_at < until, *mine
-    every = select(columns.decision, func.count()).where(*within).group_by(columns.decision)
-    counts = {name: int(count) for name, count in connection.execute(every)}
+    # Alerts have an index of their own; the rest of all are approvals.
+    by_decision = select(columns.decision, func.count()).where(*within).group_by(columns.decision)
+    counts = {name: int(count) for name, count in connection.execute(by_decision.where(is_alert()))}
+    approved = (connection.scalar(select(func.count()).where(*within)) or 0) - sum(counts.values())
+    counts |= {APPROVE: approved} if approved else {}
     listed: dict[str, int] = {}
     drawn = 0
     if counts:
         # Trials are few and have an index of their own; a condition on all others would read every row.
-        for name, count in connection.execute(every.where(columns.source == literal_column(f"'{TRIAL}'"))):
+        for name, count in connection.execute(by_decision.where(columns.source == literal_column(f"'{TRIAL}'"))):
             counts[name] -= count
         bulk_row = columns.segment_id.is_not(None)
         review = select(columns.decision, bulk_row, func.count()).where(*within, columns.review_rate.is_not(None))

@@ -43,6 +43,8 @@ READERS: Final = 4
 """Connections for reading: what is slow to find keeps other readers waiting, and no writer."""
 
 _LOOK_SECONDS: Final = 0.001
+_LOOKS_MILLISECONDS: Final = 100
+"""How long SQLite looks by itself, ever less often, for the end of another process's write."""
 
 
 def open_store(url: str, *, existing: bool = False, wait: bool = False) -> DecisionStore:
@@ -164,10 +166,10 @@ def _sqlite(path: Path, reading: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _durable(connection: Any, record: Any) -> None:
-        # Who writes waits in `_begin_to_write`, not in SQLite.
-        patience = () if reading else ("busy_timeout=0",)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", *patience):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        if not reading:  # who writes waits in `_begin_to_write`
+            connection.execute(f"PRAGMA busy_timeout={_LOOKS_MILLISECONDS}")
         record.info["inode"] = place.note()
 
     @event.listens_for(engine, "checkout")
@@ -270,7 +272,7 @@ _STEPS: Final = 20_000
 def _begin_to_write(connection: Connection, patience: float) -> None:
     """Begin as soon as no other process writes, if that is within so many seconds.
 
-    SQLite itself soon looks every 100 ms only, so one that commits all the time would lock the others out.
+    Left to itself, SQLite would look every 100 ms only, so one that commits all the time would lock the others out.
     """
     driver: Any = connection.connection.driver_connection
     deadline = time.monotonic() + patience

@@ -303,6 +303,11 @@ def claims_on(connection: Connection, prediction_ids: Sequence[str]) -> dict[str
     return {row.prediction_id: Claim(row.reviewer, row.expires_at) for row in rows}
 
 
+def is_alert() -> ColumnElement[bool]:
+    """That the decision is another than APPROVE, written out, so that SQLite sees that the index of alerts is meant."""
+    return predictions.c.decision != literal_column(f"'{APPROVE}'")
+
+
 def _conditions(wanted: PageFilter) -> Iterator[ColumnElement[bool]]:
     columns = predictions.c
     if wanted.source is None:
@@ -319,13 +324,12 @@ def _conditions(wanted: PageFilter) -> Iterator[ColumnElement[bool]]:
         yield columns.amount < wanted.amount_below
     if wanted.entity is not None:
         yield columns.entity == wanted.entity
-    # SQLite has no statistics: it would take the indexes by decision and by version, which hold most rows, for better
-    # than the one of the few that are labelled. An expression has no index.
-    decision, version = (
-        column.concat("") if wanted.labelled else column for column in (columns.decision, columns.model_version)
-    )
     if wanted.decision is not None:
-        yield decision == wanted.decision
+        # SQLite has no statistics: it would take the index of alerts for better than that of the few labelled ones. An
+        # expression has no index.
+        yield (columns.decision.concat("") if wanted.labelled else columns.decision) == wanted.decision
+        if wanted.decision != APPROVE and not wanted.labelled:
+            yield is_alert()
     if wanted.since is not None:
         yield columns.received_at >= wanted.since
     if wanted.until is not None:
@@ -335,7 +339,7 @@ def _conditions(wanted: PageFilter) -> Iterator[ColumnElement[bool]]:
     if wanted.score_below is not None:
         yield columns.hybrid_score < wanted.score_below
     if wanted.model_version is not None:
-        yield version == wanted.model_version
+        yield columns.model_version == wanted.model_version
     if wanted.for_review is not None:
         yield columns.review_rate.is_not(None) if wanted.for_review else columns.review_rate.is_(None)
     if wanted.labelled is not None:

@@ -108,9 +108,8 @@ predictions = Table(
     Column("expected_loss", Double),
     Column("entity", String(256)),
     Index("predictions_newest", "received_at", "prediction_id"),
-    Index("predictions_riskiest", "hybrid_score", "prediction_id"),
-    Index("predictions_by_decision", "decision", "received_at", "prediction_id"),
-    Index("predictions_by_version", "model_version", "received_at", "prediction_id"),
+    # Every index that holds all rows costs every prediction; these hold what people look through.
+    Index("predictions_alerts", "decision", "received_at", "prediction_id", **_where("decision <> 'APPROVE'")),
     Index("predictions_by_event_time", "event_time", "prediction_id", **_where("event_time IS NOT NULL")),
     Index("predictions_review_newest", "received_at", "prediction_id", **_where("review_rate IS NOT NULL")),
     Index("predictions_review_riskiest", "hybrid_score", "prediction_id", **_where("review_rate IS NOT NULL")),

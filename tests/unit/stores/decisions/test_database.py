@@ -26,7 +26,7 @@ def test_sqlite_is_durable(sqlite_store: DecisionStore) -> None:
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
-    assert values == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 4000}
+    assert values == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 100}
 
 
 def test_the_file_is_private(sqlite_store: DecisionStore) -> None:

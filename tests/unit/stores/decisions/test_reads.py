@@ -150,6 +150,17 @@ def test_the_few_labelled_are_found_among_the_many(
     assert [found.record for found in store.page(wanted).items] == records[:1]
 
 
+def test_alerts_are_found_among_the_many(store: DecisionStore, make_record: Callable[..., DecisionRecord]) -> None:
+    records = [make_record(decision="DECLINE" if row == 7 else "APPROVE") for row in range(300)]
+    store.add(records)
+    if store.engine.dialect.name == "postgresql":
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("ANALYZE predictions")
+    wanted = PageFilter(decision="DECLINE")
+    assert "predictions_alerts" in plan(store, wanted)
+    assert [found.record for found in store.page(wanted).items] == [records[7]]
+
+
 @pytest.mark.parametrize(
     "after",
     ["", "x", "W10", "bm90IGpzb24", "WyJyaXNraWVzdCIsIDAuNSwgImEiXQ", _cursor(["newest", f"{START}", "\ud800"])],
