@@ -1,10 +1,13 @@
 """One serving process, from its settings to its exit code: the only one, or one of several workers."""
 
+import asyncio
 import faulthandler
+import gc
 import socket
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
@@ -81,6 +84,12 @@ def configured(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
     )
 
 
+_ALLOCATIONS: Final = 10_000
+_SETTLED_SECONDS: Final = 20.0
+"""After which all is imported, MLflow's client too. What is there by then stays: to look through it for garbage again
+and again took a tenth of the processor from predictions."""
+
+
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
@@ -89,6 +98,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_start()
+        gc.set_threshold(_ALLOCATIONS)
+        asyncio.get_running_loop().call_later(_SETTLED_SECONDS, gc.freeze)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
