@@ -130,7 +130,7 @@ def singles(running: dict[str, servers.RunningGateway], options: argparse.Namesp
             for name, gateway in running.items():
                 cpu = gateway.cpu_seconds
                 measured = load.run(gateway.target("/predict"), requests, clients, options.seconds)
-                each = (gateway.cpu_seconds - cpu) / len(measured.latency) * 1000
+                each = (gateway.cpu_seconds - cpu) / measured.requests * 1000
                 taken.setdefault((clients, name), []).append(
                     (measured.milliseconds(0.5), measured.milliseconds(0.99), each)
                 )
@@ -215,7 +215,7 @@ def busy(gateway: servers.RunningGateway, scratch: Path, database: str | None, o
         for name in ("", "busy"):
             cpu = gateway.cpu_seconds
             measured = load.run(gateway.target("/predict"), asked(name), 1, options.seconds)
-            each = (gateway.cpu_seconds - cpu) / len(measured.latency) * 1000
+            each = (gateway.cpu_seconds - cpu) / measured.requests * 1000
             print(
                 f"    {name or 'new keys':10s} p50 {measured.milliseconds(0.5):.2f} ms, "
                 f"p99 {measured.milliseconds(0.99):.2f} ms, processor {each:.2f} ms"

@@ -67,7 +67,7 @@ def measure(model: Reference, scratch: Path, seconds: float, rounds: int) -> dic
             for clients in CLIENTS:
                 for name, gateway in running.items():
                     measured = load.run(gateway.target("/predict"), model.transactions, clients, seconds)
-                    used[name][1] += len(measured.latency)
+                    used[name][1] += measured.requests
                     for what, value in (
                         ("p50", measured.milliseconds(0.5)),
                         ("p99", measured.milliseconds(0.99)),

@@ -44,8 +44,7 @@ class RunningGateway:
     @property
     def cpu_seconds(self) -> float:
         """Processor time that it has used so far."""
-        process = psutil.Process(self.pid)
-        return sum(sum(one.cpu_times()[:2]) for one in [process, *process.children(recursive=True)])
+        return cpu_seconds(self.pid)
 
 
 @contextmanager
@@ -71,6 +70,17 @@ def gateway(folder: Path, bundle: Bundle, python: str = sys.executable, **settin
 
 
 @contextmanager
+def bare(folder: Path) -> Iterator[tuple[Target, int]]:
+    """Uvicorn with an application that does next to nothing, and its process."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.gateway.echo:app", "--port", str(port), "--no-access-log"]
+    service = Service("echo", [*command, "--log-level", "error"], {"PYTHONPATH": str(Path.cwd())}, folder / "echo.log")
+    with service:
+        service.wait_for(f"http://127.0.0.1:{port}/", 60)
+        yield Target(port, "/echo"), service.pid
+
+
+@contextmanager
 def mlflow_model(folder: Path, model: Path, name: str) -> Iterator[Target]:
     """``mlflow models serve`` on a saved model, as its documentation starts it."""
     port = free_port()
@@ -82,6 +92,12 @@ def mlflow_model(folder: Path, model: Path, name: str) -> Iterator[Target]:
     with service:
         service.wait_for(f"http://127.0.0.1:{port}/ping", 120)
         yield Target(port, "/invocations")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process and its children have used so far."""
+    process = psutil.Process(pid)
+    return sum(sum(one.cpu_times()[:2]) for one in [process, *process.children(recursive=True)])
 
 
 def publish(releases: Releases, bundle: Bundle, version: int) -> None:
