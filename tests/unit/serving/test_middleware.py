@@ -1,6 +1,10 @@
-"""Security headers on every answer, whatever became of the request."""
+"""Security headers on every answer, whatever became of the request; and the two ways of POST /predict."""
+
+import json
 
 import pytest
+
+from tests.unit.serving.conftest import FakeProduction
 
 EXPECTED = {
     "x-content-type-options": "nosniff",
@@ -76,3 +80,68 @@ def test_any_origin_never_goes_with_credentials(serve, source) -> None:
         assert answer.status_code == 200
         assert answer.headers["access-control-allow-origin"] in ("*", ORIGIN["Origin"])
         assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.fixture(scope="module")
+def guarded(serve, scorer):
+    """A gateway that asks for keys, and its headers."""
+    key = "a-key-that-is-long-enough-for-a-gateway"
+    source = FakeProduction()
+    source.promote(1, scorer)
+    settings = {"require_keys": "true", "bootstrap_key": key, "rate_limit": "100000/minute", "hsts_seconds": 60}
+    with serve(source, **settings) as gateway:
+        gateway.wait_for(1)
+        yield gateway, {"X-API-Key": key, "Content-Type": "application/json", "X-Request-ID": "asked-twice"}
+
+
+def _without(transaction, name):
+    return {each: value for each, value in transaction.items() if each != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "headers", "status"),
+    [
+        (lambda sent: json.dumps(sent), {}, 200),
+        (lambda sent: "\ufeff" + json.dumps(sent), {}, 200),
+        (lambda sent: json.dumps(_without(sent, "V14")), {}, 422),
+        (lambda sent: json.dumps(sent | {"V14": "much", "V15": None, "another": 1}), {}, 422),
+        (lambda sent: json.dumps([sent]), {}, 422),
+        (lambda sent: json.dumps(sent)[:-1], {}, 400),
+        (lambda sent: json.dumps(sent)[:-1] + ', "V14": 1}', {}, 400),
+        (lambda _sent: "[" * 20 + "]" * 20, {}, 400),
+        (lambda _sent: "", {}, 400),
+        (lambda sent: json.dumps(sent) + " " * 2**20, {}, 413),
+        (lambda sent: json.dumps(sent), {"Content-Type": "text/csv"}, 415),
+        (lambda sent: json.dumps(sent), {"Content-Encoding": "gzip"}, 415),
+        (lambda sent: json.dumps(sent), {"X-API-Key": ""}, 401),
+        (lambda sent: json.dumps(sent), {"X-API-Key": "another"}, 401),
+    ],
+)
+def test_the_short_way_and_the_long_way_answer_alike(guarded, fraudulent, change, headers, status) -> None:
+    """POST /predict goes around FastAPI, unless it has a query; with a transaction_id both give the first answer."""
+    gateway, usual = guarded
+    body = change(fraudulent | {"transaction_id": "the-short-and-the-long-way"})
+    answers = []
+    for path in ("/predict", "/predict?explain=false", "/predict"):
+        answer = gateway.client.post(path, content=body.encode(), headers=usual | headers)
+        told = sorted((name, value) for name, value in answer.headers.multi_items() if name != "date")
+        answers.append((answer.status_code, told, answer.content))
+    assert answers[0][0] == status
+    assert answers[1] == answers[0]
+    assert answers[2] == answers[0]
+
+
+def test_both_ways_are_logged_and_counted_alike(guarded, legitimate, caplog) -> None:
+    gateway, usual = guarded
+    lines = []
+    for path in ("/predict", "/predict?explain=false"):
+        before = gateway.client.get("/metrics", headers=usual | {"Accept": "application/json"}).json()
+        caplog.clear()
+        with caplog.at_level("INFO", logger="serving.requests"):
+            gateway.client.post(path, json=legitimate, headers=usual).raise_for_status()
+        [record] = [each for each in caplog.records if each.name == "serving.requests"]
+        after = gateway.client.get("/metrics", headers=usual | {"Accept": "application/json"}).json()
+        lines.append((record.levelname, record.message, sorted(record.fields)))
+        assert after["total_requests"] == before["total_requests"] + 1
+        assert after["legitimate_predictions"] == before["legitimate_predictions"] + 1
+    assert lines[0] == lines[1]
