@@ -79,6 +79,7 @@ class Turns:
 
     def _look_up(self, contract: Contract, group: Sequence[_Asked], transactions: Transactions) -> None:
         loop, started = asyncio.get_running_loop(), time.perf_counter()
+        known = self._decisions.past.at_once(contract, transactions)
 
         def filled(outcome: Transactions | Exception) -> None:
             for each in group:
@@ -92,7 +93,10 @@ class Turns:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(filled, outcome)
 
-        self._decisions.past.look_up(contract, transactions, told)
+        if known is not None:
+            filled(known)
+        else:
+            self._decisions.past.look_up(contract, transactions, told)
 
     def _score(self, group: Sequence[_Asked], transactions: Transactions) -> None:
         requests = [each.request for each in group]

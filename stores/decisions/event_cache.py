@@ -99,12 +99,37 @@ class EventCache:
             rows = [plan.rows(event) for event, _others in asked]
             ids = self._at_a_glance(plan, rows)
             if ids is not None:
-                with suppress(_NotInMemory):
+                with suppress(NotInMemory):
                     found = self._each(plan, asked, rows, ids)
                     self._let_go()
                     return found
             with self._looking(plan, rows) as ids:
                 return self._each(plan, asked, rows, ids)
+
+    def look_up_now(
+        self, plan: EventPlan, asked: Sequence[tuple[HistoryEvent, Sequence[HistoryEvent]]]
+    ) -> list[list[float]]:
+        """The same as `look_up`, if one statement and what is in memory suffice.
+
+        Raises
+        ------
+        NotInMemory
+            When they do not, or another thread looks up.
+        Unavailable
+            When the database does not answer.
+        """
+        if not self._lock.acquire(blocking=False):
+            raise NotInMemory
+        try:
+            rows = [plan.rows(event) for event, _others in asked]
+            ids = self._at_a_glance(plan, rows)
+            if ids is None:
+                raise NotInMemory
+            found = self._each(plan, asked, rows, ids)
+            self._let_go()
+            return found
+        finally:
+            self._lock.release()
 
     def look_up_many(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:
         """Features (n, features) of transactions; each knows those before it among them, too."""
@@ -337,12 +362,12 @@ class EventCache:
             self._drop(next(iter(self._pasts)))
 
 
-class _NotInMemory(Exception):
-    """An hour of a busy key has to be read."""
+class NotInMemory(Exception):
+    """A key's past, or an hour of a busy one's, has to be read."""
 
 
 def _not_in_memory(_after: int, _until: int) -> Timeline:
-    raise _NotInMemory
+    raise NotInMemory
 
 
 def _nothing(_after: int, _until: int) -> Timeline:

@@ -237,8 +237,9 @@ def test_what_is_remembered_under_another_contract_is_left_alone(table: pd.DataF
         sent = TransactionParser(contract).batch(json.dumps(sent_rows(table)[:1]).encode(), 10).transactions
         count = contract.raw_fields.index("many")
         assert past.fill(contract, replace(sent, ids=["another"])).raw[0, count] == answered
-        predictions: Any = SimpleNamespace(model=SimpleNamespace(contract=contract), transactions=sent)
-        past.settle(past.remember(replace(predictions, prediction_ids=["p"])), spooled=True)
+        model = SimpleNamespace(contract=contract)
+        predictions: Any = SimpleNamespace(model=model, transactions=sent, prediction_ids=["p"])
+        past.settle(past.remember(predictions), spooled=True)
 
 
 def test_without_its_database_it_goes_on_from_memory_and_says_so(
