@@ -12,7 +12,7 @@ In the order in which a process and then a request pass them:
 - ``http``: connections, bodies and media types, within limits; `large_bodies`: the room for all, and JSON in pieces
 - ``errors``: what can be wrong with a request, and the problem documents that say it
 - ``transactions``: what is accepted; `admission`: the door behind it, for event times and keys
-- ``history``: what the keys of a transaction did before
+- ``turns``: what came together is scored together; `history`: what the keys of a transaction did before
 - ``predictions``: scores, decisions, reasons and the answer
 - ``batch``: files of transactions, from upload to answer
 - ``decisions``: keeps predictions in the decision store and finds them again

@@ -37,24 +37,20 @@ class LiveModel:
     live: "LiveVersion"
     loaded_at: datetime
     card: Card | None = None
+    contract: Contract = field(init=False)
+    """What a transaction is."""
+    version: str = field(init=False)
+    """The registry's version number, as clients see it."""
     parser: TransactionParser = field(init=False)
     """Of the transactions that the scorer takes."""
     kept_contract: KeptContract = field(init=False)
     """The contract as it is kept with decisions."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "contract", self.scorer.contract)
+        object.__setattr__(self, "version", str(self.live.version))
         object.__setattr__(self, "parser", TransactionParser(self.contract))
         object.__setattr__(self, "kept_contract", KeptContract.of(self.contract))
-
-    @property
-    def contract(self) -> Contract:
-        """What a transaction is."""
-        return self.scorer.contract
-
-    @property
-    def version(self) -> str:
-        """The registry's version number, as clients see it."""
-        return str(self.live.version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Dialect, Select, Table, func, insert, select
+from sqlalchemy import Column, Connection, Dialect, Select, Table, func, insert, select
 
 from stores.decisions.event_plan import EventPlan, event_id, microseconds
 from stores.decisions.events import add_events
 from stores.decisions.reads import find_records
 from stores.decisions.records import KEYLESS, TRIAL, Conflict, DecisionRecord, KeptContract, Stored, Value, to_row
-from stores.decisions.schema import bundles, contracts, predictions, segments, transactions
+from stores.decisions.schema import UtcDateTime, bundles, contracts, predictions, segments, transactions
 from stores.decisions.segments import Chunk, checksum, locate
 from stores.sql import LISTED, among, driver_errors, listed, one_of
 
@@ -53,9 +53,7 @@ class QuickInsert:
 
     def _prepare(self, dialect: Dialect) -> tuple[str, Callable[[_Row], Any]]:
         compiled = insert(self._table).compile(dialect=dialect)
-        names = [column.name for column in self._table.columns]
-        types = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in self._table.columns]
-        bound = list(zip(names, types, strict=True))
+        bound = [(column.name, _processor(column, dialect)) for column in self._table.columns]
         if compiled.positional:
 
             def parameters(row: _Row) -> Any:
@@ -66,6 +64,22 @@ class QuickInsert:
                 return {name: row[name] if process is None else process(row[name]) for name, process in bound}
 
         return str(compiled), parameters
+
+
+def _processor(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """What a value of a column becomes before it goes to the driver."""
+    if dialect.name == "sqlite" and isinstance(column.type, UtcDateTime):
+        return _as_text  # for a fifth of the time
+    return column.type.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _as_text(moment: datetime | None) -> str | None:
+    """A moment as SQLAlchemy keeps it in SQLite: in UTC, which the text does not say."""
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        raise ValueError("times must have a time zone")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
 
 
 _AT_ONCE: Final = 32
