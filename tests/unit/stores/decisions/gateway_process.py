@@ -7,12 +7,24 @@ The spool then may hold as much.
 import resource
 import sys
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 
 from ml_project.contract_file import contract_named
 from ml_project.errors import Unavailable
-from stores.decisions import DecisionRecord, DecisionStore, GroupWriter, KeptContract, Spool, migrate, open_engine
+from stores.decisions import (
+    DecisionRecord,
+    DecisionStore,
+    GroupWriter,
+    KeptContract,
+    Outcome,
+    Spool,
+    Stored,
+    migrate,
+    open_engine,
+)
 
 KEPT = KeptContract.of(contract_named())
 
@@ -49,12 +61,14 @@ def main(url: str, folder: str, run: str, largest_file: str | None = None) -> No
 
     def call(caller: int) -> None:
         for number in range(100_000):
-            try:
-                stored = writer.submit(record(caller, number, run)).result()
-            except Unavailable as error:
-                sys.stdout.write(f"refused {error.status}\n")
+            told: SimpleQueue[Sequence[Outcome]] = SimpleQueue()
+            writer.submit([record(caller, number, run)], told.put)
+            [outcome] = told.get()
+            if isinstance(outcome, Unavailable):
+                sys.stdout.write(f"refused {outcome.status}\n")
                 return
-            sys.stdout.write(f"{stored.kept} {stored.record.prediction_id}\n")
+            assert isinstance(outcome, Stored)
+            sys.stdout.write(f"{outcome.kept} {outcome.record.prediction_id}\n")
             sys.stdout.flush()
 
     callers = [threading.Thread(target=call, args=(caller,)) for caller in range(8)]
