@@ -227,12 +227,15 @@ class DirectPredict:
         if self._for_pages and any(name == b"origin" for name, _value in headers):
             await self._app(scope, receive, send)
             return
-        record = open_record(scope)
+        record, end = open_record(scope), _end
         try:
             status, sent, body = await self._answer(scope, receive, record)
         except ClientDisconnect:
             _end(self._gateway.metrics, scope, record, CLIENT_CLOSED_REQUEST)
             return
+        except Exception:
+            refusal, end = _unexpected(scope, record), _count  # the log has it
+            status, sent, body = refusal.status_code, refusal.raw_headers, bytes(refusal.body)
         whole = scope.get("extensions", {}).get(WHOLE)
         if status == HTTPStatus.OK and whole is not None:
             await whole(status, b"%sx-request-id: %s\r\n" % (self._head, record.request_id.encode()), body)
@@ -240,7 +243,7 @@ class DirectPredict:
             sent += [*self._headers, (_HEADER, record.request_id.encode())]
             await send({"type": "http.response.start", "status": status, "headers": sent})
             await send({"type": "http.response.body", "body": body})
-        _end(self._gateway.metrics, scope, record, status)
+        end(self._gateway.metrics, scope, record, status)
 
     async def _answer(self, scope: Scope, receive: Receive, record: RequestRecord) -> "_Answer":
         headers = scope["headers"]
@@ -251,11 +254,6 @@ class DirectPredict:
             answer = await answer_one(self._gateway, model, body, Explain.ALERTS, record)
         except FraudError as error:
             refusal = problem_of(error, record)
-            return refusal.status_code, refusal.raw_headers, bytes(refusal.body)
-        except ClientDisconnect:
-            raise
-        except Exception:
-            refusal = _unexpected(scope, record)
             return refusal.status_code, refusal.raw_headers, bytes(refusal.body)
         return HTTPStatus.OK, [(b"content-length", b"%d" % len(answer)), _JSON], answer
 

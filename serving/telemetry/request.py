@@ -4,6 +4,7 @@ Logs are JSON lines on standard output, one object per event, in the shape that 
 """
 
 import asyncio
+import json
 import logging
 import random
 import re
@@ -154,7 +155,10 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return to_json(line, inf_nan_mode="constants", fallback=str).decode()
+        try:
+            return to_json(line, inf_nan_mode="constants", ensure_ascii=True, fallback=str).decode()
+        except ValueError:  # bytes that are no text, or halves of characters
+            return json.dumps(line, default=str)
 
 
 class LinesByTurn(logging.StreamHandler[TextIO]):

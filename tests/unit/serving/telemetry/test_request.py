@@ -1,5 +1,7 @@
 """Log lines as JSON, and one for each request."""
 
+import asyncio
+import io
 import json
 import logging
 import sys
@@ -7,14 +9,14 @@ import time
 
 import pytest
 
-from serving.telemetry.request import JsonLines
+from serving.telemetry.request import JsonLines, LinesByTurn
 
 
 def line(message: str, **extra: object) -> dict:
     record = logging.LogRecord("serving.requests", logging.INFO, "", 0, message, (), extra.pop("exc_info", None))
     record.__dict__.update(extra)
     text = JsonLines().format(record)
-    assert "\n" not in text
+    assert text.splitlines() == [text]
     return json.loads(text)
 
 
@@ -35,8 +37,48 @@ def test_fields_stand_in_the_order_that_searches_expect() -> None:
     assert written["fraud_score"] == 1.5e-06
 
 
-def test_hostile_text_stays_on_one_line() -> None:
-    assert line('a\nb"c')["message"] == 'a\nb"c'
+@pytest.mark.parametrize("text", ['a\nb"c', "a\u2028b\u0085c", "half of a character: \ud800"])
+def test_hostile_text_stays_on_one_line(text: str) -> None:
+    assert line(text)["message"] == text
+
+
+class Written(io.StringIO):
+    """A stream that notes how often it was written to, and may be closed by its reader."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self.broken = False
+
+    def write(self, text: str) -> int:
+        if self.broken:
+            raise BrokenPipeError
+        self.parts.append(text)
+        return len(text)
+
+
+def test_lines_of_one_turn_are_one_write() -> None:
+    stream = Written()
+    handler = LinesByTurn(stream)
+
+    def say(text: str) -> None:
+        handler.handle(logging.LogRecord("any", logging.INFO, "", 0, text, (), None))
+
+    async def turns() -> None:
+        say("one")
+        say("two")
+        assert stream.parts == []
+        await asyncio.sleep(0)
+        say("three")
+        await asyncio.to_thread(say, "four")
+        stream.broken = True
+        say("nobody reads this")
+        await asyncio.sleep(0)
+        stream.broken = False
+
+    asyncio.run(turns())
+    say("five")
+    assert stream.parts == ["one\ntwo\n", "three\nfour\n", "five\n"]
 
 
 def test_exceptions_are_whole() -> None:
