@@ -69,10 +69,12 @@ async def answer_one(
         As the route's errors.
     """
     started = time.perf_counter()
-    transactions = model.parser.one(body)
-    if transactions.entities or transactions.event_times:
-        transactions = Admission.now(model.contract, gateway.settings).one(transactions)
-    record.spend("parse", started)
+    try:
+        transactions = model.parser.one(body)
+        if transactions.entities or transactions.event_times:
+            transactions = Admission.now(model.contract, gateway.settings).one(transactions)
+    finally:
+        record.spend("parse", started)
     prediction = await gateway.turns.predict(model, transactions, explain, record, keep=keep)
     record.message = "Prediction successful"
     record.fields.update(

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from pydantic_core import to_json
-
 if TYPE_CHECKING:
     from starlette.types import Scope
 
@@ -155,10 +153,10 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        try:
-            return to_json(line, inf_nan_mode="constants", ensure_ascii=True, fallback=str).decode()
-        except ValueError:  # bytes that are no text, or halves of characters
-            return json.dumps(line, default=str)
+        return _ENCODER.encode(line)
+
+
+_ENCODER: Final = json.JSONEncoder(default=str)
 
 
 class LinesByTurn(logging.StreamHandler[TextIO]):
