@@ -1,4 +1,9 @@
-"""Decisions bear their source, the review queue has amounts and cases, reviewers claim what they open and add notes."""
+"""Decisions bear their source, the review queue has amounts and cases, reviewers claim what they open and add notes.
+
+Approvals, which are nearly all predictions, stand in one index only, by time.
+"""
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,6 +31,7 @@ def upgrade() -> None:
         ("open_costliest", ["expected_loss", "prediction_id"], _OPEN),
         ("by_entity", ["entity"], ("entity IS NOT NULL",) * 2),
         ("trials", ["received_at", "prediction_id"], ("source = 'trial'",) * 2),
+        ("alerts", ["decision", "received_at", "prediction_id"], ("decision <> 'APPROVE'",) * 2),
     ):
         op.create_index(
             f"predictions_{name}",
@@ -34,6 +40,8 @@ def upgrade() -> None:
             sqlite_where=sa.text(sqlite),
             postgresql_where=sa.text(postgresql),
         )
+    for name in ("riskiest", "by_decision", "by_version"):
+        op.drop_index(f"predictions_{name}", "predictions")
     op.add_column("labels", sa.Column("note", sa.String(500)))
     op.create_index("labels_by_time", "labels", ["labelled_at"])
     op.create_table(
@@ -47,7 +55,9 @@ def upgrade() -> None:
 
 
 def _fill(connection: sa.Connection) -> None:
-    columns = [sa.column(name) for name in ("prediction_id", "bundle_digest", "fraud_probability")]
+    columns: list[sa.ColumnClause[Any]] = [
+        sa.column(name) for name in ("prediction_id", "bundle_digest", "fraud_probability")
+    ]
     predictions = sa.table("predictions", *columns, sa.column("inputs", sa.LargeBinary), *map(sa.column, _FILLED))
     name, after = predictions.c.prediction_id, ""
     waiting = sa.select(*columns, predictions.c.inputs).where(sa.text("review_rate IS NOT NULL AND NOT labelled"))
