@@ -53,9 +53,9 @@ def bundles() -> list[Bundle]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path) -> Iterator[MlflowServer]:
     """A running server; who stops it starts it again."""
-    with MlflowServer(tmp_path_factory.mktemp("mlflow")) as server:
+    with MlflowServer(tmp_path_factory.mktemp("mlflow"), empty_mlflow_database) as server:
         server.wait_until_up()
         yield server
 

@@ -1,7 +1,6 @@
 """Gateway and pipelines, started from one environment, mean the same places."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +49,7 @@ def server(own_settings: PipelineSettings, tmp_path: Path) -> Any:
     """An MLflow server on the registry of `own_settings`."""
     folder = tmp_path / "server"
     folder.mkdir()
-    shutil.copy(own_settings.mlflow_database, folder)
-    with MlflowServer(folder) as running:
+    with MlflowServer(folder, own_settings.mlflow_database) as running:
         running.wait_until_up()
         yield running
 

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,8 +15,7 @@ from sqlalchemy import create_engine, text
 
 from pipelines.settings import PipelineSettings
 from tests.support.commands import Command, Commands
-from tests.support.machine import ROOT
-from tests.support.processes import clean_environment, free_port, wait_for
+from tests.support.processes import Forked, clean_environment, free_port, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +33,7 @@ class Site:
     commands: Commands
     folder: Path
     port: int
-    process: subprocess.Popen[bytes] | None = None
+    process: Forked | None = None
     first_day: datetime = field(default_factory=lambda: midnight() - timedelta(days=40))
 
     @property
@@ -55,14 +53,7 @@ class Site:
             "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}",
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         }
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "serving", "--port", str(self.port)],
-                cwd=ROOT,
-                env=self.environment | own,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self.process = Forked(["serving", "--port", str(self.port)], self.environment | own, self.folder / "log")
         wait_for(f"http://127.0.0.1:{self.port}/health/ready", 200)
 
     def pipelines(self, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":

@@ -68,8 +68,10 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return kept | extra
 
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["tests.support.imported"])
+FORKS = multiprocessing.get_context("forkserver")
+"""Forks processes from one that has imported what a gateway does."""
+
+FORKS.set_forkserver_preload(["tests.support.imported"])
 
 
 class Forked:
@@ -90,7 +92,7 @@ class Forked:
 
     def __init__(self, command: list[str], environment: Mapping[str, str], log: Path) -> None:
         self.args = command
-        self._process = _forks.Process(target=_run_module, args=(command, dict(environment), str(log.absolute())))
+        self._process = FORKS.Process(target=_run_module, args=(command, dict(environment), str(log.absolute())))
         self._process.start()
         with suppress(ProcessLookupError):  # until it is a group that can be signalled
             while os.getpgid(self.pid) != self.pid:

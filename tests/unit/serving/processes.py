@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,12 +11,8 @@ from pathlib import Path
 
 import httpx
 
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+from tests.support.machine import ROOT
+from tests.support.processes import Forked, free_port
 
 
 def environment(folder: Path, **extra: str) -> dict[str, str]:
@@ -32,20 +27,25 @@ def environment(folder: Path, **extra: str) -> dict[str, str]:
 
 
 class Process:
-    """A gateway, its log and a client of it."""
+    """A gateway, its log and a client of it; forked (`Forked`), but for the parent of several, which imports little."""
 
     def __init__(self, folder: Path, *arguments: str, **extra: str) -> None:
         self.port = free_port()
         self.output = folder / "log"
-        with self.output.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "serving", "--port", str(self.port), *arguments],
-                cwd=ROOT,
-                env=environment(folder, **extra),
-                start_new_session=True,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        command, settings = ["serving", "--port", str(self.port), *arguments], environment(folder, **extra)
+        self.process: subprocess.Popen[bytes] | Forked
+        if "--workers" in arguments:
+            with self.output.open("w") as log:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", *command],
+                    cwd=ROOT,
+                    env=settings,
+                    start_new_session=True,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+        else:
+            self.process = Forked(command, settings, self.output)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 60) -> None:

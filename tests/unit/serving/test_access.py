@@ -20,7 +20,8 @@ from serving.access import RateLimit, key_in, scope_of
 from serving.settings import GatewaySettings
 from stores.decisions import Keys, open_engine
 from tests.support.machine import missing
-from tests.unit.serving.processes import Process, free_port
+from tests.support.processes import free_port
+from tests.unit.serving.processes import Process
 
 BOOTSTRAP = secrets.token_urlsafe(32)
 

@@ -1,22 +1,16 @@
 """A real MLflow server tells a real gateway of two workers that Production was set."""
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from mlflow.tracking import MlflowClient
 
 from ml_project.errors import InvalidInput
 from stores.registry import BUNDLE_PATH, DIGEST_TAG
 from stores.webhooks import Delivery, Webhooks
-from tests.unit.serving.processes import ROOT, Process, environment, free_port
+from tests.support.mlflow import MlflowServer
+from tests.unit.serving.processes import Process
 
 pytestmark = pytest.mark.slow
 
@@ -25,48 +19,27 @@ MODEL = "fraud-ensemble"
 
 
 @pytest.fixture
-def mlflow_url(tmp_path: Path) -> Iterator[str]:
+def mlflow_url(tmp_path: Path, empty_mlflow_database: Path) -> Iterator[str]:
     """A server that may call addresses of this machine; in a bank's network it needs the second of these too."""
-    port = free_port()
-    # The server remembers for so many seconds which webhooks there are.
     allowed = {
+        # the server remembers for so many seconds which webhooks there are
         "MLFLOW_WEBHOOK_CACHE_TTL": "1",
         "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
         "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
     }
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--artifacts-destination", f"{tmp_path}/files"]
-    with (tmp_path / "mlflow.log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, *stores],
-            cwd=ROOT,
-            env=environment(tmp_path, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", **allowed),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 90
-    try:
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{url}/health").status_code == 200:
-                    break
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        yield url
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with MlflowServer(tmp_path, empty_mlflow_database, **allowed) as server:
+        server.wait_until_up()
+        yield server.url
 
 
 def test_a_promotion_in_mlflow_reaches_all_workers_at_once(mlflow_url, tmp_path, make_scorer) -> None:
     client = MlflowClient(mlflow_url, mlflow_url)
     client.create_registered_model(MODEL)
+    experiment = client.create_experiment(MODEL)  # the copied database's own one has its artifacts elsewhere
 
     def register(alert: float) -> str:
         bundle = make_scorer(alert=alert).bundle
-        run = client.create_run("0")
+        run = client.create_run(experiment)
         bundle.write(tmp_path / run.info.run_id)
         client.log_artifacts(run.info.run_id, str(tmp_path / run.info.run_id), f"model/{BUNDLE_PATH}")
         source, tags = f"{run.info.artifact_uri}/model", {DIGEST_TAG: bundle.digest}

@@ -17,7 +17,7 @@ from stores.decisions import DecisionRecord, DecisionStore, PageFilter, migrate,
 from stores.decisions.database import _SCRIPTS
 from stores.decisions.records import to_row
 from stores.decisions.schema import labels, metadata, predictions
-from tests.support.processes import free_port
+from tests.support.processes import FORKS, free_port
 
 
 def test_sqlite_is_durable(sqlite_store: DecisionStore) -> None:
@@ -118,10 +118,13 @@ def test_opening_again_takes_no_lock_away(tmp_path: Path, make_record: Callable[
 
 
 def test_several_processes_migrate_at_once(database_url: str) -> None:
-    code = "import sys; from stores.decisions import *; migrate(open_engine(sys.argv[1]))"
-    command = [sys.executable, "-c", code, database_url]
-    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    assert [(process.communicate()[1], process.returncode) for process in started] == [("", 0)] * 4
+    code = "from stores.decisions import migrate, open_engine; migrate(open_engine(url))"
+    started = [FORKS.Process(target=exec, args=(code, {"url": database_url})) for _ in range(4)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0] * 4
     engine = open_engine(database_url)
     DecisionStore(engine).ping()
     engine.dispose()
