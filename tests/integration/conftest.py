@@ -24,9 +24,11 @@ _ADDRESSES = (
 
 
 @pytest.fixture(scope="session")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> Execution:
+def executed(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path) -> Execution:
     """`main` once, on a bank's transactions from a file, with SQLite stores."""
     folder = tmp_path_factory.mktemp("pipeline")
+    (folder / "var").mkdir()
+    shutil.copy(empty_mlflow_database, folder / "var")
     file = folder / "bank.csv"
     transactions(BANK_ROWS, seed=4).to_csv(file, index=False)
     quiet_mlflow()

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from pipelines.settings import PipelineSettings
+from tests.support.commands import Commands
 from tests.support.creditcard import LABEL
 from tests.support.gateway import KEY, Gateway
 from tests.support.machine import ROOT
@@ -86,11 +87,15 @@ def test_decisions_as_a_frame(gateway: Gateway, tmp_path: Path) -> None:
     assert str(frame["received_at"].dtype) == "datetime64[us, UTC]"
 
 
-def test_compare_and_promote(own_settings: PipelineSettings) -> None:
-    environment = {"FRAUD_STATE_DIR": str(own_settings.state_dir), "FRAUD_RELEASES_URI": own_settings.releases}
-    shown = run("compare_and_promote.py", **environment)
-    assert re.search(r"^\w{32}  0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\]  recall_at_fpr, file data, version 1$", shown, re.M)
-    assert "which is Production already" in run("compare_and_promote.py", "--promote", **environment)
+def test_compare_and_promote(own_settings: PipelineSettings, commands: Commands) -> None:
+    ours = {"FRAUD_STATE_DIR": str(own_settings.state_dir), "FRAUD_RELEASES_URI": own_settings.releases}
+    program, environment = str(EXAMPLES / "compare_and_promote.py"), clean_environment(**ours)
+    listed = commands.run(environment=environment, program=program)
+    assert listed.returncode == 0, listed.stderr
+    line = r"^\w{32}  0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\]  recall_at_fpr, file data, version 1$"
+    assert re.search(line, listed.stdout, re.MULTILINE)
+    promoted = commands.run("--promote", environment=environment, program=program)
+    assert (promoted.returncode, "which is Production already" in promoted.stdout) == (0, True), promoted.stderr
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are(gateway: Gateway) -> None:

@@ -1,10 +1,8 @@
 """History replayed, killed in the middle and gone on with."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,9 +13,10 @@ from ml_project.errors import InvalidInput
 from pipelines.evaluation.prequential import BlockSettings, run_prequential
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_ingest
+from tests.support.commands import Commands
 from tests.support.pipelines import transactions
+from tests.support.processes import clean_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = 5
 
 
@@ -46,24 +45,16 @@ def children(settings: PipelineSettings) -> dict[int, list[MlflowRun]]:
     return found
 
 
-def test_killed_in_the_middle_it_goes_on_where_it_was(settings: PipelineSettings) -> None:
-    environment = {
-        "FRAUD_STATE_DIR": str(settings.state_dir),
-        "MLFLOW_TRACKING_URI": "",
-        "FRAUD_REPLICATES": "100",
-        "FRAUD_THREADS": "1",
-    }
-    command = [sys.executable, "-u", "-m", "pipelines", "prequential", "--blocks", str(BLOCKS), "--label-delay", "0.05"]
-    with subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "blocks 2/" in line:
-                process.send_signal(signal.SIGKILL)
-                break
-        process.stdout.read()
-    assert process.returncode == -signal.SIGKILL
+def test_killed_in_the_middle_it_goes_on_where_it_was(settings: PipelineSettings, commands: Commands) -> None:
+    environment = clean_environment(
+        FRAUD_STATE_DIR=str(settings.state_dir), MLFLOW_TRACKING_URI="", FRAUD_REPLICATES="100", FRAUD_THREADS="1"
+    )
+    replaying = commands.start("prequential", "--blocks", str(BLOCKS), "--label-delay", "0.05", environment=environment)
+    while "blocks 2/" not in replaying.output()[0]:
+        assert replaying.poll() is None, replaying.output()
+        time.sleep(0.05)
+    replaying.kill()
+    assert replaying.wait(60) == -signal.SIGKILL
     before = {number: runs[0].info for number, runs in children(settings).items() if runs[0].info.status == "FINISHED"}
     assert 2 <= len(before) < BLOCKS
 

@@ -1,7 +1,8 @@
 """``python -m pipelines`` without the seconds that its imports take: a process that has imported them forks commands.
 
 A command runs as one of a user's does: a process of its own with arguments, environment, output, signals and an exit
-code; `Commands` starts it. Run as a program, this module is the process that forks.
+code; `Commands` starts it, or another program that begins with the same imports. Run as a program, this module is the
+process that forks.
 """
 
 import atexit
@@ -110,8 +111,10 @@ class Commands:
         self._process.kill()
         self._process.communicate()
 
-    def start(self, *arguments: str, environment: dict[str, str]) -> Command:
-        """Start ``python -m pipelines`` with arguments; the environment is all of its own."""
+    def start(
+        self, *arguments: str, environment: dict[str, str], program: str = "pipelines", folder: Path = _ROOT
+    ) -> Command:
+        """Start ``python -m pipelines``, another module or a script; the environment is all of its own."""
         assert self._process is not None
         assert self._process.stdout is not None
         if not Path(self._address).exists():
@@ -120,7 +123,8 @@ class Commands:
         connection.connect(self._address)
         self._started += 1
         written = self.folder / f"{self._started}.out", self.folder / f"{self._started}.err"
-        request = json.dumps({"arguments": arguments, "environment": environment}).encode()
+        asked = {"arguments": arguments, "environment": environment, "program": program, "folder": str(folder)}
+        request = json.dumps(asked).encode()
         with written[0].open("wb") as output, written[1].open("wb") as errors:
             head = len(request).to_bytes(4, "big")
             socket.send_fds(connection, [head], [output.fileno(), errors.fileno()])
@@ -129,10 +133,15 @@ class Commands:
         return Command(arguments, pid, None, connection, written)
 
     def run(
-        self, *arguments: str, environment: dict[str, str], timeout: float = 900
+        self,
+        *arguments: str,
+        environment: dict[str, str],
+        program: str = "pipelines",
+        folder: Path = _ROOT,
+        timeout: float = 900,
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
-        command = self.start(*arguments, environment=environment)
+        command = self.start(*arguments, environment=environment, program=program, folder=folder)
         try:
             output, errors = command.communicate(timeout)
         finally:
@@ -140,8 +149,8 @@ class Commands:
         return subprocess.CompletedProcess(arguments, command.wait(), output, errors)
 
 
-def _next_command(address: str) -> None:
-    """Fork for every request; return, in its process, for the command to be run."""
+def _next_command(address: str) -> str:
+    """Fork for every request; return, in its process, the program to be run."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
@@ -152,13 +161,12 @@ def _next_command(address: str) -> None:
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
-            _watch(connection)
-            return
+            return _watch(connection)
         connection.close()
 
 
-def _watch(connection: socket.socket) -> None:
-    """Fork the command and tell of its end; return in the command's process."""
+def _watch(connection: socket.socket) -> str:
+    """Fork the command and tell of its end; return its program in its process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     head, files, _flags, _address = socket.recv_fds(connection, 4, 2)
     request: dict[str, Any] = json.loads(connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
@@ -178,15 +186,21 @@ def _watch(connection: socket.socket) -> None:
         os.close(file)
     os.environ.clear()
     os.environ.update(request["environment"])
+    os.chdir(request["folder"])
     sys.argv[1:] = request["arguments"]
     time.tzset()
+    program: str = request["program"]
+    return program
 
 
-def _run() -> int:
-    """Run the command in this process; its exit code."""
-    del sys.modules["pipelines.__main__"]  # it is run now
+def _run(program: str) -> int:
+    """Run a module or a script in this process; its exit code."""
+    del sys.modules["pipelines.__main__"]  # it may be run now
     try:
-        runpy.run_module("pipelines", run_name="__main__", alter_sys=True)
+        if program.endswith(".py"):
+            runpy.run_path(program, run_name="__main__")
+        else:
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else end.code is not None
     except BaseException:
@@ -202,8 +216,7 @@ if __name__ == "__main__":
     # a collection in a command would write to, and so copy, every page that it shares with this process
     gc.collect()
     gc.freeze()
-    _next_command(sys.argv[1])
-    code = _run()
+    code = _run(_next_command(sys.argv[1]))
     # all of an ordinary end but the freeing of every object, which copies those pages too, for seconds
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
