@@ -6,11 +6,12 @@ TRIALS ?= 30
 PORT ?= 8000
 MLFLOW_PORT ?= 5000
 BACKEND ?= embedded
-WORKERS ?= 2
+WORKERS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin
-# a module's tests stay in one worker, see tests/conftest.py
+# One more worker than the cores that there may be: each waits for much of its time, for processes, servers and what the
+# AWS provider waits for. A module's tests stay in one worker, see tests/conftest.py.
 CHECK = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=30
 UP := FRAUD_CONTRACT=$(CONTRACT) $(BIN)/python -m pipelines up --data $(DATA) --trials $(TRIALS) --port $(PORT) --mlflow-port $(MLFLOW_PORT) --backend $(BACKEND)
 
@@ -19,7 +20,7 @@ UP := FRAUD_CONTRACT=$(CONTRACT) $(BIN)/python -m pipelines up --data $(DATA) --
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test test-slow soak bench league demo-drift coverage terraform workflows docs audit sbom lint format lock clean
+.PHONY: help run smoke test test-slow test-all soak bench league demo-drift coverage terraform workflows docs audit sbom lint format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,10 +34,12 @@ smoke: $(VENV)/run.stamp ## the same, ended after one /predict and one /predict-
 test: lint ## lint and every test not marked slow, in random order (WORKERS= at a time)
 	@$(CHECK) -m "not slow and not soak"
 
-# one more than the cores: one worker waits for most of its time, for what the AWS provider waits for
-test-slow: WORKERS = 3
 test-slow: $(VENV)/dev.stamp ## whole pipelines, servers and fault loops in small numbers
 	@$(CHECK) -m "slow and not soak"
+
+# sooner than one after the other: servers are started once, and quick tests fill the gaps between long ones
+test-all: $(VENV)/dev.stamp ## the tests of both in one run, without lint
+	@$(CHECK) -m "not soak"
 
 soak: $(VENV)/dev.stamp ## fault loops in full numbers, by hand
 	@$(BIN)/python -m pytest -m soak

@@ -38,7 +38,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("at any speed")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # two workers on two cores: more threads in each only take turns
+    # at least as many workers as cores: more threads in each only take turns
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # a worker has no main module to speak of, which PySpark takes for a doctest, and ends the process; this is pytest's
     sys.modules["__main__"].__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
@@ -53,6 +53,9 @@ _COSTLY = {
 }
 """Fixtures that take many seconds to make, and how modules ask for them; these modules share a worker and go first,
 in this order."""
+
+_ALL_SLOW, _SOME_SLOW = r"(?m)^pytestmark = .*mark\.slow", r"mark\.slow|\bfew_or_full\b"
+"""How a module says that all of its tests are slow, or some."""
 
 _databases = itertools.count()
 
@@ -106,16 +109,24 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
         return None
     wanted, source = config.option.markexpr, collection_path.read_text()
-    if wanted.startswith("slow") and not re.search(r"mark\.slow|\bfew_or_full\b", source):
+    if wanted.startswith("slow") and not re.search(_SOME_SLOW, source):
         return True
-    return True if wanted.startswith("not slow") and re.search(r"^pytestmark = .*mark\.slow", source, re.M) else None
+    return True if wanted.startswith("not slow") and re.search(_ALL_SLOW, source) else None
+
+
+@cache
+def _turn(path: Path) -> int:
+    """Costly groups first, then modules of slow tests, then those with some: no long one is to be the last, alone."""
+    first, source = list(_COSTLY), path.read_text()
+    if (group := _group(path)) in first:
+        return first.index(group)
+    return len(first) + next((turn for turn, said in enumerate((_ALL_SLOW, _SOME_SLOW)) if re.search(said, source)), 2)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest groups first; stable, so that a random order stays one among the rest."""
-    first = list(_COSTLY)
-    items.sort(key=lambda item: first.index(group) if (group := _group(item.path)) in first else len(first))
+    """Put what is long first; stable, so that a random order stays one among what is equally so."""
+    items.sort(key=lambda item: _turn(item.path))
 
 
 @pytest.fixture(scope="session")
