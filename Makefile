@@ -20,7 +20,7 @@ UP := FRAUD_CONTRACT=$(CONTRACT) $(BIN)/python -m pipelines up --data $(DATA) --
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test test-slow test-all soak bench league demo-drift coverage terraform workflows docs audit sbom lint format lock clean
+.PHONY: help run smoke test test-slow soak bench league demo-drift coverage terraform workflows docs audit sbom lint format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,10 +36,6 @@ test: lint ## lint and every test not marked slow, in random order (WORKERS= at 
 
 test-slow: $(VENV)/dev.stamp ## whole pipelines, servers and fault loops in small numbers
 	@$(CHECK) -m "slow and not soak"
-
-# sooner than one after the other: servers are started once, and quick tests fill the gaps between long ones
-test-all: $(VENV)/dev.stamp ## the tests of both in one run, without lint
-	@$(CHECK) -m "not soak"
 
 soak: $(VENV)/dev.stamp ## fault loops in full numbers, by hand
 	@$(BIN)/python -m pytest -m soak
