@@ -199,7 +199,7 @@ def page(windows: list[Watched], facts: dict[str, str]) -> str:
         lines = [Line("", days, np.array([each.figures[name] for each in chosen]), marker="o")]
         if limit:
             highs = np.array([each.limits[name] or 0.0 for each in chosen])
-            lines.append(Line("limit", days, highs, "second", style="--"))
+            lines.append(Line("limit", days, highs, "limit", style="--"))
         return Picture(title, chart(title, Axis("day"), Axis(title), lines), caption)
 
     first = next(each for each in windows if each.exit_code == 4)

@@ -1,10 +1,12 @@
 """Numbers, amounts, shares and spans of time as people read them: few digits, units, singular and plural."""
 
 import math
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from ml_project.contract_parts import ContractField
 from ml_project.history import minor_digits
+from ml_project.policies import NEVER, Thresholds
 
 _LARGE: Final = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 _LARGEST: Final = 1e15
@@ -71,3 +73,137 @@ def plural(noun: str) -> str:
     if noun.endswith(("s", "x", "ch", "sh")):
         return f"{noun}es"
     return f"{noun[:-1]}ies" if noun.endswith("y") and not noun.endswith(("ay", "ey", "oy", "uy")) else f"{noun}s"
+
+
+_SYMBOLS: Final = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹"}
+FEW: Final = 20
+"""Of fewer a share is told as a count: 0 % of two says too much."""
+
+
+def ratio(value: float) -> str:
+    """A figure without a unit, such as an average precision, a score or a PSI: 0.590."""
+    return f"{value:,.3f}"
+
+
+def rate(share: float, of: float | None = None) -> str:
+    """A share, 0 to 1, as a figure of a report: 85.0 %, 0.55 %; of few, 0 of 2.
+
+    What is not 0 never reads as 0 %, and what is not all never as 100 %.
+
+    Parameters
+    ----------
+    of : float, optional
+        How many there are, where that is known.
+    """
+    if of is not None and of < FEW:
+        return f"{share * of:.0f} of {of:.0f}"
+    value = share * 100
+    if value == 0:
+        return "0 %"
+    if abs(value) < 1e-4:
+        return "under 0.0001 %"
+    decimals = 1 if abs(value) >= 1 else 1 - math.floor(math.log10(abs(value)))
+    if 99.95 <= value < 100:
+        decimals = 3
+    return f"{value:,.{decimals}f} %"
+
+
+def currency_mark(currency: str) -> str:
+    """What stands before a sum in a currency, by its ISO 4217 code: € or CHF and a space."""
+    return _SYMBOLS.get(currency, f"{currency} " if currency else "")
+
+
+def money(value: float, currency: str) -> str:
+    """A sum of amounts in a currency: €57.16, €11,200, CHF 1,200."""
+    # of hundreds and more cents say nothing
+    return f"{'-' if value < 0 else ''}{currency_mark(currency)}{abs(value):,.{0 if abs(value) >= 100 else 2}f}"
+
+
+def threshold_text(score: float) -> str:
+    """A threshold of scores: 0.30160, or never."""
+    return "never" if score >= NEVER else f"{score:.5f}"
+
+
+def thresholds_text(thresholds: Thresholds) -> str:
+    """Both thresholds in words: alert from 0.30160, decline from 0.89000."""
+    alert, decline = map(threshold_text, (thresholds.alert, thresholds.decline))
+    return f"alert from {alert}, decline {'never' if decline == 'never' else f'from {decline}'}"
+
+
+def counted(value: float) -> str:
+    """A count, or a mean count per day, which may have a fraction: 12,340, 7.5."""
+    return f"{value:,.0f}" if value == round(value) or abs(value) >= 100 else f"{value:,.1f}"
+
+
+_SIDES: Final = ("test_", "forward_", "expected_", "challenger_", "champion_", "gain_", "difference_")
+_SHARES: Final = ("precision", "recall", "missing", "other", "out_of_range", "skew", "value_skew", "savings")
+
+
+def figure_text(name: str, value: float, currency: str = "", of: float | None = None) -> str:
+    """A figure by its name as everything shows it: the rule of decimals, money, percentages and counts in one place.
+
+    Parameters
+    ----------
+    name : str
+        As in MLflow: ``average_precision``, ``test_recall``, ``cost_per_day``.
+    of : float, optional
+        Of a share: how many there are of which it is one.
+    """
+    if not math.isfinite(value):
+        return "-"
+    kind = _kind(name)
+    if kind is rate:
+        return rate(value, of)
+    if kind is money:
+        return money(value, currency)
+    if name.endswith("_ms"):
+        return f"{number(value, 3)} ms"
+    return counted(value) if kind is counted else ratio(value)
+
+
+class Interval(Protocol):
+    """A figure with the ends of its 95 % interval."""
+
+    @property
+    def value(self) -> float:
+        """The figure."""
+
+    @property
+    def low(self) -> float:
+        """The interval's lower end."""
+
+    @property
+    def high(self) -> float:
+        """Its upper end."""
+
+
+def interval_text(name: str, found: Interval, currency: str = "") -> str:
+    """A figure with its interval: 85.0 % (78.1 % to 90.2 %)."""
+    value, low, high = (figure_text(name, each, currency) for each in (found.value, found.low, found.high))
+    return f"{value} ({low} to {high})"
+
+
+def difference_interval(name: str, found: Interval, currency: str = "") -> str:
+    """A difference with its interval: +2.5 pts (-1.0 pts to +6.1 pts)."""
+    value, low, high = (difference_text(name, each, currency) for each in (found.value, found.low, found.high))
+    return f"{value} ({low} to {high})"
+
+
+def difference_text(name: str, value: float, currency: str = "") -> str:
+    """A difference of two figures with its sign; of percentages in points: +2.5 pts."""
+    sign = "-" if value < 0 else "+"
+    if _kind(name) is rate:
+        return f"{sign}{abs(value) * 100:.1f} pts"
+    return f"{sign}{figure_text(name, abs(value), currency)}"
+
+
+def _kind(name: str) -> Callable[..., str]:
+    for side in _SIDES:
+        name = name.removeprefix(side)
+    if name.startswith("cost"):
+        return money
+    if name.endswith(("rows", "frauds", "decisions", "per_day")):
+        return counted
+    if name.startswith(_SHARES) or name.endswith(("share", "coverage", "agreement")):
+        return rate
+    return ratio

@@ -18,7 +18,7 @@ from pipelines.cli.events import events
 from pipelines.cli.operations import monitor, schedule, score
 from pipelines.cli.traffic import simulate_traffic
 from pipelines.cli.webhook import webhook
-from pipelines.settings import PipelineSettings
+from pipelines.settings import PipelineSettings, join_running_stack
 from stores.error_text import masked
 from stores.mlflow_client import quiet_mlflow
 from stores.settings import secret_names
@@ -77,6 +77,16 @@ def fault(fault: dict[str, Any]) -> str:
     return f"Setting {name}: {fault['msg']}."
 
 
+def _find_stack(arguments: list[str]) -> None:
+    """Let a command work on the stack that runs over its folder, and say so; `up` is what starts one."""
+    if not arguments or arguments[0] == steps.up.__name__ or "--help" in arguments:
+        return
+    if address := join_running_stack():
+        from pipelines.console import error_console
+
+        error_console.print(f"[dim]using the running stack, MLflow at {address}[/dim]")
+
+
 def run() -> NoReturn:
     """Run the command line and turn every expected failure into one message and its exit code."""
     # a scheduler's SIGTERM stops the work as cleanly as Ctrl-C does
@@ -85,6 +95,7 @@ def run() -> NoReturn:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+    _find_stack(sys.argv[1:])
     try:
         code = app(standalone_mode=False)
     except FraudError as error:

@@ -1,6 +1,13 @@
-"""Settings of the pipeline process, from the environment (prefix ``FRAUD_``) and the command line."""
+"""Settings of the pipeline process: from the command line, the environment (prefix ``FRAUD_``), and the running stack.
 
+The stack is what `up` runs over a state folder. While it runs, its addresses stand in a file there (`StackFile`), so
+that the commands of that folder find it without being told.
+"""
+
+import fcntl
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -8,7 +15,8 @@ from pydantic import Field, SecretStr, field_validator
 
 from ml_project.errors import InvalidInput
 from ml_project.policies import COST, POLICIES, PolicySettings
-from stores.settings import NO_SECRET, PlatformSettings
+from stores.files import write_private
+from stores.settings import NO_SECRET, STATE_DIR, PlatformSettings
 
 LIMITS_FILE: Final = Path(__file__).with_name("monitor.yaml")
 
@@ -22,6 +30,52 @@ def launched_in(tracking_uri: str) -> bool:
     local = tracking_uri.startswith(("sqlite:///", "file:"))
     ours = os.environ.get("MLFLOW_TRACKING_URI") == tracking_uri and not os.environ.get("FRAUD_TRACKING_URI")
     return bool(os.environ.get("MLFLOW_RUN_ID")) and local and ours and Path(tracking_uri).name in _LAUNCHERS_FILES
+
+
+class StackFile:
+    """Where the stack that runs over a state folder says how to reach it; of its owner only, for it may hold passwords.
+
+    A killed stack leaves the file behind, but never the lock.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self.path = state / "up.json"
+        self.lock = state / "up.lock"
+
+    def write(self, environment: Mapping[str, str]) -> None:
+        """Say which variables lead to the stack."""
+        write_private(self.path, json.dumps(dict(environment), indent=1))
+
+    def remove(self) -> None:
+        """Nothing runs any more."""
+        self.path.unlink(missing_ok=True)
+
+    def read(self) -> dict[str, str]:
+        """The variables; none where no stack runs."""
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            with self.lock.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return {name: str(value) for name, value in found.items()}
+        except (OSError, ValueError):
+            return {}
+        return {}
+
+
+def join_running_stack() -> str:
+    """Take what is not set from the stack that runs over this state folder; the address of its MLflow, or nothing.
+
+    An address of MLflow that was set, other than the default of ``mlflow run``, means other stores: nothing is taken.
+    """
+    given = os.environ.get("FRAUD_TRACKING_URI") or os.environ.get("MLFLOW_TRACKING_URI") or ""
+    if given and not launched_in(given):
+        return ""
+    found = StackFile(Path(os.environ.get("FRAUD_STATE_DIR") or STATE_DIR)).read()
+    for name, value in found.items():
+        if not os.environ.get(name):
+            os.environ[name] = value
+    return found.get("FRAUD_TRACKING_URI", "")
 
 
 class PipelineSettings(PlatformSettings):

@@ -416,6 +416,16 @@ class Tracker:
         return found[0] if found else None
 
 
+def run_address(settings: PipelineSettings, run: Run, artifact: str = "") -> str:
+    """Where people see a run, or an artifact of it, in MLflow's page; without a server, its id and MLflow's file."""
+    page = settings.mlflow_page or masked(settings.mlflow_server).replace("***@", "")
+    if not page:
+        what = f"{artifact} in run {run.id}" if artifact else f"run {run.id}"
+        return f"{what} of {settings.mlflow_uri} (to see it: mlflow server --backend-store-uri {settings.mlflow_uri})"
+    place = f"/artifacts/{artifact}" if artifact else ""
+    return f"{page.rstrip('/')}/#/experiments/{run.experiment_id}/runs/{run.id}{place}"
+
+
 def start(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> Run:
     """A new run."""
     run = client.create_run(experiment_id, tags=resolve_tags({MLFLOW_RUN_NAME: name, **tags}))

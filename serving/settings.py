@@ -161,15 +161,6 @@ class GatewaySettings(PlatformSettings):
         description="Longest work on one upload, so that none keeps a worker for good; a client that reads its answer "
         "slowly is not counted.",
     )
-    currency: str = Field(
-        "EUR", pattern=r"^[A-Z]{3}$", description="Currency that the page shows amounts in, by its ISO 4217 code."
-    )
-    mlflow_page: str = Field(
-        "",
-        pattern=r"^(https?://[^\s@]+)?$",
-        description="Address of MLflow's page as people reach it, which the gateway's page links to; empty: no links. "
-        "Anyone who can reach the gateway can read it.",
-    )
     emf_seconds: float = Field(
         10.0, gt=0, description="Longest time that figures wait for their line of CloudWatch metrics."
     )

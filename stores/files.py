@@ -47,3 +47,13 @@ def take_place(built: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir():
             raise
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that at no moment another user may read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    partial.replace(path)

@@ -1,5 +1,6 @@
 """The settings that gateway and pipelines share, defined once: one environment means the same places to both."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,8 @@ from stores.key_hash import SHORTEST_KEY_SECRET, KeyHash
 from stores.objects import checked_endpoint, checked_location
 
 NO_SECRET: Final = SecretStr("")
+_CURRENCY: Final = r"^[A-Z]{3}$"
+STATE_DIR: Final = Path("var")
 SHORTEST_SECRET: Final = 32
 """Characters of a secret that stands for a person or a server."""
 
@@ -32,7 +35,7 @@ class PlatformSettings(BaseSettings):
     )
 
     state_dir: Path = Field(
-        Path("var"),
+        STATE_DIR,
         description="Folder for everything that is written: data, studies, releases and, without a server, MLflow's "
         "files; the gateway's own files lie in its subfolder `gateway`.",
     )
@@ -99,6 +102,19 @@ class PlatformSettings(BaseSettings):
         description="How far ahead of now an event time may lie: clocks run ahead and zones are mistaken, but what "
         "lies further ahead has not happened.",
     )
+    mlflow_page: str = Field(
+        "",
+        pattern=r"^(https?://[^\s@]+)?$",
+        description="Address of MLflow's page as people reach it, which the gateway's page and commands link to; "
+        "empty: no links on the page, and commands name the server's own address. Anyone who can reach the gateway can "
+        "read it.",
+    )
+    currency: str = Field(
+        "EUR",
+        pattern=_CURRENCY,
+        description="Currency that the page and reports show amounts in, by its ISO 4217 code; a contract's own unit "
+        "of amounts wins.",
+    )
     emf_namespace: str = Field(
         "",
         max_length=255,
@@ -118,6 +134,13 @@ class PlatformSettings(BaseSettings):
             When there is none, or it has faults.
         """
         return contract_named(self.contract)
+
+    @property
+    def money(self) -> str:
+        """The currency of amounts: the contract's unit of them where that is one, else the setting's."""
+        amount = self.data_contract.amount
+        unit = next((each.unit for each in self.data_contract.fields if each.name == amount), "")
+        return unit if re.match(_CURRENCY, unit) else self.currency
 
     @property
     def mlflow_server(self) -> str:

@@ -147,7 +147,7 @@ def _columns(values: dict[str, float | None]) -> str:
     return "".join("      -" if value is None else f"{value:7.3f}" for value in chosen)
 
 
-_COLOURS: Final = ("fourth", "second", "third", "first")
+_COLOURS: Final = ("other", "champion", "another", "candidate")
 
 
 def page(content: dict[str, Any], minutes: float) -> str:

@@ -134,28 +134,27 @@ def show(file: Named) -> None:
 
     Example: python -m pipelines contract show creditcard
     """
-    from rich.table import Table
-
     from ml_project.contract_file import contract_named
     from ml_project.tables import spelled
-    from pipelines.console import console
+    from pipelines.console import Table, console
 
     known = contract_named(file)
-    fields = Table("field", "type", "role", "values", "", title=str(known), title_justify="left")
+    fields = Table(("field", "type", "role", "presence", "values"), folding=("presence", "values"), title=str(known))
     for each in known.fields:
         limits = f"{each.minimum:g} or more" if each.minimum is not None and each.maximum is None else ""
         if each.minimum is not None and each.maximum is not None:
             limits = f"{each.minimum:g} to {each.maximum:g}"
         values = ", ".join(each.values[:8]) + (", …" if len(each.values) > 8 else "")
         learnt = "learnt at ingest" if each.name in known.unlearnt else ""
-        fields.add_row(
-            each.name, each.type, each.role or "", values or learnt or limits, "" if each.required else "may be missing"
-        )
+        presence = "required" if each.required else "may be missing"
+        fields.add_row(each.name, each.type, each.role or "", presence, values or learnt or limits)
     label = known.label
     words = ", ".join(label.positive) + " / " + ", ".join(label.negative)
-    fields.add_row(label.field, "label", "", words, f"unknown: {', '.join(label.unknown)}" if label.unknown else "")
+    unknown = f" / unknown: {', '.join(label.unknown)}" if label.unknown else ""
+    fields.add_row(label.field, "label", "", "", f"{words}{unknown}")
     console.print(fields)
-    features = Table("feature", "made by", "of", "", title_justify="left")
+    console.print()
+    features = Table(("feature", "made by", "of", "notes"), folding=("made by", "of", "notes"))
     for feature in known.features:
         test = f" > {feature.above:g}" if feature.above is not None else ""
         if feature.between is not None:

@@ -52,13 +52,16 @@ def score(
     from pipelines.console import console, step
     from pipelines.scoring.run import score as run
 
+    settings = settings_with()
     with step(f"score {data}"):
-        scored = run(settings_with(), data, output, engine, version)
+        scored = run(settings, data, output, engine, version)
     if scored.summary is None:
         console.print(f"{output} is complete already: {scored.job['rows']:,} rows, run {scored.job['run_id']}.")
         return
-    console.print(scored.summary.to_table())
-    console.print(f"{scored.summary.metrics['rows_per_second']:,.0f} rows/s; run {scored.run_id}")
+    console.print(scored.summary.to_table(settings.money))
+    if scored.summary.drift_sentence:
+        console.print(scored.summary.drift_sentence, style="yellow", markup=False)
+    console.print(f"{scored.summary.metrics['rows_per_second']:,.0f} rows/s; {scored.address}")
 
 
 def _replay(data: str, output: str, engine: str, version: int | None, since: str | None, until: str | None) -> None:
@@ -71,11 +74,12 @@ def _replay(data: str, output: str, engine: str, version: int | None, since: str
     from pipelines.scoring.replay import run_replay
 
     window = window_of(None, since, until, datetime.now(UTC))
-    found = run_replay(settings_with(), window, data or None, version)
-    console.print(found.replayed.to_table())
+    settings = settings_with()
+    found = run_replay(settings, window, data or None, version)
+    console.print(found.replayed.to_table(settings.money))
     console.print(
         f"Under version {found.version}, {found.replayed.changed:,} of {found.replayed.rows:,} decisions would change "
-        f"({window.words}); run {found.run_id}"
+        f"({window.words}).\n{found.address}"
     )
 
 
@@ -100,6 +104,8 @@ def monitor(
 
     Example: python -m pipelines monitor --from 2026-01-20 --to 2026-01-21
     """
+    from rich.text import Text
+
     from pipelines.console import console
     from pipelines.monitoring.run import monitor as run
     from pipelines.monitoring.window import window_of
@@ -112,9 +118,13 @@ def monitor(
     if as_json:
         typer.echo(json.dumps({**found.report.to_dict(), "run_id": found.run_id}, indent=1))
     else:
-        console.print(found.report.to_table())
-        notified = f"; notified: {', '.join(found.notified)}" if found.notified else ""
-        console.print(f"[bold]{found.report.sentence}[/bold]\nrun {found.run_id}{notified}")
+        console.print(Text(found.report.sentence, "bold red" if found.report.breaches else "bold green"))
+        for table in found.report.to_tables():
+            console.print()
+            console.print(table)
+        if found.notified:
+            console.print(f"\nnotified: {', '.join(found.notified)}")
+        console.print(f"\n{found.address}")
     if found.report.breaches:
         raise typer.Exit(BREACH)
 

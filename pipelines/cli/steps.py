@@ -41,10 +41,11 @@ def train(
     With --engine spark the boosted trees grow on all rows by Spark's executors (docs/scale.md).
     """
     from pipelines.console import console
+    from pipelines.tracking import run_address
     from pipelines.training.steps import run_train
 
-    run = run_train(settings_with(trials=trials, timeout=timeout, seed=seed, tuning_workers=workers), engine)
-    console.print(f"trained in run {run.id}")
+    settings = settings_with(trials=trials, timeout=timeout, seed=seed, tuning_workers=workers)
+    console.print(f"trained: {run_address(settings, run_train(settings, engine))}")
 
 
 def threshold(run_id: RunId = "latest", policy: Policy = None) -> None:
@@ -53,7 +54,7 @@ def threshold(run_id: RunId = "latest", policy: Policy = None) -> None:
     from pipelines.training.steps import run_threshold
 
     settings = settings_with(policy=policy)
-    show_figures(run_threshold(settings, run_id), settings.policy)
+    show_figures(run_threshold(settings, run_id), settings)
 
 
 def main(
@@ -66,12 +67,13 @@ def main(
 ) -> None:
     """All steps: ingest, validate, train, threshold, promote. A refused candidate does not fail the command."""
     from pipelines.console import console, show_figures
+    from pipelines.tracking import run_address
     from pipelines.training.steps import run_main
 
     settings = settings_with(data=data, trials=trials, timeout=timeout, seed=seed, policy=policy)
     run, measured, promotion = run_main(settings, engine)
-    show_figures(measured, settings.policy)
-    console.print(f"run {run.id}\n[bold]{promotion.sentence}[/bold]")
+    show_figures(measured, settings)
+    console.print(f"[bold]{promotion.sentence}[/bold]\n{run_address(settings, run)}")
 
 
 def up(
@@ -114,6 +116,6 @@ def retrain(reason: Reason = "manual", data: Data = None, trials: Trials = None,
 
     settings = settings_with(data=data, trials=trials, timeout=timeout)
     done = run(settings, reason, datetime.now(UTC))
-    console.print(f"run {done.run_id}\n[bold]{done.promotion.sentence}[/bold]")
+    console.print(f"[bold]{done.promotion.sentence}[/bold]\n{done.address}")
     if not done.sound:
         raise Refused("The gate found a defect in the candidate.", "See gate.html of the run.")

@@ -39,9 +39,7 @@ def list_webhooks(as_json: Json = False) -> None:
     """List the webhooks that tell of promotions."""
     from dataclasses import asdict
 
-    from rich.table import Table
-
-    from pipelines.console import console
+    from pipelines.console import Table, console
 
     found = _webhooks().list()
     if as_json:
@@ -50,9 +48,9 @@ def list_webhooks(as_json: Json = False) -> None:
     if not found:
         console.print("No webhooks. See `python -m pipelines webhook add --help`.")
         return
-    table = Table("name", "tells", "status")
+    table = Table(("name", "status", "address"))
     for each in found:
-        table.add_row(each.name, each.url, "active" if each.active else "disabled")
+        table.add_row(each.name, "active" if each.active else "disabled", each.url)
     console.print(table)
 
 

@@ -13,13 +13,33 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.table import Table
 
 from ml_project.contract import Contract
 from ml_project.contract_file import FOLDER
 from ml_project.dataset import file_moments, span_in_days
+from pipelines.console import Table
+from pipelines.pages.render import render
 
 _LONGEST: Final = 100
+
+_EXPECTED: Final = {
+    "expect_table_columns_to_match_ordered_list": "the contract's columns, in order",
+    "expect_table_row_count_to_be_between": "number of rows",
+    "expect_compound_columns_to_be_unique": "no row twice",
+    "expect_column_values_to_not_be_null": "no missing value",
+    "expect_column_min_to_be_between": "smallest value",
+    "expect_column_max_to_be_between": "largest value",
+    "expect_column_values_to_be_in_set": "known values only",
+}
+_FIGURES: Final = {
+    "days": "days from first to last row",
+    "rows_per_day": "rows a day",
+    "frauds": "number of frauds",
+    "fraud_rate": "share of frauds",
+    "mean_shift_": "mean close to the reference, in its standard deviations",
+    "spread_": "spread close to the reference, as a ratio",
+}
+"""What is expected, in words: by Great Expectations' name of it, and of weighted figures by their column."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,14 @@ class ExpectationResult:
     limit: str
     success: bool
 
+    @property
+    def words(self) -> str:
+        """What is expected, in words."""
+        if self.suite == "weighted":
+            named = (words for start, words in _FIGURES.items() if self.column.startswith(start))
+            return next(named, "weighted figure within its limits")
+        return _EXPECTED.get(self.expectation, self.expectation.removeprefix("expect_").replace("_", " "))
+
 
 @dataclass(frozen=True)
 class ValidationReport:
@@ -57,7 +85,7 @@ class ValidationReport:
     figures : dict of str to float
         Weighted figures of the data (see `summarise`).
     docs : Path
-        The first page of the Data Docs.
+        The page of the results.
     """
 
     checks: tuple[ExpectationResult, ...]
@@ -76,10 +104,34 @@ class ValidationReport:
 
     def to_table(self) -> Table:
         """The failures, for a terminal."""
-        table = Table("Expectation", "Column", "Observed", "Limit", title="Validation failed" if self.failures else "")
+        columns = ("column", "expectation", "observed", "limit")
+        table = Table(columns, folding=columns[1:], title="Validation failed" if self.failures else "")
         for check in self.failures:
-            table.add_row(check.expectation, check.column, check.observed, check.limit)
+            table.add_row(check.column or "(whole table)", check.words, check.observed, check.limit)
         return table
+
+    def page(self, data: str, contract: str, facts: Mapping[str, str], suite: str) -> str:
+        """The results as HTML that loads nothing from elsewhere: what failed first, then all, by kind.
+
+        Parameters
+        ----------
+        facts : mapping
+            What is said of the data, by name.
+        suite : str
+            Name of the suite's file beside the page.
+        """
+        kinds = dict.fromkeys(check.words for check in self.checks)
+        return render(
+            "validation.html",
+            title=f"Validation of {data}",
+            data=data,
+            contract=contract,
+            facts=facts,
+            checks=self.checks,
+            failures=self.failures,
+            groups=[(kind, [check for check in self.checks if check.words == kind]) for kind in kinds],
+            suite=suite,
+        )
 
 
 def describe_observed(kwargs: Mapping[str, Any], result: Mapping[str, Any], exception_info: Mapping[str, Any]) -> str:

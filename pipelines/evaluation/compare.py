@@ -6,7 +6,6 @@ A comparison has a separate run: the versions' runs are evidence and stay as the
 from dataclasses import dataclass
 
 from mlflow.entities import Run as MlflowRun
-from rich.table import Table
 
 from ml_project.bundle import Bundle
 from ml_project.card import FIGURES, Figure
@@ -14,21 +13,22 @@ from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
 from ml_project.metrics import Estimate, losses, paired_difference, paired_savings, ranking_metrics
 from ml_project.policies import NEVER, Thresholds
+from ml_project.quantities import difference_interval, interval_text, thresholds_text
 from ml_project.scorer import Scorer, Scores
 from ml_project.split import MIN_FRAUDS
-from pipelines.console import console
+from pipelines.console import Table, console
 from pipelines.pages.charts import Picture, Side, curves
-from pipelines.pages.render import figure, render, short, threshold
+from pipelines.pages.render import render, short
 from pipelines.promotion.card import figures
 from pipelines.promotion.evidence import unseen_by
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import Tracker
+from pipelines.tracking import Tracker, run_address
 from pipelines.training.model_logging import TWIN, read_run_bundle
 from pipelines.training.train import TEST_ROWS
 from stores.registry import Registry
 
 PAGE = "compare.html"
-WORDS = {**FIGURES, "savings": "savings, as a share of all fraud"}
+WORDS = {**FIGURES, "savings": "savings, as a share of the money lost to fraud"}
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ def run_compare(settings: PipelineSettings, first: int, second: int) -> Comparis
             tags={"kind": "comparison"},
         )
         run.log_text(comparison_page(comparison, settings), PAGE)
-    console.print(comparison_table(comparison))
+    console.print(comparison_table(comparison, settings.money))
     if comparison.paired is None:
         console.print("There are no rows that both twins could be scored on: do not subtract these figures.")
-    console.print(f"page {PAGE} in run {run.id}")
+    console.print(run_address(settings, run, PAGE))
     return comparison
 
 
@@ -199,6 +199,7 @@ def comparison_page(comparison: Comparison, settings: PipelineSettings) -> str:
         comparison=comparison,
         words=WORDS,
         figures=_pictures(comparison, settings),
+        currency=settings.money,
     )
 
 
@@ -215,28 +216,35 @@ def _pictures(comparison: Comparison, settings: PipelineSettings) -> list[Pictur
         )
         for version, scores in zip(comparison.versions, paired.scores, strict=True)
     ]
-    return curves(paired.rows, sides, settings.priced_review)
+    # the second is compared with the first as the gate compares a candidate with the champion
+    return curves(paired.rows, reversed(sides), settings.priced_review, settings.money)
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: Comparison, currency: str) -> Table:
     """Figures, paired differences, thresholds and the parameters that differ."""
     first, second = comparison.versions
-    table = Table("", f"version {first.number}", f"version {second.number}", "difference on common rows")
+    sides = f"version {first.number}", f"version {second.number}"
+    title = f"Version {first.number} and version {second.number}"
+    table = Table(
+        ("figure", *sides, "difference on common rows"),
+        folding=("figure", *sides, "difference on common rows"),
+        title=title,
+    )
     differences = comparison.paired.differences if comparison.paired else {}
     for name in {**comparison.figures, **differences}:
         pair = comparison.figures.get(name, (None, None))
-        cells = [f"{figure(f.value)}\n[dim]{figure(f.low)} to {figure(f.high)}[/dim]" if f else "" for f in pair]
+        cells = [interval_text(name, f, currency) if f else "" for f in pair]
         gain = differences.get(name)
-        table.add_row(WORDS[name], *cells, f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]" if gain else "")
+        table.add_row(WORDS[name], *cells, difference_interval(name, gain, currency) if gain else "")
     table.add_section()
     for name, limits in comparison.thresholds.items():
         used = [name == version.shipped.manifest.policy for version in comparison.versions]
         cells = [
-            (f"{threshold(t.alert)} / {threshold(t.decline)}" if t else "") + (" in use" if use else "")
+            (thresholds_text(t) if t else "") + (" (in use)" if use else "")
             for t, use in zip(limits, used, strict=True)
         ]
-        table.add_row(f"{name}: alert / decline", *cells, "")
+        table.add_row(f"policy {name}", *cells)
     table.add_section()
     for name, values in comparison.differing.items():
-        table.add_row(name, *map(short, values), "")
+        table.add_row(name, *map(short, values))
     return table

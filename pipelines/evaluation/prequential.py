@@ -5,20 +5,20 @@ import json
 from dataclasses import asdict, dataclass
 
 from mlflow.entities import Run as MlflowRun
-from rich.table import Table
 
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import EnsembleSettings
 from ml_project.metrics import Estimate
 from ml_project.prequential import Budget, blocks, measure_block
+from ml_project.quantities import interval_text
 from ml_project.split import Fold
-from pipelines.console import console, progress
+from pipelines.console import Table, console, progress
 from pipelines.data.ingest import read_ingested
 from pipelines.pages.charts import Axis, Line, Picture, chart
-from pipelines.pages.render import figure, render
+from pipelines.pages.render import render
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import Run, Tracker
+from pipelines.tracking import Run, Tracker, run_address
 from pipelines.training.model_logging import TWIN, read_run_bundle
 
 KIND = "block"
@@ -89,8 +89,8 @@ def run_prequential(settings: PipelineSettings, plan: BlockSettings, run_id: str
         for block in replayed:
             run.log(metrics={name: figure.value for name, figure in block.figures.items()}, step=block.number)
         run.log_text(prequential_page(replayed, plan.label_delay, settings), PAGE)
-    console.print(prequential_table(replayed))
-    console.print(f"page {PAGE} in run {run.id}")
+    console.print(prequential_table(replayed, settings.money))
+    console.print(run_address(settings, run, PAGE))
     return replayed
 
 
@@ -158,24 +158,28 @@ def prequential_page(replayed: list[Block], label_delay: float, settings: Pipeli
         label_delay=label_delay,
         alerts_per_day=settings.alerts_per_day,
         review_cost=settings.priced_review,
-        figures=[_picture(replayed, name) for name in replayed[0].figures],
+        figures=[_picture(replayed, name, settings.money) for name in replayed[0].figures],
+        currency=settings.money,
     )
 
 
-def _picture(replayed: list[Block], name: str) -> Picture:
+def _picture(replayed: list[Block], name: str, currency: str) -> Picture:
     places = [block.number for block in replayed]
     figures = [block.figures[name] for block in replayed]
     lines = [Line("", [place, place], [f.low, f.high], "faint") for place, f in zip(places, figures, strict=True)]
     lines.append(Line("", places, [f.value for f in figures], marker="o"))
     limits = None if name == "cost_per_day" else (0.0, 1.02)
-    svg = chart(WORDS[name], Axis("block", ticks=tuple(map(str, places))), Axis(WORDS[name], limits=limits), lines)
+    kind = currency if name == "cost_per_day" else "number" if name == "average_precision" else "share"
+    height = Axis(WORDS[name], limits=limits, kind=kind)
+    svg = chart(WORDS[name], Axis("block", ticks=tuple(map(str, places))), height, lines)
     return Picture(WORDS[name], svg, "With 95 % intervals.")
 
 
-def prequential_table(replayed: list[Block]) -> Table:
+def prequential_table(replayed: list[Block], currency: str) -> Table:
     """A row per block."""
-    table = Table("block", "frauds", "learnt from", *(WORDS[name] for name in replayed[0].figures))
+    names = tuple(WORDS[name] for name in replayed[0].figures)
+    table = Table(("block", "frauds", "learnt from", *names), folding=names, numbers=("block", "frauds"))
     for block in replayed:
-        cells = [f"{figure(f.value)}\n[dim]{figure(f.low)} to {figure(f.high)}[/dim]" for f in block.figures.values()]
+        cells = [interval_text(name, found, currency) for name, found in block.figures.items()]
         table.add_row(str(block.number), str(block.frauds), f"{block.known_frauds} frauds", *cells)
     return table

@@ -7,7 +7,7 @@ than the label delay, and on those only; one without a label by then counts as l
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import yaml
@@ -27,6 +27,7 @@ from ml_project.metrics import (
     recall_within,
     threshold_metrics,
 )
+from ml_project.quantities import figure_text
 from ml_project.statistics import weighted_quantile
 from pipelines.monitoring.kept_decisions import UNLABELLED, KeptDecisions
 from pipelines.monitoring.window import Window
@@ -35,6 +36,59 @@ from pipelines.settings import LIMITS_FILE, PipelineSettings
 _DAY = 86_400
 _LEAST_FRAUDS = 2
 """With fewer, a resample may hold none."""
+
+
+WORDS: Final = {
+    "psi": "PSI",
+    "ks": "KS",
+    "missing": "missing values",
+    "other": "unknown categories",
+    "out_of_range": "values outside the training range",
+    "alert_share": "alerts",
+    "decline_share": "declines",
+    "rows": "decisions",
+    "rows_per_day": "decisions a day",
+    "latency_p50_ms": "response time, median",
+    "latency_p99_ms": "response time, p99",
+    "chunk_latency_p50_ms": "time for a chunk of a batch, median",
+    "chunk_latency_p99_ms": "time for a chunk of a batch, p99",
+    "mature_rows": "decisions older than the label delay",
+    "mature_frauds": "frauds among them",
+    "label_coverage": "labelled among them",
+    "average_precision": "average precision",
+    "precision_at_budget": "precision at the alert budget",
+    "recall_at_budget": "recall at the alert budget",
+    "cost_at_budget_per_day": "cost a day at the alert budget",
+    "precision": "precision at the alert threshold",
+    "recall": "recall at the alert threshold",
+    "cost_per_day": "cost a day",
+    "alerts_per_day": "alerts a day",
+    "calibration_error": "calibration error",
+    "agreement": "decided alike",
+    "skew_decisions": "decisions recomputed",
+    "skew": "served with a value that differs",
+    "skew_late_label": "because of a late label",
+    "skew_late_event": "because of a late transaction",
+    "skew_store_away": "because the database was away",
+    "skew_unexplained": "unexplained",
+    "value_skew": "differing values",
+}
+"""What people call a figure, by its name in MLflow."""
+
+_SIDES: Final = {
+    "expected_": "expected {}",
+    "challenger_": "challenger: {}",
+    "champion_": "champion: {}",
+    "gain_": "challenger minus champion: {}",
+}
+
+
+def words_of(name: str) -> str:
+    """What people call a figure."""
+    for side, words in _SIDES.items():
+        if name.startswith(side):
+            return words.format(words_of(name.removeprefix(side)))
+    return WORDS.get(name, name.replace("_", " "))
 
 
 @dataclass(frozen=True)
@@ -67,17 +121,37 @@ class Figure:
         return f"{self.name}_{self.of}" if self.of else self.name
 
     @property
+    def words(self) -> str:
+        """What people call it: PSI of V14."""
+        return f"{words_of(self.name)} of {self.of}" if self.of else words_of(self.name)
+
+    @property
+    def text(self) -> str:
+        """The value as people read it; amounts without their currency."""
+        return figure_text(self.name, self.value)
+
+    @property
+    def limited(self) -> bool:
+        """Whether it has a limit at all."""
+        return self.low is not None or self.high is not None
+
+    @property
+    def nearness(self) -> float:
+        """The value as a share of its upper limit; 0 without one."""
+        return self.value / self.high if self.high else 0.0
+
+    @property
     def limit(self) -> str:
-        """The limits as text."""
-        bounds = [f"≥ {self.low:.4g}"] if self.low is not None else []
-        bounds += [f"≤ {self.high:.4g}"] if self.high is not None else []
-        return " and ".join(bounds) or "none"
+        """The limits as text; empty where there are none."""
+        bounds = [f"≥ {figure_text(self.name, self.low)}"] if self.low is not None else []
+        bounds += [f"≤ {figure_text(self.name, self.high)}"] if self.high is not None else []
+        return " and ".join(bounds)
 
     @property
     def verdict(self) -> str:
-        """How it compares with its limits, as text."""
-        if self.low is None and self.high is None:
-            return "shown"
+        """How it compares with its limits, as text; empty where there are none."""
+        if not self.limited:
+            return ""
         return "breach" if self.breached else "ok" if self.judged else "too few rows"
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A monitoring report as one HTML page: breaches first, then pictures, then every figure."""
+"""A monitoring report as one HTML page: breaches, the drift matrix, pictures, then the window's figures."""
 
 from typing import Final
 
@@ -8,9 +8,10 @@ from ml_project.baseline import SCORE
 from ml_project.drift import Drift
 from ml_project.statistics import weighted_quantile
 from pipelines.monitoring.challenger import COMPARED, Comparison
-from pipelines.monitoring.figures import Figure
+from pipelines.monitoring.evidently_page import PAGE as EVIDENTLY
+from pipelines.monitoring.figures import words_of
 from pipelines.monitoring.kept_decisions import KeptDecisions
-from pipelines.monitoring.report import MonitorReport
+from pipelines.monitoring.report import DRIFT_COLUMNS, MonitorReport
 from pipelines.monitoring.skew_causes import Cause
 from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import render
@@ -19,8 +20,8 @@ _BARS: Final = 12
 _BUCKETS: Final = 24
 
 
-def monitor_page(report: MonitorReport, rows: KeptDecisions | None, run_id: str) -> str:
-    """The page as HTML that loads nothing from elsewhere."""
+def monitor_page(report: MonitorReport, rows: KeptDecisions | None, run_id: str, evidently: bool = False) -> str:
+    """The page as HTML that loads nothing from elsewhere; ``evidently``: whether Evidently's stands beside it."""
     figures = [_bars(report, "psi", "PSI"), _bars(report, "ks", "KS")]
     figures += [_shares(drift) for drift in _worth_a_picture(report)]
     if report.labelled.estimates:
@@ -28,7 +29,6 @@ def monitor_page(report: MonitorReport, rows: KeptDecisions | None, run_id: str)
     figures += [_gains(each) for each in report.challengers if each.gains]
     if rows is not None and len(rows):
         figures += _over_time(report, rows)
-    drifts = [figure for figure in report.watched.figures if figure.of]
     return render(
         "monitor.html",
         title=f"{report.model_name} {report.version}: {report.window.words}",
@@ -38,25 +38,29 @@ def monitor_page(report: MonitorReport, rows: KeptDecisions | None, run_id: str)
         pictures=figures,
         overall=[figure for figure in report.watched.figures + report.labelled.figures if not figure.of],
         skewed=[figure for figure in report.skew.figures if not figure.of] if report.skew else [],
-        causes=list(Cause),
-        estimates=report.labelled.estimates,
+        causes={cause: words_of(f"skew_{cause}") for cause in Cause},
         compared=COMPARED,
-        drifts=sorted(drifts, key=_nearness, reverse=True),
+        columns=[head for head, _names in DRIFT_COLUMNS],
+        words=words_of,
+        currency=report.currency,
+        other_page=EVIDENTLY if evidently else "",
     )
 
 
-def _nearness(figure: Figure) -> float:
-    return figure.value / figure.high if figure.high else 0.0
-
-
 def _bars(report: MonitorReport, name: str, words: str) -> Picture:
-    chosen = sorted((figure for figure in report.figures if figure.name == name), key=_nearness)[-_BARS:]
+    chosen = sorted((figure for figure in report.figures if figure.name == name), key=lambda each: each.nearness)[
+        -_BARS:
+    ]
     lines = []
     for place, figure in enumerate(chosen):
-        lines.append(Line("", [0, figure.value], [place, place], "second" if figure.breached else "first", marker="|"))
-        lines.append(Line("", [figure.high or 0] * 2, [place - 0.35, place + 0.35], "third"))
-    svg = chart(words, Axis(words), Axis("", ticks=tuple(figure.of for figure in chosen)), lines)
-    caption = f"The {len(chosen)} nearest to their limits, which are the upright strokes."
+        lines.append(Line("", [figure.high or 0] * 2, [place - 0.35, place + 0.35], "limit"))
+        colour = "bad" if figure.breached else "candidate"
+        lines.append(Line("", [0, figure.value], [place, place], colour, width=7, text=figure.text))
+    widest = max((max(figure.value, figure.high or 0) for figure in chosen), default=0.0)
+    # room for the values at the bars' ends
+    across = Axis(words, limits=(0, widest * 1.22 or 1))
+    svg = chart(words, across, Axis("", ticks=tuple(figure.of for figure in chosen)), lines)
+    caption = f"The {len(chosen)} features nearest to their limits, which are the upright strokes."
     return Picture(f"Drift: {words}", svg, caption)
 
 
@@ -71,11 +75,15 @@ def _shares(drift: Drift) -> Picture:
     places = np.arange(len(drift.expected) + 1, dtype=np.float64)
     lines = [
         Line(name, places, [*shares, shares[-1]], colour, step=True, fill=True)
-        for name, shares, colour in (("baseline", drift.expected, "first"), ("window", drift.observed, "second"))
+        for name, shares, colour in (("baseline", drift.expected, "baseline"), ("window", drift.observed, "candidate"))
     ]
     most = max(*drift.expected, *drift.observed)
-    svg = chart(drift.name, Axis("bin of the baseline"), Axis("share of rows", limits=(0, most * 1.25)), lines)
-    return Picture(drift.name, svg, "Shares per bin, the baseline's in this window's mix of hours.")
+    across, height = (
+        Axis("bin of the baseline", kind="count"),
+        Axis("share of rows", limits=(0, most * 1.25 or 1), kind="share"),
+    )
+    svg = chart(drift.name, across, height, lines)
+    return Picture(drift.name, svg, "Share of the rows in each bin; the baseline's in this window's mix of hours.")
 
 
 def _estimates(report: MonitorReport) -> Picture:
@@ -84,13 +92,13 @@ def _estimates(report: MonitorReport) -> Picture:
     highs = {figure.name: figure.high for figure in report.labelled.figures}
     lines = []
     for place, (name, each) in enumerate(reversed(found.items())):
-        lines.append(Line("", [each.low, each.high], [place, place], "first"))
-        lines.append(Line("", [each.value], [place], "first", style="", marker="o"))
+        lines.append(Line("", [each.low, each.high], [place, place]))
+        lines.append(Line("", [each.value], [place], style="", marker="o"))
         limits = [limit for limit in (lows.get(name), highs.get(name)) if limit is not None]
-        lines += [Line("", [limit, limit], [place - 0.3, place + 0.3], "third") for limit in limits]
-    ticks = tuple(name.replace("_", " ") for name in reversed(found))
+        lines += [Line("", [limit, limit], [place - 0.3, place + 0.3], "limit") for limit in limits]
+    ticks = tuple(map(words_of, reversed(found)))
     svg = chart("By label", Axis("value"), Axis("", ticks=ticks), lines)
-    return Picture("By label", svg, "With their 95 % intervals; upright strokes are limits.")
+    return Picture("By label", svg, "With 95 % intervals; upright strokes are limits.")
 
 
 def _gains(found: Comparison) -> Picture:
@@ -98,9 +106,9 @@ def _gains(found: Comparison) -> Picture:
     lines = [Line("", [0, 0], [-0.5, len(names) - 0.5], "faint", style="--")]
     for place, name in enumerate(names):
         each = found.gains[name]
-        lines.append(Line("", [each.low, each.high], [place, place], "first"))
-        lines.append(Line("", [each.value], [place], "first", style="", marker="o"))
-    ticks = tuple(name.replace("_", " ") for name in names)
+        lines.append(Line("", [each.low, each.high], [place, place]))
+        lines.append(Line("", [each.value], [place], style="", marker="o"))
+    ticks = tuple(map(words_of, names))
     svg = chart(f"Challenger {found.version}", Axis("challenger minus champion"), Axis("", ticks=ticks), lines)
     return Picture(f"Challenger {found.version}", svg, "On the same transactions, with 95 % intervals.")
 
@@ -119,13 +127,23 @@ def _over_time(report: MonitorReport, rows: KeptDecisions) -> list[Picture]:
     found = [
         Picture(
             "Decisions",
-            chart("Decisions", time, Axis("decisions per hour"), [Line("", x, per_hour, step=True, fill=True)]),
+            chart(
+                "Decisions",
+                time,
+                Axis("decisions per hour", kind="count"),
+                [Line("", x, per_hour, step=True, fill=True)],
+            ),
             "All decisions of the version.",
         ),
         Picture(
             "Alerts",
-            chart("Alerts", time, Axis("alerts per hour"), [Line("", x, alerts_per_hour, "second", step=True)]),
-            "Decisions other than approvals.",
+            chart(
+                "Alerts",
+                time,
+                Axis("alerts per hour", kind="count"),
+                [Line("", x, alerts_per_hour, "champion", step=True, fill=True)],
+            ),
+            "Decisions to review or decline.",
         ),
     ]
     filled = np.flatnonzero(counts)
@@ -133,8 +151,8 @@ def _over_time(report: MonitorReport, rows: KeptDecisions) -> list[Picture]:
     latencies = np.array([weighted_quantile(rows.latency_ms[each], rows.weight[each], [0.5, 0.99]) for each in chosen])
     lines = [
         Line(name, x[filled], latencies[:, column], colour, marker=".")
-        for column, (name, colour) in enumerate((("p50", "first"), ("p99", "second")))
+        for column, (name, colour) in enumerate((("median", "candidate"), ("p99", "champion")))
     ]
-    caption = "Of single predictions, and of bulk ones the time of their chunk."
-    svg = chart("Latency", time, Axis("milliseconds", log=bool(latencies.min() > 0)), lines)
-    return [*found, Picture("Latency", svg, caption)]
+    caption = "Of single predictions; of batches the time of a chunk."
+    svg = chart("Response time", time, Axis("response time, ms", log=bool(latencies.min() > 0)), lines)
+    return [*found, Picture("Response time", svg, caption)]

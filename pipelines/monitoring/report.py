@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rich.table import Table
+from rich.text import Text
 
 from ml_project.metrics import Estimate
-from pipelines.console import error_console
+from ml_project.quantities import FEW, difference_interval, figure_text, interval_text
+from pipelines.console import Table, error_console
 from pipelines.monitoring.challenger import Comparison
 from pipelines.monitoring.expected import ExpectedQuality
 from pipelines.monitoring.figures import Figure, LabelledFigures, WatchedFigures
@@ -28,7 +29,15 @@ _NAMED: Final = 3
 """Breaches that a sentence names."""
 
 _SHOWN: Final = 8
-"""Drifts that the terminal shows where nothing breaches."""
+"""Features that the terminal shows besides those that breach."""
+
+DRIFT_COLUMNS: Final = (
+    ("PSI", ("psi",)),
+    ("KS", ("ks",)),
+    ("missing", ("missing",)),
+    ("outside", ("out_of_range", "other")),
+)
+"""Columns of the drift matrix, and the figures in each: a number is outside its range, a category is an unknown one."""
 
 _NOTICE_SECONDS: Final = 10.0
 
@@ -76,6 +85,7 @@ class MonitorReport:
     challengers: list[Comparison] = field(default_factory=list)
     skew: Skew | None = None
     expected: ExpectedQuality = field(default_factory=ExpectedQuality)
+    currency: str = ""
 
     @property
     def figures(self) -> list[Figure]:
@@ -100,11 +110,55 @@ class MonitorReport:
         """The result in one line."""
         where = f"version {self.version}, {self.window.words}"
         if not self.breaches:
-            judged = sum(figure.judged and figure.limit != "none" for figure in self.figures)
-            return f"No breach: {where}; {judged} figures judged."
-        words = [f"{each.metric} {each.value:.3g} (limit {each.limit})" for each in self.breaches[:_NAMED]]
+            judged = sum(figure.judged and figure.limited for figure in self.figures)
+            limited = sum(figure.limited for figure in self.figures)
+            return f"No breach: {where}; {judged} of {limited} figures had enough rows to be judged."
+        words = [f"{each.words} {each.text} (limit {each.limit})" for each in self.breaches[:_NAMED]]
         more = f" and {len(self.breaches) - _NAMED} more" if len(self.breaches) > _NAMED else ""
         return f"Breach: {where}: {', '.join(words)}{more}."
+
+    def text(self, figure: Figure) -> str:
+        """A figure as people read it, with its interval where it has one."""
+        name, of = figure.name, self._of(figure.name)
+        estimate = self.estimates.get(name)
+        if name.startswith("gain_") and estimate is not None:
+            return difference_interval(name, estimate, self.currency)
+        if estimate is not None and of is None:
+            return interval_text(name, estimate, self.currency)
+        return figure_text(name, figure.value, self.currency, of)
+
+    def _of(self, name: str) -> float | None:
+        """Of how many a share is one, where they are few: then it is told as a count."""
+        total = {
+            "alert_share": self.rows,
+            "decline_share": self.rows,
+            "label_coverage": self.labelled.rows,
+            "recall": float(self.labelled.frauds),
+            "recall_at_budget": float(self.labelled.frauds),
+        }.get(name)
+        return total if total is not None and total < FEW else None
+
+    @property
+    def rows(self) -> float:
+        """Decisions of the version in the window."""
+        return next(figure.value for figure in self.watched.figures if figure.name == "rows")
+
+    @property
+    def drift_matrix(self) -> list[tuple[str, list[Figure | None]]]:
+        """Each feature's figures in the order of ``DRIFT_COLUMNS``; breaches first, then what is nearest to a limit."""
+        by_feature: dict[str, dict[str, Figure]] = {}
+        for figure in self.watched.figures:
+            if figure.of:
+                by_feature.setdefault(figure.of, {})[figure.name] = figure
+        rows = [
+            (name, [next((found[each] for each in names if each in found), None) for _head, names in DRIFT_COLUMNS])
+            for name, found in by_feature.items()
+        ]
+        return sorted(
+            rows,
+            key=lambda row: max((each.breached, each.nearness) for each in row[1] if each is not None),
+            reverse=True,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -124,17 +178,29 @@ class MonitorReport:
             "skew": None if self.skew is None else self.skew.to_dict(),
         }
 
-    def to_table(self) -> Table:
-        """Breaches, the strongest drifts and the other figures, for the terminal."""
-        table = Table("figure", "value", "limit", "", title_justify="left")
-        drifts = [figure for figure in self.watched.figures if figure.of]
-        drifts.sort(key=lambda figure: (figure.breached, figure.value / (figure.high or 1)), reverse=True)
-        shown = max(_SHOWN, sum(figure.breached for figure in drifts))
-        for figure in drifts[:shown] + [figure for figure in self.figures if not figure.of]:
-            style = "bold red" if figure.breached else ""
-            estimate = self.estimates.get(figure.name)
-            value = f"{figure.value:.4g}" if estimate is None else str(estimate)
-            table.add_row(figure.metric, value, figure.limit, figure.verdict, style=style)
+    def to_tables(self) -> list[Table]:
+        """For the terminal: the breaches, the features nearest to their limits, and the window's other figures."""
+        tables = []
+        if self.breaches:
+            breaches = Table(("breach", "value", "limit"), folding=("breach", "value", "limit"))
+            for figure in self.breaches:
+                breaches.add_row(figure.words, self.text(figure), figure.limit, style="bold red")
+            tables.append(breaches)
+        others = Table(("figure", "value", "limit", "verdict"), folding=("figure", "value", "limit"))
+        for figure in self.figures:
+            if not figure.of and not figure.breached:
+                others.add_row(figure.words, self.text(figure), figure.limit, figure.verdict)
+        return [*tables, self._drift_table(), others]
+
+    def _drift_table(self) -> Table:
+        heads = tuple(head for head, _names in DRIFT_COLUMNS)
+        rows = self.drift_matrix
+        shown = max(_SHOWN, sum(any(each and each.breached for each in found) for _name, found in rows))
+        left = f"{len(rows) - shown} more features are further from their limits; monitor.html has all."
+        table = Table(("feature", *heads), numbers=heads, caption=left if len(rows) > shown else "")
+        for name, found in rows[:shown]:
+            cells = [Text() if each is None else Text(each.text, "bold red" if each.breached else "") for each in found]
+            table.add_row(name, *cells)
         return table
 
 

@@ -1,12 +1,15 @@
 """The step ``monitor``: reads decisions, compares them with the baseline, writes a run, sends notices of a breach."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from ml_project.bundle import Manifest
 from ml_project.errors import InvalidInput
+from pipelines.console import error_console, row_progress, step
 from pipelines.monitoring.challenger import Comparison, compare_challenger
 from pipelines.monitoring.evidently_page import log_evidently
 from pipelines.monitoring.expected import expected_quality
@@ -17,22 +20,25 @@ from pipelines.monitoring.report import MonitorReport, OtherVersion, emf_line, n
 from pipelines.monitoring.skew import ServedSample, Skew, measure_skew
 from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, DataPart, Run, Tracker
+from pipelines.tracking import DONE_TAG, DataPart, Run, Tracker, run_address
 from stores.decisions import open_store
 from stores.registry import PRODUCTION, ModelVersion, Registry
 
 _TAG_LENGTH = 5_000
 """MLflow's limit for the value of a tag."""
 
+PAGE = "monitor.html"
+
 Pairs = dict[tuple[str, str], ShadowPair]
 
 
 @dataclass(frozen=True)
 class MonitorOutcome:
-    """A monitoring run: its report, its MLflow run, and who was notified."""
+    """A monitoring run: its report, its MLflow run and where its page is seen, and who was notified."""
 
     report: MonitorReport
     run_id: str
+    address: str
     notified: list[str]
 
 
@@ -56,7 +62,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
     manifest = bundle.manifest
     name = str(chosen.version)
     rows = decided.pop(name, None)
-    with tracker.pipeline_run("monitor") as run:
+    with tracker.pipeline_run("monitor") as run, step(f"compare version {name} with its baseline", on=error_console):
         twin = tracker.run(chosen.run_id).data.data.metrics.get("test_average_precision") if chosen.run_id else None
         watched_rows = KeptDecisions.none(manifest.contract) if rows is None else rows
         report = MonitorReport(
@@ -74,6 +80,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
             expected=expected_quality(watched_rows, window, now, settings, limits.expected),
             challengers=_challengers(pairs, name, watched_rows, window, now, settings, limits),
             skew=_skew(sample, name, settings, manifest, window, limits),
+            currency=settings.money,
         )
         _log(run, report, manifest, rows, chosen.model_id)
         if settings.evidently and rows is not None:
@@ -84,15 +91,24 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
         write_textfile(report, settings.metrics_textfile)
     if settings.emf_namespace:
         _say(emf_line(report, settings.emf_namespace))
-    return MonitorOutcome(report, run.id, notified)
+    return MonitorOutcome(report, run.id, run_address(settings, run, PAGE), notified)
 
 
 def _read(settings: PipelineSettings, window: Window, sample: ServedSample) -> tuple[dict[str, KeptDecisions], Pairs]:
     contract = settings.data_contract
-    with open_store(settings.decisions_url, existing=True) as store:
+    with (
+        open_store(settings.decisions_url, existing=True) as store,
+        row_progress("decisions read", None, on=error_console) as on_rows,
+    ):
         shadows = ShadowReader(store.shadow_of, store.contract_of, settings.seed)
-        tables = sample.passing(shadows.passing(store.tables_by_event_time(contract, window.since, window.until)))
-        return read_by_version(tables, store.contract_of, settings.seed), shadows.pairs
+        kept = _told(store.tables_by_event_time(contract, window.since, window.until), on_rows)
+        return read_by_version(sample.passing(shadows.passing(kept)), store.contract_of, settings.seed), shadows.pairs
+
+
+def _told(tables: Iterable[Any], on_rows: Callable[[int], None]) -> Iterator[Any]:
+    for table in tables:
+        yield table
+        on_rows(table.num_rows)
 
 
 def _skew(
@@ -154,13 +170,11 @@ def _log(run: Run, report: MonitorReport, manifest: Manifest, rows: KeptDecision
         run.log_dataset(rows.to_frame(manifest.contract), watched, "monitoring", round(rows.rows))
     run.log(metrics={**metrics, **report.estimates}, model=model_id or None, data=watched)
     with TemporaryDirectory() as scratch:
-        (Path(scratch) / "monitor.html").write_text(monitor_page(report, rows, run.id), encoding="utf-8")
+        (Path(scratch) / PAGE).write_text(monitor_page(report, rows, run.id), encoding="utf-8")
         run.log_folder(Path(scratch), "")
     run.log_json(report.to_dict(), "monitor.json")
 
 
 def _say(line: str) -> None:
-    from pipelines.console import error_console
-
     # Not to standard output, where --json goes; unwrapped, as CloudWatch's agents read it line by line.
     error_console.print(line, markup=False, soft_wrap=True)

@@ -6,7 +6,7 @@ What describes one or two models on the same rows is drawn here alone: precision
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
@@ -19,30 +19,36 @@ from ml_project.calibration import reliability
 from ml_project.dataset import Dataset
 from ml_project.metrics import average_precision, ranking_curve
 from ml_project.policies import NEVER
+from ml_project.quantities import currency_mark, money
 from ml_project.unseen_scores import ScoredRows
-
-_PLACEHOLDERS: Final = {
-    "ink": "#010203",
-    "faint": "#010204",
-    "first": "#010205",
-    "second": "#010206",
-    "third": "#010207",
-    "fourth": "#010208",
-}
-"""Colours that no drawing uses: matplotlib writes them, and the page's variables of these names replace them."""
 
 _LIGHT: Final = {
     "ink": "#1d2733",
+    "soft": "#5b6878",
     "faint": "#b6c0cb",
-    "first": "#1f6fb2",
-    "second": "#c2410c",
-    "third": "#2e7d4f",
-    "fourth": "#8b5cb8",
+    "candidate": "#1f6fb2",
+    "champion": "#b45309",
+    "other": "#8b5cb8",
+    "another": "#2e7d4f",
+    "legitimate": "#2e7d4f",
+    "fraud": "#b42318",
+    "baseline": "#6f7f90",
+    "limit": "#5b6878",
+    "bad": "#b42318",
 }
-"""The light page's colours, for files that no page surrounds."""
+"""What is drawn in which colour, on every page; these are the light page's, for files that no page surrounds.
+
+A model alone, and the newer of two, is the candidate; the older one, or Production, is the champion.
+"""
+
+_PLACEHOLDERS: Final = {name: f"#0102{place:02x}" for place, name in enumerate(_LIGHT)}
+"""Colours that no drawing uses: matplotlib writes them, and the page's variables of these names replace them."""
 
 _LOWEST: Final = 1e-5
-_SIDE_COLOURS: Final = ("first", "second")
+_SIDE_COLOURS: Final = ("candidate", "champion")
+_LETTER: Final = 0.0175
+"""Share of the width that a letter of a tick takes."""
+
 _SIZE: Final = (4.6, 3.3)
 """Inches: near a phone's width at 72 points an inch, so that letters stay letters there."""
 
@@ -54,33 +60,50 @@ class Line:
     Attributes
     ----------
     colour : str
-        ``first``, ``second``, ``third``, ``fourth`` or ``faint``.
+        A role, see `_LIGHT`.
     style : str
         Matplotlib's line style; empty for markers alone.
     step : bool
         Drawn as stairs, as empirical curves are.
     fill : bool
         Shaded down to the axis.
+    text : str
+        Written at its last point, right of it.
+    width : float
+        Points; a bar is a wide line.
     """
 
     name: str
     x: Sequence[float] | NDArray[np.float64]
     y: Sequence[float] | NDArray[np.float64]
-    colour: str = "first"
+    colour: str = "candidate"
     style: str = "-"
     marker: str = ""
     step: bool = False
     fill: bool = False
+    text: str = ""
+    width: float = 1.6
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A direction of the chart; ``ticks`` names the places 0, 1, 2 and so on."""
+    """A direction of the chart.
+
+    Attributes
+    ----------
+    limits : tuple of float, or None
+        Where it begins and ends; None: by the data.
+    ticks : tuple of str
+        Names of the places 0, 1, 2 and so on.
+    kind : str
+        ``number``; ``count``, with ticks at whole numbers only; ``share``, 0 to 1, in percent; or a currency.
+    """
 
     name: str
     log: bool = False
     limits: tuple[float, float] | None = None
     ticks: tuple[str, ...] = ()
+    kind: str = "number"
 
 
 @dataclass(frozen=True)
@@ -104,13 +127,22 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A point of a curve by its place, below 0 where there is none; its name goes into the legend."""
+
+    marker: str
+    place: int
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class Curve:
-    """One model's curve; ``marks`` are points of it by their markers, below 0 where there is none."""
+    """One model's curve; ``marks`` are operating points on it."""
 
     name: str
     x: Sequence[float] | NDArray[np.float64]
     y: Sequence[float] | NDArray[np.float64]
-    marks: Mapping[str, int] = field(default_factory=dict)
+    marks: Sequence[Mark] = ()
 
 
 @dataclass(frozen=True)
@@ -150,56 +182,59 @@ def save_png(path: Path, charts: Sequence[Chart], heading: str = "") -> None:
         figure.savefig(path, dpi=160, bbox_inches="tight")
 
 
-def curves(rows: Rows, sides: Iterable[Side], review_cost: float | None) -> list[Picture]:
+def curves(rows: Rows, sides: Iterable[Side], review_cost: float | None, currency: str = "") -> list[Picture]:
     """The pictures of `model_charts`."""
-    return [picture(drawn) for drawn in model_charts(rows, sides, review_cost)]
+    return [picture(drawn) for drawn in model_charts(rows, sides, review_cost, currency)]
 
 
-def model_charts(rows: Rows, sides: Iterable[Side], review_cost: float | None) -> list[Chart]:
-    """Precision and recall, cost, calibration and score histograms of one or two models on the same rows."""
+def model_charts(rows: Rows, sides: Iterable[Side], review_cost: float | None, currency: str = "") -> list[Chart]:
+    """Precision and recall, cost, calibration and score histograms of one or two models on the same rows.
+
+    Of two the candidate is the first.
+    """
     sides = list(sides)
     return [
-        *threshold_charts(rows, sides, review_cost),
+        *threshold_charts(rows, sides, review_cost, currency),
         calibration([_reliability(rows, side) for side in sides]),
         *(_histogram(rows, side) for side in sides),
     ]
 
 
-def threshold_charts(rows: Rows, sides: Sequence[Side], review_cost: float | None) -> list[Chart]:
+def threshold_charts(rows: Rows, sides: Sequence[Side], review_cost: float | None, currency: str = "") -> list[Chart]:
     """What every threshold would do: precision and recall, and cost where a review's is known."""
     ranked, costs = [], []
-    for side in sides:
+    for number, side in enumerate(sides):
         curve = ranking_curve(side.hybrid, rows.label, rows.weight, rows.amount)
-        marks = {"o": curve.at(side.alert), "s": curve.at(side.decline)}
+        alert, decline = ("alert threshold", "decline threshold") if number == 0 else ("", "")
+        marks = (Mark("o", curve.at(side.alert), alert), Mark("s", curve.at(side.decline), decline))
         name = f"{side.name}: {average_precision(curve):.3f}"
         ranked.append(Curve(name, curve.recall, curve.precision, marks))
         if review_cost is not None:
             costs.append(Curve(side.name, curve.alerts / rows.days, curve.cost(review_cost) / rows.days, marks))
     stake = float(rows.amount[rows.label == 1] @ rows.weight[rows.label == 1]) / rows.days
-    dot = "the dot is the alert threshold in use."
-    drawn = [precision_recall(ranked, f"With average precision; {dot}")]
+    drawn = [precision_recall(ranked, "The figure beside a name is its average precision.")]
     if review_cost is None:
         return drawn
-    return [
-        *drawn,
-        cost(costs, f"Missed fraud and reviews at {review_cost:g} each; {dot}", stake=stake),
-    ]
+    caption = f"Missed fraud plus reviews at {money(review_cost, currency)} each."
+    return [*drawn, cost(costs, caption, stake=stake, currency=currency)]
 
 
 def precision_recall(models: Sequence[Curve], caption: str) -> Chart:
     """Precision against recall."""
     lines = [line for model, colour in _coloured(models) for line in _marked(model, colour, step=True)]
-    x, y = Axis("recall", limits=(0, 1.02)), Axis("precision", limits=(0, 1.03))
+    x, y = Axis("recall", limits=(0, 1.02), kind="share"), Axis("precision", limits=(0, 1.03), kind="share")
     return Chart("Precision and recall", x, y, lines, caption)
 
 
-def cost(models: Sequence[Curve], caption: str, title: str = "Cost", stake: float | None = None) -> Chart:
+def cost(
+    models: Sequence[Curve], caption: str, title: str = "Cost", stake: float | None = None, currency: str = ""
+) -> Chart:
     """Cost a day against alerts a day; ``stake`` is the cost a day without any alert."""
     lines = [line for model, colour in _coloured(models) for line in _marked(model, colour)]
     if stake is not None:
         longest = max(model.x[-1] for model in models)
-        lines.append(Line("no alerts at all", [models[0].x[0], longest], [stake, stake], "faint", style="--"))
-    return Chart(title, Axis("alerts a day", log=True), Axis("cost a day", log=True), lines, caption)
+        lines.append(Line("no alerts at all", [models[0].x[0], longest], [stake, stake], "limit", style="--"))
+    return Chart(title, Axis("alerts a day", log=True), Axis("cost a day", log=True, kind=currency), lines, caption)
 
 
 def calibration(
@@ -222,10 +257,10 @@ def _histogram(rows: Rows, side: Side) -> Chart:
     edges = np.logspace(np.log10(_LOWEST), 0, 40)
     lines = [
         Line(name, edges, _shares(side.hybrid, rows, label, edges), colour, step=True, fill=True)
-        for label, name, colour in ((0, "legitimate", "third"), (1, "fraud", "second"))
+        for label, name, colour in ((0, "legitimate", "legitimate"), (1, "fraud", "fraud"))
     ]
     if side.alert <= 1:
-        lines.append(Line("alert threshold", [max(side.alert, _LOWEST)] * 2, [1e-5, 1], "faint", style="--"))
+        lines.append(Line("alert threshold", [max(side.alert, _LOWEST)] * 2, [1e-5, 1], "limit", style="--"))
     x, y = Axis("hybrid score", log=True), Axis("share of the class", log=True)
     return Chart(f"Scores, {side.name}", x, y, lines, "Scores below 0.00001 are in the first bar.")
 
@@ -244,10 +279,11 @@ def _coloured(models: Sequence[Curve]) -> Iterator[tuple[Curve, str]]:
 def _marked(curve: Curve, colour: str, step: bool = False) -> list[Line]:
     x, y = np.asarray(curve.x), np.asarray(curve.y)
     lines = [Line(curve.name, x, y, colour, step=step)]
-    for marker, point in curve.marks.items():
-        if point >= 0:
-            lines.append(Line("", x[[point]], y[[point]], colour, style="", marker=marker))
-    return lines
+    marks = (mark for mark in curve.marks if mark.place >= 0)
+    return [
+        *lines,
+        *(Line(mark.name, x[[mark.place]], y[[mark.place]], colour, style="", marker=mark.marker) for mark in marks),
+    ]
 
 
 @contextmanager
@@ -266,6 +302,7 @@ def _figure(charts: Sequence[Chart], colours: Mapping[str, str]) -> Iterator[Any
         "axes.edgecolor": ink,
         "axes.labelcolor": ink,
         "text.color": ink,
+        "text.parse_math": False,  # a dollar is a currency
         "xtick.color": ink,
         "ytick.color": ink,
     }
@@ -274,11 +311,15 @@ def _figure(charts: Sequence[Chart], colours: Mapping[str, str]) -> Iterator[Any
         FigureCanvasAgg(figure)
         subplots = np.atleast_1d(figure.subplots(1, len(charts)))
         # set by hand: matplotlib's own layout draws everything twice
-        left = 0.34 if charts[0].y.ticks else 0.17
+        left = min(0.06 + _LETTER * max(map(len, charts[0].y.ticks)), 0.55) if charts[0].y.ticks else 0.17
         figure.subplots_adjust(left=left / len(charts), bottom=0.15, right=1 - 0.05 / len(charts), top=0.97, wspace=0.3)
         for axes, drawn in zip(subplots, charts, strict=True):
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(color=colours["faint"], alpha=0.35, linewidth=0.6)
+            if not any(np.isfinite(np.asarray(line.y, dtype=np.float64)).any() for line in drawn.lines):
+                axes.set(xticks=[], yticks=[], xlabel=drawn.x.name, ylabel=drawn.y.name)
+                axes.text(0.5, 0.5, "no data yet", ha="center", va="center", transform=axes.transAxes)
+                continue
             for line in drawn.lines:
                 _draw(axes, line, colours[line.colour])
             _set_axis(axes, "x", drawn.x)
@@ -292,14 +333,17 @@ def _draw(axes: Any, line: Line, colour: str) -> None:
     where = {"drawstyle": "steps-post"} if line.step else {}
     axes.plot(
         line.x, line.y, color=colour, linestyle=line.style or "none", marker=line.marker, label=line.name or None,
-        linewidth=1.6, markersize=6, **where,
+        linewidth=line.width, markersize=6, solid_capstyle="butt", **where,
     )  # fmt: skip
+    if line.text:
+        at = line.x[-1], line.y[-1]
+        axes.annotate(line.text, at, (6, 0), textcoords="offset points", va="center", fontsize=8, annotation_clip=False)
     if line.fill:
         axes.fill_between(line.x, line.y, step="post" if line.step else None, color=colour, alpha=0.15, linewidth=0)
 
 
 def _set_axis(axes: Any, name: str, axis: Axis) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     direction = getattr(axes, f"{name}axis")
     axes.set(**{f"{name}label": axis.name})
@@ -308,12 +352,23 @@ def _set_axis(axes: Any, name: str, axis: Axis) -> None:
         low, high = direction.get_view_interval()
         direction.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=7))
         direction.set_minor_locator(NullLocator())
-        # plain numbers: powers cost matplotlib's formula parser, and the reader too
-        direction.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    elif axis.kind == "count":
+        direction.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    # plain numbers: powers cost matplotlib's formula parser, and the reader too
+    if axis.log or axis.kind != "number":
+        direction.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, axis.kind)))
     if axis.limits:
         axes.set(**{f"{name}lim": axis.limits})
     if axis.ticks:
         direction.set_ticks(range(len(axis.ticks)), axis.ticks)
+
+
+def _tick(value: float, kind: str) -> str:
+    if kind == "share":
+        return f"{value * 100:g} %"
+    text = f"{abs(value):,.0f}" if abs(value) >= 1 or value == 0 else f"{abs(value):g}"
+    sign = "-" if value < 0 else ""
+    return f"{sign}{currency_mark(kind)}{text}" if kind.isupper() else f"{sign}{text}"
 
 
 def _inline(svg: str, title: str) -> Markup:

@@ -1,11 +1,25 @@
-"""Fills the templates of this folder; everything that is not marked as safe is escaped."""
+"""Fills the templates of this folder; everything that is not marked as safe is escaped.
+
+Figures read by one rule, `ml_project.quantities`: a template names the figure, and gives the currency to the page.
+"""
 
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2.runtime import Context
 
-from ml_project.policies import NEVER
+from ml_project.metrics import Estimate
+from ml_project.quantities import (
+    counted,
+    difference_interval,
+    difference_text,
+    figure_text,
+    interval_text,
+    money,
+    rate,
+    threshold_text,
+)
 
 
 @cache
@@ -17,7 +31,16 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(figure=figure, threshold=threshold, short=short)
+    environment.filters.update(
+        figure=_figure,
+        interval=_interval,
+        difference=_difference,
+        money=_money,
+        count=counted,
+        rate=rate,
+        threshold=threshold_text,
+        short=short,
+    )
     return environment
 
 
@@ -28,18 +51,33 @@ def render(template: str, **context: object) -> str:
     ----------
     template : str
         A file of this folder.
+    **context
+        What it shows; ``currency`` is that of its amounts.
     """
     return _environment().get_template(template).render(**context)
 
 
-def figure(value: float) -> str:
-    """A number with a readable count of digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 10 else f"{value:.3f}"
+@pass_context
+def _figure(context: Context, value: float, name: str, of: float | None = None) -> str:
+    return figure_text(name, value, str(context.get("currency", "")), of)
 
 
-def threshold(value: float) -> str:
-    """A threshold, or that there is none."""
-    return "never" if value >= NEVER else f"{value:.5f}"
+@pass_context
+def _interval(context: Context, found: Estimate | None, name: str) -> str:
+    if found is None:
+        return "-"
+    shown = difference_interval if name.startswith("gain_") else interval_text
+    return shown(name, found, str(context.get("currency", "")))
+
+
+@pass_context
+def _difference(context: Context, value: float, name: str) -> str:
+    return difference_text(name, value, str(context.get("currency", "")))
+
+
+@pass_context
+def _money(context: Context, value: float) -> str:
+    return money(value, str(context.get("currency", "")))
 
 
 def short(value: str | float) -> str:

@@ -26,7 +26,7 @@ from ml_project.card import (
 from ml_project.metrics import ranking_curve
 from ml_project.operators import SECONDS_PER_DAY
 from ml_project.unseen_scores import ScoredRows
-from pipelines.pages.charts import Curve, Picture, calibration, cost, picture, precision_recall
+from pipelines.pages.charts import Curve, Mark, Picture, calibration, cost, picture, precision_recall
 from pipelines.pages.render import render
 from pipelines.promotion.evidence import Evidence
 from pipelines.tracking import Run
@@ -195,12 +195,12 @@ def _samples(shipped: Bundle) -> tuple[Sample, ...]:
 _YEAR = 365 * SECONDS_PER_DAY
 
 
-def card_markdown(card: Card) -> str:
+def card_markdown(card: Card, currency: str = "") -> str:
     """The card as Markdown."""
-    return render("card.md", card=card, words=FIGURES, ablations=ABLATIONS, period=_period(card))
+    return render("card.md", card=card, words=FIGURES, ablations=ABLATIONS, period=_period(card), currency=currency)
 
 
-def card_html(card: Card) -> str:
+def card_html(card: Card, currency: str = "") -> str:
     """The card as a page with curves."""
     return render(
         "card.html",
@@ -209,7 +209,8 @@ def card_html(card: Card) -> str:
         words=FIGURES,
         ablations=ABLATIONS,
         period=_period(card),
-        figures=_pictures(card),
+        figures=_pictures(card, currency),
+        currency=currency,
     )
 
 
@@ -241,9 +242,18 @@ def _period(card: Card) -> str:
     return f"{days}, {' to '.join(dates)} UTC"
 
 
-def _pictures(card: Card) -> list[Picture]:
+_MARKERS: Final = ("s", "^", "D", "v")
+
+
+def _pictures(card: Card, currency: str) -> list[Picture]:
     test, what_if, bins = card.test_curve, card.what_if, card.calibration
-    in_use = {"o": what_if.at(card.policies[card.policy].alert)}
+    others = [name for name in card.policies if name != card.policy]
+    points = [
+        Mark(
+            marker, what_if.at(card.policies[name].alert), f"policy {name}{' (in use)' if name == card.policy else ''}"
+        )
+        for marker, name in zip(("o", *_MARKERS), (card.policy, *others), strict=False)
+    ]
     drawn = [
         precision_recall([Curve("", test.recall, test.precision)], "The twin on test."),
         calibration(
@@ -251,7 +261,7 @@ def _pictures(card: Card) -> list[Picture]:
         ),
     ]
     if what_if.cost_per_day:
-        costs = [Curve("", what_if.alerts_per_day, what_if.cost_per_day, in_use)]
-        caption = "Forward scores, which the shipped thresholds were read off; the dot is the policy in use."
-        drawn.insert(1, cost(costs, caption, title="What another threshold would do"))
+        costs = [Curve("", what_if.alerts_per_day, what_if.cost_per_day, points)]
+        caption = "On scores of rows that the scoring model had not seen, which the shipped thresholds were read off."
+        drawn.insert(1, cost(costs, caption, title="What another threshold would cost", currency=currency))
     return [picture(each) for each in drawn]

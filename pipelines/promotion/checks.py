@@ -1,6 +1,6 @@
 """The gate's checks, in the order of its report.
 
-- against the champion: paired bootstrap of average precision and cost on rows that neither has seen
+- against the champion: paired bootstrap of average precision and savings on rows that neither has seen
 - quality on its own: recall and calibration that a candidate must reach, champion or not
 - slices: no band of amounts or hours may be clearly worse off than under the champion
 - integrity: whether what would ship is what was measured: files, scores, schema, data, speed
@@ -24,9 +24,12 @@ from ml_project.metrics import (
     recall_within,
     slices,
 )
+from ml_project.quantities import difference_interval, difference_text, rate, ratio
 from pipelines.promotion.evidence import Champion, Evidence, ShippedBundle, TwinComparison
 from pipelines.promotion.mover import simulated_after_real
 from pipelines.promotion.report import Check, GateLimits, GateReport, Theme
+
+REAL_DATA: Final = "real data required"
 
 _NAMED: Final = 5
 """Faults of a contract that a check names."""
@@ -53,9 +56,9 @@ def champion_checks(limits: GateLimits, evidence: Evidence, seed: int) -> list[C
             Check(
                 "not worse than the champion",
                 "no champion yet",
-                "-",
+                "none",
                 passed=True,
-                meaning="There is no Production to compare with.",
+                meaning="There is no Production version to compare with.",
                 judged=False,
                 theme=Theme.CHAMPION,
             )
@@ -65,9 +68,9 @@ def champion_checks(limits: GateLimits, evidence: Evidence, seed: int) -> list[C
 
 def _real_beats_simulated(evidence: Evidence, champion: Champion) -> Check:
     return Check(
-        "real beats simulated",
-        f"{evidence.source} after {champion.source or 'unknown'}",
-        "never simulated after real",
+        REAL_DATA,
+        f"candidate: {evidence.source}, champion: {champion.source or 'unknown'}",
+        "not simulated after real",
         not simulated_after_real(evidence.source, champion.source),
         "A model trained on simulated transactions must not replace one trained on real ones, not even by force.",
         theme=Theme.CHAMPION,
@@ -102,7 +105,7 @@ def _comparisons(limits: GateLimits, evidence: Evidence, champion: Champion, see
             Check(
                 name,
                 f"{frauds} frauds that neither has seen",
-                f">= {limits.minimum_frauds} frauds",
+                f"at least {limits.minimum_frauds} frauds",
                 passed=False,
                 meaning="Too few frauds for a comparison: train on data with later rows.",
                 figures={"frauds": frauds},
@@ -120,19 +123,19 @@ def _comparisons(limits: GateLimits, evidence: Evidence, champion: Champion, see
             frauds,
             meaning,
         ),
-        _cost(limits, comparison, evidence.review_cost, frauds, seed),
+        _saved(limits, comparison, evidence.review_cost, frauds, seed),
     ]
 
 
-def _cost(limits: GateLimits, comparison: TwinComparison, review_cost: float | None, frauds: int, seed: int) -> Check:
-    name = f"cost against version {comparison.number}"
+def _saved(limits: GateLimits, comparison: TwinComparison, review_cost: float | None, frauds: int, seed: int) -> Check:
+    name = f"savings against version {comparison.number}"
     if review_cost is None:
         return Check(
             name,
             "no amounts",
-            "-",
+            "none",
             passed=True,
-            meaning="The contract has no amount, so that nothing is said of costs.",
+            meaning="The contract has no amount, so savings cannot be computed.",
             judged=False,
             theme=Theme.CHAMPION,
         )
@@ -140,10 +143,11 @@ def _cost(limits: GateLimits, comparison: TwinComparison, review_cost: float | N
         name,
         _savings(limits, comparison, review_cost, seed),
         limits.savings_margin,
-        "cost" in limits.superiority,
+        "savings" in limits.superiority,
         frauds,
-        f"How much more of all fraud's money the candidate's decisions save, each twin at its own alert threshold, "
-        f"a review at {review_cost:g}; above 0 the candidate is cheaper.",
+        "Share of the money lost to fraud that the candidate's decisions save, minus the same of Production's: each "
+        f"twin at its own alert threshold, reviews at {review_cost:g} each paid. Above 0 the candidate saves more.",
+        figure="savings",
     )
 
 
@@ -151,10 +155,10 @@ def _same_trees(name: str, frauds: int) -> Check:
     return Check(
         name,
         f"+0.000 on {frauds} frauds: the champion's own trees",
-        "-",
+        "none",
         passed=True,
         meaning="Both twins have the same ONNX graph and the same booster, as after a change of policy alone: they "
-        "rank every row equally, so that neither can be better. Cost and recall judge the thresholds.",
+        "rank every row equally, so that neither can be better. Savings and recall judge the thresholds.",
         figures={"difference": 0.0, "frauds": frauds},
         theme=Theme.CHAMPION,
     )
@@ -177,14 +181,23 @@ def _savings(limits: GateLimits, comparison: TwinComparison, review_cost: float,
     return paired_savings(comparison.rows, candidate, champion, limits.replicates, seed)
 
 
-def _interval(name: str, gain: Estimate, margin: float, superiority: bool, frauds: int, meaning: str) -> Check:
+def _interval(
+    name: str,
+    gain: Estimate,
+    margin: float,
+    superiority: bool,
+    frauds: int,
+    meaning: str,
+    figure: str = "average_precision",
+) -> Check:
     lowest = 0.0 if superiority else -margin
+    seen = difference_text(figure, gain.detectable).removeprefix("+")
     return Check(
         name,
-        f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] on {frauds} frauds",
-        f"interval above {lowest:+.3f}",
+        f"{difference_interval(figure, gain)} on {frauds} frauds",
+        f"interval above {difference_text(figure, lowest)}",
         gain.low > lowest,
-        f"{meaning} These rows would show a true difference of {gain.detectable:.3f} in four cases out of five.",
+        f"{meaning} These rows would show a true difference of {seen} in four cases out of five.",
         figures={
             "difference": gain.value,
             "low": gain.low,
@@ -206,8 +219,8 @@ def quality_checks(limits: GateLimits, evidence: Evidence) -> list[Check]:
         _recall_at_alert_budget(limits, evidence, curve),
         Check(
             "recall at 1 % false positives",
-            f"{recall:.3f}",
-            f">= {limits.minimum_recall:g}",
+            rate(recall),
+            f"≥ {rate(limits.minimum_recall)}",
             recall >= limits.minimum_recall,
             "Share of the test rows' frauds among the alerts when 1 % of the legitimate rows raise one.",
             figures={"recall": recall},
@@ -215,8 +228,8 @@ def quality_checks(limits: GateLimits, evidence: Evidence) -> list[Check]:
         ),
         Check(
             "calibration error",
-            f"{error:.3f}",
-            f"<= {limits.maximum_calibration_error:g}",
+            ratio(error),
+            f"≤ {ratio(limits.maximum_calibration_error)}",
             error <= limits.maximum_calibration_error,
             "Fraud mass that the probabilities put in the wrong place on test, as a share of all frauds.",
             figures={"error": error},
@@ -248,8 +261,8 @@ def _card_checks(limits: GateLimits, evidence: Evidence) -> Iterator[Check]:
     ):
         yield Check(
             name,
-            f"{value:.3f}",
-            "-" if limit is None else f">= {limit:g}",
+            ratio(value) if name.startswith("average") else rate(value),
+            "none" if limit is None else f"≥ {ratio(limit) if name.startswith('average') else rate(limit)}",
             passed=limit is None or value >= limit,
             meaning=meaning,
             judged=limit is not None,
@@ -265,8 +278,8 @@ def _recall_at_alert_budget(limits: GateLimits, evidence: Evidence, curve: Ranki
     meaningful = alerts < rows
     return Check(
         "recall at the alert budget",
-        f"{recall:.3f} of {reachable:.3f}" if meaningful else f"{alerts:,.0f} alerts for {rows:,.0f} rows",
-        f">= {limits.minimum_recall_at_alert_budget:g} of what is in reach",
+        f"{rate(recall)}, {rate(reachable)} in reach" if meaningful else f"{alerts:,.0f} alerts for {rows:,.0f} rows",
+        f"≥ {rate(limits.minimum_recall_at_alert_budget)} of what is in reach",
         meaningful and recall >= limits.minimum_recall_at_alert_budget * reachable,
         f"Share of the test rows' frauds among the {evidence.alerts_per_day:g} highest scores a day; "
         "where there are more frauds than alerts, not all are in reach. A budget for more alerts than there are rows "
@@ -306,8 +319,8 @@ def slice_checks(limits: GateLimits, evidence: Evidence, seed: int) -> list[Chec
         checks.append(
             Check(
                 name,
-                f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] on {rows.frauds} frauds",
-                f"not clearly below {-limits.slice_margin:+.2f}",
+                f"{difference_interval('average_precision', gain)} on {rows.frauds} frauds",
+                f"not clearly below {difference_text('average_precision', -limits.slice_margin)}",
                 not (gain.value < -limits.slice_margin and gain.high < 0),
                 _MEANING,
                 figures={
@@ -327,7 +340,7 @@ def _too_few(limits: GateLimits, name: str, frauds: int) -> Check:
     return Check(
         name,
         f"{frauds} frauds",
-        f"judged from {limits.slice_minimum_frauds} frauds on",
+        f"needs at least {limits.slice_minimum_frauds} frauds",
         passed=True,
         meaning=_MEANING,
         judged=False,
@@ -383,7 +396,7 @@ def _parity(limits: GateLimits, evidence: Evidence) -> Check:
     return _check(
         "parity with the libraries",
         "never measured" if evidence.parity is None else f"{evidence.parity:.1e}",
-        f"<= {limits.maximum_parity_difference:g}",
+        f"≤ {limits.maximum_parity_difference:g}",
         evidence.parity is not None and evidence.parity <= limits.maximum_parity_difference,
         "Largest difference between ONNX's scores and scikit-learn's and XGBoost's on the latest rows, twin and refit.",
         **measured,
@@ -394,7 +407,7 @@ def _golden_rows(limits: GateLimits, shipped: ShippedBundle) -> Check:
     return _check(
         "golden rows",
         f"{shipped.golden_difference:.1e}",
-        f"<= {limits.maximum_parity_difference:g}",
+        f"≤ {limits.maximum_parity_difference:g}",
         shipped.golden_difference <= limits.maximum_parity_difference,
         "The bundle's own sample transactions, scored again from the artifact store, against what training wrote.",
         difference=shipped.golden_difference,
@@ -404,8 +417,8 @@ def _golden_rows(limits: GateLimits, shipped: ShippedBundle) -> Check:
 def _latency(limits: GateLimits, shipped: ShippedBundle) -> Check:
     return _check(
         "latency of one row",
-        f"{shipped.latency_ratio:.2f} x reference",
-        f"<= {limits.maximum_latency_ratio:g} x",
+        f"{shipped.latency_ratio:.2f} times the reference",
+        f"≤ {limits.maximum_latency_ratio:g} times",
         shipped.latency_ratio <= limits.maximum_latency_ratio,
         "Time for one row in units of a forest of 100 + 100 trees, timed in turns in the same process: a slow machine "
         "slows both.",

@@ -13,11 +13,12 @@ from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from rich.table import Table
+from rich.text import Text
 
 from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
 from ml_project.scorer import Scores
+from pipelines.console import Table
 from pipelines.monitoring.figures import MonitorLimits
 from pipelines.pages.charts import Axis, Line, Picture, Side, chart, curves
 from pipelines.pages.render import render
@@ -39,7 +40,7 @@ class GateLimits(BaseModel):
 
     average_precision_margin: float = Field(ge=0)
     savings_margin: float = Field(ge=0)
-    superiority: tuple[Literal["average_precision", "cost"], ...]
+    superiority: tuple[Literal["average_precision", "savings"], ...]
     minimum_frauds: int = Field(ge=5)
     replicates: int = Field(ge=200)
     minimum_recall_at_alert_budget: float = Field(ge=0, le=1)
@@ -149,14 +150,13 @@ class GateReport:
 
     def to_table(self) -> Table:
         """For a terminal."""
-        table = Table("check", "value", "limit", "")
+        table = Table(("verdict", "check", "value", "limit"), folding=("check", "value", "limit"))
         theme = None
         for check in self.checks:
             if theme not in (None, check.theme):
                 table.add_section()
             theme = check.theme
-            colour = _COLOURS[check.verdict]
-            table.add_row(check.name, check.value, check.limit, f"[{colour}]{check.verdict}")
+            table.add_row(Text(check.verdict, _COLOURS[check.verdict]), check.name, check.value, check.limit)
         return table
 
 
@@ -171,7 +171,7 @@ def log_report(settings: PipelineSettings, run: Run, version: int, report: GateR
     if evidence is None:
         return
     run.log_text(
-        gate_page(report, evidence, settings.model_name, version, run.id, datetime.now(UTC)),
+        gate_page(report, evidence, settings.model_name, version, run.id, datetime.now(UTC), settings.money),
         "gate.html",
     )
     shipped = evidence.shipped.bundle
@@ -180,22 +180,32 @@ def log_report(settings: PipelineSettings, run: Run, version: int, report: GateR
     limits = MonitorLimits.load(settings.monitor_limits)
     card = build_card(run, report, evidence, shipped, settings.model_name, version, limits)
     run.log_text(card.model_dump_json(indent=1), CARD_FILE)
-    run.log_text(card_html(card), "card.html")
-    run.log_text(card_markdown(card), "card.md")
+    run.log_text(card_html(card, settings.money), "card.html")
+    run.log_text(card_markdown(card, settings.money), "card.md")
     # within MLflow's own page, so that it holds behind any host name
     artifacts = f"#/experiments/{run.experiment_id}/runs/{run.id}/artifacts"
     run.client.update_model_version(settings.model_name, str(version), short_form(card, artifacts))
 
 
 def gate_page(
-    report: GateReport, evidence: Evidence, model_name: str, version: int, run_id: str, made_at: datetime
+    report: GateReport,
+    evidence: Evidence,
+    model_name: str,
+    version: int,
+    run_id: str,
+    made_at: datetime,
+    currency: str = "",
 ) -> str:
     """Self-contained HTML."""
     champion = evidence.champion
     rows, sides = _sides(evidence, version)
     compared = (
-        f"The curves show {len(rows):,} transactions with {rows.frauds} frauds over {rows.days:.1f} days, scored by "
-        "the evaluation twins, " + ("none of which either has seen." if len(sides) > 1 else "which it has not seen.")
+        f"The curves show {len(rows):,} transactions with {rows.frauds:,} frauds over {rows.days:.1f} days, scored by "
+        + (
+            "evaluation twins that have not seen them."
+            if len(sides) > 1
+            else "an evaluation twin that has not seen them."
+        )
     )
     return render(
         "gate.html",
@@ -206,7 +216,7 @@ def gate_page(
         report=report,
         themes=[(theme, list(checks)) for theme, checks in groupby(report.checks, lambda check: check.theme)],
         compared=compared,
-        figures=curves(rows, sides, evidence.review_cost) + _differences(report),
+        figures=curves(rows, sides, evidence.review_cost, currency) + _differences(report),
         run_id=run_id,
         made_at=made_at.strftime("%Y-%m-%d %H:%M UTC"),
     )
@@ -233,15 +243,15 @@ def _differences(report: GateReport) -> list[Picture]:
         return []
     lines = [Line("", [0, 0], [-0.5, len(compared) - 0.5], "faint")]
     for place, check in enumerate(compared):
-        colour = "first" if check.passed else "second"
+        colour = "candidate" if check.passed else "bad"
         lines += [
             Line("", [check.figures["low"], check.figures["high"]], [place, place], colour),
             Line("", [check.figures["difference"]], [place], colour, style="", marker="o"),
-            Line("", [check.figures["lowest"]] * 2, [place - 0.3, place + 0.3], "second", style=":"),
+            Line("", [check.figures["lowest"]] * 2, [place - 0.3, place + 0.3], "limit", style=":"),
         ]
     title = "Differences"
     names = tuple(check.name.split(" against")[0] for check in compared)
     svg = chart(title, Axis("candidate minus champion"), Axis("", ticks=names), lines)
     return [
-        Picture(title, svg, "With their intervals; right of 0 the candidate is better, dotted is each one's limit.")
+        Picture(title, svg, "With their intervals. Right of 0 the candidate is better; the dotted strokes are limits.")
     ]

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from ml_project.bundle import FILES
 from ml_project.contract import Contract
 from ml_project.errors import FraudError, InvalidInput
+from pipelines.console import Cell, Table
 from pipelines.promotion.finisher import HISTORY_TAG
 from pipelines.promotion.mover import OUTSIDE, moved_outside, simulated_after_real
 from stores.error_text import masked
@@ -48,9 +48,10 @@ class Verification:
 
     def to_table(self) -> Table:
         """For a terminal."""
-        table = Table("check", "found", "")
-        for finding in self.findings:
-            table.add_row(finding.check, finding.found, "[green]ok" if finding.ok else "[red]failed")
+        table = Table(("verdict", "check", "found"), folding=("check", "found"))
+        for finding in sorted(self.findings, key=lambda each: each.ok):
+            verdict = Text("ok", "green") if finding.ok else Text("failed", "red")
+            table.add_row(verdict, finding.check, finding.found)
         return table
 
 
@@ -203,19 +204,19 @@ def history_table(record: Record, aliases: Mapping[str, int], registry: str) -> 
 
     ``registry`` is the address that was asked.
     """
-    heads = ("move", "when (UTC)", "who", "what", "alias", "version", "gate", "why", "ended")
-    table = Table(*heads, caption=escape(f"in {masked(registry)}"), caption_justify="left")
+    columns = ("move", "when (UTC)", "who", "what", "gate", "ended", "why")
+    table = Table(columns, folding=("who", "ended", "why"), numbers=("move",), caption=f"in {masked(registry)}")
     for entry in record.entries:
         move = entry.move
         who = f"{move.who} (asked by {move.asked_by})" if move.asked_by else move.who
         when = f"{move.when:%Y-%m-%d %H:%M:%S}"
-        row = (str(entry.number), when, who, move.kind, move.alias, _step(move.origin, move.to), move.gate, move.why)
-        table.add_row(*row, _ending(entry))
+        what = f"{move.kind} {move.alias} {_step(move.origin, move.to)}"
+        table.add_row(str(entry.number), when, who, what, move.gate, _ending(entry), move.why)
     if unrecorded := _unrecorded(record, aliases):
         versions = _step(unrecorded["from"], unrecorded["to"])
-        table.add_row("", "", OUTSIDE, "outside", unrecorded["alias"], versions, "", "", "not recorded yet")
+        table.add_row("", "", OUTSIDE, f"outside {unrecorded['alias']} {versions}", "", "not recorded yet")
     for problem in record.problems:
-        table.add_row("[red]![/red]", "", "", "", "", "", "", problem, "")
+        table.add_row(Text("!", "red"), "", "", "", "", "", problem)
     return table
 
 
@@ -232,7 +233,7 @@ def _step(origin: int | None, to: int | None) -> str:
     return f"{origin or '-'} → {to or '-'}"
 
 
-def _ending(entry: Entry) -> str:
+def _ending(entry: Entry) -> Cell:
     if entry.ending is None:
-        return "[yellow]unfinished[/yellow]"
+        return Text("unfinished", "yellow")
     return f"{entry.ending.outcome}{f': {entry.ending.note}' if entry.ending.note else ''}"

@@ -25,7 +25,7 @@ from pipelines.promotion.report import Theme
 from pipelines.retraining.dataset import TrainingData, build_training_data, read_decided
 from pipelines.retraining.lease import Lease, hold_lease
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, STEP_TAG, Run, Tracker
+from pipelines.tracking import DONE_TAG, STEP_TAG, Run, Tracker, run_address
 from pipelines.training.steps import DEFAULT_STARTS, complete_run, once, require_stores, run_ingest
 from stores.decisions import DecisionStore, open_store
 from stores.registry import PRODUCTION, Registry
@@ -54,9 +54,9 @@ _ASKED: Final = (
 
 @dataclass(frozen=True)
 class RetrainOutcome:
-    """How a retraining ended."""
+    """How a retraining ended, and where its run is seen."""
 
-    run_id: str
+    address: str
     promotion: Promotion
 
     @property
@@ -102,7 +102,7 @@ def retrain(settings: PipelineSettings, reason: str, now: datetime) -> RetrainOu
                 run.log(tags={OUTCOME_TAG: f"failed: {error.cause}"[:500]})
                 raise
             run.log(tags={OUTCOME_TAG: promotion.outcome})
-    return RetrainOutcome(run.id, promotion)
+    return RetrainOutcome(run_address(settings, run), promotion)
 
 
 def order_digest(settings: PipelineSettings) -> str:

@@ -10,18 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 from pyarrow import compute
-from rich.table import Table
 
 from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.policies import DECISIONS, decide_all
+from ml_project.quantities import counted, money
 from ml_project.scorer import Scorer
+from pipelines.console import Table
 from pipelines.data.places import find_files
 from pipelines.monitoring.kept_decisions import answered_rows, decision_places, raw_values
 from pipelines.monitoring.window import Window
 from pipelines.scoring.run import chosen_version, version_scorer
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, Tracker
+from pipelines.tracking import DONE_TAG, Tracker, run_address
 from stores.decisions import open_store
 from stores.registry import Registry
 
@@ -99,18 +100,19 @@ class DecisionChanges:
                         found[f"{name}_{decision.lower()}_to_{target.lower()}"] = matrix[place, other]
         return {name: float(value) for name, value in found.items()}
 
-    def to_table(self) -> Table:
+    def to_table(self, currency: str) -> Table:
         """Every change, then the totals before and after."""
-        table = Table("decision", "transactions", "amount", "known frauds", "their amount", title_justify="left")
+        numbers = ("transactions", "amount", "known frauds", "their amount")
+        table = Table(("decision", *numbers), numbers=numbers)
         sums = self.counts, self.amounts, self.frauds, self.fraud_amounts
         for before, after in zip(*np.nonzero(self.counts), strict=True):
             if before != after:
                 cells = [matrix[before, after] for matrix in sums]
-                table.add_row(f"{_NAMES[before]} → {_NAMES[after]}", *_words(cells))
+                table.add_row(f"{_NAMES[before]} → {_NAMES[after]}", *_words(cells, currency))
         table.add_section()
         for place, name in enumerate(_NAMES):
-            then = _words([matrix[place].sum() for matrix in sums])
-            would = _words([matrix[:, place].sum() for matrix in sums])
+            then = _words([matrix[place].sum() for matrix in sums], currency)
+            would = _words([matrix[:, place].sum() for matrix in sums], currency)
             table.add_row(name, *(f"{a} → {b}" if a != b else a for a, b in zip(then, would, strict=True)))
         return table
 
@@ -125,11 +127,11 @@ def replay(tables: Iterable[Any], scorer: Scorer) -> DecisionChanges:
 
 @dataclass(frozen=True)
 class ReplayRun:
-    """What would change under a version, and the run that holds it."""
+    """What would change under a version, and where the run that holds it is seen."""
 
     replayed: DecisionChanges
     version: int
-    run_id: str
+    address: str
 
 
 def run_replay(settings: PipelineSettings, window: Window, exports: str | None, version: int | None) -> ReplayRun:
@@ -158,7 +160,7 @@ def run_replay(settings: PipelineSettings, window: Window, exports: str | None, 
             tags={"fraud.version": chosen.version, f"{DONE_TAG}replay": "true"},
         )
         run.log_json({**found.metrics, "versions": found.versions, "version": chosen.version}, "replay.json")
-    return ReplayRun(found, chosen.version, run.id)
+    return ReplayRun(found, chosen.version, run_address(settings, run))
 
 
 def exported_decisions(location: str, contract: Contract, window: Window, endpoint_url: str) -> Iterator[Any]:
@@ -201,6 +203,6 @@ def _moment(when: datetime) -> Any:
     return pa.scalar(when, _MOMENT)
 
 
-def _words(cells: list[float]) -> list[str]:
+def _words(cells: list[float], currency: str) -> list[str]:
     count, amount, frauds, fraud_amount = cells
-    return [f"{count:,.0f}", f"{amount:,.2f}", f"{frauds:,.0f}", f"{fraud_amount:,.2f}"]
+    return [counted(count), money(amount, currency), counted(frauds), money(fraud_amount, currency)]

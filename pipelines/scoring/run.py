@@ -18,7 +18,7 @@ from pipelines.scoring.plan import ScoringPart, ScoringPlan, make_plan
 from pipelines.scoring.rows import RowScorer
 from pipelines.scoring.summary import ScoringSummary
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, Run, Tracker
+from pipelines.tracking import DONE_TAG, Run, Tracker, run_address
 from stores.objects import Objects
 from stores.registry import PRODUCTION, ModelVersion, Registry
 
@@ -28,11 +28,11 @@ OnRows = Callable[[int], None]
 
 @dataclass(frozen=True)
 class ScoringOutcome:
-    """A finished output: its ``_job.json``; summary and run only where this execution finished it."""
+    """A finished output: its ``_job.json``; summary and the run's address only where this execution finished it."""
 
     job: dict[str, Any]
     summary: ScoringSummary | None = None
-    run_id: str = ""
+    address: str = ""
 
 
 def score(
@@ -69,7 +69,7 @@ def score(
             _log(run, summary, job)
             target.commit(job)
             run.log(tags={f"{DONE_TAG}score": "true"})
-    return ScoringOutcome(job, summary, run.id)
+    return ScoringOutcome(job, summary, run_address(settings, run))
 
 
 def chosen_version(registry: Registry, version: int | None) -> ModelVersion:

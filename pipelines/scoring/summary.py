@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rich.table import Table
-
 from ml_project.baseline import watched_names
 from ml_project.bundle import Manifest
 from ml_project.drift import Drift, judge
 from ml_project.policies import DECISIONS
+from ml_project.quantities import money, rate
+from pipelines.console import Table
 from pipelines.monitoring.figures import Figure, MonitorLimits, drift_figures
 from pipelines.scoring.plan import ScoringPlan
 from pipelines.scoring.rows import Tally
@@ -95,16 +95,27 @@ class ScoringSummary:
             "drift": drift,
         }
 
-    def to_table(self) -> Table:
+    def to_table(self, currency: str) -> Table:
         """Decisions, quarantined rows and drifting figures, for the terminal."""
         tally = self.tally
-        table = Table("", "rows", "share", "amount", title_justify="left")
+        table = Table(
+            ("decision", "rows", "share", "amount"), folding=("decision",), numbers=("rows", "share", "amount")
+        )
         for name in map(str, DECISIONS):
             share = tally.decisions[name] / max(tally.rows, 1)
-            table.add_row(name, f"{tally.decisions[name]:,}", f"{share:.4%}", f"{tally.amounts[name]:,.2f}")
-        table.add_row("quarantine", f"{tally.quarantined:,}", f"{tally.quarantined / max(tally.rows, 1):.4%}", "")
+            table.add_row(name, f"{tally.decisions[name]:,}", rate(share), money(tally.amounts[name], currency))
+        table.add_row(
+            "not scored, in _quarantine/", f"{tally.quarantined:,}", rate(tally.quarantined / max(tally.rows, 1))
+        )
         for reason, count in tally.reasons.most_common(_SHOWN):
-            table.add_row(f"  {reason}", f"{count:,}", "", "", style="dim")
-        for figure in self.drifted[:_SHOWN]:
-            table.add_row(f"  {figure.metric}", f"{figure.value:.3g}", f"limit {figure.limit}", "", style="yellow")
+            table.add_row(f"  {reason}", f"{count:,}", style="dim")
         return table
+
+    @property
+    def drift_sentence(self) -> str:
+        """The figures beyond their limits, in words; empty where there are none."""
+        if not self.drifted:
+            return ""
+        named = [f"{each.words} {each.text} (limit {each.limit})" for each in self.drifted[:_SHOWN]]
+        more = f" and {len(self.drifted) - _SHOWN} more" if len(self.drifted) > _SHOWN else ""
+        return f"Drift against the training data: {', '.join(named)}{more}."

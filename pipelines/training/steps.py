@@ -21,13 +21,14 @@ from pipelines.data.validation_report import ValidationReport
 from pipelines.promotion.mover import open_stores
 from pipelines.promotion.promote import Order, Promotion, promote
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, Run, Tracker
+from pipelines.tracking import DONE_TAG, Run, Tracker, run_address
 from pipelines.training.study import require_storage
 from pipelines.training.threshold import threshold
 from pipelines.training.train import Measurement, train
 from stores.releases import open_releases
 
 LATEST = "latest"
+DOCS = "data_docs"
 
 EngineName = Literal["local", "spark"]
 IngestedData = tuple[pd.DataFrame, IngestedMeta]
@@ -89,7 +90,7 @@ def run_validate(settings: PipelineSettings, engine: EngineName = "local") -> No
         When the suite fails.
     """
     with Tracker(settings).pipeline_run("validate") as run:
-        _validate(run, _suite(settings, _data(settings, engine)))
+        _validate(run, _suite(settings, _data(settings, engine)), settings)
 
 
 def run_train(settings: PipelineSettings, engine: EngineName = "local") -> Run:
@@ -170,7 +171,7 @@ def complete_run(
         When validation fails: nothing is trained then.
     """
     measured: list[Measurement] = []
-    once(run, "validate", lambda: _validate(run, _suite(settings, data)), before_step)
+    once(run, "validate", lambda: _validate(run, _suite(settings, data), settings), before_step)
     once(run, "train", lambda: _train(run, settings, data, starts), before_step)
     once(run, "threshold", lambda: measured.append(threshold(settings, run)), before_step)
     before_step()
@@ -186,11 +187,11 @@ def once(run: Run, name: str, work: Callable[[], object], before_step: Callable[
     work()
 
 
-def _validate(run: Run, suite: Suite) -> None:
+def _validate(run: Run, suite: Suite, settings: PipelineSettings) -> None:
     """Validate as a part of a run."""
     with step("validate"), TemporaryDirectory() as scratch, run.child("validation", {"kind": "validation"}) as child:
         report, meta = suite(Path(scratch))
-        child.log_folder(Path(scratch), "data_docs")
+        child.log_folder(Path(scratch), DOCS)
         child.log(
             metrics={**report.figures, "checks": len(report.checks), "failed": len(report.failures)},
             tags={"data.source": meta.source, "data.digest": meta.digest, "validation.passed": report.success},
@@ -198,7 +199,8 @@ def _validate(run: Run, suite: Suite) -> None:
         console.print(f"  {len(report.checks)} expectations, {len(report.failures)} failed")
         if not report.success:
             console.print(report.to_table())
-            raise Refused("The data failed validation; nothing was trained.", f"See the Data Docs of run {child.id}.")
+            page = run_address(settings, child, f"{DOCS}/index.html")
+            raise Refused("The data failed validation; nothing was trained.", f"See {page}")
     run.log(tags={f"{DONE_TAG}validate": "true"})
 
 

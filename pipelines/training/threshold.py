@@ -13,6 +13,7 @@ from ml_project.bundle import Bundle
 from ml_project.calibration import Calibrator, fit_calibrator
 from ml_project.metrics import RankingCurve, calibration_error, estimate, ranking_metrics
 from ml_project.policies import Thresholds, choose_thresholds
+from ml_project.quantities import thresholds_text
 from ml_project.unseen_scores import ScoredRows
 from pipelines.console import progress, step
 from pipelines.pages.charts import Side, model_charts, save_png, threshold_charts
@@ -42,14 +43,14 @@ def threshold(settings: PipelineSettings, run: Run) -> Measurement:
     measured: dict[str, Measurement] = {}
     run.discard(run.children("policy"))
     policies = settings.usable_policies()
-    with step("choose thresholds"), progress("policies", len(policies)) as advance:
-        for policy in policies:
-            measured[policy] = _measure_policy(settings, run, policy, validation, test)
-            advance(f"{policy}: alert at {measured[policy].thresholds.alert:.5f}")
     carried = {
         policy: choose_thresholds(policy, forward.curve, settings.policy_settings, forward.days) for policy in policies
     }
-    in_use = measured[settings.policy]
+    with step("choose thresholds"), progress("policies", len(policies)) as advance:
+        for policy in policies:
+            measured[policy] = _measure_policy(settings, run, policy, validation, test)
+            advance(f"{policy}: ships with {thresholds_text(carried[policy])}")
+    in_use = replace(measured[settings.policy], shipped=carried[settings.policy])
     calibrator = fit_calibrator(validation.hybrid, validation.label, validation.weight)
     error = calibration_error(test, test.probability(calibrator))
     found = run.data.data
@@ -110,7 +111,7 @@ def _measure_policy(
         chosen = measured.thresholds
         # these charts draw no probabilities, and there is no calibrator yet
         side = Side("validation", validation.hybrid, validation.hybrid, chosen.alert, chosen.decline)
-        drawn = threshold_charts(validation, [side], settings.priced_review)
+        drawn = threshold_charts(validation, [side], settings.priced_review, settings.money)
         save_png(Path(scratch) / f"{policy}.png", drawn, f"Policy {policy}, on validation")
         child.log_folder(Path(scratch), "plots")
     return measured
@@ -136,6 +137,6 @@ def _log_charts(
     if review_cost is None:
         names.remove("cost")
     with TemporaryDirectory() as scratch:
-        for name, drawn in zip(names, model_charts(test, [side], review_cost), strict=True):
+        for name, drawn in zip(names, model_charts(test, [side], review_cost, settings.money), strict=True):
             save_png(Path(scratch) / f"{name}.png", [drawn])
         run.log_folder(Path(scratch), "plots")

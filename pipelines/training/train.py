@@ -62,11 +62,20 @@ class Period(Labelled, Protocol):
 
 @dataclass(frozen=True)
 class Measurement:
-    """A model's thresholds, its figures with intervals, and the scores behind them."""
+    """A model's thresholds, its figures with intervals, and the scores behind them.
+
+    Attributes
+    ----------
+    thresholds : Thresholds
+        The evaluation twin's own, at which it was measured.
+    shipped : Thresholds or None
+        Those of the model that ships, by the same policy; None before the step ``threshold``.
+    """
 
     thresholds: Thresholds
     metrics: dict[str, Estimate]
     test_score: NDArray[np.float64]
+    shipped: Thresholds | None = None
 
 
 def train(

@@ -6,8 +6,9 @@ import json
 import os
 import shlex
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -24,15 +25,22 @@ from ml_project.simulator import FIELDS, TELLING, simulate
 from pipelines.console import console, show_figures, step
 from pipelines.processes import Service
 from pipelines.promotion.promote import Promotion
-from pipelines.settings import PipelineSettings
+from pipelines.settings import PipelineSettings, StackFile
 from pipelines.training.steps import run_main
-from pipelines.up.services import HOST, embedded_backend, gateway_service, mlflow_service
+from pipelines.up.services import HOST, Backend, embedded_backend, gateway_service, mlflow_service
 from stores.registry import Registry
 
 _START_SECONDS = 90.0
 
 _READY_SECONDS = 60.0
 _CANDIDATES = 50
+_NEXT = (
+    ("simulate-traffic --duration 24h --batch 100", "a day of transactions, as clients send them"),
+    ("monitor", "that day against the training data: drift, alerts, response times"),
+    ("history", "who moved Production, when and why"),
+)
+"""What to try first, with what it is for."""
+
 _TELLING = FIELDS.index(TELLING)
 
 
@@ -64,7 +72,8 @@ def up(
     """
     mlflow_url, gateway_url = f"http://{HOST}:{mlflow_port}", f"http://{HOST}:{port}"
     state = settings.state_dir.resolve()
-    with _only_one(state), ExitStack() as stack:
+    file = StackFile(state)
+    with _only_one(file), ExitStack() as stack:
         if backend is BackendName.SERVERS:
             from pipelines.up.servers import start_servers
 
@@ -84,22 +93,59 @@ def up(
         with step("start MLflow and the gateway"):
             services[0].wait_for(f"{mlflow_url}/health", _START_SECONDS)
             services[1].wait_for(f"{gateway_url}/health", _START_SECONDS)
-        ready = httpx.get(f"{gateway_url}/health/ready").status_code
-        console.print(f"  MLflow {mlflow_url}, gateway {gateway_url} (ready: {'yes' if ready == 200 else 'not yet'})")
+        file.write(_environment(settings, stores, mlflow_url, gateway_url))
+        stack.callback(file.remove)
+        ready = httpx.get(f"{gateway_url}/health/ready").status_code == httpx.codes.OK
+        model = "it has a model already" if ready else "waiting for a model"
+        console.print(f"  MLflow {mlflow_url}\n  gateway {gateway_url} ({model})")
         served = settings.model_copy(update={"tracking_uri": SecretStr(mlflow_url)})
-        run, measured, promotion = run_main(served)
-        show_figures(measured, settings.policy)
+        _run, measured, promotion = run_main(served)
+        show_figures(measured, settings)
         console.print(f"[bold]{promotion.sentence}[/bold]")
         show_sample(gateway_url, served, promotion)
-        console.print(
-            f"\n  runs      {mlflow_url}/#/experiments/{run.experiment_id}"
-            f"\n  registry  {mlflow_url}/#/models/{settings.model_name}"
-            f"\n  gateway   {gateway_url}/predict"
-        )
-        for line in stores.notes:
-            console.print(f"  {line}")
+        show_addresses(gateway_url, mlflow_url, stores.notes, state)
         if not smoke:
             _serve([*stores.services, *services])
+
+
+def _environment(settings: PipelineSettings, stores: Backend, mlflow_url: str, gateway_url: str) -> dict[str, str]:
+    """What a command must have in its environment to reach this stack."""
+    plain = {
+        f"FRAUD_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in stores.settings.items()
+    }
+    contract = Path(settings.contract)
+    return {
+        **stores.environment,
+        **plain,
+        "FRAUD_TRACKING_URI": mlflow_url,
+        "FRAUD_GATEWAY_URL": gateway_url,
+        "FRAUD_CONTRACT": str(contract.resolve()) if contract.is_file() else settings.contract,
+    }
+
+
+def show_addresses(gateway_url: str, mlflow_url: str, notes: Iterable[str], state: Path) -> None:
+    """Say where everything is, and what to try next."""
+    lines = (
+        ("page", gateway_url),
+        ("MLflow", f"{mlflow_url}/#/experiments"),
+        ("API", f"{gateway_url}/docs"),
+        ("logs", str(state / "logs")),
+    )
+    console.print()
+    for name, place in lines:
+        console.print(f"  {name:9} {place}", markup=False)
+    for line in notes:
+        console.print(f"  {line}", markup=False)
+    console.print("\nNext, in another terminal of this folder:")
+    for command, purpose in _NEXT:
+        console.print(f"\n  # {purpose}\n  {_program()} -m pipelines {command}", markup=False)
+
+
+def _program() -> str:
+    """The path by which this Python is called from here."""
+    program = Path(sys.executable)
+    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else str(program)
 
 
 def _require_free(option: str, port: int) -> None:
@@ -114,14 +160,16 @@ def _require_free(option: str, port: int) -> None:
 
 
 @contextmanager
-def _only_one(state: Path) -> Iterator[None]:
-    """Hold a lock on the state folder: two demonstrations on one would share MLflow's files."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "up.lock").open("w") as lock:
+def _only_one(file: StackFile) -> Iterator[None]:
+    """Hold a lock on the state folder: two stacks on one would share MLflow's files."""
+    file.lock.parent.mkdir(parents=True, exist_ok=True)
+    with file.lock.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise LostRace(f"Another `up` runs on {state}.", "Stop it, or set FRAUD_STATE_DIR.") from error
+            raise LostRace(
+                f"Another instance of `up` is using {file.lock.parent}.", "Stop it, or set FRAUD_STATE_DIR."
+            ) from error
         yield
 
 
@@ -143,7 +191,7 @@ def show_sample(gateway_url: str, settings: PipelineSettings, promotion: Promoti
         raise Unavailable(
             "No version was promoted, so the gateway has nothing to serve.", "See the gate's table above."
         )
-    with step(f"gateway turns to version {champion.version}"):
+    with step(f"gateway switches to version {champion.version}"):
         _wait_for_version(gateway_url, str(champion.version))
     if settings.data_contract.contract == DEFAULT:
         transactions = sample_transactions()

@@ -24,6 +24,7 @@ from ml_project.errors import Unavailable
 from pipelines.console import step
 from pipelines.processes import Service
 from pipelines.up.services import HOST, Backend
+from stores.files import write_private
 
 _BUCKET = "fraud"
 _DATABASES = ("mlflow", "mlflow_auth", "decisions", "study")
@@ -260,13 +261,3 @@ class ServerSecrets:
         )
         write_private(path, "\n".join(lines) + "\n")
         return path
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that at no moment another user may read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    partial.replace(path)

@@ -68,6 +68,7 @@ def gateway_service(state: Path, settings: PipelineSettings, mlflow_url: str, po
         "FRAUD_RELEASES_URI": releases if is_s3(releases) else str(Path(releases).resolve()),
         "FRAUD_S3_ENDPOINT_URL": settings.s3_endpoint_url,
         "FRAUD_MODEL_NAME": settings.model_name,
+        "FRAUD_MLFLOW_PAGE": settings.mlflow_page or mlflow_url,
         "FRAUD_HOST": HOST,
         "FRAUD_PORT": str(port),
     }

@@ -50,7 +50,7 @@ def test_after_ctrl_c_and_after_kill_9_the_next_one_clears_up_and_goes_on(tmp_pa
     wait_for(f"{url}/health", 200)
     assert httpx.get(f"{url}/health/ready").status_code == 503
     second = commands.run("up", "--port", str(free_port()), "--mlflow-port", str(free_port()), environment=settings)
-    assert "Another `up` runs" in second.stderr
+    assert "Another instance of `up` is using" in second.stderr
     assert second.returncode == 3
     while interrupted.poll() is None and "trials 2/4" not in "".join(interrupted.output()):
         time.sleep(0.1)
