@@ -158,7 +158,10 @@ def figure_text(name: str, value: float, currency: str = "", of: float | None = 
         return money(value, currency)
     if name.endswith("_ms"):
         return f"{number(value, 3)} ms"
-    return counted(value) if kind is counted else ratio(value)
+    if kind is counted:
+        # a mean has a fraction, also where it happens to be whole
+        return f"{value:.1f}" if name.endswith("per_day") and abs(value) < 100 else counted(value)
+    return ratio(value)
 
 
 class Interval(Protocol):
@@ -177,16 +180,33 @@ class Interval(Protocol):
         """Its upper end."""
 
 
-def interval_text(name: str, found: Interval, currency: str = "") -> str:
-    """A figure with its interval: 85.0 % (78.1 % to 90.2 %)."""
-    value, low, high = (figure_text(name, each, currency) for each in (found.value, found.low, found.high))
-    return f"{value} ({low} to {high})"
+def interval_text(name: str, found: Interval, currency: str = "", of: float | None = None) -> str:
+    """A figure with its interval: 85.0 % [78.1, 90.2], of few 1 of 2 [0 %, 100.0 %]; see `figure_text`."""
+    low, high = (figure_text(name, each, currency) for each in (found.low, found.high))
+    return f"{figure_text(name, found.value, currency, of)} {_within(low, high, said_before=of is None or of >= FEW)}"
 
 
 def difference_interval(name: str, found: Interval, currency: str = "") -> str:
-    """A difference with its interval: +2.5 pts (-1.0 pts to +6.1 pts)."""
+    """A difference with its interval: +2.5 pts [-1.0, +6.1]."""
     value, low, high = (difference_text(name, each, currency) for each in (found.value, found.low, found.high))
-    return f"{value} ({low} to {high})"
+    return f"{value} {_within(low, high)}"
+
+
+_UNITS_OF_FIGURES: Final = (" %", " pts", " ms")
+
+
+def _within(low: str, high: str, *, said_before: bool = True) -> str:
+    for unit in _UNITS_OF_FIGURES if said_before else ():
+        low, high = low.removesuffix(unit), high.removesuffix(unit)
+    return f"[{low}, {high}]"
+
+
+def span_of(low: str, high: str) -> str:
+    """From one figure to another, with a unit that both have said once: 78.1 to 90.2 %."""
+    for unit in _UNITS_OF_FIGURES:
+        if low.endswith(unit) and high.endswith(unit):
+            return f"{low.removesuffix(unit)} to {high}"
+    return f"{low} to {high}"
 
 
 def difference_text(name: str, value: float, currency: str = "") -> str:

@@ -227,7 +227,7 @@ def _header_text(line: bytes, place: int, what: str) -> str:
         raise InvalidInput(f"{what} is not UTF-8 text.", "Save it as UTF-8 CSV.") from None
     text = text.rstrip("\r\n")
     if "\r" in text:
-        raise InvalidInput(f"{what} ends its lines by CR alone.", "End them by LF or CR LF.")
+        raise InvalidInput(f"{what} ends its lines by CR alone.", "End lines with LF or CR LF.")
     return text
 
 

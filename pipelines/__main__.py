@@ -34,6 +34,7 @@ app = typer.Typer(
     help=f"Train, compare and promote fraud models. Every option is also a setting, e.g. FRAUD_TRIALS=50. {EXIT_CODES}",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",  # paragraphs flow: in its other mode the lines of a docstring stay, and break again
     pretty_exceptions_enable=False,
 )
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -47,17 +48,17 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         steps.retrain,
         steps.up,
     ),
-    "How good it is": (compare, prequential),
-    "What it does now": (score, monitor, schedule, simulate_traffic),
-    "What is Production": (promotion.rollback, promotion.approve, promotion.history, promotion.verify),
+    "Evaluation": (compare, prequential),
+    "Daily operation": (score, monitor, schedule, simulate_traffic),
+    "Production": (promotion.rollback, promotion.approve, promotion.history, promotion.verify),
 }
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.add_typer(contract, name="contract", rich_help_panel="From data to Production")
-app.add_typer(events, name="events", rich_help_panel="What it does now")
-app.add_typer(promotion.policy, name="policy", rich_help_panel="What is Production")
-app.add_typer(webhook, name="webhook", rich_help_panel="What is Production")
+app.add_typer(events, name="events", rich_help_panel="Daily operation")
+app.add_typer(promotion.policy, name="policy", rich_help_panel="Production")
+app.add_typer(webhook, name="webhook", rich_help_panel="Production")
 
 
 def _exit(message: str, code: int) -> NoReturn:

@@ -217,7 +217,7 @@ class Table:
 def show_figures(measured: "Measurement", settings: "PipelineSettings") -> None:
     """The evaluation twin's figures on test with their 95 % intervals, and the thresholds that ship."""
     from ml_project.card import FIGURES
-    from ml_project.quantities import figure_text, thresholds_text
+    from ml_project.quantities import figure_text, span_of, thresholds_text
 
     table = Table(
         ("figure", "value", "95 % interval"), numbers=("value", "95 % interval"), title="Evaluation twin on test"
@@ -227,7 +227,7 @@ def show_figures(measured: "Measurement", settings: "PipelineSettings") -> None:
             value, low, high = (
                 figure_text(name, each, settings.money) for each in (found.value, found.low, found.high)
             )
-            table.add_row(words, value, f"{low} to {high}")
+            table.add_row(words, value, span_of(low, high))
     console.print(table)
     if measured.shipped is not None:
         console.print(

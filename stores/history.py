@@ -120,7 +120,7 @@ class History:
 
     def _write(self, key: str, value: str) -> bool:
         if len(value) > LONGEST:
-            raise InvalidInput(f"The history keeps {LONGEST} characters per move, not {len(value)}.", "Say it shorter.")
+            raise InvalidInput(f"The history keeps {LONGEST} characters per move, not {len(value)}.", "Shorten it.")
         with translated(self.tracking_uri):
             run_id = self.run_id
             try:

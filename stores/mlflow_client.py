@@ -52,6 +52,7 @@ NOT_FOUND: Final = "RESOURCE_DOES_NOT_EXIST"
 _HTTP: Final = ("http://", "https://")
 _LOOK_SECONDS: Final = 8
 _STATUS: Final = re.compile(r"error code (\d{3})|\b(\d{3}) Client Error")
+_WITHOUT_SERVER: Final = "an mlflow-artifacts URI was supplied"
 _OLD_SCHEMA: Final = "out-of-date database schema"
 _CODES: Final = {"UNAUTHENTICATED": 401, "CUSTOMER_UNAUTHORIZED": 401, "PERMISSION_DENIED": 403}
 
@@ -163,11 +164,16 @@ def _unavailable(tracking_uri: str, status: int | None, text: str) -> Unavailabl
             f"{server} does not let {who} in.", "Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
         )
     if status == 403 and "Invalid Host header" in text:
-        return Unavailable(f"{server} does not go by that name.", "Start it with --allowed-hosts naming it.")
+        return Unavailable(f"{server} does not accept that host name.", "Start it with --allowed-hosts naming it.")
     if status == 403:
         return Unavailable(
             f"{server} does not allow {who} to do this.",
             "Grant the permission in MLflow, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+        )
+    if _WITHOUT_SERVER in text:
+        return Unavailable(
+            f"The files of these runs are kept by an MLflow server, and none is set or runs on {masked(tracking_uri)}.",
+            "Start it (`make run`), or name one that runs: export FRAUD_TRACKING_URI=http://127.0.0.1:5000",
         )
     if _OLD_SCHEMA in text:
         return Unavailable(

@@ -114,7 +114,7 @@ class LocalObjects:
             # without O_NONBLOCK, opening a pipe waits for somebody who writes to it
             with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise Unavailable(f"Cannot read {path}: it is no file.", f"Check {self._setting}.")
+                    raise Unavailable(f"Cannot read {path}: it is not a file.", f"Check {self._setting}.")
                 content = file.read(largest + 1)
         except FileNotFoundError as error:
             raise self._missing(path) from error
@@ -166,7 +166,7 @@ class LocalObjects:
 
     def _path(self, name: str) -> Path:
         if ".." in Path(name).parts or Path(name).is_absolute():
-            raise InvalidInput(f"{name!r} leads out of {self.folder}.", "What names it was tampered with.")
+            raise InvalidInput(f"{name!r} leads out of {self.folder}.", "Its name was tampered with.")
         return self.folder / name
 
     def _missing(self, path: Path) -> MissingObject:

@@ -278,7 +278,7 @@ class Gated:
         """
         gate = self._gate_of(live)
         if not cleared(gate):
-            reason = "no gate of ours ran on it" if verdict(gate) == "none" else "the gate refused it"
+            reason = "the gate never judged it" if verdict(gate) == "none" else "the gate refused it"
             raise InvalidBundle(
                 f"FRAUD_REQUIRE_GATE is on, and {reason}.", "Roll back, then promote it with `python -m pipelines`."
             )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ml_project.contract import Contract
 
 contract = typer.Typer(
-    help="Say what your transactions are: draft a data contract from a table, check it, look at it.\n\n"
+    help="Describe your transactions: draft a data contract from a table, check it, show it.\n\n"
     "Three commands lead from a table to predictions: `contract infer --data my.csv --label is_fraud --output "
     "my.yaml`, `contract check my.yaml --data my.csv`, then `make run DATA=my.csv CONTRACT=my.yaml`.",
     no_args_is_help=True,
@@ -65,7 +65,7 @@ def infer(
         return
     path = Path(output)
     if path.exists():
-        raise InvalidInput(f"{output} is there already.", "Give another --output, or remove it.")
+        raise InvalidInput(f"{output} already exists.", "Give another --output, or remove it.")
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -85,7 +85,7 @@ def _name_of(data: str) -> str:
 def check(
     file: Named, data: Annotated[str, typer.Option(help="Read this table by it, too: what ingest would say.")] = ""
 ) -> None:
-    """Say in one line per fault what is wrong with a contract, with file, line and remedy; exit 2 if anything is.
+    """Check a contract: one line for each fault, with file, line and remedy; exit 2 if there is any.
 
     With --data the table is read and cleaned by it as well, so that wrong types, missing values and unknown columns
     show before anything is trained.

@@ -9,7 +9,7 @@ from ml_project.errors import InvalidInput, Refused
 from pipelines.cli.options import settings_with
 
 events = typer.Typer(
-    help="Past transactions of cards, customers or terminals, which features from history are made of.",
+    help="Past transactions of cards, customers or terminals, from which history features are computed.",
     no_args_is_help=True,
 )
 
@@ -33,9 +33,7 @@ def rebuild() -> None:
     console.print(bring_in(settings, contract).sentence)
 
 
-Keys = Annotated[
-    list[str], typer.Option("--key", help="Whom to forget, such as customer=C1; may be given several times.")
-]
+Keys = Annotated[list[str], typer.Option("--key", help="What to erase, such as customer=C1; repeatable.")]
 Exports = Annotated[
     list[str] | None,
     typer.Option(help="Folder or s3://bucket/prefix that `serving purge` exported to; may be given several times."),
@@ -48,7 +46,7 @@ Compact = Annotated[
         "spooled meanwhile.",
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be erased.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be erased.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -96,6 +94,6 @@ def _confirm(yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise InvalidInput("Nothing was erased: that has to be confirmed.", "Add --yes, or --dry-run to look only.")
+        raise InvalidInput("Nothing was erased: confirmation is needed.", "Add --yes, or --dry-run to look only.")
     if not typer.confirm("Erase this for good?"):
         raise Refused("Nothing was erased.")

@@ -66,7 +66,7 @@ def score(
 
 def _replay(data: str, output: str, engine: str, version: int | None, since: str | None, until: str | None) -> None:
     if output or engine != "local":
-        raise InvalidInput("--replay writes a run, no --output, and runs on this machine only.")
+        raise InvalidInput("--replay takes no --output and runs on this machine only.")
     if not since:
         raise InvalidInput("--replay needs --from.", "Write --from 2026-01-01.")
     from pipelines.console import console
@@ -155,5 +155,5 @@ def schedule(cron: Cron = None, monitor_cron: MonitorCron = None) -> None:
 
     crons = {name: line for name, line in ((RETRAIN, cron), (MONITOR, monitor_cron)) if line}
     if not crons:
-        raise InvalidInput("Nothing is to be done.", 'Give --cron "0 3 * * *", --monitor-cron "15 * * * *", or both.')
+        raise InvalidInput("Nothing is scheduled.", 'Give --cron "0 3 * * *", --monitor-cron "15 * * * *", or both.')
     Scheduler(PipelineSettings.model_validate({}), crons).run()

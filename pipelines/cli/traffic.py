@@ -42,9 +42,9 @@ Share = Annotated[
     ),
 ]
 Batch = Annotated[int, typer.Option(min=1, max=10_000, help="Transactions in one request; 1 takes /predict.")]
-Connections = Annotated[int, typer.Option(min=1, max=256, help="Requests under way at the same time.")]
-Patience = Annotated[float, typer.Option(min=0, help="Seconds to wait for a gateway that is away.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")]
+Connections = Annotated[int, typer.Option(min=1, max=256, help="Requests sent at the same time.")]
+Patience = Annotated[float, typer.Option(min=0, help="Seconds to wait for a gateway that does not answer.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything drawn at random.")]
 
 
 def simulate_traffic(

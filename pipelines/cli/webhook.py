@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from stores.webhooks import Webhooks
 
 webhook = typer.Typer(
-    help="Let MLflow tell gateways of a promotion at once; without, they look every FRAUD_POLL_SECONDS.",
+    help="Let MLflow notify gateways of a promotion at once; without a webhook they poll every FRAUD_POLL_SECONDS.",
     no_args_is_help=True,
 )
 
@@ -31,12 +31,12 @@ def add(name: Name, gateway: Annotated[str, typer.Argument(help="Its address: ht
 
     secret = settings_with().webhook_secret
     added = _webhooks().add(name, gateway, secret.get_secret_value() if secret else "")
-    console.print(f"MLflow tells {added.url} of every promotion. Try it: python -m pipelines webhook test {name}")
+    console.print(f"MLflow notifies {added.url} of every promotion. Try it: python -m pipelines webhook test {name}")
 
 
 @webhook.command(name="list")
 def list_webhooks(as_json: Json = False) -> None:
-    """List the webhooks that tell of promotions."""
+    """List the webhooks that announce promotions."""
     from dataclasses import asdict
 
     from pipelines.console import Table, console
@@ -56,22 +56,22 @@ def list_webhooks(as_json: Json = False) -> None:
 
 @webhook.command(name="test")
 def test(name: Name) -> None:
-    """Let MLflow send a signed test event; exit 1 when the gateway did not take it."""
+    """Let MLflow send a signed test event; exit 1 when the gateway does not accept it."""
     from pipelines.console import console
 
     delivery = _webhooks().test(name)
     if not delivery.delivered:
         status = f"the gateway answered {delivery.status}" if delivery.status else "nothing answered"
         raise Refused(
-            f"The test event was not taken: {status}: {delivery.problem[:300]}",
+            f"The test event was not accepted: {status}: {delivery.problem[:300]}",
             "Compare FRAUD_WEBHOOK_SECRET here and at the gateway, and see `webhook add --help`.",
         )
-    console.print(f"The gateway took the test event ({delivery.status}).")
+    console.print(f"The gateway accepted the test event ({delivery.status}).")
 
 
 @webhook.command(name="remove")
 def remove(name: Name) -> None:
-    """Remove a webhook; the gateway goes on looking by itself."""
+    """Remove a webhook; gateways keep polling."""
     from pipelines.console import console
 
     _webhooks().remove(name)

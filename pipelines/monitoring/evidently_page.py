@@ -1,7 +1,11 @@
-"""Evidently's own drift report as an extra beside ``monitor.html``: the same rows, hours and limit of PSI."""
+"""Evidently's drift report as an extra beside ``monitor.html``: it draws the distributions, and judges by our figures.
+
+Its own PSI has bins of equal width, so that a heavy tail alone makes it large: two pages would contradict each other.
+"""
 
 import importlib.util
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -16,6 +20,7 @@ from ml_project.dataset import Dataset
 from ml_project.errors import InvalidInput
 from ml_project.scorer import Scorer
 from pipelines.console import error_console
+from pipelines.monitoring.figures import Figure
 from pipelines.monitoring.kept_decisions import KeptDecisions
 from pipelines.tracking import Run
 from pipelines.training.train import TEST_ROWS
@@ -24,10 +29,16 @@ ROWS: Final = 5_000
 """Most rows of each side: every histogram goes into the page."""
 
 PAGE: Final = "evidently.html"
-PSI: Final = 0.1
 
 
-def log_evidently(run: Run, rows: KeptDecisions, bundle: Bundle, trained: Run | None, seed: int) -> None:
+def log_evidently(
+    run: Run,
+    rows: KeptDecisions,
+    bundle: Bundle,
+    trained: Run | None,
+    judged: Mapping[str, Figure],
+    seed: int,
+) -> bool:
     """Add the page to a monitoring run; where that fails, a line on the terminal says why, and the run continues.
 
     Parameters
@@ -36,20 +47,29 @@ def log_evidently(run: Run, rows: KeptDecisions, bundle: Bundle, trained: Run | 
         The window's decisions.
     trained : Run or None
         The pipeline run of the version, which keeps the rows that Evidently compares with.
+    judged : mapping
+        The PSI of each column, with its limit.
+
+    Returns
+    -------
+    bool
+        Whether the page is there.
     """
     if importlib.util.find_spec("evidently") is None:
         error_console.print(f"no {PAGE}: Evidently is not installed (requirements/evidently.txt)")
-        return
+        return False
     try:
         if trained is None:
             raise InvalidInput("the version has no run")
         known = Dataset.from_frame(trained.frame(TEST_ROWS), bundle.manifest.contract)
         with TemporaryDirectory() as scratch:
             path = Path(scratch) / PAGE
-            write_page(path, *sides(rows, known, bundle, seed))
+            write_page(path, *sides(rows, known, bundle, seed), judged)
             run.log_folder(Path(scratch), "")
     except Exception as error:  # an extra: no fault of it may fail the monitoring run
         error_console.print(f"[bold yellow]warning:[/bold yellow] no {PAGE}: {type(error).__name__}: {error}")
+        return False
+    return True
 
 
 def sides(rows: KeptDecisions, known: Dataset, bundle: Bundle, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -76,14 +96,23 @@ def _by_hour(wanted: NDArray[np.int64], there: NDArray[np.int64], weight: NDArra
     return probability
 
 
-def write_page(path: Path, current: pd.DataFrame, reference: pd.DataFrame) -> None:
-    """Evidently's drift page of two frames with the same columns."""
+def write_page(path: Path, current: pd.DataFrame, reference: pd.DataFrame, judged: Mapping[str, Figure]) -> None:
+    """Evidently's drift page of two frames with the same columns, which are drifted where a figure says so."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it uses deprecated names of other libraries
         from evidently import DataDefinition, Dataset, Report
+        from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
+        from evidently.legacy.core import ColumnType
         from evidently.presets import DataDriftPreset
 
+        def judge(_known: pd.Series, column: pd.Series, _kind: object, _limit: float) -> tuple[float, bool]:
+            figure = judged[str(column.name)]
+            return figure.value, figure.breached
+
+        method = StatTest("monitor_psi", "PSI as in monitor.html", [ColumnType.Numerical])
+        register_stattest(method, judge)
+        limits = {name: figure.high for name, figure in judged.items()}
         shape = DataDefinition(numerical_columns=list(current.columns))
         data = [Dataset.from_pandas(frame, data_definition=shape) for frame in (current, reference)]
-        result = Report([DataDriftPreset(num_method="psi", num_threshold=PSI)]).run(*data)
+        result = Report([DataDriftPreset(num_method=method, per_column_threshold=limits)]).run(*data)
         result.save_html(str(path))

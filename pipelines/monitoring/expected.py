@@ -44,7 +44,7 @@ class ExpectedQuality:
     before: dict[str, Estimate] = field(default_factory=dict)
     ratio: Estimate | None = None
     trusted: bool = False
-    sentence: str = "No decision waits for its label."
+    sentence: str = "No decision is waiting for its label."
 
     @property
     def named(self) -> dict[str, Estimate]:
@@ -107,8 +107,10 @@ def _figures(
 
 def _sentence(ratio: Estimate | None, drifted: bool) -> str:
     if ratio is None:
-        return "Not to be trusted yet: too few labels have come to check the probabilities by."
-    said = f"{ratio} frauds were found for each that the probabilities promised"
+        return "Not reliable yet: too few labels have arrived to check the probabilities."
+    said = f"{ratio} frauds were found for each one the probabilities predicted"
     if drifted:
-        return f"Not to be trusted: {said}. The calibration has drifted; what is expected follows the labels that came."
-    return f"{said[0].upper()}{said[1:]}, of the decisions whose labels have come."
+        return (
+            f"Not reliable: {said}. The calibration has drifted; expected figures follow the labels that have arrived."
+        )
+    return f"{said[0].upper()}{said[1:]}, among the decisions whose labels have arrived."

@@ -27,7 +27,7 @@ from ml_project.metrics import (
     recall_within,
     threshold_metrics,
 )
-from ml_project.quantities import figure_text
+from ml_project.quantities import figure_text, span_of
 from ml_project.statistics import weighted_quantile
 from pipelines.monitoring.kept_decisions import UNLABELLED, KeptDecisions
 from pipelines.monitoring.window import Window
@@ -66,11 +66,11 @@ WORDS: Final = {
     "calibration_error": "calibration error",
     "agreement": "decided alike",
     "skew_decisions": "decisions recomputed",
-    "skew": "served with a value that differs",
-    "skew_late_label": "because of a late label",
-    "skew_late_event": "because of a late transaction",
-    "skew_store_away": "because the database was away",
-    "skew_unexplained": "unexplained",
+    "skew": "decisions with a differing history feature",
+    "skew_late_label": "the same, by a late label",
+    "skew_late_event": "the same, by a late transaction",
+    "skew_store_away": "the same, by a database that was away",
+    "skew_unexplained": "decisions with an unexplained history feature",
     "value_skew": "differing values",
 }
 """What people call a figure, by its name in MLflow."""
@@ -143,9 +143,10 @@ class Figure:
     @property
     def limit(self) -> str:
         """The limits as text; empty where there are none."""
-        bounds = [f"≥ {figure_text(self.name, self.low)}"] if self.low is not None else []
-        bounds += [f"≤ {figure_text(self.name, self.high)}"] if self.high is not None else []
-        return " and ".join(bounds)
+        low, high = (None if end is None else figure_text(self.name, end) for end in (self.low, self.high))
+        if low is not None and high is not None:
+            return span_of(low, high)
+        return f"≥ {low}" if low is not None else f"≤ {high}" if high is not None else ""
 
     @property
     def verdict(self) -> str:

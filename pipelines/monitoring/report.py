@@ -123,8 +123,8 @@ class MonitorReport:
         estimate = self.estimates.get(name)
         if name.startswith("gain_") and estimate is not None:
             return difference_interval(name, estimate, self.currency)
-        if estimate is not None and of is None:
-            return interval_text(name, estimate, self.currency)
+        if estimate is not None:
+            return interval_text(name, estimate, self.currency, of)
         return figure_text(name, figure.value, self.currency, of)
 
     def _of(self, name: str) -> float | None:

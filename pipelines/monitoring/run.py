@@ -82,9 +82,12 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
             skew=_skew(sample, name, settings, manifest, window, limits),
             currency=settings.money,
         )
-        _log(run, report, manifest, rows, chosen.model_id)
+        drawn = False
         if settings.evidently and rows is not None:
-            log_evidently(run, rows, bundle, tracker.run(chosen.run_id) if chosen.run_id else None, settings.seed)
+            trained = tracker.run(chosen.run_id) if chosen.run_id else None
+            judged = {figure.of: figure for figure in report.watched.figures if figure.name == "psi"}
+            drawn = log_evidently(run, rows, bundle, trained, judged, settings.seed)
+        _log(run, report, manifest, rows, chosen.model_id, drawn)
         notified = notify(report, settings, run.id) if report.breaches else []
         run.log(tags={"notified": ", ".join(notified) or "none", f"{DONE_TAG}monitor": "true"})
     if settings.metrics_textfile is not None:
@@ -151,7 +154,9 @@ def _version(registry: Registry, decided: dict[str, KeptDecisions], version: int
     return champion
 
 
-def _log(run: Run, report: MonitorReport, manifest: Manifest, rows: KeptDecisions | None, model_id: str) -> None:
+def _log(
+    run: Run, report: MonitorReport, manifest: Manifest, rows: KeptDecisions | None, model_id: str, drawn: bool
+) -> None:
     metrics = {figure.metric: figure.value for figure in report.figures}
     run.log(
         params={"version": report.version, "window.since": report.window.since, "window.until": report.window.until},
@@ -170,7 +175,7 @@ def _log(run: Run, report: MonitorReport, manifest: Manifest, rows: KeptDecision
         run.log_dataset(rows.to_frame(manifest.contract), watched, "monitoring", round(rows.rows))
     run.log(metrics={**metrics, **report.estimates}, model=model_id or None, data=watched)
     with TemporaryDirectory() as scratch:
-        (Path(scratch) / PAGE).write_text(monitor_page(report, rows, run.id), encoding="utf-8")
+        (Path(scratch) / PAGE).write_text(monitor_page(report, rows, run.id, drawn), encoding="utf-8")
         run.log_folder(Path(scratch), "")
     run.log_json(report.to_dict(), "monitor.json")
 

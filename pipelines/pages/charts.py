@@ -35,6 +35,7 @@ _LIGHT: Final = {
     "baseline": "#6f7f90",
     "limit": "#5b6878",
     "bad": "#b42318",
+    "panel": "#ffffff",
 }
 """What is drawn in which colour, on every page; these are the light page's, for files that no page surrounds.
 
@@ -321,7 +322,7 @@ def _figure(charts: Sequence[Chart], colours: Mapping[str, str]) -> Iterator[Any
                 axes.text(0.5, 0.5, "no data yet", ha="center", va="center", transform=axes.transAxes)
                 continue
             for line in drawn.lines:
-                _draw(axes, line, colours[line.colour])
+                _draw(axes, line, colours)
             _set_axis(axes, "x", drawn.x)
             _set_axis(axes, "y", drawn.y)
             if any(line.name for line in drawn.lines):
@@ -329,7 +330,8 @@ def _figure(charts: Sequence[Chart], colours: Mapping[str, str]) -> Iterator[Any
         yield figure
 
 
-def _draw(axes: Any, line: Line, colour: str) -> None:
+def _draw(axes: Any, line: Line, colours: Mapping[str, str]) -> None:
+    colour = colours[line.colour]
     where = {"drawstyle": "steps-post"} if line.step else {}
     axes.plot(
         line.x, line.y, color=colour, linestyle=line.style or "none", marker=line.marker, label=line.name or None,
@@ -337,7 +339,18 @@ def _draw(axes: Any, line: Line, colour: str) -> None:
     )  # fmt: skip
     if line.text:
         at = line.x[-1], line.y[-1]
-        axes.annotate(line.text, at, (6, 0), textcoords="offset points", va="center", fontsize=8, annotation_clip=False)
+        # on the panel's colour, so that no limit is drawn through it
+        ground = {"facecolor": colours["panel"], "edgecolor": "none", "pad": 0.5}
+        axes.annotate(
+            line.text,
+            at,
+            (5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            annotation_clip=False,
+            bbox=ground,
+        )
     if line.fill:
         axes.fill_between(line.x, line.y, step="post" if line.step else None, color=colour, alpha=0.15, linewidth=0)
 
@@ -366,7 +379,7 @@ def _set_axis(axes: Any, name: str, axis: Axis) -> None:
 def _tick(value: float, kind: str) -> str:
     if kind == "share":
         return f"{value * 100:g} %"
-    text = f"{abs(value):,.0f}" if abs(value) >= 1 or value == 0 else f"{abs(value):g}"
+    text = f"{abs(value):,.0f}" if abs(value) >= 1 or value == 0 else f"{abs(value):.8f}".rstrip("0")
     sign = "-" if value < 0 else ""
     return f"{sign}{currency_mark(kind)}{text}" if kind.isupper() else f"{sign}{text}"
 

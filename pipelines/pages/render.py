@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
 from jinja2.runtime import Context
+from markupsafe import Markup
 
 from ml_project.metrics import Estimate
 from ml_project.quantities import (
@@ -37,6 +38,7 @@ def _environment() -> Environment:
         difference=_difference,
         money=_money,
         count=counted,
+        breakable=_breakable,
         rate=rate,
         threshold=threshold_text,
         short=short,
@@ -78,6 +80,11 @@ def _difference(context: Context, value: float, name: str) -> str:
 @pass_context
 def _money(context: Context, value: float) -> str:
     return money(value, str(context.get("currency", "")))
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores."""
+    return Markup("_<wbr>").join(str(name).split("_"))
 
 
 def short(value: str | float) -> str:

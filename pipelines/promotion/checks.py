@@ -336,10 +336,14 @@ def slice_checks(limits: GateLimits, evidence: Evidence, seed: int) -> list[Chec
     return checks
 
 
+def _frauds(count: int) -> str:
+    return f"{count} fraud{'' if count == 1 else 's'}"
+
+
 def _too_few(limits: GateLimits, name: str, frauds: int) -> Check:
     return Check(
         name,
-        f"{frauds} frauds",
+        _frauds(frauds),
         f"needs at least {limits.slice_minimum_frauds} frauds",
         passed=True,
         meaning=_MEANING,

@@ -96,7 +96,7 @@ class Promotion:
                 f"python -m pipelines approve {number} --reason TEXT"
             )
         reason = self.report.failures if self.report else ""
-        never = f". No force gets past {self.unforceable}" if self.unforceable else ""
+        never = f". Force does not override {self.unforceable}" if self.unforceable else ""
         return f"{stays}; version {number} is Challenger. The gate refused it: {reason}{never}"
 
 
@@ -184,7 +184,7 @@ def _carry_out(
     if not report.passed and (unforceable or not order.force):
         # every attempt to force is recorded in the history
         if unforceable or standing.aliases.get(CHALLENGER) != candidate.version:
-            tried = f"force ({order.reason[:300]}) does not get past {unforceable}; " if unforceable else ""
+            tried = f"force ({order.reason[:300]}) does not override {unforceable}; " if unforceable else ""
             why = f"{tried}the gate refused it: {report.failures}"
             mover.move(standing, Kind.CHALLENGE, candidate, why[:1000], "refused")
         return Promotion(Outcome.REFUSED, candidate, champion, report, unforceable=unforceable)

@@ -109,4 +109,4 @@ def approve(mover: Mover, version: int, reason: str) -> str:
     if request.move.digest != wanted.digest:
         raise Refused(f"Version {version} has another digest than when it was asked for.", "Ask again.")
     mover.move(standing, Kind.PROMOTE, wanted, reason, granted=request)
-    return f"Production is now version {version}, asked for by {request.move.who} and approved by {mover.who}."
+    return f"Production is now version {version}, requested by {request.move.who} and approved by {mover.who}."

@@ -88,7 +88,7 @@ def hold_lease(store: DecisionStore, name: str, who: str, seconds: float) -> Ite
     standing = store.take_lease(name, holder, seconds)
     if standing.holder != holder:
         raise LostRace(
-            f"A retraining runs already, by {standing.holder}, since {standing.since:%Y-%m-%d %H:%M:%S} UTC.",
+            f"Another retraining is running, by {standing.holder}, since {standing.since:%Y-%m-%d %H:%M:%S} UTC.",
             f"Wait for it. If that process is gone, its lease runs out in {standing.seconds:.0f} s: run it again then.",
         )
     lease = Lease(store, name, holder, seconds)

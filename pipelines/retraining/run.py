@@ -56,6 +56,7 @@ _ASKED: Final = (
 class RetrainOutcome:
     """How a retraining ended, and where its run is seen."""
 
+    run_id: str
     address: str
     promotion: Promotion
 
@@ -102,7 +103,7 @@ def retrain(settings: PipelineSettings, reason: str, now: datetime) -> RetrainOu
                 run.log(tags={OUTCOME_TAG: f"failed: {error.cause}"[:500]})
                 raise
             run.log(tags={OUTCOME_TAG: promotion.outcome})
-    return RetrainOutcome(run_address(settings, run), promotion)
+    return RetrainOutcome(run.id, run_address(settings, run), promotion)
 
 
 def order_digest(settings: PipelineSettings) -> str:

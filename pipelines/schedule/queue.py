@@ -141,7 +141,7 @@ class ScheduleDatabase:
         LostRace
             When another scheduler has it.
         """
-        taken = LostRace(f"Another scheduler runs on {self._name}.", "Stop it first; one is enough.")
+        taken = LostRace(f"Another scheduler is using {self._name}.", "Stop it first; one is enough.")
         state_dir.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             lock = stack.enter_context((state_dir / "schedule.lock").open("w"))

@@ -131,6 +131,7 @@ class ReplayRun:
 
     replayed: DecisionChanges
     version: int
+    run_id: str
     address: str
 
 
@@ -160,7 +161,7 @@ def run_replay(settings: PipelineSettings, window: Window, exports: str | None, 
             tags={"fraud.version": chosen.version, f"{DONE_TAG}replay": "true"},
         )
         run.log_json({**found.metrics, "versions": found.versions, "version": chosen.version}, "replay.json")
-    return ReplayRun(found, chosen.version, run_address(settings, run))
+    return ReplayRun(found, chosen.version, run.id, run_address(settings, run))
 
 
 def exported_decisions(location: str, contract: Contract, window: Window, endpoint_url: str) -> Iterator[Any]:

@@ -28,10 +28,11 @@ OnRows = Callable[[int], None]
 
 @dataclass(frozen=True)
 class ScoringOutcome:
-    """A finished output: its ``_job.json``; summary and the run's address only where this execution finished it."""
+    """A finished output: its ``_job.json``; summary and run only where this execution finished it."""
 
     job: dict[str, Any]
     summary: ScoringSummary | None = None
+    run_id: str = ""
     address: str = ""
 
 
@@ -69,7 +70,7 @@ def score(
             _log(run, summary, job)
             target.commit(job)
             run.log(tags={f"{DONE_TAG}score": "true"})
-    return ScoringOutcome(job, summary, run_address(settings, run))
+    return ScoringOutcome(job, summary, run.id, run_address(settings, run))
 
 
 def chosen_version(registry: Registry, version: int | None) -> ModelVersion:

@@ -120,7 +120,7 @@ class SendOptions:
     batch : int
         Transactions in one request; 1 uses ``/predict``.
     connections : int
-        Requests under way at the same time.
+        Requests sent at the same time.
     label_delay : timedelta or None
         Event time from a transaction to its label; None sends no labels.
     review_sample_rate : float

@@ -181,7 +181,7 @@ def complete_run(
 def once(run: Run, name: str, work: Callable[[], object], before_step: Callable[[], object] = lambda: None) -> None:
     """Do a step of a run unless it is done already; ``work`` tags the run with `DONE_TAG` at its end."""
     if f"{DONE_TAG}{name}" in run.data.data.tags:
-        console.print(f"  {name} was done before")
+        console.print(f"  {name}: already done")
         return
     before_step()
     work()

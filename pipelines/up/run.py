@@ -30,7 +30,7 @@ from pipelines.training.steps import run_main
 from pipelines.up.services import HOST, Backend, embedded_backend, gateway_service, mlflow_service
 from stores.registry import Registry
 
-_START_SECONDS = 90.0
+_START_SECONDS = 180.0
 
 _READY_SECONDS = 60.0
 _CANDIDATES = 50

@@ -143,11 +143,11 @@ def test_simulated_never_replaces_real_not_even_by_force(
     for _ in range(2):
         refused = run_promote(settings, version=2, order=Order("we have no time", force=True))
         assert (refused.outcome, refused.production.version) == (Outcome.REFUSED, 1)
-    assert "No force gets past real beats simulated: simulated after file" in refused.sentence
+    assert "Force does not override real data required: candidate: simulated, champion: file" in refused.sentence
     assert aliases(client) == {"Production": 1, "Challenger": 2}
     assert "gate.forced" not in client.get_model_version("fraud-ensemble", "2").tags
     tried = [move["why"] for move in moves(client) if move["kind"] == "challenge"]
-    assert [why.startswith("force (we have no time) does not get past real beats simulated") for why in tried] == [
+    assert [why.startswith("force (we have no time) does not override real data required") for why in tried] == [
         True,
         True,
     ]

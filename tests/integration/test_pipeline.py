@@ -192,7 +192,7 @@ def test_step_by_step_refuses_simulated_after_real(own_settings: PipelineSetting
     promotion = run_promote(settings)
     assert promotion.outcome is Outcome.REFUSED
     assert promotion.version.run_id == run.id
-    assert "real beats simulated" in promotion.sentence
+    assert "real data required" in promotion.sentence
     aliases = {name: int(v) for name, v in client.get_registered_model("fraud-ensemble").aliases.items()}
     assert aliases == {"Production": 1, "Challenger": promotion.version.version}
 

@@ -250,7 +250,7 @@ def test_killed_at_every_step_it_goes_on_and_repeats_nothing(
         if number == 0:  # the killed one's lease stands until it runs out
             output, errors = (second := start()).communicate(timeout=600)
             assert second.returncode == 3, output + errors
-            assert "A retraining runs already, by" in errors
+            assert "Another retraining is running, by" in errors
             assert "runs out in" in errors
         assert lease(settings, "SELECT count(*) FROM leases") == 1
         lease(settings, "UPDATE leases SET expires_at = '2000-01-01 00:00:00.000000'")
@@ -259,7 +259,7 @@ def test_killed_at_every_step_it_goes_on_and_repeats_nothing(
     assert "continuing run" in output
     assert "Traceback" not in errors
     for name in ("ingest", "validate", "train", "threshold"):
-        assert f"{name} was done before" in output
+        assert f"{name}: already done" in output
     assert lease(settings, "SELECT count(*) FROM leases") == 0
 
     (run,) = retrainings(client)
@@ -288,7 +288,7 @@ def test_of_two_at_once_one_runs(
     said = [process.communicate(timeout=400) for process in running]
     codes = sorted(process.returncode for process in running)
     assert codes == [0, 3], said
-    assert any("A retraining runs already, by" in errors for _output, errors in said)
+    assert any("Another retraining is running, by" in errors for _output, errors in said)
     assert len(retrainings(client)) == 1
 
 

@@ -65,6 +65,10 @@ def test_after_ctrl_c_and_after_kill_9_the_next_one_clears_up_and_goes_on(tmp_pa
     ready = wait_for(f"{url}/health/ready", 200, seconds=1200)
     assert str(ready.json()["model_version"]) == "1"
     well, wrong = ask_as_deployed(port, "1"), ask_as_deployed(port, "2")
+    # a command of the same folder is told nothing, and finds the stack
+    found = commands.run("history", "--json", environment=settings)
+    assert json.loads(found.stdout)["registry"] == f"http://127.0.0.1:{mlflow_port}", found.stderr
+    assert "using the running stack" in found.stderr
     killed.kill()
     output = ended(killed)
     assert "continuing study" in output
@@ -76,6 +80,11 @@ def test_after_ctrl_c_and_after_kill_9_the_next_one_clears_up_and_goes_on(tmp_pa
     assert last.returncode == 0, output
     assert "The candidate is version 1, which is Production already" in output
     assert "/predict-batch answered 3 transactions" in output
+    places = dict(line.split(maxsplit=1) for line in output.splitlines() if line.startswith(("  page ", "  API ")))
+    assert places == {"page": url, "API": f"{url}/docs"}
+    assert [line.split("pipelines ")[1].split()[0] for line in output.splitlines() if " -m pipelines " in line] == [
+        *("simulate-traffic", "monitor", "history"),
+    ]
     assert closed(port)
     assert closed(mlflow_port)
     gone = ask_as_deployed(port, "1")

@@ -116,7 +116,7 @@ def test_a_day_like_training_is_no_breach_and_a_drifting_one_is(site: Site) -> N
     }
     loud = site.pipelines("monitor", "--from", site.day(3), "--to", site.day(4), **away)
     assert loud.returncode == 4, loud.stdout + loud.stderr
-    assert "psi_V14" in loud.stdout
+    assert "PSI of V14" in loud.stdout
     assert "Breach: version 1" in loud.stdout
     assert "the webhook was not notified: ConnectError" in loud.stderr
     assert "fraud was not notified: EndpointConnectionError" in loud.stderr

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ml_project.errors import InvalidInput
+from pipelines.__main__ import app
 from pipelines.settings import PipelineSettings
 from tests.support.commands import Commands
 from tests.support.machine import ROOT
@@ -45,6 +47,17 @@ def test_help_lists_every_step_and_the_exit_codes() -> None:
     assert "130 interrupted" in " ".join(answer.stdout.split())
 
 
+def test_paragraphs_of_help_flow_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(app, ["retrain", "--help"]).output.splitlines()
+    start = next(number for number, line in enumerate(shown) if "Learns from decisions" in line)
+    paragraph = [line.strip() for line in shown[start : shown.index(" " * 80, start)]]
+    words = [line.split()[0] for line in paragraph[1:]]
+    assert len(words) >= 3
+    # a line ends where the next word would not fit
+    assert all(len(line) + len(word) >= 78 for line, word in zip(paragraph, words, strict=False))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -64,7 +77,7 @@ def test_help_lists_every_step_and_the_exit_codes() -> None:
         (("score", "--data", "a.parquet", "--output", "b"), "No version is Production"),
         (("monitor", "--window", "soon"), "'soon' is not a length of time"),
         (("monitor",), "There is no decision database"),
-        (("schedule",), "Nothing is to be done"),
+        (("schedule",), "Nothing is scheduled"),
         (("schedule", "--cron", "0 3 * *"), "has 4 fields"),
         (("schedule", "--cron", "0 25 * * *"), "'0 25 * * *' is not a cron line"),
         (("schedule", "--cron", "0 3 * * *", "--monitor-cron", "0 0 30 2 *"), "never comes"),

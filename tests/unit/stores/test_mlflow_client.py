@@ -52,7 +52,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
     [
         (401, r"does not let the user 'ann' in\. Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
         (403, r"does not allow the user 'ann' to do this\. Grant the permission"),
-        (421, r"does not go by that name\. Start it with --allowed-hosts"),
+        (421, r"does not accept that host name\. Start it with --allowed-hosts"),
         (404, r"does not answer as it should: .*404.*Check MLFLOW_TRACKING_URI"),
     ],
 )
@@ -109,3 +109,16 @@ def test_the_database_of_a_former_mlflow_is_told_as_such(mlflow_store: MlflowCli
 def test_files_are_not_asked(tmp_path) -> None:
     require_server(f"sqlite:///{tmp_path}/none.db")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_only_a_server_hands_out_name_the_line_to_export(mlflow_store: MlflowClient) -> None:
+    """What `make run` has made, asked for after it was stopped: the database is there, its files are not."""
+    experiment = mlflow_store.create_experiment("made by up", artifact_location="mlflow-artifacts:/1")
+    run = mlflow_store.create_run(experiment)
+    mlflow_store.create_registered_model("made-by-up")
+    mlflow_store.create_model_version("made-by-up", "mlflow-artifacts:/1/model", run_id=run.info.run_id)
+    registry = Registry(mlflow_store.tracking_uri, "made-by-up")
+    with pytest.raises(Unavailable) as caught:
+        registry.bundle(registry.version(1), require_digest=False)
+    assert "kept by an MLflow server" in str(caught.value)
+    assert str(caught.value).endswith("export FRAUD_TRACKING_URI=http://127.0.0.1:5000")

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,9 @@ def test_real_sample_passes(check, real_sample, tmp_path, capfd):
     assert len(report.checks) == 159
     assert report.figures["fraud_rate"] == pytest.approx(0.00174, abs=5e-5)
     assert report.docs == tmp_path / "docs" / "index.html"
-    assert "weighted" in report.docs.read_text()
+    page = report.docs.read_text()
+    assert "✓ passed" in page
+    assert page.count("<details>") == 13
     assert capfd.readouterr() == ("", "")
     assert os.environ["GX_ANALYTICS_ENABLED"] == "false"
 
@@ -114,7 +117,15 @@ def test_each_rule_fails_where_it_should(check, small):
     console.print(report.to_table())
     shown = " ".join(console.file.getvalue().split())
     assert "Validation failed" in shown
-    assert "expect_column_min_to_be_between │ Amount │ -0.5 │ ≥ 0 │" in shown
+    assert "Amount smallest value -0.5 ≥ 0" in shown
+    # the page has all of it without the internet: no script, no style, no picture from elsewhere
+    page = report.docs.read_text()
+    assert not re.search(r'(src|href)="|<script|url\(|@import', page)
+    assert "prefers-color-scheme: dark" in page
+    assert page.index("<h2>What failed") < page.index("<h2>Every expectation")
+    assert page.count("<details open>") == len({each.words for each in report.failures})
+    rows = re.findall(r"<tr><th>(.*?)</th>.*?✗ failed", page.partition("<h2>Every")[0], re.DOTALL)
+    assert len(rows) == len(report.failures)
 
 
 def test_rules_for_the_whole_table(check, small):

@@ -7,6 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from ml_project.quantities import difference_interval
 from pipelines.monitoring import kept_decisions
 from pipelines.monitoring.challenger import COMPARED, Comparison, compare_challenger
 from pipelines.monitoring.figures import MonitorLimits
@@ -124,6 +125,6 @@ def test_the_report_its_page_and_its_figures_hold_both(
     assert 'figure="challenger_agreement"' in prometheus_text(found)
     html = monitor_page(found, rows, "run-1")
     assert "Challenger 9 in the shadow" in html
-    assert str(worse.gains["recall_at_budget"]) in html
+    assert difference_interval("recall_at_budget", worse.gains["recall_at_budget"]) in html
     assert html.count("too few labels") == 1
     assert html.count("<svg") == monitor_page(plain, rows, "run-1").count("<svg") + 1

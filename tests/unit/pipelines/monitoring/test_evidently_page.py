@@ -1,6 +1,7 @@
 """Evidently's page where it is installed, a line where it is not, and never a failure."""
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from ml_project.bundle import Bundle
 from ml_project.dataset import Dataset
 from ml_project.simulator import simulate
 from pipelines.monitoring.evidently_page import log_evidently, sides
+from pipelines.monitoring.figures import Figure
 from pipelines.monitoring.kept_decisions import KeptDecisions
 from tests.support.creditcard import CREDITCARD, RAW_FEATURES, WATCHED
 from tests.support.machine import missing
@@ -65,18 +67,25 @@ def test_the_page_stands_beside_ours(decide: Decide, known: Dataset, bundle: Bun
     if importlib.util.find_spec("evidently") is None:
         missing("Evidently")
     run: Any = Kept()
-    log_evidently(run, decide(seed=5, drift={"V14": 2.0}), bundle, Kept(known.to_frame()), seed=0)  # type: ignore[arg-type]
+    judged = {name: Figure("psi", name, 0.004, None, 0.1) for name in WATCHED}
+    judged["V14"] = Figure("psi", "V14", 0.4321, None, 0.1, True, True)
+    decided, trained = decide(seed=5, drift={"V14": 2.0}), Kept(known.to_frame())
+    assert log_evidently(run, decided, bundle, trained, judged, seed=0)  # type: ignore[arg-type]
     assert capsys.readouterr().err == ""
     (page,) = run.pages.values()
     assert list(run.pages) == ["evidently.html"]
     assert "V14" in page
+    assert "PSI as in monitor.html" in page
+    assert "0.4321" in page
+    # ours, not its own: one of all columns has drifted
+    assert re.search(r"Drift is detected for [\d.]+% of columns \(1 out of", page)
     assert len(page) > 1_000_000
 
 
 def test_without_it_a_line_says_so(decide: Decide, bundle: Bundle, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.setitem(sys.modules, "evidently", None)
     run: Any = Kept()
-    log_evidently(run, decide(rows=50), bundle, Kept(), seed=0)  # type: ignore[arg-type]
+    log_evidently(run, decide(rows=50), bundle, Kept(), {}, seed=0)  # type: ignore[arg-type]
     assert capsys.readouterr().err == "no evidently.html: Evidently is not installed (requirements/evidently.txt)\n"
     assert run.pages == {}
 
@@ -87,7 +96,7 @@ def test_what_keeps_it_from_being_made_is_a_warning(
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: object())
     run: Any = Kept()
     for trained in (None, Kept()):
-        log_evidently(run, decide(rows=50), bundle, trained, seed=0)  # type: ignore[arg-type]
+        log_evidently(run, decide(rows=50), bundle, trained, {}, seed=0)  # type: ignore[arg-type]
     said = capsys.readouterr().err
     assert "the version has no run" in said
     assert "the artifacts are away" in said

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ml_project.metrics import average_precision, ranking_curve
+from ml_project.quantities import interval_text
 from pipelines.monitoring.expected import ExpectedQuality, expected_quality
 from pipelines.monitoring.figures import ExpectedLimits
 from pipelines.monitoring.kept_decisions import UNLABELLED, KeptDecisions
@@ -58,7 +59,7 @@ def test_a_drift_of_the_calibration_is_said(two_days: KeptDecisions, settings: P
     wrong = replace(two_days, probability=np.minimum(two_days.probability * 5, 0.999))
     found = expected(wrong, settings)
     assert not found.trusted
-    assert found.sentence.startswith("Not to be trusted: ")
+    assert found.sentence.startswith("Not reliable: ")
     assert found.ratio is not None
     assert found.ratio.high < 1 / 1.5
 
@@ -104,6 +105,6 @@ def test_report_and_page_show_both(
     assert found.to_dict()["expected"]["trusted"]
     html = monitor_page(found, None, "run")
     assert "Before the labels come" in html
-    assert str(value) in html
-    assert str(found.expected.before["average_precision"]) in html
+    assert interval_text("average_precision", value) in html
+    assert interval_text("average_precision", found.expected.before["average_precision"]) in html
     assert "Before the labels come" not in monitor_page(report(two_days), None, "run")

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import boto3
 import pytest
 
+from pipelines.console import console
 from pipelines.monitoring.kept_decisions import KeptDecisions
 from pipelines.monitoring.page import monitor_page
 from pipelines.monitoring.report import MonitorReport, emf_line, notify, prometheus_text, write_textfile
@@ -163,9 +165,38 @@ def test_the_page_is_whole_by_itself(breached: MonitorReport, decide: Callable[.
     assert "✗ breach" in html
     assert not re.search(r'(src|href)="(?!#)', html)
     assert "prefers-color-scheme: dark" in html
-    assert "psi of V14" in html
+    assert "PSI of V14" in html
     assert "run-1" in html
     assert monitor_page(breached, None, "run-1").count("<svg") == 5
+
+
+def test_breaches_come_first_then_one_matrix_of_features(breached: MonitorReport) -> None:
+    html = monitor_page(breached, None, "run-1")
+    assert html.index("<h2>Breaches") < html.index("<h2>Drift, feature by feature") < html.index("<svg")
+    matrix = html[html.index('<table class="matrix">') :].partition("</table>")[0]
+    assert re.findall(r'<th class="number">(\w+)</th>', matrix) == ["PSI", "KS", "missing", "outside"]
+    features = re.findall(r"<tr><th>([\w<>]+)</th>", matrix)
+    assert features[0] == "V14"
+    assert len(features) == len(set(features)) == len(breached.watched.drifts)
+
+
+def test_the_terminal_shows_breaches_first_and_shares_in_percent(breached: MonitorReport, capsys: Any) -> None:
+    for table in breached.to_tables():
+        console.print(table)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == ["breach", "value", "limit"]
+    assert shown[1].startswith("PSI of V14")
+    (alerts,) = [line for line in shown if line.startswith("alerts  ")]
+    assert re.fullmatch(r"alerts +[\d.]+ % +[\d.]+ to [\d.]+ % +ok", alerts)
+    assert any(line.startswith("feature ") for line in shown)
+
+
+def test_a_share_of_few_decisions_is_a_count(
+    decide: Callable[..., KeptDecisions], report: Callable[[KeptDecisions], MonitorReport]
+) -> None:
+    few = report(decide(rows=12, seed=7))
+    figures = {figure.name: figure for figure in few.figures if not figure.of}
+    assert re.fullmatch(r"\d+ of 12", few.text(figures["alert_share"]))
 
 
 def test_names_are_no_markup(breached: MonitorReport) -> None:

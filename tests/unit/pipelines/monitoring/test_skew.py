@@ -406,10 +406,10 @@ def test_a_report_says_it(
     difference = Difference("p1", "card_sum", 2.0, np.nan, Cause.UNEXPLAINED)
     skewed = replace(report(rows), skew=Skew(LIMITS, 200, {"card_sum": 190}, [difference], left_out=10))
     assert [each.metric for each in skewed.breaches] == ["skew_unexplained"]
-    assert "skew_unexplained 0.005 (limit ≤ 0)" in skewed.sentence
+    assert "unexplained history feature 0.50 % (limit ≤ 0 %)" in skewed.sentence
     page = monitor_page(skewed, rows, "run")
     assert "<h2>Features from history, served and recomputed</h2>" in page
-    assert '<th>card_sum</th><td data-name="compared">190</td>' in page
+    assert '<th>card_sum</th><td class="number" data-name="compared">190</td>' in page
     assert 'figure="value_skew",of="card_sum"}' in prometheus_text(skewed)
     assert json.loads(emf_line(skewed, "Fraud"))["skew_unexplained"] == 0.005
     assert skewed.to_dict()["skew"]["examples"] == [

@@ -101,21 +101,21 @@ def test_an_equal_candidate_is_not_worse_but_not_superior(limits: GateLimits, ev
     assert judge(limits, equal).passed
     superior = judge(limits.model_copy(update={"superiority": ("average_precision",)}), equal)
     assert failed(superior) == ["average precision against version 1"]
-    cheaper = judge(limits.model_copy(update={"superiority": ("cost",)}), equal)
-    assert failed(cheaper) == ["cost against version 1"]
+    cheaper = judge(limits.model_copy(update={"superiority": ("savings",)}), equal)
+    assert failed(cheaper) == ["savings against version 1"]
 
 
 def test_another_policy_for_the_same_trees_need_not_rank_better(
     limits: GateLimits, evidence: Evidence, good: Bundle
 ) -> None:
-    superior = limits.model_copy(update={"superiority": ("average_precision", "cost")})
+    superior = limits.model_copy(update={"superiority": ("average_precision", "savings")})
     lower = Thresholds(good.manifest.thresholds.alert / 2, good.manifest.thresholds.decline)
     champion = replace(good, manifest=good.manifest.model_copy(update={"policies": {good.manifest.policy: lower}}))
     report = judge(superior, against(evidence, champion))
     check = row(report, "average precision")
     assert (check.passed, "the champion's own trees" in check.value) == (True, True)
     assert report.passed
-    assert failed(judge(superior, against(evidence, good))) == ["cost against version 1"]
+    assert failed(judge(superior, against(evidence, good))) == ["savings against version 1"]
     assert failed(judge(superior.model_copy(update={"minimum_recall": 1.01}), against(evidence, champion))) == [
         "recall at 1 % false positives"
     ]
@@ -125,7 +125,7 @@ def test_a_worse_candidate_is_refused_and_a_better_one_is_not(
     limits: GateLimits, evidence: Evidence, good: Bundle, useless: Bundle
 ) -> None:
     worse = judge(limits, against(replace(evidence, twin=useless), good))
-    assert {"average precision against version 1", "cost against version 1", "hour 18 to 24"} <= set(failed(worse))
+    assert {"average precision against version 1", "savings against version 1", "hour 18 to 24"} <= set(failed(worse))
     assert judge(limits, against(evidence, useless)).passed
 
 
@@ -165,8 +165,8 @@ def test_simulated_never_replaces_real_nor_what_nobody_knows(
     simulated = finished_twin(data, SMALL, "simulated")
     for source, passed in (("file", False), ("", False), ("simulated", True)):
         report = judge(limits, against(replace(evidence, twin=simulated), good, source))
-        assert row(report, "real beats simulated").passed is passed
-    assert row(judge(limits, against(evidence, simulated, "simulated")), "real beats simulated").passed
+        assert row(report, "real data required").passed is passed
+    assert row(judge(limits, against(evidence, simulated, "simulated")), "real data required").passed
 
 
 def test_what_no_force_gets_past(limits: GateLimits, evidence: Evidence, data: Dataset, good: Bundle) -> None:
@@ -175,7 +175,7 @@ def test_what_no_force_gets_past(limits: GateLimits, evidence: Evidence, data: D
     other_features = replace(good, manifest=good.manifest.model_copy(update={"contract": other}))
     broken = replace(evidence, shipped=replace(evidence.shipped, expected_digest="0" * 64))
     for candidate, name in (
-        (against(replace(evidence, twin=finished_twin(data, SMALL, "simulated")), good), "real beats simulated"),
+        (against(replace(evidence, twin=finished_twin(data, SMALL, "simulated")), good), "real data required"),
         (broken, "bundle digest"),
         (against(evidence, other_features), "schema unchanged"),
     ):

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -26,31 +27,28 @@ DONE = Record((Entry(1, PROMOTION, Ending(outcome="done", who="bob", when=NOON))
 
 
 def shown(record: Record, aliases: dict[str, int]) -> list[str]:
-    console = Console(width=200, record=True, file=None, quiet=True)
+    console = Console(width=80)
     with console.capture() as capture:
-        console.quiet = False
-        console.print(history_table(record, aliases, WHERE))
+        console.print(history_table(record, aliases, WHERE), soft_wrap=True)
     return capture.get().splitlines()
 
 
 def test_a_row_says_everything() -> None:
     (row,) = [line for line in shown(DONE, {"Production": 4}) if "better" in line]
-    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    cells = re.split(" {2,}", row.strip())
     assert cells == [
         "1",
         "2026-01-02 12:00:00",
         "bob (asked by anna)",
-        "promote",
-        "Production",
-        "- → 4",
+        "promote Production - → 4",
         "passed",
-        "better",
         "done",
+        "better",
     ]
 
 
 def test_a_move_outside_the_tool_shows_before_it_is_recorded() -> None:
-    assert "not recorded yet" in shown(DONE, {"Production": 5})[-3]
+    assert "not recorded yet" in shown(DONE, {"Production": 5})[-2]
     assert history_dict(DONE, {"Production": 5}, WHERE)["unrecorded"] == {"alias": "Production", "from": 4, "to": 5}
     assert history_dict(DONE, {"Production": 4}, WHERE)["unrecorded"] is None
 
