@@ -50,6 +50,8 @@ _SIDE_COLOURS: Final = ("candidate", "champion")
 _LETTER: Final = 0.0175
 """Share of the width that a letter of a tick takes."""
 
+_LONGEST_TICK: Final = 28
+
 _SIZE: Final = (4.6, 3.3)
 """Inches: near a phone's width at 72 points an inch, so that letters stay letters there."""
 
@@ -312,7 +314,8 @@ def _figure(charts: Sequence[Chart], colours: Mapping[str, str]) -> Iterator[Any
         FigureCanvasAgg(figure)
         subplots = np.atleast_1d(figure.subplots(1, len(charts)))
         # set by hand: matplotlib's own layout draws everything twice
-        left = min(0.06 + _LETTER * max(map(len, charts[0].y.ticks)), 0.55) if charts[0].y.ticks else 0.17
+        names = map(_shortened, charts[0].y.ticks)
+        left = 0.06 + _LETTER * max(map(len, names)) if charts[0].y.ticks else 0.17
         figure.subplots_adjust(left=left / len(charts), bottom=0.15, right=1 - 0.05 / len(charts), top=0.97, wspace=0.3)
         for axes, drawn in zip(subplots, charts, strict=True):
             axes.spines[["top", "right"]].set_visible(False)
@@ -373,7 +376,12 @@ def _set_axis(axes: Any, name: str, axis: Axis) -> None:
     if axis.limits:
         axes.set(**{f"{name}lim": axis.limits})
     if axis.ticks:
-        direction.set_ticks(range(len(axis.ticks)), axis.ticks)
+        direction.set_ticks(range(len(axis.ticks)), [_shortened(name) for name in axis.ticks])
+
+
+def _shortened(name: str) -> str:
+    """A name without its middle where it would leave no room for the chart."""
+    return name if len(name) <= _LONGEST_TICK else f"{name[:16]}…{name[17 - _LONGEST_TICK :]}"
 
 
 def _tick(value: float, kind: str) -> str:
