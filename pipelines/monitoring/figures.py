@@ -122,7 +122,7 @@ class Figure:
 
     @property
     def words(self) -> str:
-        """What people call it: PSI of V14."""
+        """What people call it: PSI of the score."""
         return f"{words_of(self.name)} of {self.of}" if self.of else words_of(self.name)
 
     @property
