@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,9 @@ _GROUP: Final = 64
 
 _MOST_REMEMBERED: Final = 100_000
 """Transactions in the spool that are remembered; of more, the oldest are left out until they are in the database."""
+
+_MOST_OF_KEY: Final = 1_024
+"""Those of one key that are gone through for a look, the newest; with more in the spool, history is partial."""
 
 _JOIN_SECONDS: Final = 5.0
 
@@ -140,10 +144,13 @@ class PastTransactions:
                     if not known:
                         self._by_key.pop(place, None)
 
-    def _of_keys(self, plan: EventPlan, event: HistoryEvent) -> list[HistoryEvent]:
+    def _of_keys(self, plan: EventPlan, events: Iterable[HistoryEvent]) -> tuple[list[HistoryEvent], bool]:
+        """Remembered transactions of some transactions' keys, and whether these are all."""
+        places = {place for event in events for place in _places(plan, event)}
         with self._lock:
-            found = {name: each for place in _places(plan, event) for name, each in self._by_key.get(place, {}).items()}
-        return list(found.values())
+            known = [self._by_key.get(place, {}) for place in places]
+            newest = {name: each for some in known for name, each in islice(reversed(some.items()), _MOST_OF_KEY)}
+        return list(newest.values()), all(len(some) <= _MOST_OF_KEY for some in known)
 
     def _run(self) -> None:
         while (first := self._asked.get()) is not None:
@@ -180,7 +187,8 @@ class PastTransactions:
                 begin = end
 
     def _looked_up(self, plan: EventPlan, events: Sequence[HistoryEvent]) -> tuple[list[list[float]], bool]:
-        asked = [(event, self._of_keys(plan, event)) for event in events]
+        remembered = [self._of_keys(plan, [event]) for event in events]
+        asked = [(event, others) for event, (others, _whole) in zip(events, remembered, strict=True)]
         partial = self._store.outage.is_set()
         if self._spooled and not partial and not self._spool_size():
             with self._lock:
@@ -188,12 +196,12 @@ class PastTransactions:
             self._forget(spooled)
         if not partial:
             with suppress(Unavailable), self._reading():
-                return self._store.histories_of(plan, asked), False
+                return self._store.histories_of(plan, asked), not all(whole for _others, whole in remembered)
         return self._store.recalled_histories(plan, asked), True
 
     def _from_memory(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:
-        waiting = {each.event_id: each for event in given for each in self._of_keys(plan, event)}
-        return self._store.recalled_of_many(plan, given, list(waiting.values()))
+        waiting, _whole = self._of_keys(plan, given)
+        return self._store.recalled_of_many(plan, given, waiting)
 
 
 def events_of(plan: EventPlan, transactions: Transactions, prediction_ids: Sequence[str]) -> list[HistoryEvent]:

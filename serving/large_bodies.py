@@ -1,5 +1,6 @@
 """Bodies that are too large to be held or parsed at once: the room for all of them together, and JSON in pieces."""
 
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,8 +71,21 @@ class DiskBudget(Budget):
     def take(self, size: int) -> None:
         """See `Budget`."""
         if shutil.disk_usage(self._folder).free - size < self._reserve:
-            raise StorageFull("The gateway has no room on its disk.", "Send it in parts, or later.")
+            raise not_written(OSError(errno.ENOSPC, "reserve"))
         super().take(size)
+
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def not_written(error: OSError) -> StorageFull:
+    """What to say of an upload that the disk did not take."""
+    if error.errno in _FULL:
+        return StorageFull("The gateway has no room on its disk.", "Send it in parts, or later.")
+    return StorageFull(
+        f"The gateway cannot write to its disk: {error.strerror}.",
+        "Operators: uploads are written below FRAUD_STATE_DIR, which must be writable.",
+    )
 
 
 class Share:

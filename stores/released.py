@@ -4,6 +4,7 @@ No MLflow in here, whose import takes seconds: a gateway goes live by this modul
 registry.
 """
 
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,6 +21,8 @@ from ml_project.scorer import Scorer, load_scorer
 from stores.bundle_trial import USUAL, Trial
 from stores.moves import CHALLENGER, PRODUCTION, Entry, Record
 from stores.releases import Release, Releases
+
+_log = logging.getLogger(__name__)
 
 GATE_TAG: Final = "gate.passed"
 FAILURES_TAG: Final = "gate.failures"
@@ -215,18 +218,28 @@ def load_cached(
     ------
     InvalidBundle
         When the files are not what the digest says, do not stand the trial, or golden rows score differently. The cache
-        forgets them.
+        forgets them, and fetches them anew if they were in it: a loss of power may have torn them.
     Unavailable
         When they cannot be fetched.
     """
+    if folder.exists():
+        try:
+            return _loaded(folder, live, threads, trial)
+        except InvalidBundle as error:
+            _log.warning("the cache is damaged, and filled anew: %s", error)
+            shutil.rmtree(folder, ignore_errors=True)
     if not folder.exists():
         download(folder)
     try:
-        _require_tried(folder, live.digest, trial)
-        return load_scorer(folder, live.digest, threads)
+        return _loaded(folder, live, threads, trial)
     except InvalidBundle:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _loaded(folder: Path, live: LiveVersion, threads: int, trial: Trial) -> Scorer:
+    _require_tried(folder, live.digest, trial)
+    return load_scorer(folder, live.digest, threads)
 
 
 def _require_tried(folder: Path, digest: str, trial: Trial) -> None:

@@ -22,8 +22,9 @@ from ml_project.contract_parts import MAX_MAGNITUDE, WRONG, ContractField
 from ml_project.tables import column_hint, is_index, is_text
 from serving.batch import ARROW, PARQUET, unpacking
 from serving.batch.work import Work
-from serving.errors import BodyTooLarge, FieldError, InvalidFields, MalformedFile, StorageFull
+from serving.errors import BodyTooLarge, FieldError, InvalidFields, MalformedFile
 from serving.http import too_large
+from serving.large_bodies import not_written
 from serving.settings import GatewaySettings
 from serving.telemetry.request import stage
 from serving.transactions import (
@@ -240,7 +241,11 @@ def unpacked(
         When it takes more memory, rows or time than it may.
     StorageFull
     """
-    with TemporaryFile(dir=settings.upload_spool) as target:
+    try:
+        target = TemporaryFile(dir=settings.upload_spool)  # noqa: SIM115
+    except OSError as error:
+        raise not_written(error) from error
+    with target:
         child = unpacking.Unpacking(
             file,
             target,
@@ -260,7 +265,7 @@ def unpacked(
             cause = error.cause or f"The {_NAMES[media_type]} cannot be read."
             raise MalformedFile(cause, error.remedy or "It is damaged or cut off; send it again.") from error
         except OSError as error:
-            raise StorageFull("The gateway has no room on its disk.", "Send it in parts, or later.") from error
+            raise not_written(error) from error
         yield target
 
 

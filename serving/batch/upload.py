@@ -5,9 +5,8 @@ to memory while it is small and to a nameless file beyond, and read from there a
 browser's form (RFC 7578) is taken out of the body while that comes in.
 """
 
-import errno
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from tempfile import SpooledTemporaryFile
@@ -19,15 +18,13 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from serving.batch import ARROW, CSV, JSON, MEDIA_TYPES, MULTIPART, PARQUET
-from serving.errors import MalformedFile, StorageFull, UnsupportedMediaType
+from serving.errors import MalformedFile, UnsupportedMediaType
 from serving.http import limited_stream, media_type_of, refuse_encodings
-from serving.large_bodies import SMALL_BYTES, Budget, Share
+from serving.large_bodies import SMALL_BYTES, Budget, Share, not_written
 from serving.settings import GatewaySettings
 
 _WRITE_BYTES, _WRITTEN_TO_WAITING = 1024**2, 16
 """Uploads in progress hold no more memory than a part of their room on the disk: the first writes are small."""
-
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +76,27 @@ async def receive_upload(request: Request, settings: GatewaySettings, budget: Bu
 
 
 def _write(file: BinaryIO, parts: list[bytes]) -> None:
-    file.writelines(parts)
-    file.flush()
+    try:
+        file.writelines(parts)
+        file.flush()
+    except OSError as error:
+        raise not_written(error) from error
 
 
 @asynccontextmanager
 async def _spool(folder: Path, share: Share) -> AsyncIterator[BinaryIO]:
     """A temporary file that stays open, and keeps its share, unless something fails."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_written(error) from error
     file = cast(BinaryIO, SpooledTemporaryFile(SMALL_BYTES, "w+b", dir=str(folder)))  # noqa: SIM115
     try:
         yield file
-    except BaseException as error:
-        file.close()
+    except BaseException:
+        with suppress(OSError):  # what could not be written is tried once more
+            file.close()
         share.close()
-        if isinstance(error, OSError) and error.errno in _FULL:
-            raise StorageFull("The gateway has no room on its disk.", "Send it in parts, or later.") from error
         raise
 
 

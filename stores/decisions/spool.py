@@ -232,7 +232,7 @@ class Spool:
     def _full(self, reason: str | None) -> SpoolFull:
         return SpoolFull(
             f"The database is away, and the spool {self.folder} takes no more: {reason}.",
-            "Bring the database back, or give FRAUD_STATE_DIR more room.",
+            "Bring the database back, or a FRAUD_STATE_DIR that has room and can be written to.",
         )
 
 

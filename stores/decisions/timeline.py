@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -45,12 +46,14 @@ _MISSING: Final = -(2**62)
 
 
 class Timeline:
-    """Transactions in the order of their times.
+    """Transactions in the order of their times, and of their numbers where these are equal.
+
+    Keys whose transactions all have one moment are ordinary, such as those of a shop whose times are dates.
 
     Parameters
     ----------
     events : iterable of PastEvent
-        In any order; of those of one moment, the first comes first.
+        In any order.
     """
 
     __slots__ = ("_at", "_event", "_frauds", "_present", "_total", "_values", "_words")
@@ -60,7 +63,7 @@ class Timeline:
         # running sums, which begin with 0
         self._present, self._total, self._frauds = array("q", (0,)), array("q", (0,)), array("q", (0,))
         self._words: list[str | None] = []
-        for event in sorted(events, key=lambda each: each.at):
+        for event in sorted(events, key=itemgetter(1, 0)):
             self.add(event)
 
     def __len__(self) -> int:
@@ -69,7 +72,7 @@ class Timeline:
     def add(self, event: PastEvent) -> None:
         """Put a transaction where it belongs."""
         number, at, value, word, fraud = event
-        if not self._at or at >= self._at[-1]:
+        if not self._at or (at, number) >= (self._at[-1], self._event[-1]):
             self._at.append(at)
             self._event.append(number)
             self._values.append(_MISSING if value is None else value)
@@ -78,7 +81,7 @@ class Timeline:
             self._total.append(self._total[-1] + (value or 0))
             self._frauds.append(self._frauds[-1] + fraud)
             return
-        place = bisect_right(self._at, at)
+        place = bisect_left(self._event, number, bisect_left(self._at, at), bisect_right(self._at, at))
         self._at.insert(place, at)
         self._event.insert(place, number)
         self._values.insert(place, _MISSING if value is None else value)
@@ -94,16 +97,14 @@ class Timeline:
 
     def without(self, event: int, at: int) -> "Timeline":
         """The others."""
-        left_out = self._place(event, at)
-        return Timeline(self._past(place) for place in range(len(self._at)) if place != left_out)
+        place = self._place(event, at)
+        return self if place is None else _AllBut(self, place)
 
     def relabel(self, event: int, at: int, fraud: int) -> None:
         """Say what a transaction was, if it is here."""
         place = self._place(event, at)
         if place is not None:
-            change = fraud - self._past(place).fraud
-            for later in range(place + 1, len(self._frauds)):
-                self._frauds[later] += change
+            _raise(self._frauds, place + 1, fraud - self._past(place).fraud)
 
     def sums(self, after: int, until: int) -> Sums:
         """Of those in (after, until]."""
@@ -117,8 +118,7 @@ class Timeline:
 
     def largest(self, after: int, until: int) -> int | None:
         """The largest value in (after, until]."""
-        values = self._values[bisect_right(self._at, after) : bisect_right(self._at, until)]
-        found = max(values, default=_MISSING)
+        found = self._largest(bisect_right(self._at, after), bisect_right(self._at, until))
         return None if found == _MISSING else found
 
     def distinct(self, after: int, until: int, others: set[str]) -> int:
@@ -158,15 +158,17 @@ class Timeline:
         every = there, np.where(there, values, 0), np.delete(np.diff(running), begins - 1)
         return joined("_at"), values, *(np.concatenate([[0], np.cumsum(each)]) for each in every)
 
+    def _largest(self, begin: int, end: int) -> int:
+        if end - begin > _FEW:
+            return int(np.frombuffer(self._values, dtype=np.int64)[begin:end].max())
+        return max(self._values[begin:end], default=_MISSING)
+
     def _place(self, event: int, at: int) -> int | None:
         if not self._at or at > self._at[-1]:
             return None
-        place = bisect_left(self._at, at)
-        while place < len(self._at) and self._at[place] == at:
-            if self._event[place] == event:
-                return place
-            place += 1
-        return None
+        end = bisect_right(self._at, at)
+        place = bisect_left(self._event, event, bisect_left(self._at, at), end)
+        return place if place < end and self._event[place] == event else None
 
     def _past(self, place: int) -> PastEvent:
         value, fraud = self._values[place], self._frauds[place + 1] - self._frauds[place]
@@ -174,12 +176,71 @@ class Timeline:
         return PastEvent(self._event[place], self._at[place], shown, self._words[place], fraud)
 
 
+class _AllBut(Timeline):
+    """A timeline without one transaction; it shares the rest, so that it costs the same however long that is."""
+
+    __slots__ = ("_left_out",)
+
+    def __init__(self, whole: Timeline, left_out: int) -> None:
+        for name in Timeline.__slots__:
+            setattr(self, name, getattr(whole, name))
+        self._left_out = left_out
+
+    def __len__(self) -> int:
+        return super().__len__() - 1
+
+    def sums(self, after: int, until: int) -> Sums:
+        transactions, present, total, frauds = super().sums(after, until)
+        own = self._past(self._left_out)
+        if not after < own.at <= until:
+            return transactions, present, total, frauds
+        return transactions - 1, present - (own.value is not None), total - (own.value or 0), frauds - own.fraud
+
+    def largest(self, after: int, until: int) -> int | None:
+        found = max((self._largest(*span) for span in self._spans(after, until)), default=_MISSING)
+        return None if found == _MISSING else found
+
+    def distinct(self, after: int, until: int, others: set[str]) -> int:
+        return len(self.words(after, until) | others)
+
+    def words(self, after: int, until: int) -> set[str]:
+        spans = self._spans(after, until)
+        return {word for begin, end in spans for word in self._words[begin:end] if word is not None}
+
+    def last(self, after: int, until: int) -> int | None:
+        found = [self._at[end - 1] for begin, end in self._spans(after, until) if begin < end]
+        return found[-1] if found else None
+
+    def _place(self, event: int, at: int) -> int | None:
+        place = super()._place(event, at)
+        return None if place == self._left_out else place
+
+    def _spans(self, after: int, until: int) -> tuple[tuple[int, int], ...]:
+        begin, end = bisect_right(self._at, after), bisect_right(self._at, until)
+        if begin <= self._left_out < end:
+            return (begin, self._left_out), (self._left_out + 1, end)
+        return ((begin, end),)
+
+
+_FEW: Final = 64
+"""Up to so many numbers, Python is as quick as NumPy."""
+
+
 def _insert(running: "array[int]", place: int, amount: int) -> None:
     """Insert an amount whose place is known into running sums."""
     running.insert(place + 1, running[place] + amount)
-    if amount:
-        for later in range(place + 2, len(running)):
-            running[later] += amount
+    _raise(running, place + 2, amount)
+
+
+def _raise(running: "array[int]", first: int, amount: int) -> None:
+    """Add an amount to all from a place on."""
+    if not amount:
+        return
+    if len(running) - first > _FEW:
+        np.frombuffer(running, dtype=np.int64)[first:] += amount
+        return
+    for later in range(first, len(running)):
+        running[later] += amount
 
 
 NOTHING: Final = Timeline()
@@ -246,18 +307,10 @@ class HourlyTimeline:
 
     def without(self, event: int, at: int) -> "HourlyTimeline":
         """The others; the word stays, for who leaves a transaction out counts its word himself."""
-        others = copy(self)
-        for name in ("_transactions", "_present", "_total", "_frauds", "_largest", "_held"):
-            setattr(others, name, copy(getattr(self, name)))
         start = hour_of(at)
-        held = self._hour(start)
-        found, rest = held.find(event, at), held.without(event, at)
-        if found is not None:
-            place = bisect_left(self._starts, start)
-            others._held[start] = rest
-            others._change(place, -1, -int(found.value is not None), -(found.value or 0), -found.fraud)
-            others._largest[place] = rest.largest(start, start + HOUR)
-        return others
+        hour = self._hour(start)
+        found = hour.find(event, at)
+        return self if found is None else _AllButHourly(self, found, start, hour.without(event, at))
 
     def relabel(self, event: int, at: int, fraud: int, was: int) -> None:
         """Say what a transaction was."""
@@ -338,11 +391,11 @@ class HourlyTimeline:
         _insert(self._frauds, place, hour.frauds)
 
     def _change(self, place: int, transactions: int, present: int, total: int, frauds: int) -> None:
-        for later in range(place + 1, len(self._transactions)):
-            self._transactions[later] += transactions
-            self._present[later] += present
-            self._total[later] += total
-            self._frauds[later] += frauds
+        changes = (transactions, present, total, frauds)
+        for running, change in zip(
+            (self._transactions, self._present, self._total, self._frauds), changes, strict=True
+        ):
+            _raise(running, place + 1, change)
 
     def _note(self, word: str, at: int) -> None:
         known = self._latest.get(word)
@@ -352,6 +405,22 @@ class HourlyTimeline:
             del self._moments[bisect_left(self._moments, known)]
         self._latest[word] = at
         self._moments.insert(bisect_right(self._moments, at), at)
+
+
+class _AllButHourly(HourlyTimeline):
+    """The same without one transaction; hours that are read for it are held by the whole."""
+
+    def __init__(self, whole: HourlyTimeline, left_out: PastEvent, start: int, rest: Timeline) -> None:
+        vars(self).update(vars(whole))
+        for name in ("_transactions", "_present", "_total", "_frauds", "_largest"):
+            setattr(self, name, copy(getattr(whole, name)))
+        self._whole, self._start, self._rest = whole, start, rest
+        place = bisect_left(self._starts, start)
+        self._change(place, -1, -int(left_out.value is not None), -(left_out.value or 0), -left_out.fraud)
+        self._largest[place] = rest.largest(start, start + HOUR)
+
+    def _hour(self, start: int) -> Timeline:
+        return self._rest if start == self._start else self._whole._hour(start)
 
 
 def hour_of(at: int) -> int:

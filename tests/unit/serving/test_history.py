@@ -20,10 +20,11 @@ from sqlalchemy import select
 from ml_project.contract_file import parse_contract
 from ml_project.dataset import Dataset, with_history
 from ml_project.scorer import Scorer
-from serving.history import PastTransactions
+from serving.history import PastTransactions, events_of
 from serving.transactions import TransactionParser
 from stores.decisions import DecisionStore, PersonalKey, migrate, open_engine, open_store
 from stores.decisions.event_cache import EventCache
+from stores.decisions.event_plan import EventPlan
 from stores.decisions.schema import metadata
 from stores.key_hash import KeyHash
 from tests.support.history import CONTRACT, HISTORY_OF_DAYS, history_bundle, history_table, sent_rows
@@ -240,6 +241,29 @@ def test_what_is_remembered_under_another_contract_is_left_alone(table: pd.DataF
         model = SimpleNamespace(contract=contract)
         predictions: Any = SimpleNamespace(model=model, transactions=sent, prediction_ids=["p"])
         past.settle(past.remember(predictions), spooled=True)
+
+
+def test_of_a_busy_key_in_the_spool_the_newest_are_gone_through(table: pd.DataFrame) -> None:
+    """However long the database is away: a look at all that a large shop did meanwhile held up everybody."""
+    asked: list[int] = []
+    store: Any = SimpleNamespace(
+        outage=threading.Event(),
+        histories_of=lambda _plan, events: [asked.append(len(others)) for _event, others in events],
+        recalled_of_many=lambda _plan, _given, waiting: asked.append(len(waiting)) or np.full((1, 14), 0.0),
+    )
+    past = PastTransactions(store, lambda: 1)
+    rows = [dict(sent_rows(table)[0], transaction_id=f"b{number}") for number in range(1_500)]
+    sent = TransactionParser(CONTRACT).batch(json.dumps(rows).encode(), 2_000).transactions
+    predictions: Any = SimpleNamespace(model=SimpleNamespace(contract=CONTRACT), transactions=sent)
+    past.remember_spooled(predictions, [""] * len(rows))
+    one = replace(sent.take([0]), ids=["another"])
+    plan = EventPlan.of(CONTRACT)
+    _found, partial = past._looked_up(plan, events_of(plan, one, [""]))
+    store.outage.set()
+    with contextlib.suppress(ValueError):
+        past.fill(CONTRACT, one)
+    assert asked == [1_024, 1_024]
+    assert partial, "the database is back, but it does not have those that were left out"
 
 
 def test_without_its_database_it_goes_on_from_memory_and_says_so(

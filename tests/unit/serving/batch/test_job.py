@@ -325,6 +325,22 @@ def test_a_full_disk_is_507(gateway, table) -> None:
     assert response.json()["title"] == "Insufficient Storage"
 
 
+def test_a_disk_that_takes_nothing_is_507_and_says_why(gateway, table, tmp_path) -> None:
+    """As one that the kernel made read-only after a fault."""
+    spool = gateway.app.state.gateway.settings.upload_spool
+    spool.mkdir(parents=True, exist_ok=True)
+    spool.rename(tmp_path / "aside")
+    spool.touch()
+    try:
+        response = post(gateway, csv_bytes(table), CSV)
+    finally:
+        spool.unlink()
+        (tmp_path / "aside").rename(spool)
+    assert (response.status_code, response.json()["title"]) == (507, "Insufficient Storage")
+    assert "cannot write to its disk: File exists" in response.json()["detail"]
+    assert post(gateway, csv_bytes(table), CSV).status_code == 200
+
+
 def test_a_swap_in_the_middle_does_not_show(serve, source, make_scorer, table) -> None:
     source.promote(1, make_scorer(alert=0.3))
     # without names, which would bring the answers of the first version again
