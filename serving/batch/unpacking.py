@@ -255,7 +255,10 @@ class _Arrow:
 def _plain_type(kind: pa.DataType) -> pa.DataType:
     if is_text(kind):
         return pa.string()
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_timestamp(plain):
+        return pa.timestamp(plain.unit, plain.tz)  # the name of a zone may be no text, which shows here
+    return plain
 
 
 def _plain(column: pa.Array) -> pa.Array:

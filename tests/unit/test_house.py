@@ -16,6 +16,8 @@ import pytest
 import yaml
 
 import ml_project
+from pipelines.settings import PipelineSettings
+from serving.settings import GatewaySettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,6 +131,30 @@ def test_the_page_of_settings_is_what_the_classes_say() -> None:
     assert [
         name for table in page.TABLES.values() for name, field in table.model_fields.items() if not field.description
     ] == []
+
+
+def test_the_page_of_limits_names_every_limit_with_its_setting() -> None:
+    """In docs/security.md: a setting that bounds what clients or files may cost, and no other default than its own."""
+    page = (ROOT / "docs/security.md").read_text()
+    rows = [re.findall(r"`FRAUD_(\w+)`", row.split("|")[2]) for row in page.splitlines() if row.count("|") == 5]
+    named = {name.lower() for names in rows for name in names}
+    bounds = {name for name in GatewaySettings.model_fields if re.match(r"max_|.*(_bytes|_seconds|_per_second)$", name)}
+    assert bounds - named == {"poll_seconds", "hsts_seconds", "emf_seconds"}, "these bound nothing"
+    assert named <= GatewaySettings.model_fields.keys() | PipelineSettings.model_fields.keys() | {"rate_limit_store"}
+    units = {"kB": 1_000, "MB": 2**20, "GB": 2**30}
+    for row in page.splitlines():
+        setting = re.fullmatch(r"\|[^|]*\| `FRAUD_(\w+)` \| ([\d.,]+) ?(s|h|kB|MB|GB)?\b[^|]*\|[^|]*\|", row)
+        default = setting and getattr(GatewaySettings.model_fields.get(setting[1].lower()), "default", None)
+        if setting and isinstance(default, int | float):
+            assert float(setting[2].replace(",", "")) * units.get(setting[3] or "", 1) == default, row
+
+
+def test_the_page_makes_no_markup_of_text() -> None:
+    """What clients send is shown there: names of fields, keys, faults."""
+    unsafe = re.compile(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|setHTML|DOMParser|\beval\b|new Function"
+    )
+    assert [path for path in tracked() if path.startswith("ui/") and unsafe.search((ROOT / path).read_text())] == []
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)

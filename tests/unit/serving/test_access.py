@@ -1,6 +1,8 @@
 """API keys, scopes, and rate limits in this process and in Redis."""
 
 import asyncio
+import hashlib
+import hmac
 import secrets
 import shutil
 import signal
@@ -19,6 +21,7 @@ from ml_project.errors import InvalidInput, Unavailable
 from serving.access import RateLimit, key_in, scope_of
 from serving.settings import GatewaySettings
 from stores.decisions import Keys, open_engine
+from stores.decisions.keys import KeyCopy
 from tests.support.machine import missing
 from tests.support.processes import free_port
 from tests.unit.serving.processes import Process
@@ -47,6 +50,26 @@ def until(client: Any, status: int, path: str, key: str) -> None:
     while client.get(path, headers={"X-API-Key": key}).status_code != status:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_secrets_are_compared_in_constant_time(closed, legitimate, monkeypatch) -> None:
+    """A comparison that ended at the first difference would tell a secret bit by bit; a key's hash is no choice of its
+    bearer, and is compared so all the same."""
+    client, _keys = closed
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(given: bytes, expected: bytes) -> bool:
+        compared.append((given, expected))
+        return given == expected
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    digest = hashlib.sha256(BOOTSTRAP.encode()).digest()
+    assert client.post("/predict", json=legitimate, headers={"X-API-Key": BOOTSTRAP}).status_code == 200
+    assert compared == [(digest, digest)]
+    monkeypatch.setattr(KeyCopy, "current", lambda _self: (_ for _ in ()).throw(Unavailable("away", "wait")))
+    almost = BOOTSTRAP[:-1] + ("a" if BOOTSTRAP[-1] != "a" else "b")
+    assert client.post("/predict", json=legitimate, headers={"X-API-Key": almost}).status_code == 503
+    assert compared[1:] == [(almost.encode(), BOOTSTRAP.encode())]
 
 
 def test_without_a_key_in_force_it_is_401(closed, legitimate) -> None:
