@@ -196,7 +196,9 @@ class PastTransactions:
             self._forget(spooled)
         if not partial:
             with suppress(Unavailable), self._reading():
-                return self._store.histories_of(plan, asked), not all(whole for _others, whole in remembered)
+                # what is not in the spool is in the database, or about to be
+                left_out = bool(self._spooled) and not all(whole for _others, whole in remembered)
+                return self._store.histories_of(plan, asked), left_out
         return self._store.recalled_histories(plan, asked), True
 
     def _from_memory(self, plan: EventPlan, given: Sequence[HistoryEvent]) -> NDArray[np.float64]:

@@ -254,8 +254,10 @@ def test_of_a_busy_key_in_the_spool_the_newest_are_gone_through(table: pd.DataFr
     past = PastTransactions(store, lambda: 1)
     rows = [dict(sent_rows(table)[0], transaction_id=f"b{number}") for number in range(1_500)]
     sent = TransactionParser(CONTRACT).batch(json.dumps(rows).encode(), 2_000).transactions
-    predictions: Any = SimpleNamespace(model=SimpleNamespace(contract=CONTRACT), transactions=sent)
-    past.remember_spooled(predictions, [""] * len(rows))
+    predictions: Any = SimpleNamespace(
+        model=SimpleNamespace(contract=CONTRACT), transactions=sent, prediction_ids=[""] * len(rows)
+    )
+    past.settle(past.remember(predictions), spooled=True)
     one = replace(sent.take([0]), ids=["another"])
     plan = EventPlan.of(CONTRACT)
     _found, partial = past._looked_up(plan, events_of(plan, one, [""]))
