@@ -79,7 +79,7 @@ class PastTransactions:
             return None
         plan = EventPlan.of(contract)
         events = events_of(plan, transactions, ["-"] * len(transactions))
-        asked = [(event, self._of_keys(plan, event)) for event in events]
+        asked = [(event, self._of_keys(plan, [event])[0]) for event in events]
         try:
             with self._reading():
                 values = self._store.histories_at_once(plan, asked)
