@@ -12,7 +12,7 @@ const DAY = "watch?hours=24&buckets=48";
 /** Mounts the view. */
 export async function mount(root, { api, settings, status }) {
   const ending = new AbortController();
-  const tiles = h("div", { class: "tiles" });
+  const tiles = h("div", { class: "tiles" }, h("p", { class: "muted", role: "status" }, "Loading…"));
   const trouble = h("div", { class: "said" });
   fill(root,
     h("header", {}, h("h1", {}, "Card fraud"), h("p", { class: "lead" },

@@ -12,7 +12,7 @@ const AGAIN = 10_000;
 /** Mounts the view; a version that goes live meanwhile takes the old one's place. */
 export async function mount(root, { api, settings, status }) {
   const ending = new AbortController();
-  const body = h("div", { class: "view" });
+  const body = h("div", { class: "view" }, h("p", { class: "muted", role: "status" }, "Loading…"));
   let shown = null;
   let parts = [];
   let again = null;
