@@ -1,5 +1,5 @@
 // Numbers, amounts and moments as people read them: in the browser's language and time zone. One rule for all views: scores
-// and thresholds have three digits (0.590), percentages one decimal (85.0 %), a transaction's amount its cents (€1,234.50),
+// and thresholds have three digits (0.590), percentages one decimal (85.0 %; below 1 % two), a transaction's amount its cents (€1,234.50),
 // sums and costs none (€11,200), and shares of a few are counted (0 of 2).
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
@@ -55,7 +55,7 @@ export function significant(value, digits = 3) {
   return text.replace(/^-/, "−");
 }
 
-/** 0.85 as 85.0 %; what is not 0 never shows as 0 %, what is not 1 never as 100 %. */
+/** 0.85 as 85.0 %, 0.0055 as 0.55 %; what is not 0 never shows as 0 %, what is not 1 never as 100 %. */
 export function percent(value) {
   if (value === 0 || value === 1) {
     return `${value * 100} %`;
@@ -63,7 +63,8 @@ export function percent(value) {
   if (value > 0 && value < 1e-6) {
     return "< 0.0001 %";
   }
-  const [least, most] = value > 0 && value < 0.001 ? [0, 4] : value > 0.999 && value < 1 ? [3, 3] : [1, 1];
+  const [least, most] = value > 0 && value < 0.001 ? [0, 4] : value > 0.999 && value < 1 ? [3, 3]
+    : value > 0 && value < 0.01 ? [2, 2] : [1, 1];
   const digits = { minimumFractionDigits: least, maximumFractionDigits: most };
   return `${new Intl.NumberFormat(undefined, digits).format(value * 100)} %`;
 }

@@ -35,6 +35,7 @@ def test_numbers_never_pretend(page: Page) -> None:
         ("percent", 0.99987): "99.987 %",
         ("percent", 1): "100 %",
         ("percent", 0.85): "85.0 %",
+        ("percent", 0.0055): "0.55 %",
         ("score", 0.59): "0.590",
         ("score", 1.45e-6): "1.45e-6",
         ("score", 0): "0",

@@ -53,7 +53,7 @@ def test_a_breach_of_the_alert_share_is_called_one_and_charts_without_data_say_s
     tab.page.route("**/watch?*", lambda route: route.fulfill(json=said))
     page = tab.open("watch")
     expect(page.get_by_label("In short").locator("[data-breach]").first).to_contain_text("breach")
-    expect(page.get_by_label("In short")).to_contain_text("alert share 1.4 % (limit ≤ 0.6 %)")
+    expect(page.get_by_label("In short")).to_contain_text("alert share 1.4 % (limit ≤ 0.55 %)")
 
     said = {**said, "rows": 0, "sampled_rows": 0, "drift": None, "shares": [], "shadow": []}
     none = {"APPROVE": 0, "REVIEW": 0, "DECLINE": 0}
