@@ -1,6 +1,6 @@
 // Numbers, amounts and moments as people read them: in the browser's language and time zone. One rule for all views: scores
-// and thresholds have three digits (0.590), percentages one decimal (85.0 %; below 1 % two), a transaction's amount its cents (€1,234.50),
-// sums and costs none (€11,200), and shares of a few are counted (0 of 2).
+// and thresholds have three digits (0.590), percentages one decimal (85.0 %) and below one two (0.55 %), a transaction's amount
+// its cents (€1,234.50), sums and costs none (€11,200), and shares of a few are counted (0 of 2).
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
