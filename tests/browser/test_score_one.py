@@ -48,7 +48,7 @@ def test_a_fraudulent_sample_is_declined_with_reasons(
     page = visit().open("score")
     score_sample(page, "Fraudulent")
     panel = page.locator(".answer")
-    expect(panel.locator(".verdict .badge")).to_have_text("DECLINE")
+    expect(panel.locator(".verdict .badge.large")).to_have_text("DECLINE")
     prediction_id = panel.get_by_label("prediction id", exact=True).inner_text()
     kept = gateway.client.get(f"/predictions/{prediction_id}").json()
     assert kept["decision"] == "DECLINE"
@@ -71,7 +71,7 @@ def test_a_fraudulent_sample_is_declined_with_reasons(
 def test_a_legitimate_sample_is_approved_and_explained_too(visit: Visitor) -> None:
     page = visit().open("score")
     score_sample(page, "Legitimate")
-    expect(page.locator(".verdict .badge")).to_have_text("APPROVE")
+    expect(page.locator(".verdict .badge.large")).to_have_text("APPROVE")
     expect(page.locator(".signed-bars li").first).to_be_visible()
 
 
