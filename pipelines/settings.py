@@ -66,10 +66,10 @@ class StackFile:
 def join_running_stack() -> str:
     """Take what is not set from the stack that runs over this state folder; the address of its MLflow, or nothing.
 
-    An address of MLflow that was set, other than the default of ``mlflow run``, means other stores: nothing is taken.
+    An address of MLflow that was set means other stores, and a run that ``mlflow run`` has made lies elsewhere: then
+    nothing is taken.
     """
-    given = os.environ.get("FRAUD_TRACKING_URI") or os.environ.get("MLFLOW_TRACKING_URI") or ""
-    if given and not launched_in(given):
+    if os.environ.get("FRAUD_TRACKING_URI") or os.environ.get("MLFLOW_TRACKING_URI"):
         return ""
     found = StackFile(Path(os.environ.get("FRAUD_STATE_DIR") or STATE_DIR)).read()
     for name, value in found.items():
