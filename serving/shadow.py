@@ -132,7 +132,7 @@ class Shadow:
             ids = [predictions.prediction_ids[row] for row in part]
             offered = predictions.transactions.take(part)
             self._queue.append(
-                _Rows(challenger, predictions.model.contract, offered, ids, moments[start : start + GROUP])
+                _Rows(challenger, predictions.model.contract, offered, ids, moments[start : start + len(part)])
             )
 
     def _run(self) -> None:

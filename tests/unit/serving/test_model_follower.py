@@ -204,7 +204,7 @@ def test_a_version_past_the_gate_does_not_go_live(slot, source, scorer) -> None:
     watcher.check()
     assert slot.current.version == "1"
     assert slot.trouble.message.startswith(
-        "Version 2 cannot go live: FRAUD_REQUIRE_GATE is on, and no gate of ours ran"
+        "Version 2 cannot go live: FRAUD_REQUIRE_GATE is on, and the gate never judged it"
     )
     assert slot.swaps == {"live": 1, "refused": 1, "failed": 0}
     source.promote(3, scorer)

@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path, make) -> None:
     make(tmp_path / "odd")
-    with pytest.raises(Unavailable, match="it is no file"):
+    with pytest.raises(Unavailable, match="it is not a file"):
         LocalObjects(tmp_path, setting="FRAUD_X").read("odd")
 
 

@@ -111,7 +111,7 @@ def asked(mover: Mover, versions: list[int]) -> None:
 def test_a_second_person_completes_the_move(asked, other: Mover, registry: Registry, history, check) -> None:
     assert registry.aliases() == {"Production": 1}
     said = approve(other, 2, "looked at the report")
-    assert said == "Production is now version 2, asked for by anna and approved by bob."
+    assert said == "Production is now version 2, requested by anna and approved by bob."
     request, granted = (entry.move for entry in history.read().entries[1:])
     assert (request.kind, request.who, request.why, request.after) == (Kind.REQUEST, "anna", "less false alarms", {})
     assert (granted.kind, granted.who, granted.asked_by, granted.request) == (Kind.PROMOTE, "bob", "anna", 2)
