@@ -98,14 +98,13 @@ def rate(share: float, of: float | None = None) -> str:
     if of is not None and of < FEW:
         return f"{share * of:.0f} of {of:.0f}"
     value = share * 100
-    if value == 0:
-        return "0 %"
-    if abs(value) < 1e-4:
-        return "under 0.0001 %"
-    decimals = 1 if abs(value) >= 1 else 1 - math.floor(math.log10(abs(value)))
-    if 99.95 <= value < 100:
-        decimals = 3
-    return f"{value:,.{decimals}f} %"
+    if value in (0, 100):
+        return f"{value:.0f} %"
+    if 0 < value < 1e-4:
+        return "< 0.0001 %"
+    if 0 < value < 0.1:
+        return f"{f'{value:.4f}'.rstrip('0')} %"
+    return f"{value:,.{3 if 99.9 < value < 100 else 2 if 0 < value < 1 else 1}f} %"
 
 
 def currency_mark(currency: str) -> str:
@@ -181,7 +180,7 @@ class Interval(Protocol):
 
 
 def interval_text(name: str, found: Interval, currency: str = "", of: float | None = None) -> str:
-    """A figure with its interval: 85.0 % [78.1, 90.2], of few 1 of 2 [0 %, 100.0 %]; see `figure_text`."""
+    """A figure with its interval: 85.0 % [78.1, 90.2], of few 1 of 2 [0 %, 100 %]; see `figure_text`."""
     low, high = (figure_text(name, each, currency) for each in (found.low, found.high))
     return f"{figure_text(name, found.value, currency, of)} {_within(low, high, said_before=of is None or of >= FEW)}"
 

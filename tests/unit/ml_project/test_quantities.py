@@ -22,9 +22,10 @@ from ml_project.quantities import (
         ("test_roc_auc", 0.9512, "0.951"),
         ("psi", 0.00412, "0.004"),
         ("test_recall", 0.85, "85.0 %"),
-        ("expected_precision", 1.0, "100.0 %"),
+        ("expected_precision", 1.0, "100 %"),
         ("alert_share", 0.0055, "0.55 %"),
         ("out_of_range", 0.0, "0 %"),
+        ("out_of_range", 0.0005, "0.05 %"),
         ("label_coverage", 0.99999, "99.999 %"),
         ("cost_per_day", 11_200.4, "€11,200"),
         ("champion_cost_at_budget_per_day", 57.164, "€57.16"),
@@ -44,7 +45,7 @@ def test_a_figure_reads_by_its_name(name: str, value: float, text: str) -> None:
 def test_a_share_of_few_is_told_as_a_count() -> None:
     assert [rate(0.0, 2), rate(0.5, 12), rate(0.5, 20), rate(0.0)] == ["0 of 2", "6 of 12", "50.0 %", "0 %"]
     assert figure_text("recall", 0.5, "", of=2) == "1 of 2"
-    assert interval_text("recall", Estimate(0.5, 0.0, 1.0), of=2) == "1 of 2 [0 %, 100.0 %]"
+    assert interval_text("recall", Estimate(0.5, 0.0, 1.0), of=2) == "1 of 2 [0 %, 100 %]"
 
 
 def test_amounts_have_their_currency() -> None:
