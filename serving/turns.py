@@ -79,7 +79,10 @@ class Turns:
 
     def _look_up(self, contract: Contract, group: Sequence[_Asked], transactions: Transactions) -> None:
         loop, started = asyncio.get_running_loop(), time.perf_counter()
-        known = self._decisions.past.at_once(contract, transactions)
+        try:
+            known = self._decisions.past.at_once(contract, transactions)
+        except Exception:  # the reader meets it again, and tells each request; from here nobody would have an answer
+            known = None
 
         def filled(outcome: Transactions | Exception) -> None:
             for each in group:

@@ -198,6 +198,24 @@ def test_the_riskiest_come_card_by_card_and_no_page_loses_any(running: RunningGa
     assert len(seen) == len(set(seen)) == 40
 
 
+def test_a_fault_of_the_quick_look_leaves_nobody_without_an_answer(
+    serve: Callable[..., Any], past_scorer: Scorer, contract_file: str, tmp_path: Path, table: pd.DataFrame, monkeypatch
+) -> None:
+    asked: list[object] = []
+
+    def fails(*given: object) -> None:
+        asked.append(given)
+        raise TypeError
+
+    monkeypatch.setattr(DecisionStore, "histories_at_once", fails)
+    with _running(serve, past_scorer, f"sqlite:///{tmp_path}/decisions.db", contract=contract_file) as gateway:
+        rows = sent_rows(table)[:2]
+        answers = [gateway.client.post("/predict", json=each).raise_for_status().json() for each in rows]
+        found = kept_history(gateway, answers).to_numpy()
+    np.testing.assert_array_equal(found, without_labels(table[:2]))
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "status", "said"),
     [
