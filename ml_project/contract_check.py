@@ -26,7 +26,7 @@ RESERVED: Final = frozenset(
         *OUTPUTS,
         *("prediction_id", "received_at", "alert_threshold", "decline_threshold", "decision", "reasons"),
         *("model_version", "bundle_digest", "latency_ms", "request_id", "key_name", "segment_id", "spooled"),
-        "history_partial",
+        *("history_partial", "source"),
         *("duplicate_of", "conflicts_with", "review_rate", "label", "labelled_at", "reviewer"),
     )
 )

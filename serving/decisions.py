@@ -168,7 +168,11 @@ class Decisions:
             if remembered:
                 spooled = any(isinstance(each, Stored) and each.kept == "spool" for each in outcomes)
                 self.past.settle(remembered, spooled=spooled)
-            done(self._answers(named, outcomes))
+            try:
+                answers = self._answers(named, outcomes)
+            except Exception as error:  # whatever it is, nobody is left without an answer
+                answers = [error] * len(outcomes)
+            done(answers)
 
         def kept(outcomes: Sequence[Outcome]) -> None:
             with suppress(RuntimeError):  # the loop is closed

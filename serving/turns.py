@@ -71,11 +71,14 @@ class Turns:
             kind = id(each.model), each.explain, each.request.trial, each.keep
             together.setdefault(kind, []).append(each)
         for group in together.values():
-            transactions = Transactions.joined([each.transactions for each in group])
-            if group[0].model.contract.history:
-                self._look_up(group[0].model.contract, group, transactions)
-            else:
-                self._score(group, transactions)
+            try:
+                transactions = Transactions.joined([each.transactions for each in group])
+                if group[0].model.contract.history:
+                    self._look_up(group[0].model.contract, group, transactions)
+                else:
+                    self._score(group, transactions)
+            except Exception as error:  # whatever it is, nobody is left without an answer
+                _fail(group, error)
 
     def _look_up(self, contract: Contract, group: Sequence[_Asked], transactions: Transactions) -> None:
         loop, started = asyncio.get_running_loop(), time.perf_counter()
