@@ -43,7 +43,7 @@ soak: $(VENV)/dev.stamp ## fault loops in full numbers, by hand
 bench: $(VENV)/dev.stamp ## measurements; each prints its figures
 	@for file in benchmarks/bench_*.py; do PYTHONPATH=. $(BIN)/python $$file || exit 1; done
 
-league: $(VENV)/dev.stamp ## the handbook's public league, 10 to 20 minutes; without its data on simulated ones (docs/league.html)
+league: $(VENV)/dev.stamp ## the handbook's public league, served, and its retraining; half an hour, on simulated data 10 minutes (docs/league.html)
 	@PYTHONPATH=. $(BIN)/python -m benchmarks.league.run
 
 demo-drift: $(VENV)/dev.stamp ## 30 days with a drift that is noticed and learnt; its page is docs/demo-drift.html

@@ -11,7 +11,6 @@ PYTHONPATH=. python benchmarks/bench_replay.py [--database URL] [--rows N] [--so
 import argparse
 import gc
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.bench_history import transactions
+from benchmarks.gateway.load import in_key_order
 from ml_project.contract_file import contract_named
 from ml_project.dataset import events_of
 from ml_project.history import MICROSECONDS, compute_history
@@ -89,47 +89,14 @@ def replay(store: DecisionStore, story: Story, order: Sequence[int]) -> NDArray[
 def by_clients(store: DecisionStore, story: Story) -> NDArray[np.float64]:
     """The same by many clients, one by one; what a key does stays in order."""
     found = np.full_like(story.offline, np.nan)
-    previous = [_previous([each.keys[place] for each in story.events]) for place in range(len(PLAN.entities))]
-    done = [threading.Event() for _ in story.events]
-    labels, lock = Labels(store, story), threading.Lock()
-    rows = iter(range(len(story.events)))
-    failures: list[BaseException] = []
+    labels = Labels(store, story)
 
-    def client() -> None:
-        try:
-            while not failures:
-                with lock:
-                    row = next(rows, None)
-                    if row is None:
-                        return
-                    labels.until(story.events[row].at)
-                for before in previous:
-                    if before[row] >= 0:
-                        done[before[row]].wait()
-                [found[row]] = store.histories_of(PLAN, [(story.events[row], ())])
-                store.add_events(PLAN, [story.events[row]])
-                done[row].set()
-        except BaseException as error:
-            failures.append(error)
-            for each in done:
-                each.set()
+    def act(row: int) -> None:
+        [found[row]] = store.histories_of(PLAN, [(story.events[row], ())])
+        store.add_events(PLAN, [story.events[row]])
 
-    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return found
-
-
-def _previous(keys: Sequence[str | None]) -> list[int]:
-    latest: dict[str | None, int] = {}
-    found = []
-    for row, key in enumerate(keys):
-        found.append(latest.get(key, -1))
-        latest[key] = row
+    keys = [[each.keys[place] for each in story.events] for place in range(len(PLAN.entities))]
+    in_key_order(keys, act, lambda row: labels.until(story.events[row].at), clients=CLIENTS)
     return found
 
 

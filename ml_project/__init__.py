@@ -17,7 +17,7 @@ In the order in which data passes them:
   `expected_quality`: figures before the labels come.
 - `policies`: how thresholds are chosen.
 - `metrics`: figures and their uncertainty; `entity_metrics`: of customers or cards instead of transactions.
-  `prequential`: figures block by block.
+  `prequential`: figures block by block, and rules of retraining week by week.
 - `onnx_graph`: an ensemble as one graph. `bundle`: a version as three files. `graph_check`, `manifest_check`: what may
   stand in them.
 - `scorer`: from raw transactions to scores and decisions. `reasons`: why; `tree_shap` does the arithmetic,

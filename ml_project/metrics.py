@@ -95,10 +95,15 @@ class Ranker:
     Parameters
     ----------
     score, label, amount : ndarray of shape (n,)
-        Scores (higher is more suspicious), 1 for fraud, amounts.
+        Scores (higher is more suspicious), 1 for fraud (or the probability of one, for expected counts), amounts.
     """
 
-    def __init__(self, score: NDArray[np.floating], label: NDArray[np.int8], amount: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        score: NDArray[np.floating],
+        label: NDArray[np.int8] | NDArray[np.floating],
+        amount: NDArray[np.float64],
+    ) -> None:
         self._order = np.argsort(-score, kind="stable")
         ranked = np.asarray(score, dtype=np.float64)[self._order]
         self._ends = np.flatnonzero(np.append(np.diff(ranked) != 0, True))

@@ -8,8 +8,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,6 +137,69 @@ def ask(connection: socket.socket, request: bytes) -> bytes:
         parts.append(part)
         got += len(part)
     return b"".join(parts)
+
+
+def in_key_order(
+    keys: Sequence[Sequence[Hashable]],
+    act: Callable[[int], None],
+    before: Callable[[int], None] = lambda _row: None,
+    client: Callable[[], AbstractContextManager[None]] = nullcontext,
+    clients: int = 16,
+) -> None:
+    """Do something for each row by several threads, in order wherever rows share a key.
+
+    Parameters
+    ----------
+    keys : sequence of sequences of length n
+        Of each kind of key, every row's.
+    act : callable
+        Is given a row's number once all earlier rows with a key of its were done.
+    before : callable
+        Is given each row's number, in order and by one thread at a time, before it begins.
+    client : callable
+        What a thread works within.
+    """
+    previous = [_previous(each) for each in keys]
+    done = [threading.Event() for _ in keys[0]]
+    rows, lock = iter(range(len(done))), threading.Lock()
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with client():
+                while not failures:
+                    with lock:
+                        row = next(rows, None)
+                        if row is None:
+                            return
+                        before(row)
+                    for earlier in previous:
+                        if earlier[row] >= 0:
+                            done[earlier[row]].wait()
+                    act(row)
+                    done[row].set()
+        except BaseException as error:
+            failures.append(error)
+            for each in done:
+                each.set()
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _previous(keys: Sequence[Hashable]) -> list[int]:
+    """The latest row before each one with the same key, -1 where there is none."""
+    latest: dict[Hashable, int] = {}
+    found = []
+    for row, key in enumerate(keys):
+        found.append(latest.get(key, -1))
+        latest[key] = row
+    return found
 
 
 def _some(connection: socket.socket) -> bytes:

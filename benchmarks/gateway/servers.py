@@ -65,7 +65,7 @@ def gateway(folder: Path, bundle: Bundle, python: str = sys.executable, **settin
     }
     service = Service("gateway", [python, "-m", "serving"], environment, folder / "gateway.log")
     with service:
-        service.wait_for(f"http://127.0.0.1:{port}/health/ready", 60)
+        service.wait_for(f"http://127.0.0.1:{port}/health/ready", 300)
         yield RunningGateway(port, key, releases, service.pid)
 
 

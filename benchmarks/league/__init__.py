@@ -3,5 +3,7 @@
 - `transactions`: the handbook's transactions, or simulated ones, with the authors' features and with ours.
 - `protocol`: which rows a week trains and tests on, and its figures.
 - `entries`: the models that take part, and what their settings were chosen on.
-- `run`: all of them, as a table, as JSON and as a page (`make league`).
+- `served`: the winner through the gateway, request by request.
+- `retraining`: the whole history under rules that say when a model is trained anew.
+- `run`: all of it, as tables, as JSON and as pages (`make league`).
 """

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.league.transactions import League
 from ml_project.entity_metrics import EntityDays
-from ml_project.expected_quality import Recalibration, expected_figures
+from ml_project.expected_quality import Recalibration, design_effects, expected_figures
 from ml_project.history import Integers
 from ml_project.metrics import (
     Estimate,
@@ -113,6 +113,7 @@ def expected(
 
     Of all transactions of the week, by a model whose scores are probabilities, checked by the labels of the week
     before, which have all come when this one ends. Precision and recall are those of ``cards_per_day`` alerts a day.
+    Chosen on weeks before the test weeks: that customers and terminals are resampled whole.
     """
     begin, day = day_number(first_day), league.day
     before, week = (np.flatnonzero((day >= first) & (day < first + WEEK)) for first in (begin - DELAY, begin))
@@ -123,7 +124,10 @@ def expected(
         "precision": precision_within(alerts),
         "recall": recall_within(alerts),
     }
-    checked = Recalibration.of(score(before), known.label, known.weight)
+    keys = [numbers[before] for numbers in league.ours.entities.values()]
+    old = score(before)
+    effects = design_effects(old, old, known.label, known.amount, known.weight, metrics, keys)
+    checked = Recalibration.of(old, known.label, known.weight, keys, effects)
     found = expected_figures(
         probability, probability, rows.amount, rows.weight, metrics, checked, replicates=min(replicates, 200)
     )

@@ -1,15 +1,18 @@
 """The league: published figures, the authors' recipe run here, and ours, by one protocol and on the same rows.
 
-Run: PYTHONPATH=. python -m benchmarks.league.run [--simulated ROWS] [--json FILE] [--page FILE]
+Run: PYTHONPATH=. python -m benchmarks.league.run [--simulated ROWS] [--parts table served retraining]
 
-Without the handbook's transactions it runs on simulated ones. Everything of ours was chosen on earlier weeks, which are
-measured beside the test weeks.
+The winner is then served by a gateway, and the whole history replayed under rules of retraining. Without the handbook's
+transactions it runs on simulated ones. Everything of ours was chosen on earlier weeks, which are measured beside the
+test weeks. A part that is not asked for stays as it was kept.
 """
 
 import argparse
 import json
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,17 +22,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.league.entries import ENTRIES, PUBLISHED, RECIPE, Entry
-from benchmarks.league.protocol import CHOICE_WEEKS, TEST_WEEKS, Figures, Rows, expected, figures, mean, test_rows
+from benchmarks.league.protocol import (
+    CHOICE_WEEKS,
+    TEST_WEEKS,
+    WEEK,
+    Figures,
+    Rows,
+    expected,
+    figures,
+    mean,
+    test_rows,
+)
+from benchmarks.league.retraining import measure_retraining
+from benchmarks.league.retraining import table as retraining_table
+from benchmarks.league.served import CLIENTS, ServedWeek, milliseconds, serve
 from benchmarks.league.transactions import League, league
 from ml_project.metrics import Estimate, paired_difference
 from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import render
 
 ROOT: Final = Path(__file__).parents[2]
-PAGE: Final = ROOT / "docs" / "league.html"
-RESULTS: Final = ROOT / "benchmarks" / "results" / "league.json"
+PAGES: Final = ROOT / "docs"
+RESULTS: Final = ROOT / "benchmarks" / "results"
 SIMULATED: Final = ROOT / "var" / "league"
 """Folder of results that are not the handbook's."""
+
+LEAGUE, RETRAINING = "league", "retraining"
+PARTS: Final = ("table", "served", "retraining")
 
 
 @dataclass(frozen=True)
@@ -134,23 +153,50 @@ def _rounded(figure: Estimate) -> dict[str, float]:
     return {name: round(value, 4) for name, value in asdict(figure).items()}
 
 
+def served_report(weeks: Sequence[ServedWeek]) -> dict[str, Any]:
+    """What the gateway did, for JSON and the page: over all requests, and week by week."""
+    requests = sum(week.requests for week in weeks)
+    return {
+        "clients": CLIENTS,
+        "requests": requests,
+        "different": sum(week.different for week in weeks),
+        **milliseconds(weeks),
+        "figures": _mean([week.figures for week in weeks]),
+        "weeks": [
+            {
+                "first_day": f"{week.first_day}",
+                "requests": week.requests,
+                "different": week.different,
+                **milliseconds([week]),
+                "seconds": round(week.seconds, 1),
+                "average_precision": round(week.figures.average_precision.value, 4),
+            }
+            for week in weeks
+        ],
+    }
+
+
 def table(content: dict[str, Any]) -> str:
     """For a terminal: means of the test weeks."""
-    lines = [f"{'':84s}ROC-AUC     AP   card precision at {content['cards_per_day']}"]
-    lines += [f"{'published: ' + each['name']:84s}" + _columns(each) for each in content["published"]]
-    lines += [f"{each['name']:84s}" + _columns(each["test"]) for each in content["entries"]]
-    return "\n".join(lines)
+    lines = [f"{'':50s}{'AUC':>6s}{'AP':>6s}{'CP':>6s}{'p50':>6s}{'p99':>6s}"]
+    lines += [f"{'published: ' + each['name']:50s}" + _columns(each) for each in content["published"]]
+    for each in content["entries"]:
+        served = content.get("served", {}) if each["key"] == "open" else {}
+        lines.append(f"{each['name'].split(' (')[0]:50s}" + _columns(each["test"], served))
+    cards = f"AP: average precision, CP: card precision at {content['cards_per_day']}"
+    return "\n".join([*lines, f"{cards}, p50, p99: ms of POST /predict"])
 
 
-def _columns(values: dict[str, float | None]) -> str:
+def _columns(values: dict[str, float | None], served: dict[str, float] = {}) -> str:  # noqa: B006 - only read
     chosen = (values["roc_auc"], values["average_precision"], values["card_precision"])
-    return "".join("      -" if value is None else f"{value:7.3f}" for value in chosen)
+    figures = "".join("     -" if value is None else f"{value:6.3f}" for value in chosen)
+    return figures + (f"{served['p50']:6.1f}{served['p99']:6.1f}" if served else "     -     -")
 
 
 _COLOURS: Final = ("other", "champion", "another", "candidate")
 
 
-def page(content: dict[str, Any], minutes: float) -> str:
+def page(content: dict[str, Any]) -> str:
     """HTML of the results."""
     weeks, entries = content["weeks"], content["entries"]
     names = tuple(f"{date.fromisoformat(week['first_day']):%-d/%-m}" for week in weeks)
@@ -189,7 +235,6 @@ def page(content: dict[str, Any], minutes: float) -> str:
         title="A public league",
         made_at=datetime.now(UTC).strftime("%Y-%m-%d"),
         content=content,
-        minutes=minutes,
         pictures=pictures,
     )
 
@@ -198,24 +243,59 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulated", type=int, metavar="ROWS", help="about so many simulated transactions")
     parser.add_argument("--replicates", type=int, default=500, help="of the bootstrap (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="file for the figures (default: see docs/league.md)")
-    parser.add_argument("--page", type=Path, help="file for the page")
-    options, begun = parser.parse_args(), time.monotonic()
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to run (default: all)")
+    parser.add_argument("--days", type=int, default=WEEK, help="of each test week that are served (default: all)")
+    options = parser.parse_args()
     found = league(options.simulated)
     print(f"{found.source}: {len(found.ours):,}, {found.ours.frauds:,} frauds")
-    choice, test = (measure(found, weeks, replicates=options.replicates) for weeks in (CHOICE_WEEKS, TEST_WEEKS))
-    content, minutes = report(found, choice, test, ENTRIES), (time.monotonic() - begun) / 60
-    print(table(content))
-    print(f"{minutes:.1f} minutes")
     simulated = "simulated" in found.source
-    for path, default, text in (
-        (options.json, RESULTS, json.dumps(content, indent=1, ensure_ascii=False) + "\n"),
-        (options.page, PAGE, page(content, minutes)),
-    ):
-        target = path or (SIMULATED / default.name if simulated else default)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-        print(f"written to {target}")
+    results, pages = (SIMULATED, SIMULATED) if simulated else (RESULTS, PAGES)
+    content = _kept(results / f"{LEAGUE}.json", found)
+    if "table" in options.parts:
+        with _timed() as minutes:
+            choice, test = (
+                measure(found, weeks, replicates=options.replicates) for weeks in (CHOICE_WEEKS, TEST_WEEKS)
+            )
+        content = {**content, **report(found, choice, test, ENTRIES), "minutes": minutes()}
+    if "served" in options.parts and content:
+        with _timed() as minutes, tempfile.TemporaryDirectory() as scratch:
+            sent = serve(found, TEST_WEEKS, Path(scratch), days=options.days, replicates=options.replicates)
+            content["served"] = {**served_report(list(sent)), "days": options.days}
+            content["served"]["minutes"] = minutes()
+    if {"table", "served"} & set(options.parts) and content:
+        _write(results / f"{LEAGUE}.json", _json(content))
+        _write(pages / f"{LEAGUE}.html", page(content))
+        print(table(content))
+    if "retraining" in options.parts:
+        with _timed() as minutes:
+            replayed, html = measure_retraining(found)
+        _write(results / f"{RETRAINING}.json", _json({**replayed, "minutes": minutes()}))
+        _write(pages / f"{RETRAINING}.html", html)
+        print(retraining_table(replayed))
+
+
+def _kept(path: Path, found: League) -> dict[str, Any]:
+    """What an earlier execution kept of the same transactions."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    same = (content.get("source"), content.get("transactions")) == (found.source, len(found.ours))
+    return content if same else {}
+
+
+@contextmanager
+def _timed() -> Iterator[Callable[[], float]]:
+    """Minutes so far."""
+    begun = time.monotonic()
+    yield lambda: round((time.monotonic() - begun) / 60, 1)
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _write(target: Path, text: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+    print(f"written to {target}")
 
 
 if __name__ == "__main__":

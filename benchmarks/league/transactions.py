@@ -34,6 +34,8 @@ class League:
     ----------
     authors, ours : Dataset
         By the 15 features of the handbook, and by the contract `cards`.
+    table : DataFrame
+        The transactions themselves.
     customer : ndarray of shape (n,), int64
         Whose transaction it is.
     cards_per_day : int
@@ -44,6 +46,7 @@ class League:
 
     authors: Dataset
     ours: Dataset
+    table: pd.DataFrame
     customer: Integers
     cards_per_day: int
     source: str
@@ -77,7 +80,8 @@ def league_of(table: pd.DataFrame, source: str, cards_per_day: int = CARDS_PER_D
     columns = authors_features(table)
     ones = np.ones(len(table))
     authors = Dataset(authors_contract(columns), columns.to_numpy(dtype=np.float64), ours.label, ones, ours.moment)
-    return League(authors, ours, pd.factorize(table["customer"])[0].astype(np.int64), cards_per_day, source)
+    customer = pd.factorize(table["customer"])[0].astype(np.int64)
+    return League(authors, ours, table, customer, cards_per_day, source)
 
 
 def authors_features(table: pd.DataFrame) -> pd.DataFrame:

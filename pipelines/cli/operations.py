@@ -138,6 +138,9 @@ MonitorCron = Annotated[str | None, typer.Option(help='When to monitor the last 
 def schedule(cron: Cron = None, monitor_cron: MonitorCron = None) -> None:
     """Retrain and monitor by cron, in the foreground, until SIGTERM (exit 0) or Ctrl-C (exit 130).
 
+    Without options it retrains on Mondays at 3:00 and monitors every day at 0:15 (UTC); with one of them it does that
+    alone. Why once a week: docs/adr/0022-weekly-retraining.md.
+
     What is due is written to FRAUD_SCHEDULE_URL first and then done by a separate process, one of a kind at a time,
     so that a crash stops neither the scheduler nor what waits. Each run is one line: from when to when, its exit code,
     and when the next is due.
@@ -148,12 +151,11 @@ def schedule(cron: Cron = None, monitor_cron: MonitorCron = None) -> None:
 
     Examples
     --------
+    python -m pipelines schedule
     python -m pipelines schedule --cron "0 3 * * 1,4" --monitor-cron "15 * * * *"
     """
-    from pipelines.schedule.run import MONITOR, RETRAIN, Scheduler
+    from pipelines.schedule.run import MONITOR, RETRAIN, USUAL_CRONS, Scheduler
     from pipelines.settings import PipelineSettings
 
     crons = {name: line for name, line in ((RETRAIN, cron), (MONITOR, monitor_cron)) if line}
-    if not crons:
-        raise InvalidInput("Nothing is scheduled.", 'Give --cron "0 3 * * *", --monitor-cron "15 * * * *", or both.')
-    Scheduler(PipelineSettings.model_validate({}), crons).run()
+    Scheduler(PipelineSettings.model_validate({}), crons or USUAL_CRONS).run()

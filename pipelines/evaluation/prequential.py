@@ -1,28 +1,47 @@
-"""Replays the ingested history block by block; each finished block is a nested run and is never computed twice."""
+"""Replays the ingested history, block by block or week by week under rules that say when a model is trained anew.
+
+Each finished block or week is a nested run and is never computed twice.
+"""
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 
+import numpy as np
 from mlflow.entities import Run as MlflowRun
 
 from ml_project.dataset import Dataset
 from ml_project.engine import LocalEngine
 from ml_project.ensemble import EnsembleSettings
 from ml_project.metrics import Estimate
-from ml_project.prequential import Budget, blocks, measure_block
-from ml_project.quantities import interval_text
+from ml_project.prequential import (
+    Budget,
+    ReplayPlan,
+    RetrainingReplay,
+    RuleOutcome,
+    RuleWeek,
+    blocks,
+    measure_block,
+    retraining_rules,
+    rule_outcomes,
+)
+from ml_project.quantities import interval_text, money
 from ml_project.split import Fold
 from pipelines.console import Table, console, progress
 from pipelines.data.ingest import read_ingested
+from pipelines.monitoring.figures import MonitorLimits, drift_figures
 from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import render
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Run, Tracker, run_address
 from pipelines.training.model_logging import TWIN, read_run_bundle
 
-KIND = "block"
-PAGE = "prequential.html"
+KIND, WEEK_KIND = "block", "week"
+PAGE, RULES_PAGE = "prequential.html", "retraining.html"
+NEVER = "never"
 _FIGURES = ("average_precision", "precision_at_budget", "recall_at_budget", "cost_per_day")
 
 
@@ -182,4 +201,181 @@ def prequential_table(replayed: list[Block], currency: str) -> Table:
     for block in replayed:
         cells = [interval_text(name, found, currency) for name, found in block.figures.items()]
         table.add_row(str(block.number), str(block.frauds), f"{block.known_frauds} frauds", *cells)
+    return table
+
+
+@dataclass(frozen=True)
+class RulesSettings:
+    """How weeks are replayed: see ``ml_project.prequential.ReplayPlan``; sliding windows have as many days."""
+
+    first_days: float
+    label_delay: float
+
+
+def run_retraining_rules(settings: PipelineSettings, asked: RulesSettings, run_id: str = "") -> list[RuleOutcome]:
+    """Replay the missing weeks under all rules; returns what each rule comes to over all weeks.
+
+    Parameters
+    ----------
+    run_id : str
+        See `run_prequential`.
+
+    Raises
+    ------
+    InvalidInput
+        When nothing is ingested, or history is too short.
+    """
+    frame, meta = read_ingested(settings.dataset_path, settings.data_contract)
+    data = Dataset.from_frame(frame, meta.resolved(settings.data_contract))
+    tracker = Tracker(settings)
+    frozen = _settings(tracker, run_id)
+    rules, limits = retraining_rules(asked.first_days), MonitorLimits.load(settings.monitor_limits)
+    replay = retraining_replay(data, asked, settings, limits, frozen)
+    parameters: dict[str, object] = {
+        **asdict(asked),
+        "data_digest": meta.digest,
+        "settings": json.dumps(asdict(frozen), sort_keys=True),
+        "drift_limits": limits.drift.model_dump_json(),
+        **{name: getattr(settings, name) for name in ("seed", "threads", "alerts_per_day", "review_cost")},
+    }
+    key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+    with tracker.pipeline_run("prequential", key=key) as run:
+        run.log(params=parameters, tags={"data.source": meta.source, "data.digest": meta.digest})
+        weeks = _replay_weeks(run, replay)
+        outcomes = rule_outcomes(rules, weeks, NEVER, settings.replicates)
+        begins = [replay.begins(week) for week in range(replay.weeks)]
+        run.log_text(rules_page(outcomes, weeks, begins, asked, settings), RULES_PAGE)
+    console.print(rules_table(outcomes, settings.money))
+    console.print(run_address(settings, run, RULES_PAGE))
+    return outcomes
+
+
+def retraining_replay(
+    data: Dataset, asked: RulesSettings, settings: PipelineSettings, limits: MonitorLimits, frozen: EnsembleSettings
+) -> RetrainingReplay:
+    """The weeks of a data set under `retraining_rules`, with drift as `monitor` judges it."""
+    budget = Budget(settings.alerts_per_day, settings.priced_review)
+    plan = ReplayPlan(
+        asked.first_days,
+        asked.label_delay,
+        budget,
+        limits.drift,
+        lambda drift: any(each.breached for each in drift_figures(drift, limits.drift)),
+    )
+    engine = LocalEngine(settings.seed, settings.threads)
+    return RetrainingReplay(data, plan, retraining_rules(asked.first_days), frozen, engine, time.process_time)
+
+
+def _replay_weeks(run: Run, replay: RetrainingReplay) -> list[dict[str, RuleWeek]]:
+    finished = _finished_weeks(run)
+    if finished:
+        console.print(f"  continuing after {len(finished)} of {replay.weeks} weeks")
+    with progress("weeks", replay.weeks, len(finished)) as advance:
+        for number in range(len(finished), replay.weeks):
+            with run.child(f"week {number}", {"kind": WEEK_KIND, "prequential.week": str(number)}) as child:
+                week = replay.week(number, finished[-1] if finished else {})
+                child.log(
+                    metrics={
+                        f"{key}.{name}": float(value)
+                        for key, each in week.items()
+                        for name, value in asdict(each).items()
+                    }
+                )
+            finished.append(week)
+            advance(f"{sum(each.trained for each in week.values())} of {len(week)} rules trained")
+    return finished
+
+
+def _finished_weeks(run: Run) -> list[dict[str, RuleWeek]]:
+    """Complete weeks from the first on; runs that a kill left open are marked as killed."""
+    found: dict[int, dict[str, RuleWeek]] = {}
+    for child in run.children(WEEK_KIND):
+        if child.info.status == "FINISHED":
+            found[int(child.data.tags["prequential.week"])] = _rules_of(child)
+        elif child.info.status == "RUNNING":
+            run.client.set_terminated(child.info.run_id, "KILLED")
+    return [found[number] for number in range(len(found))]
+
+
+def _rules_of(child: MlflowRun) -> dict[str, RuleWeek]:
+    metrics = child.data.metrics
+    found = {}
+    for key in dict.fromkeys(name.split(".")[0] for name in metrics):
+        values = {each.name: metrics[f"{key}.{each.name}"] for each in fields(RuleWeek)}
+        trained = bool(values.pop("trained"))
+        found[key] = RuleWeek(trained=trained, **values)
+    return found
+
+
+_COLOURS = {"never": "faint", "weekly": "candidate", "monthly": "another", "drift": "champion"}
+
+
+def rules_page(
+    outcomes: Sequence[RuleOutcome],
+    weeks: Sequence[Mapping[str, RuleWeek]],
+    begins: Sequence[float],
+    asked: RulesSettings,
+    settings: PipelineSettings,
+) -> str:
+    """Self-contained HTML."""
+    return render(
+        RULES_PAGE,
+        title="Which retraining pays",
+        outcomes=outcomes,
+        weeks=len(weeks),
+        first=_day(begins[0]),
+        asked=asked,
+        alerts_per_day=settings.alerts_per_day,
+        review_cost=settings.priced_review,
+        pictures=_rules_pictures(outcomes, weeks, begins),
+        currency=settings.money,
+    )
+
+
+def _rules_pictures(
+    outcomes: Sequence[RuleOutcome], weeks: Sequence[Mapping[str, RuleWeek]], begins: Sequence[float]
+) -> list[Picture]:
+    places = np.arange(len(weeks), dtype=float)
+    shown = max(1, len(weeks) // 5)  # names of weeks that are wide enough to be read
+    ticks = tuple(_day(begin) if number % shown == 0 else "" for number, begin in enumerate(begins))
+    never_saved = np.array([week[NEVER].saved for week in weeks])
+    never_precision = np.array([week[NEVER].average_precision for week in weeks])
+    gains, precisions, costs = [], [], []
+    for each in outcomes:
+        rule = each.rule
+        colour, style = _COLOURS[rule.key.split("_")[0]], "--" if rule.days is None else "-"
+        saved = np.array([week[rule.key].saved for week in weeks])
+        precision = np.array([week[rule.key].average_precision for week in weeks])
+        if rule.key != NEVER:
+            gains.append(Line(rule.name, places, np.cumsum(saved - never_saved), colour, style))
+            precisions.append(Line(rule.name, places, precision - never_precision, colour, style))
+        costs.append(
+            Line(rule.name, [each.seconds], [each.saved], colour, "", marker="s" if rule.days is None else "o")
+        )
+    week = Axis("week from", ticks=ticks)
+    return [
+        _drawn("Money saved, more than without retraining", week, Axis("sum since the first week"), gains),
+        _drawn("Average precision, difference to no retraining", week, Axis("average precision"), precisions),
+        _drawn("What it costs", Axis("processor seconds of all trainings"), Axis("money saved a day"), costs),
+    ]
+
+
+def _drawn(title: str, x: Axis, y: Axis, lines: list[Line]) -> Picture:
+    return Picture(
+        title, chart(title, x, y, lines), "Dashed lines and squares: trained on all days; others: on the last."
+    )
+
+
+def _day(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%-d %b}"
+
+
+def rules_table(outcomes: Sequence[RuleOutcome], currency: str) -> Table:
+    """A row per rule."""
+    numbers = ("saved a day", "average precision", "trainings", "processor")
+    table = Table(("trained anew", "saved a day", "more than never", *numbers[1:]), numbers=numbers)
+    for each in outcomes:
+        gain = interval_text("cost_per_day", each.gain, currency)
+        cells = (money(each.saved, currency), gain, f"{each.average_precision:.3f}", str(each.trainings))
+        table.add_row(each.rule.name, *cells, f"{each.seconds:.0f} s")
     return table

@@ -8,7 +8,7 @@ of them.
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ml_project.expected_quality import Recalibration, expected_figures
+from ml_project.expected_quality import Recalibration, design_effects, expected_figures
 from ml_project.metrics import Estimate, Metric, average_precision, precision_at, recall_at
 from ml_project.review import corrected
 from pipelines.monitoring.figures import ExpectedLimits, Figure, labelled_rows, mature_until
@@ -70,7 +70,10 @@ def expected_quality(
     before: dict[str, Estimate] = {}
     if enough:
         weight = corrected(old.alert, labelled.label == 1, old.review_rate * ~old.alert, old.weight).weight
-        recalibration = Recalibration.of(old.probability, labelled.label, weight, settings.seed)
+        wanted, keys = _wanted(young), list(old.keys.T)
+        told = old.hybrid, old.probability, labelled.label, old.amount, weight
+        effects = design_effects(*told, wanted, keys, settings.seed) if keys else {}
+        recalibration = Recalibration.of(old.probability, labelled.label, weight, keys, effects, settings.seed)
         before = _figures(old, Recalibration(), settings, known=False)
     drifted = recalibration.drifted(limits.calibration_factor)
     return ExpectedQuality(
@@ -86,23 +89,26 @@ def expected_quality(
 def _figures(
     rows: KeptDecisions, recalibration: Recalibration, settings: PipelineSettings, *, known: bool
 ) -> dict[str, Estimate]:
-    threshold = float(rows.alert_threshold[-1])
-    wanted: dict[str, Metric] = {
-        "average_precision": average_precision,
-        "precision": precision_at(threshold),
-        "recall": recall_at(threshold),
-    }
     return expected_figures(
         rows.hybrid,
         rows.probability,
         rows.amount,
         rows.weight,
-        wanted,
+        _wanted(rows),
         recalibration,
         rows.label if known else None,
         settings.replicates,
         settings.seed,
     )
+
+
+def _wanted(rows: KeptDecisions) -> dict[str, Metric]:
+    threshold = float(rows.alert_threshold[-1])
+    return {
+        "average_precision": average_precision,
+        "precision": precision_at(threshold),
+        "recall": recall_at(threshold),
+    }
 
 
 def _sentence(ratio: Estimate | None, drifted: bool) -> str:

@@ -45,6 +45,9 @@ class KeptDecisions:
         Probability with which it went to review: 1 for an alert, the sample's rate for an approval in it, else 0.
     single : (n,) bool
         Whether the row came in a request for one transaction: the latency of a bulk chunk is that of thousands of rows.
+    keys : (n, entities) uint64
+        A digest of each entity's key, so that rows of the same card, customer or terminal can be told; a row without a
+        key has one of its own.
     """
 
     raw: NDArray[np.float64]
@@ -59,6 +62,7 @@ class KeptDecisions:
     moment: NDArray[np.float64]
     review_rate: NDArray[np.float64]
     single: NDArray[np.bool_]
+    keys: NDArray[np.uint64]
 
     def __len__(self) -> int:
         return len(self.moment)
@@ -124,6 +128,7 @@ class KeptDecisions:
             moment=moments.astype("datetime64[us]").astype(np.int64) / 1e6,
             review_rate=table["review_rate"].fill_null(0.0).to_numpy(),
             single=table["segment_id"].is_null().to_numpy(),
+            keys=_keys(table, contract),
         )
 
 
@@ -139,6 +144,13 @@ def raw_values(table: Any, contract: Contract) -> NDArray[np.float64]:
             for field in contract.scored_fields
         ]
     )
+
+
+def _keys(table: Any, contract: Contract) -> NDArray[np.uint64]:
+    columns = [name for name in contract.entities if name in table.column_names]
+    named = [compute.coalesce(table[name], table["prediction_id"]).to_pylist() for name in columns]
+    digests = [pd.util.hash_array(np.array(each, dtype=object)) for each in named]
+    return np.column_stack(digests) if digests else np.zeros((len(table), 0), dtype=np.uint64)
 
 
 def decision_places(table: Any) -> NDArray[np.int8]:

@@ -21,6 +21,9 @@ RETRAIN: Final = "retrain"
 MONITOR: Final = "monitor"
 JOBS: Final = (RETRAIN, MONITOR)
 
+USUAL_CRONS: Final = {RETRAIN: "0 3 * * 1", MONITOR: "15 0 * * *"}
+"""Once a week, and once a day: what paid over 17 weeks of history (docs/adr/0022-weekly-retraining.md)."""
+
 BREACH: Final = 4
 """Exit code of `monitor`."""
 

@@ -5,12 +5,14 @@ import signal
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
 from ml_project.errors import InvalidInput
-from pipelines.evaluation.prequential import BlockSettings, run_prequential
+from ml_project.prequential import RetrainingReplay, RuleWeek
+from pipelines.evaluation.prequential import BlockSettings, RulesSettings, run_prequential, run_retraining_rules
 from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_ingest
 from tests.support.commands import Commands
@@ -95,3 +97,53 @@ def test_another_delay_is_another_replay(settings: PipelineSettings) -> None:
 def test_a_delay_beyond_the_history_is_one_clear_message(settings: PipelineSettings) -> None:
     with pytest.raises(InvalidInput, match="label delay"):
         run_prequential(settings, BlockSettings(3, 30.0, 0.4))
+
+
+@pytest.fixture
+def seven_weeks(tmp_path: Path) -> PipelineSettings:
+    frame = transactions(5_000, seed=6)
+    times = pd.date_range("2026-01-01", "2026-02-14T23:59:59", periods=len(frame), tz="UTC")
+    frame.assign(event_time=times).to_csv(tmp_path / "bank.csv", index=False)
+    own = {"MLFLOW_TRACKING_URI": "", "state_dir": tmp_path / "var", "data": str(tmp_path / "bank.csv")}
+    settings = PipelineSettings.model_validate({**own, "replicates": 100, "threads": 1, "alerts_per_day": 5})
+    run_ingest(settings)
+    return settings
+
+
+def test_rules_of_retraining_go_on_with_the_week_that_is_missing(
+    seven_weeks: PipelineSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = RulesSettings(first_days=14, label_delay=2)
+    week = RetrainingReplay.week
+
+    def interrupted(self: RetrainingReplay, number: int, before: dict[str, RuleWeek]) -> dict[str, RuleWeek]:
+        if number == 2:
+            raise KeyboardInterrupt
+        return week(self, number, before)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RetrainingReplay, "week", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_retraining_rules(seven_weeks, asked)
+    client = MlflowClient(seven_weeks.mlflow_uri)
+    finished = "tags.kind = 'week' and attributes.status = 'FINISHED'"
+    before = {run.info.run_id for run in client.search_runs(["1"], finished)}
+    assert len(before) == 2
+
+    outcomes = {each.rule.key: each for each in run_retraining_rules(seven_weeks, asked)}
+
+    weeks = client.search_runs(["1"], finished)
+    assert len(weeks) == 4
+    assert before < {run.info.run_id for run in weeks}
+    assert {key: each.trainings for key, each in outcomes.items() if not key.startswith("drift")} == {
+        "never": 1,
+        "weekly_sliding": 4,
+        "weekly_growing": 4,
+        "monthly_sliding": 1,
+        "monthly_growing": 1,
+    }
+    saved = [run.data.metrics["weekly_growing.saved"] for run in weeks]
+    assert outcomes["weekly_growing"].saved == pytest.approx(sum(saved) / 28)
+    (parent,) = client.search_runs(["1"], "tags.`fraud.step` = 'prequential'")
+    assert parent.info.status == "FINISHED"
+    assert [entry.path for entry in client.list_artifacts(parent.info.run_id)] == ["retraining.html"]

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.league import run
+from benchmarks.gateway.load import in_key_order
+from benchmarks.league import retraining, run, served
 from benchmarks.league.entries import ENTRIES, OPEN, RECIPE, platform
 from benchmarks.league.protocol import CHOICE_WEEKS, TEST_WEEKS, day_number, test_rows, training_rows
-from benchmarks.league.run import measure, page, report, table
+from benchmarks.league.run import measure, page, report, served_report, table
+from benchmarks.league.served import serve
 from benchmarks.league.transactions import League, authors_features, league, league_of
 from ml_project.simulator_cards import CardWorld, simulate_cards
 from tests.support.machine import HANDBOOK_EVENTS, HANDBOOK_FEATURES, missing
@@ -95,13 +97,14 @@ def test_the_whole_league_on_few_simulated_transactions(small: League) -> None:
     alerts = small.cards_per_day * 7
     later = week["expected"]
     assert later["recall"]["later"] * ours.sum() == pytest.approx(later["precision"]["later"] * alerts, rel=0.2)
-    told, html = table(content), page(content, 1.0)
+    told, html = table(content), page({**content, "minutes": 1.0})
     for name in ("published: XGBoost", "ours, open class", "authors' recipe"):
         assert name in told
     assert "0.687" in told
     assert "0.687" in html
     assert f"{content['entries'][3]['test']['average_precision']:.3f}" in html
     assert html.count("<svg") == 2
+    assert max(map(len, told.splitlines())) <= 80
 
 
 def test_simulated_results_do_not_replace_the_handbooks(
@@ -110,12 +113,82 @@ def test_simulated_results_do_not_replace_the_handbooks(
     entries = tuple(replace(each, fit=platform(QUICK)) for each in ENTRIES)
     monkeypatch.setattr(run, "measure", lambda found, weeks, **_more: measure(found, weeks[:1], entries, 20, str))
     monkeypatch.setattr(run, "SIMULATED", tmp_path)
-    monkeypatch.setattr("sys.argv", ["league", "--simulated", "30000"])
+    monkeypatch.setattr("sys.argv", ["league", "--simulated", "30000", "--parts", "table"])
     run.main()
     assert "simulated transactions" in capsys.readouterr().out
     kept = json.loads((tmp_path / "league.json").read_text())
     assert kept["source"].startswith("simulated")
     assert (tmp_path / "league.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.slow
+def test_the_winner_answers_as_it_scores_offline(
+    small: League, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two weeks through a real gateway, the second by another version, with labels on the way."""
+    monkeypatch.setattr(served, "OPEN", QUICK)
+    found = list(serve(small, TEST_WEEKS[:2], tmp_path, replicates=20, told=str))
+    offline = [platform(QUICK)(small.ours.take(training_rows(small, day, 30))) for day in TEST_WEEKS[:2]]
+    for week, score in zip(found, offline, strict=True):
+        assert (
+            week.requests
+            == int(((small.day >= day_number(week.first_day)) & (small.day < day_number(week.first_day) + 7)).sum())
+            > 1_000
+        )
+        assert week.different == 0
+        rows = test_rows(small, week.first_day)
+        expected = run.figures(small, rows, score(small.ours.take(rows)), 20)
+        assert week.figures.average_precision.value == pytest.approx(expected.average_precision.value, abs=1e-6)
+    content = served_report(found)
+    assert content["requests"] == sum(week.requests for week in found)
+    assert 0 < content["p50"] <= content["p99"]
+
+
+def test_rules_of_retraining_on_few_transactions(small: League, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retraining, "SETTINGS", QUICK)
+    said: list[str] = []
+    content, html = retraining.measure_retraining(small, 200, said.append)
+    assert content["weeks"] == len(said) == 17
+    assert content["first_day"] == "2018-05-09"
+    rules = {each["key"]: each for each in content["rules"]}
+    assert rules["never"]["trainings"] == 1
+    assert rules["weekly_sliding"]["trainings"] == 17
+    assert rules["monthly_growing"]["trainings"] == 5
+    assert max(each["behind_the_best"]["value"] for each in rules.values()) == 0
+    for each in rules.values():
+        gain = each["saved_per_day"] - rules["never"]["saved_per_day"]
+        assert each["more_than_never"]["value"] == pytest.approx(gain, abs=0.02)
+    told = retraining.table(content)
+    assert max(map(len, told.splitlines())) <= 80
+    assert html.count("<svg") == 3
+    for each in rules.values():
+        assert each["name"] in told
+        assert each["name"] in html
+
+
+def test_rows_that_share_a_key_wait_for_each_other() -> None:
+    rng = np.random.default_rng(0)
+    keys = [rng.integers(0, 20, 400).tolist(), rng.integers(0, 50, 400).tolist()]
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def act(row: int) -> None:
+        earlier = {each for kind in keys for each in range(row) if kind[each] == kind[row]}
+        assert earlier <= set(ended)
+        ended.append(row)
+
+    in_key_order(keys, act, begun.append, clients=5)
+    assert begun == list(range(400))
+    assert sorted(ended) == begun
+
+
+def test_a_failure_of_one_client_ends_the_others() -> None:
+    def act(row: int) -> None:
+        if row == 3:
+            raise RuntimeError("refused")
+
+    with pytest.raises(RuntimeError, match="refused"):
+        in_key_order([[0] * 50], act, clients=4)
 
 
 @pytest.mark.slow

@@ -64,6 +64,25 @@ def test_labels_that_have_come_are_not_drawn() -> None:
         assert (found[name].low, found[name].value, found[name].high) == pytest.approx((value,) * 3)
 
 
+def test_frauds_that_come_in_runs_make_less_certain() -> None:
+    """Of a key with five transactions all are frauds or none; the probabilities are right, which single rows deny."""
+    inside = {"rows": 0, "keys": 0}
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        odds = np.repeat(rng.normal(-4, 2, 600), 5)
+        terminal = np.repeat(np.arange(600), 5)
+        customer = rng.integers(0, 2_000, 3_000)
+        probability = 1 / (1 + np.exp(-odds))
+        label = (rng.random(600)[terminal] < probability).astype(np.int8)
+        asked = probability, label, np.ones(3_000)
+        for name, keys in (("rows", ()), ("keys", (customer, terminal))):
+            ratio = Recalibration.of(*asked, keys).ratio
+            assert ratio is not None
+            inside[name] += ratio.low <= 1 <= ratio.high
+    assert inside["rows"] <= 15
+    assert inside["keys"] >= 17
+
+
 def test_weights_count_as_rows() -> None:
     probability, label, _weight = rows(4_000, 3)
     half = probability < 0.5

@@ -77,7 +77,6 @@ def test_paragraphs_of_help_flow_at_80_columns(monkeypatch: pytest.MonkeyPatch) 
         (("score", "--data", "a.parquet", "--output", "b"), "No version is Production"),
         (("monitor", "--window", "soon"), "'soon' is not a length of time"),
         (("monitor",), "There is no decision database"),
-        (("schedule",), "Nothing is scheduled"),
         (("schedule", "--cron", "0 3 * *"), "has 4 fields"),
         (("schedule", "--cron", "0 25 * * *"), "'0 25 * * *' is not a cron line"),
         (("schedule", "--cron", "0 3 * * *", "--monitor-cron", "0 0 30 2 *"), "never comes"),

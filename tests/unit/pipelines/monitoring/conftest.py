@@ -70,6 +70,7 @@ def decide(small_scorer: Scorer) -> Callable[..., KeptDecisions]:
             moment=DAY.timestamp() + chunk.raw[:, 0],
             review_rate=(scores.hybrid >= thresholds.alert).astype(np.float64),
             single=np.ones(rows, dtype=bool),
+            keys=np.zeros((rows, 0), dtype=np.uint64),
         )
 
     return decided

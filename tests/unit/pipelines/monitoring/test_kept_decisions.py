@@ -3,11 +3,14 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from ml_project.contract_file import contract_named
 from pipelines.monitoring import kept_decisions
 from pipelines.monitoring.kept_decisions import UNLABELLED, KeptDecisions, read_by_version, read_for_training
 from stores.decisions import DecisionStore, KeptContract, LabelItem, migrate, open_engine
+from stores.decisions.archive import schema_of
 from tests.support.creditcard import CREDITCARD, EVENT_TIME, GROWN, RAW_FEATURES, WEIGHT
 from tests.support.decisions import chunk, record
 from tests.unit.pipelines.monitoring.conftest import DAY, END
@@ -71,6 +74,25 @@ def test_many_rows_are_thinned_but_alerts_and_labels_stay(
 def test_nothing_is_an_empty_set(decide: Callable[..., KeptDecisions]) -> None:
     nothing = KeptDecisions.none(CREDITCARD)
     assert (len(nothing), nothing.rows, nothing.raw.shape) == (0, 0.0, (0, 30))
+
+
+def test_rows_of_one_key_can_be_told_and_those_without_one_stand_alone() -> None:
+    contract = contract_named("cards")
+    given = {
+        "prediction_id": ["p", "q", "r", "s"],
+        "customer": ["a", "b", "a", None],
+        "terminal": ["x", None, None, "a"],
+        "decision": ["APPROVE"] * 4,
+        "received_at": [DAY] * 4,
+    }
+    columns = {
+        field.name: pa.array(given.get(field.name, [0.0 if pa.types.is_floating(field.type) else None] * 4), field.type)
+        for field in schema_of(contract)
+    }
+    customer, terminal = KeptDecisions.of_table(pa.table(columns), contract).keys.T.tolist()
+    assert customer[0] == customer[2] == terminal[3]
+    assert len(set(customer)) == 3
+    assert len(set(terminal)) == 4
 
 
 def read(store: DecisionStore, until: datetime = DAY + timedelta(days=10)) -> pd.DataFrame:

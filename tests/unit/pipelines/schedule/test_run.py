@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from ml_project.errors import InvalidInput
+from pipelines.cli.operations import schedule
 from pipelines.schedule.queue import PlannedJob, RunQueue, ScheduleDatabase, schedule_runs
 from pipelines.schedule.run import CronLine, Scheduler
 from pipelines.settings import PipelineSettings
@@ -269,3 +270,29 @@ def test_others_are_refused_with_an_example(line: str, words: str) -> None:
     with pytest.raises(InvalidInput, match=words) as caught:
         CronLine(line)
     assert '"0 3 * * *"' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"retrain": "0 3 * * 1", "monitor": "15 0 * * *"}),
+        ({"monitor_cron": "0 * * * *"}, {"monitor": "0 * * * *"}),
+        ({"cron": "0 4 1 * *"}, {"retrain": "0 4 1 * *"}),
+    ],
+)
+def test_without_options_it_retrains_once_a_week_and_monitors_once_a_day(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: dict[str, str]
+) -> None:
+    asked: list[dict[str, str]] = []
+
+    class Recorder:
+        def __init__(self, _settings: object, crons: dict[str, str]) -> None:
+            asked.append(crons)
+
+        def run(self) -> None:
+            for line in asked[-1].values():
+                CronLine(line)
+
+    monkeypatch.setattr("pipelines.schedule.run.Scheduler", Recorder)
+    schedule(**given)
+    assert asked == [expected]
