@@ -74,8 +74,8 @@ export function frame(label, width, height, x, y) {
 }
 
 /** Lines down at moments; names that would run into the one before are left to its title. */
-function named(moments, { sx, left, right, top, bottom }) {
-  let free = left;
+function named(moments, { sx, right, top, bottom }) {
+  let free = -Infinity;
   return [...moments].sort((a, b) => a.x - b.x).map(({ x, kind, name }) => {
     const at = sx(x);
     const room = name.length * 7;
