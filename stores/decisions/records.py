@@ -104,8 +104,7 @@ class KeptContract:
     @cached_property
     def amount_place(self) -> tuple[int, float] | None:
         """Place of the amount, and how many of its units make one of the currency; None without one."""
-        content = json.loads(self.content)
-        for field in content["fields"]:
+        for field in json.loads(self.content).get("fields", ()):
             if field.get("role") == "amount" and field["name"] in self.names:
                 return self.names.index(field["name"]), float(10 ** (field.get("decimals") or 0))
         return None
@@ -113,7 +112,7 @@ class KeptContract:
     @cached_property
     def entity_place(self) -> int | None:
         """Place of the first entity; None without one."""
-        fields = json.loads(self.content)["fields"]
+        fields = json.loads(self.content).get("fields", ())
         names = [field["name"] for field in fields if field.get("role") == "entity" and field["name"] in self.names]
         return self.names.index(names[0]) if names else None
 

@@ -26,7 +26,7 @@ from ml_project.errors import InvalidInput
 from ml_project.policies import Thresholds
 from ml_project.scorer import Scores
 from pipelines.monitoring.kept_decisions import raw_values, read_for_training
-from serving.predictions import Predictions, chunk_of_many, record_of_one
+from serving.predictions import Predictions, chunk_of_many, records_of
 from serving.transactions import TransactionParser, Transactions
 from stores.decisions import (
     Chunk,
@@ -222,8 +222,8 @@ def test_fields_of_every_type(store: DecisionStore, contract: Contract, row: dic
     """Single and bulk, by pages, tables and exports; and scored again as they were."""
     parser = TransactionParser(contract)
     one = parser.one(json.dumps(row).encode())
-    request: Any = SimpleNamespace(latency_ms=1.0, request_id="r", key_name=None)
-    record = record_of_one(decided(contract, one), request, 0.0)
+    request: Any = SimpleNamespace(latency_ms=1.0, request_id="r", key_name=None, trial=False)
+    [record] = records_of(decided(contract, one), [request], 0.0)
     second = {"transaction": "b"} if contract is CARDS else {}
     rows = [row | second, row | second | {"risk": 2.5} | ({"transaction": "c"} if second else {})]
     bulk = parser.batch(json.dumps(rows).encode(), 10).transactions
@@ -267,9 +267,9 @@ def test_fields_of_every_type(store: DecisionStore, contract: Contract, row: dic
 
 
 def test_a_spooled_decision_with_every_type(store: DecisionStore, tmp_path: Path) -> None:
-    request: Any = SimpleNamespace(latency_ms=1.0, request_id="r", key_name=None)
+    request: Any = SimpleNamespace(latency_ms=1.0, request_id="r", key_name=None, trial=False)
     parser, spool = TransactionParser(LEARNT), Spool(tmp_path / "spool")
-    record = record_of_one(decided(LEARNT, parser.one(json.dumps(VISIT).encode())), request, 0.0)
+    [record] = records_of(decided(LEARNT, parser.one(json.dumps(VISIT).encode())), [request], 0.0)
     chunk = chunk_of_many(decided(CARDS, TransactionParser(CARDS).one(json.dumps(CARD).encode())), request, 0.0)
     spool.append([record, chunk])
     spool.close()
@@ -400,8 +400,8 @@ def test_a_contract_that_was_lost_keeps_the_spool_waiting(
 OLD_ROWS = 100_000
 
 
-NEW = "history_partial"
-"""The only column that tables with decisions have got since."""
+NEW = {"history_partial", "source", "amount", "expected_loss", "entity"}
+"""Columns that tables with decisions have got since."""
 
 
 def old_database(
@@ -418,7 +418,7 @@ def old_database(
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0006")
-        template = {name: value for name, value in to_row(make_record()).items() if name != NEW}
+        template = {name: value for name, value in to_row(make_record()).items() if name not in NEW}
         raw = np.random.default_rng(3).standard_normal((rows, len(RAW_FEATURES)))
         for start in range(0, rows, 10_000):
             connection.execute(
@@ -436,7 +436,7 @@ def old_database(
                 ],
             )
         for chunk in chunks:
-            row = {name: getattr(chunk, name) for name in ("segment_id", "content", *chunk.shared) if name != NEW}
+            row = {name: getattr(chunk, name) for name in ("segment_id", "content", *chunk.shared) if name not in NEW}
             connection.execute(segments.insert(), row | {"rows": 50, "sha256": checksum(chunk.content)})
     return engine, chunks
 
@@ -449,7 +449,8 @@ def test_what_was_decided_before_contracts_were_kept(
     before = {table: inspect(engine).get_columns(table) for table in ("predictions", "transactions", "segments")}
     migrate(engine)
     after = {
-        table: [column for column in inspect(engine).get_columns(table) if column["name"] != NEW] for table in before
+        table: [column for column in inspect(engine).get_columns(table) if column["name"] not in NEW]
+        for table in before
     }
     assert str(after) == str(before)
     assert {index["name"] for index in inspect(engine).get_indexes("predictions")} == {
