@@ -56,3 +56,7 @@ class Unavailable(FraudError):
 
     exit_code = 2
     status = 503
+
+
+class Forbidden(Unavailable):
+    """A server knows this user and does not let them do this."""

@@ -7,7 +7,9 @@ that the commands of that folder find it without being told.
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,7 +18,7 @@ from pydantic import Field, SecretStr, field_validator
 from ml_project.errors import InvalidInput
 from ml_project.policies import COST, POLICIES, PolicySettings
 from stores.files import write_private
-from stores.settings import NO_SECRET, STATE_DIR, PlatformSettings
+from stores.settings import NO_SECRET, SHORTEST_SECRET, STATE_DIR, PlatformSettings
 
 LIMITS_FILE: Final = Path(__file__).with_name("monitor.yaml")
 
@@ -78,13 +80,49 @@ def join_running_stack() -> str:
     return found.get("FRAUD_TRACKING_URI", "")
 
 
+@cache  # a process that has begun changes MLflow's own variables
+def state_folder() -> Path:
+    """``var`` in the project; of a project that ``mlflow run`` fetched from a git address, where it was started.
+
+    Raises
+    ------
+    InvalidInput
+        When nothing says where that was: what is written into a fetched project is lost with it.
+    """
+    here, temporary = Path.cwd().resolve(), Path(tempfile.gettempdir()).resolve()
+    places = (place for place in (here, *here.parents) if place.parent == temporary)
+    fetched = next((place for place in places if place.name.startswith(tempfile.gettempprefix())), None)
+    if fetched is None or not os.environ.get("MLFLOW_RUN_ID"):
+        return STATE_DIR
+    launcher = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if launched_in(launcher):
+        return Path(launcher.removeprefix("sqlite:///").removeprefix("file://")).parent / STATE_DIR
+    raise InvalidInput(
+        f"`mlflow run` fetched the project into {fetched}, where nothing stays.", "Set FRAUD_STATE_DIR to your own."
+    )
+
+
 class PipelineSettings(PlatformSettings):
     """Every setting of ``python -m pipelines``: those of the platform, and the pipelines' own."""
+
+    state_dir: Path = Field(
+        default_factory=state_folder,
+        description=PlatformSettings.model_fields["state_dir"].description,
+        json_schema_extra={"default": "var"},
+    )
 
     experiment: str = Field("fraud-detection", description="MLflow experiment of pipeline runs.")
     user: str = Field("", description="Name that the history of moves writes; empty: the operating system's user.")
     require_approval: bool = Field(
         False, description="Promotions wait until another person than the one who asked approves them."
+    )
+
+    signing_key: SecretStr | None = Field(
+        None,
+        min_length=SHORTEST_SECRET,
+        description="Secret that the promotion signs with what it lets pass; at least 32 random characters, which only "
+        "the commands that promote are given. `access key` prints the public key for FRAUD_TRUSTED_KEYS. Empty: "
+        "nothing is signed.",
     )
 
     data: str = Field("auto", description="auto, kaggle, simulated, or a file or folder, local or s3://.")

@@ -3,6 +3,7 @@
 A request reads the reference once and keeps what it got, so that a swap never mixes two versions inside an answer.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -118,12 +119,12 @@ class ModelSource(BundleSource, Protocol):
 
 def released(settings: GatewaySettings) -> ModelSource:
     """The release pointer alone, which is there at once."""
-    from stores.released import Gated, ReleasedProduction, released_gate
+    from stores.released import ReleasedProduction, released_gate
     from stores.releases import open_releases
 
     releases = open_releases(settings.releases, settings.s3_endpoint_url)
     source = ReleasedProduction(releases, settings.bundle_cache, settings.model_name, settings.trial.run)
-    return Gated(source, released_gate) if settings.require_gate else source
+    return _guarded(source, released_gate, settings)
 
 
 def connect(settings: GatewaySettings) -> ModelSource:
@@ -137,17 +138,29 @@ def connect(settings: GatewaySettings) -> ModelSource:
     registry = _registry(settings)
     from stores.history import History
     from stores.production import Production
-    from stores.released import Gated
     from stores.releases import open_releases
 
     releases = open_releases(settings.releases, settings.s3_endpoint_url)
     history = History(settings.mlflow_server, settings.model_name)
     source = Production(registry, releases, settings.bundle_cache, history, settings.trial.run)
-    return Gated(source, source.gate_of) if settings.require_gate else source
+    return _guarded(source, source.gate_of, settings)
+
+
+def _guarded(
+    source: ModelSource, gate_of: Callable[["LiveVersion"], Mapping[str, object]], settings: GatewaySettings
+) -> ModelSource:
+    """Behind each door through which a bundle comes: what the gate said, and what the promotion signed."""
+    from stores.released import gated, signed
+
+    if settings.require_gate:
+        source = gated(source, gate_of)
+    return signed(source, settings.trust, settings.model_name) if settings.trust else source
 
 
 def connect_challenger(settings: GatewaySettings) -> BundleSource:
-    """The registry's challenger. The gate does not apply: a refused version may shadow, as it answers no request.
+    """The registry's challenger. A version that the gate refused may shadow, as it answers no request.
+
+    Where keys are trusted, the promotion must have signed it all the same: its files are loaded into the gateway.
 
     Raises
     ------
@@ -159,7 +172,7 @@ def connect_challenger(settings: GatewaySettings) -> BundleSource:
     registry = _registry(settings)
     from stores.production import Challenger
 
-    return Challenger(registry, settings.bundle_cache, settings.trial.run)
+    return Challenger(registry, settings.bundle_cache, settings.trial.run, settings.trust)
 
 
 def _registry(settings: GatewaySettings) -> "Registry":

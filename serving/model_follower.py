@@ -47,9 +47,13 @@ def without_noise(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _BadBundle:
-    digest: str
+    live: "LiveVersion"
     message: str
     retry_at: float
+
+    def of(self, live: "LiveVersion") -> bool:
+        """Whether nothing has changed since."""
+        return (self.live.digest, self.live.signature) == (live.digest, live.signature)
 
 
 class ModelFollower:
@@ -210,7 +214,7 @@ class ModelFollower:
             )
 
     def _refuse_bad(self, live: "LiveVersion") -> None:
-        if self._bad is not None and live.digest == self._bad.digest and time.monotonic() < self._bad.retry_at:
+        if self._bad is not None and self._bad.of(live) and time.monotonic() < self._bad.retry_at:
             raise InvalidBundle(self._bad.message)
 
     def _swap(self, source: ModelSource, live: "LiveVersion") -> None:
@@ -223,7 +227,7 @@ class ModelFollower:
         except InvalidBundle as error:
             message = f"Version {live.version} cannot go live: {error}" if self._champion is None else str(error)
             retry_seconds = RETRY_BAD_BUNDLE_POLLS * self._poll_seconds
-            self._bad = _BadBundle(live.digest, message, time.monotonic() + retry_seconds)
+            self._bad = _BadBundle(live, message, time.monotonic() + retry_seconds)
             self.slot.swaps["refused"] += 1
             raise InvalidBundle(message) from error
         except Exception:

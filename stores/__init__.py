@@ -3,6 +3,7 @@
 The live version, in the order in which a gateway asks:
 
 - `released`: the version that the release pointer names, its gate result and promotions. Imports no MLflow.
+- `attestation`: what the promotion says of a version, signed. Imports cryptography.
 - `releases`: promoted bundles beside their pointer ``Production.json``.
 - `production`: the live version and the challenger by the registry, or by the release pointer while MLflow is down.
 - `bundle_trial`: a bundle's first scoring, in a child process with little time and memory.

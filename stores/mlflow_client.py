@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.json_format import ParseError
 
-from ml_project.errors import FraudError, Unavailable
+from ml_project.errors import Forbidden, FraudError, Unavailable
 from stores.answers import only_words
 from stores.error_text import connection_fault, masked
 
@@ -166,9 +166,9 @@ def _unavailable(tracking_uri: str, status: int | None, text: str) -> Unavailabl
     if status == 403 and "Invalid Host header" in text:
         return Unavailable(f"{server} does not accept that host name.", "Start it with --allowed-hosts naming it.")
     if status == 403:
-        return Unavailable(
+        return Forbidden(
             f"{server} does not allow {who} to do this.",
-            "Grant the permission in MLflow, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+            "See `python -m pipelines access show`, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
         )
     if _WITHOUT_SERVER in text:
         return Unavailable(

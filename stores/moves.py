@@ -49,6 +49,10 @@ CLAIM: Final = "move-"
 ENDING: Final = "done-"
 
 
+Verdict = Literal["passed", "forced", "refused", "none"]
+"""What the gate said of a version: forced is a failure that a person let pass, none that no gate ran."""
+
+
 class Kind(StrEnum):
     """Why an alias moves."""
 
@@ -76,6 +80,9 @@ class Move(BaseModel):
         Every alias that the move changes, with its version before and after; empty where nothing moves (a request).
     request, asked_by
         For a move that a second person approved: the number of the request, and who made it.
+    signature
+        What the promotion says of version ``to``, signed; see `stores.attestation`. It is made with the claim: whoever
+        finishes the move of a promoter that was cut short needs no key, and cannot be made to sign another's.
     token
         Unique per claim: MLflow takes an equal value twice, so that two equal claims would both succeed.
     """
@@ -95,13 +102,14 @@ class Move(BaseModel):
     after: dict[str, int | None] = {}
     request: int | None = None
     asked_by: str | None = None
+    signature: str | None = None
     tool: str
     token: str
 
     def to_json(self) -> str:
         """One line that reads well in MLflow's page."""
         fields = self.model_dump(mode="json", by_alias=True)
-        optional = ("digest", "request", "asked_by")
+        optional = ("digest", "request", "asked_by", "signature")
         return json.dumps({name: v for name, v in fields.items() if v is not None or name not in optional})
 
 

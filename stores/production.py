@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ml_project.card import Card
 from ml_project.errors import InvalidBundle, Unavailable
@@ -12,6 +13,7 @@ from stores.bundle_trial import USUAL, Trial
 from stores.history import History
 from stores.registry import CHALLENGER, PRODUCTION, Registry
 from stores.released import (
+    SIGNATURE_TAG,
     LiveVersion,
     Promotions,
     ReleasedProduction,
@@ -19,8 +21,12 @@ from stores.released import (
     load_cached,
     promotions_in,
     released_gate,
+    require_signed,
 )
 from stores.releases import Releases
+
+if TYPE_CHECKING:
+    from stores.attestation import TrustedKeys
 
 __all__ = ["Challenger", "LiveVersion", "Production"]
 
@@ -127,12 +133,17 @@ class Challenger:
         The folder that `Production` has.
     trial : Trial
         A bundle's first scoring.
+    trust : TrustedKeys, optional
+        Keys of which one must have signed it, whatever the gate said: it answers nothing, but its files are loaded.
     """
 
-    def __init__(self, registry: Registry, cache: Path, trial: Trial = USUAL.run) -> None:
+    def __init__(
+        self, registry: Registry, cache: Path, trial: Trial = USUAL.run, trust: "TrustedKeys | None" = None
+    ) -> None:
         self._registry = registry
         self._cache = cache
         self._trial = trial
+        self._trust = trust
 
     def current(self) -> LiveVersion | None:
         """The challenger; None where there is none. Raises as `Production.current` does."""
@@ -140,6 +151,9 @@ class Challenger:
 
     def load(self, live: LiveVersion, threads: int = 0) -> Scorer:
         """A checked scorer of it. Raises as `Production.load` does."""
+        if self._trust is not None:
+            model = self._registry.model_name
+            require_signed(self._trust, model, live.version, live.digest, live.signature, answers=False)
         return _load(self._registry, self._cache, live, threads, self._trial)
 
 
@@ -152,7 +166,7 @@ def _named(registry: Registry, alias: str) -> LiveVersion | None:
             f"Version {version.version} has no digest tag that holds a SHA-256.",
             "Register it with `python -m pipelines promote`.",
         )
-    return LiveVersion(version.version, version.digest, "registry")
+    return LiveVersion(version.version, version.digest, "registry", signature=version.tags.get(SIGNATURE_TAG))
 
 
 def _load(registry: Registry, cache: Path, live: LiveVersion, threads: int, trial: Trial) -> Scorer:

@@ -125,11 +125,8 @@ class Registry:
 
     def register(self, model_uri: str, run_id: str, tags: dict[str, str], description: str) -> ModelVersion:
         """A new version of a logged model; the registered model is made when it does not exist."""
+        self.require_model()
         with translated(self.tracking_uri):
-            if self._registered_model() is None:
-                self._client.create_registered_model(
-                    self.model_name, description="Card-fraud ensemble: isolation forest and XGBoost as ONNX."
-                )
             created = self._client.create_model_version(
                 self.model_name,
                 source=model_uri,
@@ -139,6 +136,14 @@ class Registry:
                 model_id=model_uri.rsplit("/", 1)[-1],
             )
             return _described(created)
+
+    def require_model(self) -> None:
+        """Make the registered model where there is none."""
+        with translated(self.tracking_uri):
+            if self._registered_model() is None:
+                self._client.create_registered_model(
+                    self.model_name, description="Card-fraud ensemble: isolation forest and XGBoost as ONNX."
+                )
 
     def tag(self, number: int, key: str, value: str) -> None:
         """Set a tag of a version."""

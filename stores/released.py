@@ -12,15 +12,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import ml_project
 from ml_project.card import Card
 from ml_project.errors import InvalidBundle, Unavailable
 from ml_project.scorer import Scorer, load_scorer
 from stores.bundle_trial import USUAL, Trial
-from stores.moves import CHALLENGER, PRODUCTION, Entry, Record
+from stores.moves import CHALLENGER, PRODUCTION, Entry, Record, Verdict
 from stores.releases import Release, Releases
+
+if TYPE_CHECKING:
+    from stores.attestation import TrustedKeys
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +32,12 @@ FAILURES_TAG: Final = "gate.failures"
 FORCED_TAG: Final = "gate.forced"
 """Who promoted it past a failed gate, and why. Never taken away."""
 
-Verdict = Literal["passed", "forced", "refused", "none"]
+SIGNATURE_TAG: Final = "gate.signature"
+"""What the promotion said of it last, signed; see `stores.attestation`."""
+
+
+CLEARED: Final = ("passed", "forced")
+"""Verdicts under which a version may go live."""
 
 
 def gate_result(tags: Mapping[str, str]) -> dict[str, object]:
@@ -49,7 +57,7 @@ def verdict(gate: Mapping[str, object]) -> Verdict:
 
 def cleared(gate: Mapping[str, object]) -> bool:
     """Whether a version with this gate result may go live: it passed, or a person forced it past."""
-    return verdict(gate) in ("passed", "forced")
+    return verdict(gate) in CLEARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +141,8 @@ class LiveVersion:
     digest: str
     named_by: Literal["registry", "release pointer"]
     release: Release | None = None
+    signature: str | None = None
+    """What the promotion says of it; see `stores.attestation`."""
     registry_fault: str | None = field(default=None, compare=False)
     """Why the release pointer stands in for the registry; None where it does not."""
 
@@ -173,7 +183,7 @@ class ReleasedProduction:
                 f"The release pointer names a version of {release.model_name[:100]!r}, not of {self._model_name!r}.",
                 "Check FRAUD_RELEASES_URI and FRAUD_MODEL_NAME.",
             )
-        return LiveVersion(release.version, release.digest, "release pointer", release)
+        return LiveVersion(release.version, release.digest, "release pointer", release, release.signature)
 
     def load(self, live: LiveVersion, threads: int = 0) -> Scorer:
         """A checked scorer of a version that `current` named; see `load_cached`."""
@@ -262,39 +272,34 @@ class _Source(Protocol):
     def promotions(self) -> Promotions: ...
 
 
-class Gated:
-    """A source of live versions that loads no other.
+class Guarded:
+    """A source of live versions that loads none before it was admitted.
 
     Parameters
     ----------
     source
         Where they come from.
-    gate_of : callable
-        A version's gate result; see `stores.released.gate_result`.
+    admit : callable
+        Raises `InvalidBundle` for a version that may not be loaded.
     """
 
-    def __init__(self, source: _Source, gate_of: Callable[[LiveVersion], Mapping[str, object]]) -> None:
+    def __init__(self, source: _Source, admit: Callable[[LiveVersion], object]) -> None:
         self._source = source
-        self._gate_of = gate_of
+        self._admit = admit
 
     def current(self) -> LiveVersion | None:
-        """The version that should answer, whatever the gate said."""
+        """The version that should answer, whatever is said of it."""
         return self._source.current()
 
     def load(self, live: LiveVersion, threads: int = 0) -> Scorer:
-        """A checked scorer of a version that may go live.
+        """A checked scorer of a version that may be loaded.
 
         Raises
         ------
         InvalidBundle
-            When no gate let it pass and no one forced it.
+            When it was not admitted.
         """
-        gate = self._gate_of(live)
-        if not cleared(gate):
-            reason = "the gate never judged it" if verdict(gate) == "none" else "the gate refused it"
-            raise InvalidBundle(
-                f"FRAUD_REQUIRE_GATE is on, and {reason}.", "Roll back, then promote it with `python -m pipelines`."
-            )
+        self._admit(live)
         return self._source.load(live, threads)
 
     def card(self, live: LiveVersion) -> Card | None:
@@ -304,6 +309,58 @@ class Gated:
     def promotions(self) -> Promotions:
         """Moves of Production."""
         return self._source.promotions()
+
+
+def gated(source: _Source, gate_of: Callable[[LiveVersion], Mapping[str, object]]) -> Guarded:
+    """A source that loads only what a gate let pass, or a person forced past it.
+
+    Parameters
+    ----------
+    gate_of : callable
+        A version's gate result; see `stores.released.gate_result`.
+    """
+
+    def admit(live: LiveVersion) -> None:
+        gate = gate_of(live)
+        if not cleared(gate):
+            reason = "the gate never judged it" if verdict(gate) == "none" else "the gate refused it"
+            raise InvalidBundle(
+                f"FRAUD_REQUIRE_GATE is on, and {reason}.", "Roll back, then promote it with `python -m pipelines`."
+            )
+
+    return Guarded(source, admit)
+
+
+def signed(source: _Source, trust: "TrustedKeys", model_name: str) -> Guarded:
+    """A source that loads only what the promotion has signed."""
+
+    def admit(live: LiveVersion) -> None:
+        require_signed(trust, model_name, live.version, live.digest, live.signature)
+
+    return Guarded(source, admit)
+
+
+def require_signed(
+    trust: "TrustedKeys", model_name: str, version: int, digest: str, signature: str | None, *, answers: bool = True
+) -> None:
+    """Refuse a version that the promotion has not signed.
+
+    Parameters
+    ----------
+    answers : bool
+        Whether it is to answer requests: then the signed gate result must be one that lets it.
+
+    Raises
+    ------
+    InvalidBundle
+        When the signature is missing, is not one that is trusted, or is of something else.
+    """
+    try:
+        said = trust.require(signature, model_name, version, digest)
+        if answers and said.gate not in CLEARED:
+            raise InvalidBundle(f"The promotion signed that it may not answer (gate: {said.gate}).", "Roll back.")
+    except InvalidBundle as error:
+        raise InvalidBundle(f"FRAUD_TRUSTED_KEYS is set. {error.cause}", error.remedy) from error
 
 
 def released_gate(live: LiveVersion) -> Mapping[str, object]:

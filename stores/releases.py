@@ -35,6 +35,8 @@ class Release(BaseModel):
     ----------
     card : str or None
         SHA-256 of the version's model card; None where it has none.
+    signature : str or None
+        What the promotion says of the version; see `stores.attestation`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +48,7 @@ class Release(BaseModel):
     gate: dict[str, object]
     published_at: AwareDatetime
     card: _Sha256 | None = None
+    signature: str | None = None
 
     @property
     def digest(self) -> str:
@@ -70,6 +73,7 @@ class Releases:
         gate: dict[str, object],
         published_at: datetime,
         card: Card | None = None,
+        signature: str | None = None,
     ) -> Release:
         """Write bundle and card, then the pointer; each file appears whole or not at all."""
         page = None if card is None else card.model_dump_json(indent=1).encode()
@@ -81,6 +85,7 @@ class Releases:
             gate=gate,
             published_at=published_at,
             card=None if page is None else hashlib.sha256(page).hexdigest(),
+            signature=signature,
         )
         pointer = release.model_dump_json(indent=1).encode()
         for name, content in bundle.files.items():

@@ -3,17 +3,21 @@
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AliasChoices, AwareDatetime, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ml_project.contract import Contract
 from ml_project.contract_file import DEFAULT, contract_named
+from ml_project.errors import InvalidInput
 from ml_project.event_times import EventTimeBounds
 from stores.bundle_trial import TrialLimits
 from stores.key_hash import SHORTEST_KEY_SECRET, KeyHash
 from stores.objects import checked_endpoint, checked_location
+
+if TYPE_CHECKING:
+    from stores.attestation import TrustedKeys
 
 NO_SECRET: Final = SecretStr("")
 _CURRENCY: Final = r"^[A-Z]{3}$"
@@ -57,6 +61,11 @@ class PlatformSettings(BaseSettings):
         "",
         description="Folder or s3://bucket/prefix of promoted bundles, which the gateway starts from while MLflow is "
         "down; empty: `releases` in the state folder.",
+    )
+    trusted_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Public keys of the promotion, as `access key` prints them, or files of such, separated by commas: "
+        "a version without a signature by one of them is neither served nor scored with; empty: none is asked for.",
     )
     s3_endpoint_url: str = Field(
         "", description="S3 endpoint, such as http://127.0.0.1:9000; empty: AWS's own. Credentials are AWS's own, too."
@@ -121,6 +130,17 @@ class PlatformSettings(BaseSettings):
         description="CloudWatch namespace of metrics written to the log (embedded metric format); empty: none.",
     )
 
+    @field_validator("trusted_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("trusted_keys")
+    @classmethod
+    def _keys_can_be_read(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        _trusted(value)
+        return value
+
     _location = field_validator("releases_uri")(checked_location)
     _endpoint = field_validator("s3_endpoint_url")(checked_endpoint)
 
@@ -163,6 +183,11 @@ class PlatformSettings(BaseSettings):
         return self.releases_uri or str(self.state_dir / "releases")
 
     @property
+    def trust(self) -> "TrustedKeys | None":
+        """The keys of which one must have signed a version; None where no signature is asked for."""
+        return _trusted(self.trusted_keys)
+
+    @property
     def trial(self) -> TrialLimits:
         """The limits of a bundle's first scoring."""
         return TrialLimits(self.first_scoring_seconds, self.first_scoring_memory_bytes)
@@ -190,6 +215,17 @@ class PlatformSettings(BaseSettings):
     def decisions_url(self) -> str:
         """URL of the decision database, with its password."""
         return self.database_url.get_secret_value() or f"sqlite:///{(self.gateway_dir / 'decisions.db').resolve()}"
+
+
+def _trusted(entries: tuple[str, ...]) -> "TrustedKeys | None":
+    if not entries:
+        return None
+    from stores.attestation import TrustedKeys  # cryptography, which most processes need not load
+
+    try:
+        return TrustedKeys(entries)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from error
 
 
 def variables(settings: type[BaseSettings], name: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from ml_project.errors import InvalidBundle, InvalidInput, Unavailable
 from stores.history import History
 from stores.moves import PRODUCTION, Ending, Entry, Kind, Record
 from stores.registry import ModelVersion, Registry
-from stores.released import FORCED_TAG, gate_result
+from stores.released import FORCED_TAG, SIGNATURE_TAG, gate_result
 from stores.releases import Release, Releases
 
 HISTORY_TAG: Final = "fraud.history"
@@ -47,6 +47,7 @@ class Finisher:
         obstacle = self._obstacle(entry, record)
         if obstacle:
             return self._undo(entry, record, obstacle)
+        self._sign(entry, record)  # before the alias moves: gateways look at once
         for alias, version in entry.move.after.items():
             if not record.later(entry.number, alias):
                 self._registry.move(alias, version)
@@ -54,6 +55,7 @@ class Finisher:
         # later moves may have been made while this mover was suspended
         record = self._history.read()
         self._give_way(entry, record)
+        self._sign(entry, record)
         note = ""
         try:
             self._publish(entry, record)
@@ -83,6 +85,14 @@ class Finisher:
             if aliases.get(alias) == version and not record.later(entry.number, alias):
                 self._registry.move(alias, entry.move.before[alias])
         return self._end(entry, "undone", because)
+
+    def _sign(self, entry: Entry, record: Record) -> None:
+        """Give the version what was signed of it last."""
+        version = entry.move.to
+        newer = [each for each in record.entries if each.number > entry.number and not each.undone]
+        signed = [each.move.signature for each in (entry, *newer) if each.move.to == version and each.move.signature]
+        if version is not None and signed and signed[-1] is not None:
+            self._registry.tag(version, SIGNATURE_TAG, signed[-1])
 
     def _tag(self, entry: Entry) -> None:
         """Record on the versions what became of them, for readers of MLflow's page."""
@@ -125,15 +135,16 @@ class Finisher:
 def publish(registry: Registry, releases: Releases, version: ModelVersion) -> None:
     """Publish a version's bundle and model card unless the pointer names all of it already."""
     gate, current = gate_result(version.tags), _pointer(releases)
-    said = current and (current.version, current.digest, current.gate)
-    published = said == (version.version, version.digest, gate)
+    signature = version.tags.get(SIGNATURE_TAG)
+    said = current and (current.version, current.digest, current.gate, current.signature)
+    published = said == (version.version, version.digest, gate, signature)
     if published and current and current.card:
         return
     card = registry.card(version)
     if published and card is None:
         return
     bundle = registry.bundle(version)
-    releases.publish(bundle, registry.model_name, version.version, gate, datetime.now(UTC), card)
+    releases.publish(bundle, registry.model_name, version.version, gate, datetime.now(UTC), card, signature)
 
 
 def _pointer(releases: Releases) -> Release | None:

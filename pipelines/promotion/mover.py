@@ -15,14 +15,26 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 import ml_project
-from ml_project.errors import InvalidBundle, InvalidInput, LostRace, Unavailable
+from ml_project.errors import InvalidBundle, InvalidInput, LostRace, Refused, Unavailable
 from pipelines.promotion.finisher import Finisher, NotPublished, publish
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import create_database
+from stores.attestation import SigningKey, Statement, TrustedKeys
 from stores.history import History
-from stores.moves import ALIASES, CHALLENGER, PREVIOUS, PRODUCTION, Entry, Kind, Move, Record, rolled_back
+from stores.moves import (
+    ALIASES,
+    CHALLENGER,
+    PREVIOUS,
+    PRODUCTION,
+    Entry,
+    Kind,
+    Move,
+    Record,
+    Verdict,
+    rolled_back,
+)
 from stores.registry import ModelVersion, Registry
-from stores.released import Verdict, gate_result, verdict
+from stores.released import CLEARED, SIGNATURE_TAG, gate_result, require_signed, verdict
 from stores.releases import Releases, open_releases
 
 OUTSIDE: Final = "outside the tool"
@@ -55,11 +67,22 @@ class Mover:
         Name for the history.
     tool : str
         Version of this software, for the history.
+    seal : Seal
+        What it signs with.
     """
 
-    def __init__(self, registry: Registry, history: History, releases: Releases, who: str, tool: str) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        history: History,
+        releases: Releases,
+        who: str,
+        tool: str,
+        seal: "Seal | None" = None,
+    ) -> None:
         self.registry = registry
         self.who = who
+        self.seal = seal or Seal()
         self._history = history
         self._releases = releases
         self._tool = tool
@@ -129,7 +152,11 @@ class Mover:
         update: dict[str, object] = {"gate": gate} if gate else {}
         if granted is not None:
             update = {"gate": granted.move.gate, "request": granted.number, "asked_by": granted.move.who}
-        entry = self._finisher.finish(self._claim(standing.record.last, move.model_copy(update=update)))
+        move = move.model_copy(update=update)
+        if kind is not Kind.REQUEST:
+            signature = self.seal.of(self.registry.model_name, move, _verdict_of(move, standing.record))
+            move = move.model_copy(update={"signature": signature})
+        entry = self._finisher.finish(self._claim(standing.record.last, move))
         if entry.undone and entry.ending is not None:
             raise LostRace(f"Move {entry.number} was undone: {entry.ending.note}", "Look, then run it again.")
         return entry
@@ -137,6 +164,16 @@ class Mover:
     def publish(self, version: ModelVersion) -> None:
         """Publish what is Production already; nothing happens where that was done."""
         publish(self.registry, self._releases, version)
+
+    def sign(self, version: ModelVersion) -> ModelVersion:
+        """Sign what is Production already, such as before there was a key; nothing happens where that was done."""
+        if self.seal.key is None or self.seal.is_on(self.registry.model_name, version):
+            return version
+        move = self._draft(Kind.PROMOTE, PRODUCTION, version, "", {}, {})
+        signature = self.seal.of(self.registry.model_name, move, move.gate)
+        if signature is not None:
+            self.registry.tag(version.version, SIGNATURE_TAG, signature)
+        return self.registry.version(version.version)
 
     def _mend_release(self, number: int) -> None:
         try:
@@ -187,6 +224,75 @@ class Mover:
             tool=self._tool,
             token=uuid4().hex,
         )
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What a mover signs with: the promotion's key, and the keys that gateways are known to trust.
+
+    Both may be missing: then nothing is signed.
+    """
+
+    key: SigningKey | None = None
+    trust: TrustedKeys | None = None
+
+    def require(self) -> None:
+        """Raise `InvalidInput` where gateways would refuse what this mover lets pass."""
+        if self.trust is None:
+            return
+        if self.key is None:
+            raise InvalidInput(
+                "FRAUD_TRUSTED_KEYS is set, and FRAUD_SIGNING_KEY is not: gateways would refuse the version.",
+                "Give it the promotion's key.",
+            )
+        if self.key.public not in self.trust:
+            raise InvalidInput(
+                "FRAUD_SIGNING_KEY is the secret of none of FRAUD_TRUSTED_KEYS: gateways would refuse the version.",
+                "Compare with `python -m pipelines access key`.",
+            )
+
+    def of(self, model: str, move: Move, gate: str) -> str | None:
+        """A move's version, signed; None without a key, or where there is nothing that a digest could vouch for.
+
+        Raises
+        ------
+        InvalidInput
+            As `require` does.
+        Refused
+            When the version is to answer, and no gate let it pass.
+        """
+        self.require()
+        if self.key is None or move.to is None or move.digest is None:
+            return None
+        if move.alias == PRODUCTION and gate not in CLEARED:
+            raise Refused(
+                f"No gate let version {move.to} pass ({gate}): gateways would refuse it.",
+                f"Let the gate judge it: python -m pipelines promote --version {move.to}",
+            )
+        said = {"model": model, "version": move.to, "digest": move.digest, "gate": gate}
+        people = {"approved_by": move.who, "asked_by": move.asked_by, "when": move.when}
+        return self.key.sign(Statement.model_validate({**said, **people}))
+
+    def is_on(self, model: str, version: ModelVersion) -> bool:
+        """Whether a version bears a signature by this key that lets it answer."""
+        if self.key is None or version.digest is None:
+            return False
+        try:
+            trust, signature = TrustedKeys([self.key.public]), version.tags.get(SIGNATURE_TAG)
+            require_signed(trust, model, version.version, version.digest, signature)
+        except InvalidBundle:
+            return False
+        return True
+
+
+def _verdict_of(move: Move, record: Record) -> str:
+    """The gate result under which a version goes live: a rollback's is the one that it had gone live under."""
+    if move.kind is Kind.ROLLBACK:
+        for entry in reversed(record.entries):
+            let_pass = entry.move.kind in (Kind.PROMOTE, Kind.POLICY) and not entry.undone
+            if let_pass and entry.move.after.get(PRODUCTION) == move.to:
+                return entry.move.gate
+    return move.gate
 
 
 def planned(kind: Kind, record: Record, aliases: Mapping[str, int], version: int) -> Change:
@@ -255,7 +361,9 @@ def open_stores(settings: PipelineSettings) -> Stores:
 def open_mover(settings: PipelineSettings) -> Mover:
     """A mover on these stores."""
     stores = open_stores(settings)
-    return Mover(stores.registry, stores.history, stores.releases, user_name(settings), tool_version())
+    key = None if settings.signing_key is None else SigningKey(settings.signing_key.get_secret_value())
+    who, tool, seal = user_name(settings), tool_version(), Seal(key, settings.trust)
+    return Mover(stores.registry, stores.history, stores.releases, who, tool, seal)
 
 
 def user_name(settings: PipelineSettings) -> str:

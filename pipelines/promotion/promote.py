@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ml_project.errors import InvalidInput, LostRace, Refused
+from ml_project.errors import Forbidden, InvalidInput, LostRace, Refused
 from pipelines.console import console, step
 from pipelines.data.past_events import rebuild
 from pipelines.promotion.checks import judge
@@ -13,11 +13,11 @@ from pipelines.promotion.report import GateLimits, GateReport, log_report
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker
 from pipelines.training.model_logging import MODEL_URI_TAG
-from stores.moves import Entry, Kind
+from stores.moves import Entry, Kind, Verdict
 from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, SOURCE_TAG, ModelVersion, Registry
-from stores.released import FAILURES_TAG, GATE_TAG, Verdict, cleared, gate_result
+from stores.released import FAILURES_TAG, GATE_TAG, cleared, gate_result
 
-JUDGED_BY_TAG = "fraud.judged_by"
+JUDGED_BY_TAG = "gate.judged_by"
 """On a version: who had the gate judge it last."""
 
 
@@ -27,6 +27,7 @@ class Outcome(StrEnum):
     PROMOTED = "promoted"
     REFUSED = "refused"
     WAITING = "waiting"
+    REGISTERED = "registered"
     UNCHANGED = "unchanged"
 
 
@@ -90,6 +91,11 @@ class Promotion:
             return f"Production is now version {number}{before}{forced}."
         if self.outcome is Outcome.UNCHANGED:
             return f"The candidate is version {number}, which is Production already; nothing to do."
+        if self.outcome is Outcome.REGISTERED:
+            return (
+                f"{stays}; the candidate is registered as version {number}. Who may promote lets the gate judge it: "
+                f"python -m pipelines promote --version {number}"
+            )
         if self.request is not None:
             return (
                 f"{stays}; version {number} waits for approval (asked by {self.request.move.who}). Another person: "
@@ -131,7 +137,10 @@ def promote(
     run.touch("promote")
     mover = open_mover(settings)
     with step("promote"):
-        standing = mover.settle()
+        try:
+            standing = mover.settle()
+        except Forbidden:
+            return _left_to_others(mover, run, version)
         current = standing.aliases.get(PRODUCTION)
         if order.expect_current is not None and order.expect_current != (current or 0):
             raise LostRace(
@@ -141,14 +150,20 @@ def promote(
         champion = None if current is None else mover.registry.version(current)
         if champion is not None and champion.digest == tags[DIGEST_TAG]:
             _require_cleared(champion)
+            champion = mover.sign(champion)
             mover.publish(champion)
             return Promotion(Outcome.UNCHANGED, champion, champion)
-        candidate = version or mover.registry.find(run.id) or _register(mover.registry, run, tags)
+        candidate = version or mover.registry.find(run.id) or _register(mover.registry, run)
         waiting = standing.record.waiting(candidate.version) if settings.require_approval else None
         if waiting is not None:
             return Promotion(Outcome.WAITING, candidate, champion, request=waiting)
-        # also so that who may not change the registry hears it before the gate begins
-        mover.registry.tag(candidate.version, JUDGED_BY_TAG, user_name(settings))
+        try:
+            # so that who may not change the registry hears it before the gate begins
+            mover.registry.tag(candidate.version, JUDGED_BY_TAG, user_name(settings))
+        except Forbidden:
+            return _left_to_others(mover, run, candidate)
+        mover.seal.require()
+        candidate = _described(mover.registry, candidate, tags)
         report = _judge(settings, tracker, run, champion)
         log_report(settings, run, candidate.version, report)
         console.print(report.to_table())
@@ -197,17 +212,35 @@ def _carry_out(
     return Promotion(Outcome.PROMOTED, candidate, champion, report)
 
 
-def _register(registry: Registry, run: Run, tags: dict[str, str]) -> ModelVersion:
-    kept: dict[str, str] = {
-        name: tags[name] for name in (DIGEST_TAG, SOURCE_TAG, "data.digest", "fraud.policy") if name in tags
-    }
-    metrics = run.data.data.metrics
+def _left_to_others(mover: Mover, run: Run, version: ModelVersion | None) -> Promotion:
+    """What whoever trains can do where only the promotion may promote: the candidate is registered."""
+    registry = mover.registry
+    candidate = version or registry.find(run.id) or _register(registry, run)
+    return Promotion(Outcome.REGISTERED, candidate, registry.resolve(PRODUCTION))
+
+
+def _register(registry: Registry, run: Run) -> ModelVersion:
+    """A new version, still without the tags from which the platform decides."""
+    tags, metrics = run.data.data.tags, run.data.data.metrics
     description = (
         f"Trained on {tags[SOURCE_TAG]} data. Evaluation twin on later rows: average precision "
         f"{metrics['test_average_precision']:.3f} "
         f"[{metrics['test_average_precision_low']:.3f}, {metrics['test_average_precision_high']:.3f}]."
     )
-    return registry.register(tags[MODEL_URI_TAG], run.id, kept, description)
+    return registry.register(tags[MODEL_URI_TAG], run.id, {}, description)
+
+
+def _described(registry: Registry, version: ModelVersion, tags: dict[str, str]) -> ModelVersion:
+    """A version with the tags of what its run made, which the promotion alone may set where Production is locked."""
+    made = {name: tags[name] for name in (DIGEST_TAG, SOURCE_TAG, "data.digest", "fraud.policy") if name in tags}
+    if version.digest not in (None, made[DIGEST_TAG]):
+        raise InvalidInput(
+            f"Version {version.version} has another digest than run {version.run_id} made.", "Promote the run."
+        )
+    missing = {name: value for name, value in made.items() if name not in version.tags}
+    for name, value in missing.items():
+        registry.tag(version.version, name, value)
+    return registry.version(version.version) if missing else version
 
 
 def _judge(settings: PipelineSettings, tracker: Tracker, run: Run, champion: ModelVersion | None) -> GateReport:

@@ -1,6 +1,7 @@
 """``history`` and ``verify``: what was moved, and whether files, aliases, history and release agree. Reads only."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,11 +13,12 @@ from ml_project.errors import FraudError, InvalidInput
 from pipelines.console import Cell, Table
 from pipelines.promotion.finisher import HISTORY_TAG
 from pipelines.promotion.mover import OUTSIDE, moved_outside, simulated_after_real
+from stores.attestation import TrustedKeys
 from stores.error_text import masked
 from stores.history import History
-from stores.moves import ALIASES, PRODUCTION, Entry, Record
+from stores.moves import ALIASES, CHALLENGER, PRODUCTION, Entry, Record
 from stores.registry import ModelVersion, Registry
-from stores.released import cleared, gate_result, verdict
+from stores.released import SIGNATURE_TAG, cleared, gate_result, require_signed, verdict
 from stores.releases import Releases
 
 _SHORT = 12
@@ -56,11 +58,20 @@ class Verification:
 
 
 def verify(
-    registry: Registry, history: History, releases: Releases, past: Callable[[Contract], tuple[int, int]] | None = None
+    registry: Registry,
+    history: History,
+    releases: Releases,
+    past: Callable[[Contract], tuple[int, int]] | None = None,
+    trust: TrustedKeys | None = None,
 ) -> Verification:
     """Check every file of Production, Previous and Challenger, the aliases, the history and the release pointer.
 
-    ``past`` is `known_past.differing_pasts` of the settings, for a contract with features from history.
+    Parameters
+    ----------
+    past : callable, optional
+        `known_past.differing_pasts` of the settings, for a contract with features from history.
+    trust : TrustedKeys, optional
+        Keys of which one must have signed what gateways load: Production, Challenger and the release.
 
     Raises
     ------
@@ -75,6 +86,7 @@ def verify(
         *(_alias(record, alias, versions.get(alias)) for alias in ALIASES),
         *_history(registry, history, record),
         _spellings(registry),
+        *_signatures(registry.model_name, versions, releases, trust),
     ]
     if PRODUCTION in versions:
         production = versions[PRODUCTION]
@@ -158,6 +170,34 @@ def _source(registry: Registry, number: int) -> str:
         return registry.version(number).source
     except InvalidInput:  # deleted
         return ""
+
+
+def _signatures(
+    model: str, versions: Mapping[str, ModelVersion], releases: Releases, trust: TrustedKeys | None
+) -> Iterator[Finding]:
+    """What gateways that trust these keys would load."""
+    if trust is None:
+        return
+    doors = {
+        f"signature of {alias} (version {version.version})": (
+            *(version.version, version.digest or "", version.tags.get(SIGNATURE_TAG)),
+            alias == PRODUCTION,
+        )
+        for alias, version in versions.items()
+        if alias in (PRODUCTION, CHALLENGER)
+    }
+    with suppress(FraudError):  # a pointer that cannot be read is a finding of its own
+        if (release := releases.current()) is not None:
+            doors["signature of the release"] = (release.version, release.digest, release.signature, True)
+    for check, (version, digest, signature, answers) in doors.items():
+        try:
+            require_signed(trust, model, version, digest, signature, answers=answers)
+            said = trust.read(signature)
+            yield Finding(
+                check, f"gate: {said.gate}, approved by {said.approved_by} {said.when:%Y-%m-%d %H:%M} UTC", True
+            )
+        except FraudError as error:
+            yield Finding(check, error.cause, False)
 
 
 def _release(releases: Releases, version: ModelVersion) -> Iterator[Finding]:

@@ -147,7 +147,7 @@ def run_replay(settings: PipelineSettings, window: Window, exports: str | None, 
     """
     tracker = Tracker(settings.model_copy(update={"experiment": settings.scoring_experiment}))
     registry = Registry(settings.mlflow_uri, settings.model_name)
-    chosen = chosen_version(registry, version)
+    chosen = chosen_version(registry, version, settings.trust)
     with tracker.pipeline_run("replay") as run:
         scorer = version_scorer(registry, chosen)
         if exports is not None:

@@ -19,8 +19,10 @@ from pipelines.scoring.rows import RowScorer
 from pipelines.scoring.summary import ScoringSummary
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import DONE_TAG, Run, Tracker, run_address
+from stores.attestation import TrustedKeys
 from stores.objects import Objects
 from stores.registry import PRODUCTION, ModelVersion, Registry
+from stores.released import SIGNATURE_TAG, require_signed
 
 EngineName = Literal["local", "spark"]
 OnRows = Callable[[int], None]
@@ -53,7 +55,7 @@ def score(
     tracker = Tracker(settings.model_copy(update={"experiment": settings.scoring_experiment}))
     limits = MonitorLimits.load(settings.monitor_limits)
     registry = Registry(settings.mlflow_uri, settings.model_name)
-    chosen = chosen_version(registry, version)
+    chosen = chosen_version(registry, version, settings.trust)
     target = open_output(output, settings.s3_endpoint_url)
     with target.alone():
         scorer = version_scorer(registry, chosen)
@@ -73,11 +75,22 @@ def score(
     return ScoringOutcome(job, summary, run.id, run_address(settings, run))
 
 
-def chosen_version(registry: Registry, version: int | None) -> ModelVersion:
-    """The requested version, else Production."""
-    chosen = registry.version(version) if version is not None else registry.resolve(PRODUCTION)
+def chosen_version(registry: Registry, version: int | None, trust: TrustedKeys | None) -> ModelVersion:
+    """The requested version, else Production, for which the same signature is asked as gateways ask for.
+
+    Raises
+    ------
+    InvalidBundle
+        When keys are trusted and Production bears no signature by one.
+    """
+    if version is not None:
+        return registry.version(version)
+    chosen = registry.resolve(PRODUCTION)
     if chosen is None:
         raise InvalidInput("No version is Production.", "Promote one, or give --version.")
+    if trust is not None:
+        signature = chosen.tags.get(SIGNATURE_TAG)
+        require_signed(trust, registry.model_name, chosen.version, chosen.digest or "", signature)
     return chosen
 
 

@@ -41,11 +41,19 @@ _READY: Final = {
 }
 
 
-@router.get("/health", tags=["health"], responses=answer({"status": "ok", "model_loaded": True, "model_version": "3"}))
+_HEALTH: Final = {"status": "ok", "model_loaded": True, "model_version": "3", "trouble": None}
+
+
+@router.get("/health", tags=["health"], responses=answer(_HEALTH))
 async def health(gateway: GatewayDep) -> dict[str, Any]:
-    """200 as long as the process lives; ``model_loaded`` says whether it can answer."""
-    model = gateway.slot.current
-    return {"status": "ok", "model_loaded": model is not None, "model_version": model.version if model else None}
+    """200 as long as the process lives; whether it can answer, and in words what keeps a newer version out."""
+    model, trouble = gateway.slot.current, gateway.slot.trouble
+    return {
+        "status": "ok",
+        "model_loaded": model is not None,
+        "model_version": model.version if model else None,
+        "trouble": trouble.message if trouble else None,
+    }
 
 
 @router.get("/health/live", tags=["health"], responses=answer({"status": "ok"}))

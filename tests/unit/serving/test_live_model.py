@@ -17,6 +17,7 @@ from ml_project.errors import Unavailable
 from serving.live_model import ModelSlot, released
 from serving.model_follower import ModelFollower
 from serving.settings import GatewaySettings
+from stores.attestation import SigningKey, Statement
 from stores.releases import POINTER, Release, open_releases
 from tests.support.creditcard import CREDITCARD
 
@@ -82,6 +83,43 @@ def test_the_pointer_past_the_gate_does_not_answer(slot, source, settings, score
     strict = settings.model_copy(update={"require_gate": True})
     ModelFollower(lambda: source, slot, CREDITCARD, 10, 1, lambda: released(strict)).start_at_once()
     assert (slot.current.version if slot.current else None) == version
+
+
+KEY = SigningKey("a secret of the promotion, 32 letters")
+
+
+def signature(of: str, **change: object) -> str:
+    said = {"model": "fraud-ensemble", "version": 7, "digest": of, "gate": "passed", "approved_by": "anna"}
+    return KEY.sign(Statement.model_validate({**said, "when": datetime.now(UTC), **change}))
+
+
+@pytest.mark.parametrize(
+    ("change", "version", "why"),
+    [
+        ({}, "7", ""),
+        ({"gate": "forced"}, "7", ""),
+        (None, None, "It bears no signature of the promotion."),
+        ({"version": 6}, None, "Its signature is of version 6 of fraud-ensemble"),
+        ({"digest": "ab" * 32}, None, "Its signature is of version 7 of fraud-ensemble with the digest abababababab…"),
+        ({"model": "another"}, None, "Its signature is of version 7 of another"),
+        ({"gate": "refused"}, None, "The promotion signed that it may not answer (gate: refused)."),
+    ],
+)
+def test_the_pointer_without_the_promotions_signature_does_not_answer(
+    slot, source, settings, scorer, caplog, change, version, why
+) -> None:
+    """Nor does a bundle that the cache holds: it goes through the same door."""
+    by = None if change is None else signature(scorer.bundle.digest, **change)
+    releases = open_releases(settings.releases_uri)
+    # the gate result of the pointer itself is no word of the promotion
+    releases.publish(scorer.bundle, "fraud-ensemble", 7, {"passed": True}, datetime.now(UTC), signature=by)
+    ModelFollower(lambda: source, slot, CREDITCARD, 10, 1, lambda: released(settings)).start_at_once()
+    assert slot.current.version == "7"
+    slot.current = None
+    careful = settings.model_copy(update={"trusted_keys": (KEY.public,)})
+    ModelFollower(lambda: source, slot, CREDITCARD, 10, 1, lambda: released(careful)).start_at_once()
+    assert (slot.current.version if slot.current else None) == version
+    assert (f"FRAUD_TRUSTED_KEYS is set. {why}" in caplog.text) is (version is None)
 
 
 def test_the_pointer_answers_until_the_registry_has_confirmed(slot, source, settings, scorer, release) -> None:

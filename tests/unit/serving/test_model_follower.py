@@ -10,7 +10,8 @@ import pytest
 from ml_project.errors import InvalidBundle, Unavailable
 from serving.live_model import ModelSlot
 from serving.model_follower import ModelFollower
-from stores.released import Gated
+from stores.attestation import SigningKey, Statement, TrustedKeys
+from stores.released import gated, signed
 from stores.releases import Release
 from tests.support.creditcard import CREDITCARD, GROWN
 from tests.support.shop import SHOP
@@ -196,7 +197,7 @@ def test_who_wants_a_look_does_not_wait_for_the_next(slot, source, scorer) -> No
 def test_a_version_past_the_gate_does_not_go_live(slot, source, scorer) -> None:
     gates = {1: {"passed": True}, 2: {}, 3: {"passed": False, "judged": True, "forced": "anna: no time"}}
     watcher = ModelFollower(
-        lambda: Gated(source, lambda live: gates[live.version]), slot, CREDITCARD, poll_seconds=10, threads=1
+        lambda: gated(source, lambda live: gates[live.version]), slot, CREDITCARD, poll_seconds=10, threads=1
     )
     source.promote(1, scorer)
     watcher.check()
@@ -210,6 +211,35 @@ def test_a_version_past_the_gate_does_not_go_live(slot, source, scorer) -> None:
     source.promote(3, scorer)
     watcher.check()
     assert (slot.current.version, slot.trouble) == ("3", None)
+
+
+def test_an_unsigned_version_leaves_the_old_one_until_it_is_signed(slot, source, scorer) -> None:
+    key = SigningKey("a secret of the promotion, 32 letters")
+    watcher = ModelFollower(
+        lambda: signed(source, TrustedKeys([key.public]), "m"), slot, CREDITCARD, poll_seconds=3600, threads=1
+    )
+
+    def promote(version: int, by: str | None) -> None:
+        source.promote(version, scorer)
+        source.live = replace(source.live, signature=by)
+        watcher.check()
+
+    def statement(version: int) -> str:
+        said = {"model": "m", "version": version, "digest": f"digest-of-{version}", "gate": "passed"}
+        return key.sign(Statement.model_validate({**said, "approved_by": "anna", "when": datetime.now(UTC)}))
+
+    promote(1, statement(1))
+    promote(2, None)
+    assert slot.current.version == "1"
+    assert slot.trouble.message.startswith(
+        "Version 2 cannot go live: FRAUD_TRUSTED_KEYS is set. It bears no signature of the promotion."
+    )
+    promote(2, statement(1))
+    assert slot.current.version == "1"
+    promote(2, statement(2))  # at once, not after so many looks at the same files
+    assert (slot.current.version, slot.trouble) == ("2", None)
+    promote(1, statement(1))
+    assert slot.current.version == "1"
 
 
 def test_trouble_says_why_the_release_pointer_stands_in(watcher, slot, source, scorer) -> None:

@@ -5,10 +5,11 @@ import pytest
 
 from ml_project.bundle import Bundle
 from ml_project.errors import InvalidBundle, Unavailable
+from stores.attestation import SigningKey, Statement, TrustedKeys
 from stores.history import History
-from stores.production import Production
-from stores.registry import PRODUCTION, Registry
-from stores.released import Gated, ReleasedProduction, gate_result, released_gate, verdict
+from stores.production import Challenger, Production
+from stores.registry import CHALLENGER, PRODUCTION, Registry
+from stores.released import ReleasedProduction, gate_result, gated, released_gate, signed, verdict
 from stores.releases import open_releases
 
 TAGS = {
@@ -41,14 +42,14 @@ def test_by_the_registry(registry: Registry, add_version, bundle: Bundle, tmp_pa
         History(registry.tracking_uri, registry.model_name),
         untried,
     )
-    gated = Gated(production, production.gate_of)
-    live = gated.current()
+    guarded = gated(production, production.gate_of)
+    live = guarded.current()
     assert live.version == number
     if said in ("passed", "forced"):
-        assert gated.load(live, threads=1).bundle.digest == bundle.digest
+        assert guarded.load(live, threads=1).bundle.digest == bundle.digest
     else:
         with pytest.raises(InvalidBundle, match="FRAUD_REQUIRE_GATE is on"):
-            gated.load(live, threads=1)
+            guarded.load(live, threads=1)
         assert not (tmp_path / "cache").exists()
 
 
@@ -56,17 +57,46 @@ def test_by_the_registry(registry: Registry, add_version, bundle: Bundle, tmp_pa
 def test_by_the_release_pointer(bundle: Bundle, tmp_path: Path, said: str):
     releases = open_releases(str(tmp_path / "releases"))
     releases.publish(bundle, "fraud-ensemble", 5, gate_result(TAGS[said]), datetime(2026, 1, 2, tzinfo=UTC))
-    gated = Gated(ReleasedProduction(releases, tmp_path / "cache", "fraud-ensemble", untried), released_gate)
+    guarded = gated(ReleasedProduction(releases, tmp_path / "cache", "fraud-ensemble", untried), released_gate)
     if said in ("passed", "forced"):
-        assert gated.load(gated.current(), threads=1).bundle.digest == bundle.digest
+        assert guarded.load(guarded.current(), threads=1).bundle.digest == bundle.digest
     else:
         with pytest.raises(InvalidBundle, match="Roll back, then promote"):
-            gated.load(gated.current(), threads=1)
+            guarded.load(guarded.current(), threads=1)
+
+
+@pytest.mark.parametrize("said", ["passed", "refused", None])
+def test_what_the_registry_names_is_loaded_if_the_promotion_signed_it(
+    registry: Registry, add_version, bundle: Bundle, tmp_path: Path, said: str | None
+):
+    """Production where it may answer, and a challenger whatever the gate said, but not without a word of it."""
+    key = SigningKey("a secret of the promotion, 32 letters")
+    trust, number = TrustedKeys([key.public]), add_version(bundle, bundle.digest)
+    registry.tag(number, "gate.passed", "true")  # which an administrator of MLflow can write
+    about = {"model": registry.model_name, "version": number, "digest": bundle.digest, "gate": said}
+    if said is not None:
+        statement = Statement.model_validate({**about, "approved_by": "anna", "when": datetime.now(UTC)})
+        registry.tag(number, "gate.signature", key.sign(statement))
+    registry.move(PRODUCTION, number)
+    registry.move(CHALLENGER, number)
+    history = History(registry.tracking_uri, registry.model_name)
+    production = Production(registry, open_releases(str(tmp_path / "r")), tmp_path / "cache", history, untried)
+    doors = {
+        "production": signed(production, trust, registry.model_name),
+        "challenger": Challenger(registry, tmp_path / "cache", untried, trust),
+    }
+    open_ones = {"passed": {"production", "challenger"}, "refused": {"challenger"}, None: set()}[said]
+    for name, source in doors.items():
+        if name in open_ones:
+            assert source.load(source.current(), threads=1).bundle.digest == bundle.digest
+        else:
+            with pytest.raises(InvalidBundle, match=r"^FRAUD_TRUSTED_KEYS is set\. "):
+                source.load(source.current(), threads=1)
 
 
 def test_an_outage_of_the_registry_is_told_as_one(bundle: Bundle, tmp_path: Path):
-    gated = Gated(ReleasedProduction(open_releases(str(tmp_path)), tmp_path / "cache", "m"), released_gate)
-    assert gated.current() is None
+    guarded = gated(ReleasedProduction(open_releases(str(tmp_path)), tmp_path / "cache", "m"), released_gate)
+    assert guarded.current() is None
     (tmp_path / "Production.json").mkdir()
     with pytest.raises(Unavailable):
-        gated.current()
+        guarded.current()

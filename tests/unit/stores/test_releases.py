@@ -52,6 +52,7 @@ def test_publish_and_read_back(releases: Releases, objects: Objects, bundle: Bun
         "gate": GATE,
         "published_at": NOW,
         "card": None,
+        "signature": None,
     }
     assert {name: objects.read(f"{release.location}/{name}") for name in FILES} == bundle.files
 

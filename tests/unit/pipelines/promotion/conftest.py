@@ -21,16 +21,18 @@ from ml_project.policies import PolicySettings, Thresholds, choose_thresholds
 from ml_project.simulator import simulate
 from ml_project.split import split_by_time
 from pipelines.promotion.evidence import Champion, Evidence, ShippedBundle
-from pipelines.promotion.mover import Mover
+from pipelines.promotion.mover import Mover, Seal
 from pipelines.promotion.report import GateLimits
 from pipelines.promotion.verify import Verification, verify
 from pipelines.training.model_logging import model_parts
+from stores.attestation import Statement, TrustedKeys
 from stores.history import History
 from stores.moves import Kind
 from stores.registry import Registry
-from stores.released import GATE_TAG
+from stores.released import GATE_TAG, SIGNATURE_TAG, require_signed
 from stores.releases import Releases, open_releases
 from tests.support.creditcard import CREDITCARD
+from tests.unit.pipelines.promotion.mortal import KEY
 from tests.unit.stores.conftest import AddVersion, add_version, mlflow_store, model, registry
 
 __all__ = ["add_version", "mlflow_store", "model", "registry"]
@@ -76,19 +78,27 @@ def releases(released: Path) -> Releases:
 
 @pytest.fixture
 def mover(registry: Registry, history: History, releases: Releases) -> Mover:
-    return Mover(registry, history, releases, "anna", "1.0")
+    return Mover(registry, history, releases, "anna", "1.0", Seal(KEY))
 
 
 @pytest.fixture
 def other(registry: Registry, history: History, releases: Releases) -> Mover:
     """A second person's."""
-    return Mover(registry, history, releases, "bob", "1.0")
+    return Mover(registry, history, releases, "bob", "1.0", Seal(KEY))
 
 
 @pytest.fixture
 def check(registry: Registry, history: History, releases: Releases) -> Callable[[], Verification]:
     """What `verify` says now."""
     return lambda: verify(registry, history, releases)
+
+
+def statement(registry: Registry, version: int) -> Statement:
+    """What the promotion signed of a version that may answer."""
+    found, trust = registry.version(version), TrustedKeys([KEY.public])
+    signature = found.tags.get(SIGNATURE_TAG)
+    require_signed(trust, registry.model_name, version, found.digest or "", signature)
+    return trust.read(signature)
 
 
 def promoted(mover: Mover, *versions: int) -> None:

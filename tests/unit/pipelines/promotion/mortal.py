@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ml_project.errors import FraudError
-from pipelines.promotion.mover import Mover
+from pipelines.promotion.mover import Mover, Seal
 from pipelines.promotion.rollback import approve, rollback
+from stores.attestation import SigningKey
 from stores.history import History
 from stores.moves import Kind
 from stores.registry import Registry
@@ -16,6 +17,7 @@ from stores.releases import open_releases
 
 WRITES = {"register", "claim", "end", "move", "tag", "tag_model", "publish"}
 DIED = 86
+KEY = SigningKey("what the promotion of these tests signs with")
 
 
 class Life:
@@ -52,7 +54,7 @@ class Mortal:
 
 def mortal_mover(uri: str, model: str, releases: Path, life: Life, who: str = "anna") -> Mover:
     stores = Registry(uri, model), History(uri, model), open_releases(str(releases))
-    return Mover(*(Mortal(store, life) for store in stores), who, "1.0")
+    return Mover(*(Mortal(store, life) for store in stores), who, "1.0", Seal(KEY))
 
 
 def promote(mover: Mover) -> None:

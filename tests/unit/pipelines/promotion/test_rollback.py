@@ -1,12 +1,12 @@
 import pytest
 
-from ml_project.errors import InvalidInput, Refused
+from ml_project.errors import InvalidBundle, InvalidInput, Refused
 from pipelines.promotion.mover import Mover
 from pipelines.promotion.rollback import approve, rollback
 from stores.moves import Kind
 from stores.registry import Registry
 from stores.releases import Releases
-from tests.unit.pipelines.promotion.conftest import promoted
+from tests.unit.pipelines.promotion.conftest import promoted, statement
 
 
 def test_two_rollbacks_go_back_twice_and_never_forward(
@@ -136,3 +136,44 @@ def test_only_what_was_asked_for(asked, other: Mover, mover: Mover, registry: Re
     promoted(mover, 4)
     with pytest.raises(Refused, match="No request waits for version 2; one ends when Production moves"):
         approve(other, 2, "ok")
+
+
+def test_a_rollback_is_signed_by_the_verdict_that_the_version_went_live_under(
+    mover: Mover, versions, registry: Registry
+) -> None:
+    promoted(mover, 1, 2)
+    registry.tag(1, "gate.passed", "false")  # judged again since, against a better champion
+    rollback(mover, "too many alerts")
+    said = statement(registry, 1)
+    assert (said.gate, said.approved_by, said.asked_by) == ("passed", "anna", None)
+
+
+def test_what_no_gate_let_pass_is_not_signed(mover: Mover, versions, registry: Registry, mlflow_store) -> None:
+    promoted(mover, 1)
+    registry.tag(4, "gate.passed", "false")
+    mlflow_store.set_registered_model_alias(registry.model_name, "Production", "4")
+    promoted(mover, 2)
+    with pytest.raises(Refused, match=r"No gate let version 4 pass \(refused\): gateways would refuse it"):
+        rollback(mover, "try")
+    assert registry.aliases()["Production"] == 2
+
+
+def test_who_approved_is_signed_beside_who_asked(mover: Mover, other: Mover, versions, registry: Registry) -> None:
+    promoted(mover, 1)
+    mover.move(mover.settle(), Kind.REQUEST, registry.version(2), "may I?")
+    assert "gate.signature" not in registry.version(2).tags
+    approve(other, 2, "looked at it")
+    said = statement(registry, 2)
+    assert (said.asked_by, said.approved_by, said.gate) == ("anna", "bob", "passed")
+
+
+def test_a_claim_that_somebody_else_wrote_is_not_signed(mover: Mover, versions, registry: Registry, history) -> None:
+    """Whoever may write to the history, such as an administrator, could have the next promoter finish it."""
+    promoted(mover, 1)
+    genuine = history.read().entries[0].move
+    change = {"to": 3, "origin": 1, "digest": registry.version(3).digest, "before": {"Production": 1}, "token": "other"}
+    history.claim(2, genuine.model_copy(update={**change, "after": {"Production": 3}}))
+    mover.settle()
+    assert registry.aliases()["Production"] == 3
+    with pytest.raises(InvalidBundle, match="Its signature is of version 1"):
+        statement(registry, 3)
