@@ -58,6 +58,9 @@ KINDS: Final[dict[str, Kind]] = {
     **{name: Kind("gateway-operate", (name,)) for name in _GATEWAY},
     # a new key is printed once: this job puts it into Secrets Manager instead of a log
     "keys create": Kind("create-key"),
+    # who may do what in MLflow is its administrator's; the key to sign with is the promotion's
+    "access": Kind("access", ("access",)),
+    "access key": Kind("operate", ("access", "key")),
     "database": Kind("database", log_group="setup", fixed=True),
     "mlflow-setup": Kind("mlflow-setup", log_group="setup", fixed=True),
 }

@@ -8,7 +8,7 @@ COPY docker/mlflow/requirements.txt requirements.txt
 # wheels only: the image that this runs in has no compiler either
 RUN python -m venv --without-pip /opt/venv \
  && python -m pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: --require-hashes -r requirements.txt
-COPY docker/health.py docker/rds-ca.pem docker/mlflow/serve.py docker/mlflow/users.py ./
+COPY docker/health.py docker/rds-ca.pem docker/mlflow/registry_lock.py docker/mlflow/serve.py docker/mlflow/users.py ./
 RUN rm requirements.txt && python -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM ${BASE_IMAGE}

@@ -58,6 +58,7 @@ for panel, commands in PANELS.items():
 app.add_typer(contract, name="contract", rich_help_panel="From data to Production")
 app.add_typer(events, name="events", rich_help_panel="Daily operation")
 app.add_typer(promotion.policy, name="policy", rich_help_panel="Production")
+app.add_typer(promotion.access, name="access", rich_help_panel="Production")
 app.add_typer(webhook, name="webhook", rich_help_panel="Production")
 
 

@@ -1,7 +1,7 @@
 """Start MLflow's server with users.
 
-MLflow takes the address of its users' database from a file alone; this writes that file from the environment and then
-becomes the server, so that signals reach it.
+MLflow takes the address of its users' database, and what locks Production, from a file alone; this writes that file
+from the environment and then becomes the server, so that signals reach it.
 """
 
 import os
@@ -37,6 +37,7 @@ def _write_configuration(database: str) -> Path:
         f"database_uri = {database.replace('%', '%%')}",  # MLflow reads it with interpolation
         "admin_username = admin",
         "auth_cache_ttl_seconds = 60",  # else the slow password hash is computed for every request
+        "authorization_function = registry_lock:authorize",  # who registers versions does not move Production
     )
     path = Path(tempfile.mkdtemp()) / "auth.ini"  # mkdtemp: for this user only
     path.write_text("\n".join(lines) + "\n")

@@ -1,7 +1,9 @@
-"""The commands that change or inspect Production: promote, rollback, approve, policy, history, verify."""
+"""What is Production, and who may say so: promote, rollback, approve, policy, history, verify, access."""
 
+import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -96,7 +98,7 @@ def verify(as_json: Json = False) -> None:
     settings = settings_with()
     stores = open_stores(settings)
     past = partial(differing_pasts, settings)
-    verification = check(stores.registry, stores.history, stores.releases, past)
+    verification = check(stores.registry, stores.history, stores.releases, past, settings.trust)
     if as_json:
         console.print_json(data=verification.to_dict())
     else:
@@ -104,6 +106,78 @@ def verify(as_json: Json = False) -> None:
     if not verification.ok:
         failed = sum(not finding.ok for finding in verification.findings)
         raise Refused(f"{failed} of {len(verification.findings)} checks failed.", "See docs/operations.md.")
+
+
+access = typer.Typer(
+    help="Who may promote, who may register versions and who reads, on an MLflow server with users.",
+    no_args_is_help=True,
+)
+
+Users = Annotated[list[str], typer.Argument(help="Users of MLflow's.")]
+RoleName = Annotated[
+    Literal["promoter", "data-scientist", "reader"],
+    typer.Argument(help="Moves Production and deletes versions; trains and registers; reads, as gateways do."),
+]
+PasswordFile = Annotated[
+    Path | None, typer.Option(help="A file with the password of users that are to be made; - is standard input.")
+]
+
+
+@access.command(name="grant")
+def grant_role(role: RoleName, users: Users, password_file: PasswordFile = None) -> None:
+    """Give users a role, in place of the one they have; an administrator's command, safe to run again.
+
+    Makes the registered model, its history and the experiments first, so that nobody owns them by having been first.
+
+    Example: python -m pipelines access grant data-scientist anna bob
+    """
+    from pipelines.console import console
+    from pipelines.promotion.access import Access, AccessRole
+
+    Access(settings_with()).grant(AccessRole(role), users, _password_in(password_file))
+    console.print(f"{', '.join(users)}: {role}")
+
+
+@access.command(name="show")
+def show_access(as_json: Json = False) -> None:
+    """Show what MLflow lets each user do, and whether Production is locked; exit 1 when it is not."""
+    from pipelines.console import console
+    from pipelines.promotion.access import Access
+
+    report = Access(settings_with()).report()
+    if as_json:
+        console.print_json(data=report.to_dict())
+    else:
+        console.print(report.to_table())
+    if not report.locked:
+        raise Refused("Production is not locked.", "See docs/operations.md.")
+
+
+@access.command(name="key")
+def show_key(
+    output: Annotated[Path | None, typer.Option(help="A file that takes it, instead of the screen.")] = None,
+) -> None:
+    """Print the public key of FRAUD_SIGNING_KEY, for FRAUD_TRUSTED_KEYS of gateways and pipelines."""
+    from stores.attestation import SigningKey
+    from stores.files import write_atomically
+
+    secret = settings_with().signing_key
+    if secret is None:
+        raise InvalidInput("There is no FRAUD_SIGNING_KEY.", "Set it, such as to what `openssl rand -hex 32` gives.")
+    public = SigningKey(secret.get_secret_value()).public
+    if output is None:
+        typer.echo(public)
+    else:
+        write_atomically(output, f"{public}\n".encode())
+
+
+def _password_in(file: Path | None) -> str:
+    if file is None:
+        return ""
+    try:
+        return (sys.stdin.read() if str(file) == "-" else file.read_text()).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"The password file {file} cannot be read.", "Name a text file, or -.") from error
 
 
 def _tell(promotion: "Promotion") -> None:
@@ -115,3 +189,5 @@ def _tell(promotion: "Promotion") -> None:
         raise Refused("The gate refused the candidate.")
     if promotion.outcome is Outcome.WAITING:
         raise Refused("The promotion waits for approval.")
+    if promotion.outcome is Outcome.REGISTERED:
+        raise Refused("This user may register, not promote.", "See `python -m pipelines access show`.")

@@ -11,6 +11,7 @@ May import `pipelines.training` (but for its `steps`), `pipelines.pages`, `pipel
 - `mover`: decides what a move does to the aliases, and claims it
 - `finisher`: carries out claimed moves and publishes the release
 - `rollback`: put an earlier version back; approve a promotion that waits
+- `access`: who may train, who may promote and who reads: MLflow's roles, made and shown
 - `policy`: the same model under another threshold policy
 - `verify`: the history of moves as a table, and whether files, aliases, history and release agree
 """

@@ -83,16 +83,19 @@ def up(
         # boto3 and MLflow read their credentials there, in this process and in those it starts
         os.environ.update(stores.environment)
         settings = settings.model_copy(update=stores.settings)
-        services = [mlflow_service(state, stores, mlflow_port), gateway_service(state, settings, mlflow_url, port)]
+        services = [
+            mlflow_service(state, stores, mlflow_port),
+            gateway_service(state, stores, settings, mlflow_url, port),
+        ]
         for service in services:
             service.stop_orphan()
         for option, number in (("PORT", port), ("MLFLOW_PORT", mlflow_port)):
             _require_free(option, number)
-        for service in services:
-            stack.enter_context(service)
-        with step("start MLflow and the gateway"):
-            services[0].wait_for(f"{mlflow_url}/health", _START_SECONDS)
-            services[1].wait_for(f"{gateway_url}/health", _START_SECONDS)
+        with step("start MLflow"):
+            stack.enter_context(services[0]).wait_for(f"{mlflow_url}/health", _START_SECONDS)
+        stores.prepare(mlflow_url, settings)
+        with step("start the gateway"):
+            stack.enter_context(services[1]).wait_for(f"{gateway_url}/health", _START_SECONDS)
         file.write(_environment(settings, stores, mlflow_url, gateway_url))
         stack.callback(file.remove)
         ready = httpx.get(f"{gateway_url}/health/ready").status_code == httpx.codes.OK
@@ -110,10 +113,7 @@ def up(
 
 def _environment(settings: PipelineSettings, stores: Backend, mlflow_url: str, gateway_url: str) -> dict[str, str]:
     """What a command must have in its environment to reach this stack."""
-    plain = {
-        f"FRAUD_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in stores.settings.items()
-    }
+    plain = {f"FRAUD_{name.upper()}": _as_variable(value) for name, value in stores.settings.items()}
     contract = Path(settings.contract)
     return {
         **stores.environment,
@@ -122,6 +122,12 @@ def _environment(settings: PipelineSettings, stores: Backend, mlflow_url: str, g
         "FRAUD_GATEWAY_URL": gateway_url,
         "FRAUD_CONTRACT": str(contract.resolve()) if contract.is_file() else settings.contract,
     }
+
+
+def _as_variable(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def show_addresses(gateway_url: str, mlflow_url: str, notes: Iterable[str], state: Path) -> None:

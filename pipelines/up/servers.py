@@ -23,10 +23,16 @@ from pydantic import SecretStr
 from ml_project.errors import Unavailable
 from pipelines.console import step
 from pipelines.processes import Service
+from pipelines.promotion.access import Access, AccessRole
+from pipelines.settings import PipelineSettings
 from pipelines.up.services import HOST, Backend
+from stores.attestation import SigningKey
 from stores.files import write_private
 
 _BUCKET = "fraud"
+LOCK = Path(__file__).parents[2] / "docker" / "mlflow" / "registry_lock.py"
+"""What MLflow's server asks before its own permissions."""
+
 _DATABASES = ("mlflow", "mlflow_auth", "decisions", "study")
 _START_SECONDS = 60.0
 
@@ -63,6 +69,13 @@ def start_servers(folder: Path, stack: ExitStack) -> Backend:
         s3.wait_until(lambda: _open(s3_port), _START_SECONDS)
         postgres.make_databases(server, _DATABASES)
     endpoint = f"http://{HOST}:{s3_port}"
+    public = SigningKey(secrets.signing_key).public
+
+    def prepare(mlflow_url: str, settings: PipelineSettings) -> None:
+        with step("make MLflow's users"):
+            secrets.grant(mlflow_url, settings)
+        os.environ |= credentials(*secrets.users[AccessRole.PROMOTER])
+
     return Backend(
         mlflow_arguments=("--app-name", "basic-auth", "--allowed-hosts", f"{HOST}:*,localhost:*"),
         mlflow_environment={
@@ -70,27 +83,33 @@ def start_servers(folder: Path, stack: ExitStack) -> Backend:
             "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{_BUCKET}/artifacts",
             "MLFLOW_S3_ENDPOINT_URL": endpoint,
             "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path",
-            "MLFLOW_AUTH_CONFIG_PATH": str(secrets.write_auth_config(folder / "auth.ini", f"{server}/mlflow_auth")),
-            "MLFLOW_AUTH_ADMIN_PASSWORD": secrets.mlflow_password,
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.session_key,
+            **secrets.mlflow_environment(folder, f"{server}/mlflow_auth"),
         },
         environment={
             "AWS_ACCESS_KEY_ID": secrets.access_key,
             "AWS_SECRET_ACCESS_KEY": secrets.secret_key,
-            "MLFLOW_TRACKING_USERNAME": "admin",
-            "MLFLOW_TRACKING_PASSWORD": secrets.mlflow_password,
             "FRAUD_DATABASE_URL": f"{server}/decisions",
+            **credentials(*secrets.users[AccessRole.PROMOTER]),
         },
+        gateway_environment={
+            **credentials(*secrets.users[AccessRole.READER]),
+            "FRAUD_TRUSTED_KEYS": public,
+            "FRAUD_SIGNING_KEY": "",
+        },
+        prepare=prepare,
         settings={
             "database_url": SecretStr(f"{server}/decisions"),
             "study_url": SecretStr(f"{server}/study"),
             "releases_uri": f"s3://{_BUCKET}/releases",
             "s3_endpoint_url": endpoint,
+            "signing_key": SecretStr(secrets.signing_key),
+            "trusted_keys": (public,),
         },
         services=(database, s3),
         notes=(
             f"stores    PostgreSQL {HOST}:{database_port}, S3 {endpoint}",
-            f"secrets   {folder / 'secrets.json'} (MLflow's user is admin)",
+            f"secrets   {folder / 'secrets.json'}",
+            "users     admin; promotion, who moves Production; scientist, who trains and registers; gateway, who reads",
         ),
     )
 
@@ -238,16 +257,53 @@ class ServerSecrets:
     access_key: str = field(default_factory=_random)
     secret_key: str = field(default_factory=_random)
     mlflow_password: str = field(default_factory=_random)
+    promotion_password: str = field(default_factory=_random)
+    scientist_password: str = field(default_factory=_random)
+    gateway_password: str = field(default_factory=_random)
     session_key: str = field(default_factory=_random)
+    signing_key: str = field(default_factory=_random)
 
     @classmethod
     def load(cls, path: Path) -> "ServerSecrets":
-        """Read them from a file, which is created when it is missing."""
-        if path.exists():
-            return cls(**json.loads(path.read_text()))
-        made = cls()
-        write_private(path, json.dumps(asdict(made), indent=1))
+        """Read them from a file; what is missing in it, or the file, is made."""
+        known = json.loads(path.read_text()) if path.exists() else {}
+        made = cls(**known)
+        if asdict(made) != known:
+            write_private(path, json.dumps(asdict(made), indent=1))
         return made
+
+    def mlflow_environment(self, folder: Path, database_url: str) -> dict[str, str]:
+        """What a server with users, on which Production is locked, has in its environment; see `write_auth_config`.
+
+        Raises
+        ------
+        Unavailable
+            When the project's own folder is not there, such as in a container.
+        """
+        if not LOCK.is_file():
+            raise Unavailable(f"{LOCK} is missing.", "Run it in the project's folder.")
+        return {
+            "MLFLOW_AUTH_CONFIG_PATH": str(self.write_auth_config(folder / "auth.ini", database_url)),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": self.mlflow_password,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": self.session_key,
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(LOCK.parent), os.environ.get("PYTHONPATH")))),
+        }
+
+    @property
+    def users(self) -> dict[AccessRole, tuple[str, str]]:
+        """A user of each role, with the password."""
+        return {
+            AccessRole.PROMOTER: ("promotion", self.promotion_password),
+            AccessRole.DATA_SCIENTIST: ("scientist", self.scientist_password),
+            AccessRole.READER: ("gateway", self.gateway_password),
+        }
+
+    def grant(self, mlflow_url: str, settings: PipelineSettings) -> None:
+        """Make the users on a server that runs, and give them their roles."""
+        os.environ |= credentials("admin", self.mlflow_password)
+        access = Access(settings.model_copy(update={"tracking_uri": SecretStr(mlflow_url)}))
+        for role, (user, password) in self.users.items():
+            access.grant(role, [user], password)
 
     def write_auth_config(self, path: Path, database_url: str) -> Path:
         """Write MLflow's configuration of users; their database's address can be set nowhere else."""
@@ -258,6 +314,12 @@ class ServerSecrets:
             f"database_uri = {address}",
             "admin_username = admin",
             "auth_cache_ttl_seconds = 60",  # else the slow password hash is computed for every request
+            f"authorization_function = {LOCK.stem}:authorize",
         )
         write_private(path, "\n".join(lines) + "\n")
         return path
+
+
+def credentials(user: str, password: str) -> dict[str, str]:
+    """A user of MLflow's, as its client reads them."""
+    return {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}

@@ -1,6 +1,7 @@
 """MLflow's server and the gateway as processes, and the backend that they keep their data in."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,10 @@ class Backend:
         For MLflow's server only.
     environment
         For this process and those it starts.
+    gateway_environment
+        For the gateway only.
+    prepare
+        Called with MLflow's address once it runs, before anything asks it.
     settings
         Fields of `PipelineSettings`.
     services
@@ -33,6 +38,8 @@ class Backend:
     mlflow_environment: dict[str, str]
     mlflow_arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    gateway_environment: dict[str, str] = field(default_factory=dict)
+    prepare: Callable[[str, PipelineSettings], None] = lambda _url, _settings: None
     settings: dict[str, object] = field(default_factory=dict)
     services: tuple[Service, ...] = ()
     notes: tuple[str, ...] = ()
@@ -59,7 +66,7 @@ def mlflow_service(state: Path, backend: Backend, port: int) -> Service:
     return Service("MLflow", [*command, *backend.mlflow_arguments], environment, state / "logs" / "mlflow.log")
 
 
-def gateway_service(state: Path, settings: PipelineSettings, mlflow_url: str, port: int) -> Service:
+def gateway_service(state: Path, backend: Backend, settings: PipelineSettings, mlflow_url: str, port: int) -> Service:
     """The gateway, as ``python -m serving``."""
     releases = settings.releases
     environment = {
@@ -71,5 +78,6 @@ def gateway_service(state: Path, settings: PipelineSettings, mlflow_url: str, po
         "FRAUD_MLFLOW_PAGE": settings.mlflow_page or mlflow_url,
         "FRAUD_HOST": HOST,
         "FRAUD_PORT": str(port),
+        **backend.gateway_environment,
     }
     return Service("gateway", [sys.executable, "-m", "serving"], environment, state / "logs" / "gateway.log")

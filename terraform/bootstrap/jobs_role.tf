@@ -47,6 +47,7 @@ data "aws_iam_policy_document" "jobs" {
     resources = [
       "${local.prefix}:iam::${local.account}:role/${each.value}-pipelines",
       "${local.prefix}:iam::${local.account}:role/${each.value}-jobs-execution",
+      "${local.prefix}:iam::${local.account}:role/${each.value}-promotion-execution",
     ]
     condition {
       test     = "StringEquals"

@@ -17,7 +17,7 @@ locals {
     MLFLOW_TRACKING_USERNAME = "gateway"
     # new passwords are a new deployment
     SECRETS_VERSION = tostring(module.setup.secrets_version)
-  }, var.gateway.environment)
+  }, length(var.trusted_keys) > 0 ? { FRAUD_TRUSTED_KEYS = join(",", var.trusted_keys) } : {}, var.gateway.environment)
   gateway_secrets = {
     FRAUD_BOOTSTRAP_KEY      = module.database.application_secret_arns["bootstrap-key"]
     FRAUD_DATABASE_URL       = "${module.database.database_secret_arns["gateway"]}:url::"

@@ -121,6 +121,7 @@ module "jobs" {
   releases_uri            = local.releases_uri
   training_data           = local.training_data
   mlflow_url              = module.mlflow.url
+  trusted_keys            = var.trusted_keys
   database_secret_arns    = module.database.database_secret_arns
   application_secret_arns = module.database.application_secret_arns
   key_arn                 = module.storage.key_arn

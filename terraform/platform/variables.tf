@@ -240,6 +240,20 @@ variable "setup_in_apply" {
   default     = true
 }
 
+variable "trusted_keys" {
+  description = <<-EOT
+    Public keys of the promotion, as the job `access key` prints them: the gateway serves no version that bears no
+    signature by one. Empty: it asks for none. A higher secrets_version makes another key: list both meanwhile.
+  EOT
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for key in var.trusted_keys : can(regex("^ed25519:[A-Za-z0-9_-]{43}$", key))])
+    error_message = "Such as ed25519: and 43 letters, as the job access key prints them."
+  }
+}
+
 variable "models_live" {
   description = "Set once a first model is promoted: then retraining and monitoring run, and their silence rings."
   type        = bool

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from ml_project.scorer import load_scorer
+from stores.attestation import SigningKey
 from stores.releases import open_releases
 from tests.integration.containers import BASE, Container, build, execute, make_base, require_programs, run_once
 from tests.support.compose import compose, databases, secret_names
@@ -25,7 +26,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LIST_FILES = "find / -xdev -path /proc -prune -o -print"
 OURS = {
     "gateway": {"health.py", "ml_project", "rds-ca.pem", "serving", "stores"},
-    "mlflow": {"health.py", "rds-ca.pem", "serve.py", "users.py"},
+    "mlflow": {"health.py", "rds-ca.pem", "registry_lock.py", "serve.py", "users.py"},
     "pipelines": {"ml_project", "pipelines", "rds-ca.pem", "stores"},
 }
 QUICK = {"FRAUD_REPLICATES": "100", "FRAUD_FOLDS": "2", "FRAUD_TUNING_ROWS": "2000", "FRAUD_THREADS": "2"}
@@ -59,6 +60,7 @@ class Stack:
     def environment(self, service: str) -> dict[str, str]:
         ours = compose(SECRETS)["services"][service]["environment"]
         places = {"http://s3:9000": self.s3.url, "http://mlflow:5000": f"http://127.0.0.1:{self.mlflow_port}"}
+        places["/keys/promotion.pub"] = SigningKey(SECRETS["PROMOTION_KEY"]).public  # what `access` writes there
         text = re.sub(r"@postgres/(\w+)", r"@/\1?host=/postgres", json.dumps(ours))
         for there, here in places.items():
             text = text.replace(there, here)
@@ -93,14 +95,21 @@ def mlflow(images: dict[str, str], stack: Stack) -> Iterator[Container]:
 
 @pytest.fixture(scope="module")
 def promoted(images: dict[str, str], stack: Stack, mlflow: Container) -> str:
-    """What the pipeline said that trained and promoted version 1."""
+    """What the promotion said of the version that the pipeline had trained and registered."""
     users = run_once(images["mlflow"], "python", "users.py", options=stack.options("mlflow-users"))
-    assert {"user gateway made", "user pipelines made"} <= set(users.splitlines())
+    assert {"user gateway made", "user pipelines made", "user promotion made"} <= set(users.splitlines())
+    state = "--tmpfs=/state:mode=0770"
+    admin = (*stack.options("access"), state)
+    for role, user in (("promoter", "promotion"), ("data-scientist", "pipelines"), ("reader", "gateway")):
+        assert f"{user}: {role}" in run_once(images["pipelines"], "access", "grant", role, user, options=admin)
     bank = transactions(12_000, seed=4).to_csv(index=False).encode()
     stack.s3.client().put_object(Bucket="fraud", Key="bank.csv", Body=bank)
     quick = [f"--env={name}={value}" for name, value in QUICK.items()]
-    options = (*stack.options("pipeline"), *quick, "--tmpfs=/state:mode=0770")
+    options = (*stack.options("pipeline"), *quick, state)
     said = run_once(images["pipelines"], "main", "--data", "s3://fraud/bank.csv", "--trials", "1", options=options)
+    assert "the candidate is registered as version 1" in said
+    options = (*stack.options("promotion"), *quick, state)
+    said = run_once(images["pipelines"], "promote", options=options)
     assert "Production is now version 1" in said
     return said
 
@@ -161,9 +170,11 @@ def test_the_gateway_answers_with_the_promoted_models_scores(
 
 def test_runs_bear_the_images_commit(stack: Stack, promoted: str) -> None:
     user = ("pipelines", SECRETS["MLFLOW_PIPELINES_PASSWORD"])
-    body = {"experiment_ids": ["1"], "filter": f"tags.`mlflow.source.git.commit` = '{COMMIT}'"}
-    url = f"http://127.0.0.1:{stack.mlflow_port}/api/2.0/mlflow/runs/search"
-    assert len(httpx.post(url, json=body, auth=user).json()["runs"]) > 1
+    api = f"http://127.0.0.1:{stack.mlflow_port}/api/2.0/mlflow"
+    named = {"experiment_name": "fraud-detection"}
+    experiment = httpx.get(f"{api}/experiments/get-by-name", params=named, auth=user).json()["experiment"]
+    body = {"experiment_ids": [experiment["experiment_id"]], "filter": f"tags.`mlflow.source.git.commit` = '{COMMIT}'"}
+    assert len(httpx.post(f"{api}/runs/search", json=body, auth=user).json()["runs"]) > 1
 
 
 def test_mlflow_is_for_users_and_ends_cleanly(stack: Stack, mlflow: Container, promoted: str) -> None:

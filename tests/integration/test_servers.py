@@ -78,15 +78,13 @@ class Platform:
         return self.commands.run(*arguments, environment=self.environment(**extra), timeout=600)
 
     def start_mlflow(self) -> None:
-        users = ServerSecrets().write_auth_config(self.folder / "auth.ini", self.database("tracking_users"))
+        secrets = ServerSecrets(mlflow_password=PASSWORD)
         environment = self.environment(
             MLFLOW_BACKEND_STORE_URI=self.database("tracking"),
             MLFLOW_ARTIFACTS_DESTINATION=f"s3://{BUCKET}/artifacts",
             MLFLOW_S3_ENDPOINT_URL=self.s3.url,
             MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE="path",
-            MLFLOW_AUTH_CONFIG_PATH=str(users),
-            MLFLOW_AUTH_ADMIN_PASSWORD=PASSWORD,
-            MLFLOW_FLASK_SERVER_SECRET_KEY="a-session-key-of-tests",
+            **secrets.mlflow_environment(self.folder, self.database("tracking_users")),
             MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
             MLFLOW_DISABLE_TELEMETRY="true",
         )

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+<<<<<<< HEAD
 from tests.support.processes import Forked, Server, free_port
 
 
@@ -45,6 +46,42 @@ class MlflowServer(Server):
 
     def _begun(self) -> Forked:
         return Forked(self._command, self._environment, self.log)
+=======
+from pipelines.up.servers import ServerSecrets, credentials
+from tests.support.processes import Server, free_port
+
+
+class MlflowServer(Server):
+    """As `make run` starts one: SQLite, artifacts in a folder behind the server; further arguments are its own."""
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+        port = free_port()
+        self.artifacts = folder / "artifacts"
+        self.artifacts.mkdir()
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+        stores = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+        stores += ["--artifacts-destination", str(self.artifacts), "--workers", "1"]
+        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        super().__init__([*command, *stores, *arguments], quiet | environment, folder / "mlflow.log", port)
+>>>>>>> 945d89e (Production is locked where MLflow has users: who trains registers, the promotion promotes)
 
     def wait_until_up(self) -> None:
-        self.wait_until(lambda: self.client.get("/health").status_code == 200)
+        self.wait_until(lambda: self.client.get("/health").status_code == 200, seconds=600)
+
+
+class LockedMlflow(MlflowServer):
+    """As `make run BACKEND=servers` starts one, but on SQLite: with users, and Production locked."""
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+        self.secrets = ServerSecrets()
+        users = self.secrets.mlflow_environment(folder, f"sqlite:///{folder / 'users.db'}")
+        super().__init__(folder, "--app-name", "basic-auth", *arguments, **users, **environment)
+
+    def credentials(self, user: str) -> tuple[str, str]:
+        """Name and password of admin, promotion, scientist or gateway."""
+        passwords = dict(self.secrets.users.values())
+        return user, passwords.get(user, self.secrets.mlflow_password)
+
+    def environment(self, user: str) -> dict[str, str]:
+        """Of a process that works in a user's name."""
+        return {"MLFLOW_TRACKING_URI": self.url, **credentials(*self.credentials(user))}

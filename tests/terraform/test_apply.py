@@ -339,7 +339,7 @@ def test_mlflows_administrator_is_known_to_mlflow_and_its_setup_alone(platform: 
         for name in iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]
         if f"{NAME}/mlflow-admin" in json.dumps(platform.policy(role["RoleName"], name))
     }
-    assert readers == {"mlflow-execution", "mlflow-setup-execution"}
+    assert readers == {"administrator-execution", "mlflow-execution", "mlflow-setup-execution"}
 
 
 def test_what_runs_bears_the_tag_that_the_budget_counts_by(platform: Platform) -> None:

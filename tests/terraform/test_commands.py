@@ -129,7 +129,8 @@ def test_a_root_is_initialised_before_it_is_used() -> None:
 def test_the_operators_page_shows_every_command() -> None:
     shown = set(
         re.findall(
-            r"run_job.py (?:--name \S+ )?(keys create|[\w-]+)", (REPOSITORY / "docs" / "aws-operate.md").read_text()
+            r"run_job.py (?:--name \S+ )?(keys create|access key|[\w-]+)",
+            (REPOSITORY / "docs" / "aws-operate.md").read_text(),
         )
     )
     assert set(run_job.KINDS) - {"main", "database", "compare"} <= shown

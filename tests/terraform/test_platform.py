@@ -350,15 +350,24 @@ def test_the_gateway_and_the_jobs_are_users_of_their_own_in_mlflow(plan: Plan, e
     gateway = one(ecs, "aws_ecs_task_definition.gateway")
     assert variables(gateway)["MLFLOW_TRACKING_USERNAME"] == "gateway"
     retrain = one(plan, 'module.task["retrain"].aws_ecs_task_definition.job')
-    assert variables(retrain)["MLFLOW_TRACKING_USERNAME"] == "pipelines"
+    assert variables(retrain)["MLFLOW_TRACKING_USERNAME"] == "promotion"
     setup = one(plan, "module.mlflow_task.aws_ecs_task_definition.job")
-    assert secrets(setup) >= {"USER_ADMIN", "USER_GATEWAY", "USER_PIPELINES"}
+    assert secrets(setup) >= {"USER_ADMIN", "USER_GATEWAY", "USER_PIPELINES", "USER_PROMOTION"}
     holders = [
         definition["family"]
         for definition in of_type(plan, "aws_ecs_task_definition")
         if "mlflow-admin" in definition["container_definitions"] or "ADMIN" in definition["container_definitions"]
     ]
-    assert sorted(holders) == ["fraud-detection-mlflow", "fraud-detection-mlflow-setup"]
+    assert sorted(holders) == ["fraud-detection-access", "fraud-detection-mlflow", "fraud-detection-mlflow-setup"]
+
+
+def test_what_moves_production_alone_has_the_key_to_sign_with(plan: Plan) -> None:
+    jobs = of_type(plan, "aws_ecs_task_definition")
+    signing = {job["family"].removeprefix("fraud-detection-") for job in jobs if "FRAUD_SIGNING_KEY" in secrets(job)}
+    assert signing == {"main", "retrain", "rollback", "operate"}
+    users = {job["family"]: variables(job).get("MLFLOW_TRACKING_USERNAME") for job in jobs}
+    assert {family.removeprefix("fraud-detection-") for family, user in users.items() if user == "promotion"} == signing
+    assert users["fraud-detection-monitor"] == "pipelines"
 
 
 def test_the_masters_password_is_the_database_jobs_alone(plan: Plan) -> None:

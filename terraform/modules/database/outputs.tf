@@ -6,7 +6,7 @@ output "database_secret_arns" {
 }
 
 output "application_secret_arns" {
-  description = "By purpose: bootstrap-key, mlflow-admin, mlflow-gateway, mlflow-pipelines, mlflow-session."
+  description = "By purpose: bootstrap-key, mlflow- admin, gateway, pipelines, promotion and session, signing-key."
   value       = { for name, secret in aws_secretsmanager_secret.application : name => secret.arn }
   depends_on  = [aws_secretsmanager_secret_version.application]
 }

@@ -18,8 +18,10 @@ locals {
     bootstrap-key    = "The gateway's first API key"
     mlflow-admin     = "Password of MLflow's user admin"
     mlflow-gateway   = "Password of MLflow's user gateway, who reads"
-    mlflow-pipelines = "Password of MLflow's user pipelines, who owns models and runs"
+    mlflow-pipelines = "Password of MLflow's user pipelines, who trains, registers and monitors"
+    mlflow-promotion = "Password of MLflow's user promotion, who moves Production"
     mlflow-session   = "What MLflow signs its sessions with"
+    signing-key      = "What the promotion signs with what it lets pass"
   }
   names = concat(keys(local.databases), keys(local.application_secrets))
 }

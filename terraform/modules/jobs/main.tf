@@ -9,6 +9,8 @@ locals {
     rollback = { cpu = 512, memory = 2048 }
     # promote, approve, policy, history, verify
     operate = { cpu = 1024, memory = 4096 }
+    # who may do what in MLflow, by its administrator
+    access = { cpu = 512, memory = 2048 }
     # keys, purge, replay
     gateway-operate = { cpu = 512, memory = 2048 }
   }, var.sizes)
@@ -21,6 +23,25 @@ locals {
     monitor  = ["monitor"]
     rollback = ["rollback", "--reason", "by hand"]
     operate  = ["history"]
+    access   = ["access", "show"]
+  }
+  # MLflow's user and the secrets of each job: what moves Production has the one user who may, and the key to sign with
+  identities = {
+    pipelines = { user = "pipelines", password = var.application_secret_arns["mlflow-pipelines"], key = null }
+    promotion = {
+      user     = "promotion"
+      password = var.application_secret_arns["mlflow-promotion"]
+      key      = var.application_secret_arns["signing-key"]
+    }
+    administrator = { user = "admin", password = var.application_secret_arns["mlflow-admin"], key = null }
+  }
+  identity_of = {
+    main     = "promotion"
+    retrain  = "promotion"
+    rollback = "promotion"
+    operate  = "promotion"
+    monitor  = "pipelines"
+    access   = "administrator"
   }
   scheduled = {
     retrain = var.retraining_schedule
@@ -38,12 +59,10 @@ locals {
     HOME                     = "/tmp"
     MLFLOW_DISABLE_TELEMETRY = "true"
     MLFLOW_TRACKING_URI      = var.mlflow_url
-    MLFLOW_TRACKING_USERNAME = "pipelines"
-  }, var.environment)
+  }, length(var.trusted_keys) > 0 ? { FRAUD_TRUSTED_KEYS = join(",", var.trusted_keys) } : {}, var.environment)
   pipelines_secrets = {
-    FRAUD_DATABASE_URL       = "${var.database_secret_arns["pipelines"]}:decisions_url::"
-    FRAUD_STUDY_URL          = "${var.database_secret_arns["pipelines"]}:url::"
-    MLFLOW_TRACKING_PASSWORD = var.application_secret_arns["mlflow-pipelines"]
+    FRAUD_DATABASE_URL = "${var.database_secret_arns["pipelines"]}:decisions_url::"
+    FRAUD_STUDY_URL    = "${var.database_secret_arns["pipelines"]}:url::"
   }
 }
 
@@ -64,27 +83,39 @@ module "pipelines_role" {
 
 module "pipelines_execution" {
   source         = "../execution_role"
+  for_each       = local.identities
   context        = var.context
-  name           = "jobs"
+  name           = each.key == "pipelines" ? "jobs" : each.key
   repository_arn = var.images.pipelines.repository_arn
   log_group_arn  = aws_cloudwatch_log_group.jobs.arn
-  secret_arns    = [var.database_secret_arns["pipelines"], var.application_secret_arns["mlflow-pipelines"]]
+  secret_arns    = compact([var.database_secret_arns["pipelines"], each.value.password, each.value.key])
   key_arn        = var.key_arn
 }
 
+moved {
+  from = module.pipelines_execution
+  to   = module.pipelines_execution["pipelines"]
+}
+
 module "task" {
-  source             = "../task"
-  for_each           = local.pipeline_commands
-  context            = var.context
-  job                = each.key
-  image              = var.images.pipelines.uri
-  size               = local.sizes[each.key]
-  entry_point        = local.pipelines
-  command            = each.value
-  environment        = local.pipelines_environment
-  secrets            = local.pipelines_secrets
+  source      = "../task"
+  for_each    = local.pipeline_commands
+  context     = var.context
+  job         = each.key
+  image       = var.images.pipelines.uri
+  size        = local.sizes[each.key]
+  entry_point = local.pipelines
+  command     = each.value
+  environment = merge(local.pipelines_environment, {
+    MLFLOW_TRACKING_USERNAME = local.identities[local.identity_of[each.key]].user
+  })
+  secrets = merge(
+    local.pipelines_secrets,
+    { MLFLOW_TRACKING_PASSWORD = local.identities[local.identity_of[each.key]].password },
+    local.identity_of[each.key] == "promotion" ? { FRAUD_SIGNING_KEY = local.identities.promotion.key } : {},
+  )
   task_role_arn      = module.pipelines_role.arn
-  execution_role_arn = module.pipelines_execution.arn
+  execution_role_arn = module.pipelines_execution[local.identity_of[each.key]].arn
   log_group          = aws_cloudwatch_log_group.jobs.name
 }
 
@@ -119,9 +150,12 @@ data "aws_iam_policy_document" "scheduler" {
     }
   }
   statement {
-    sid       = "HandOver"
-    actions   = ["iam:PassRole"]
-    resources = [module.pipelines_role.arn, module.pipelines_execution.arn]
+    sid     = "HandOver"
+    actions = ["iam:PassRole"]
+    resources = concat(
+      [module.pipelines_role.arn],
+      [for job in keys(local.scheduled) : module.pipelines_execution[local.identity_of[job]].arn],
+    )
     condition {
       test     = "StringEquals"
       variable = "iam:PassedToService"

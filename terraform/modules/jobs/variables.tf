@@ -79,6 +79,12 @@ variable "training_data" {
   nullable    = false
 }
 
+variable "trusted_keys" {
+  description = "Public keys of the promotion."
+  type        = list(string)
+  nullable    = false
+}
+
 variable "mlflow_url" {
   description = "MLflow's address."
   type        = string

@@ -22,6 +22,7 @@ locals {
     USER_ADMIN               = var.application_secret_arns["mlflow-admin"]
     USER_GATEWAY             = var.application_secret_arns["mlflow-gateway"]
     USER_PIPELINES           = var.application_secret_arns["mlflow-pipelines"]
+    USER_PROMOTION           = var.application_secret_arns["mlflow-promotion"]
   }
   # upgrade first: a new MLflow refuses tables of an older one
   mlflow_command = ["sh", "-c", "mlflow db upgrade \"$MLFLOW_BACKEND_STORE_URI\" && exec python users.py"]
@@ -53,7 +54,7 @@ module "mlflow_execution" {
   secret_arns = [
     var.database_secret_arns["mlflow"], var.database_secret_arns["mlflow_users"],
     var.application_secret_arns["mlflow-admin"], var.application_secret_arns["mlflow-gateway"],
-    var.application_secret_arns["mlflow-pipelines"],
+    var.application_secret_arns["mlflow-pipelines"], var.application_secret_arns["mlflow-promotion"],
   ]
   key_arn = var.key_arn
 }

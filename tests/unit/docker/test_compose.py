@@ -11,13 +11,15 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
+from pipelines.promotion.access import AccessRole
 from serving.settings import GatewaySettings
+from stores.attestation import SigningKey
 from tests.support.compose import FOLDER, OWNERS, compose, databases, secret_names, variables
 from tests.support.machine import ROOT, find_program, missing
 from tests.support.servers import PostgresServer
 
 SERVERS = {"postgres", "s3", "mlflow", "gateway"}
-ONCE = {"mlflow-users", "pipeline"}
+ONCE = {"mlflow-users", "access", "pipeline", "promotion"}
 HARDENED = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
 
 
@@ -44,8 +46,22 @@ def test_every_service_waits_for_what_it_needs(services: dict[str, Any]) -> None
             assert how == {"condition": expected}, f"{name} waits for {other}"
     assert services["mlflow"]["depends_on"].keys() == {"postgres", "s3"}
     for name in ("gateway", "pipeline"):
-        assert services[name]["depends_on"].keys() == {"postgres", "s3", "mlflow-users"}
+        assert services[name]["depends_on"].keys() == {"postgres", "s3", "access"}
+    assert services["promotion"]["depends_on"].keys() == {"pipeline"}
     assert all("healthcheck" in services[name] for name in SERVERS)
+
+
+def test_the_promotion_alone_has_its_key_and_its_user(services: dict[str, Any]) -> None:
+    environments = {name: service.get("environment", {}) for name, service in services.items()}
+    assert {name for name, values in environments.items() if "FRAUD_SIGNING_KEY" in values} == {"access", "promotion"}
+    user = "MLFLOW_TRACKING_USERNAME"
+    users = {name: values[user] for name, values in environments.items() if user in values}
+    assert users == {"access": "admin", "gateway": "gateway", "pipeline": "pipelines", "promotion": "promotion"}
+    made = {name.removeprefix("USER_").lower() for name in environments["mlflow-users"] if name.startswith("USER_")}
+    assert made == set(users.values())
+    granted = re.findall(r"access grant (\S+) (\S+)", services["access"]["command"][0])
+    assert granted == [("promoter", "promotion"), ("data-scientist", "pipelines"), ("reader", "gateway")]
+    assert all(role in list(AccessRole) for role, _user in granted)
 
 
 def test_what_runs_once_is_not_started_again(services: dict[str, Any]) -> None:
@@ -60,7 +76,7 @@ def test_secrets_come_from_the_file_that_is_not_committed(services: dict[str, An
     assert {name for name, default in asked.items() if default is None} == set(secret_names())
     for service in services.values():
         for name, value in service.get("environment", {}).items():
-            if re.search("PASSWORD|SECRET|KEY", name):
+            if re.search("PASSWORD|SECRET|KEY", name) and name != "FRAUD_TRUSTED_KEYS":  # public ones
                 assert re.fullmatch(r'"?(\$\{\w+:\?run sh docker/secrets.sh\},?)+"?', value), name
             assert re.search(r"://[^/@]*:(?!\$\{)[^/@]*@", str(value)) is None, name
 
@@ -82,8 +98,12 @@ def test_the_s3_server_is_the_one_that_the_tests_use(services: dict[str, Any]) -
     assert services["s3"]["image"].endswith(f"rclone/rclone:{pinned[1]}}}")
 
 
-def test_the_gateways_settings_are_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gateways_settings_are_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environment = compose(dict.fromkeys(secret_names(), "s" * 48))["services"]["gateway"]["environment"]
+    # the file that the service `access` writes
+    written = tmp_path / Path(environment["FRAUD_TRUSTED_KEYS"]).name
+    written.write_text(SigningKey("s" * 48).public)
+    environment["FRAUD_TRUSTED_KEYS"] = str(written)
     for name, value in (environment | {"FRAUD_HOST": "0.0.0.0"}).items():
         monkeypatch.setenv(name, value)
     settings = GatewaySettings()
@@ -106,6 +126,12 @@ def test_secrets_are_random_private_and_made_once(tmp_path: Path) -> None:
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
     assert subprocess.run(["sh", str(tmp_path / "secrets.sh")]).returncode == 0
     assert (tmp_path / ".env").read_text() == made
+    # one of a former release lacks some
+    (tmp_path / ".env").write_text(re.sub(r"^PROMOTION_KEY=.*\n", "", made, flags=re.MULTILINE))
+    assert subprocess.run(["sh", str(tmp_path / "secrets.sh")]).returncode == 0
+    mended = dict(re.findall(r"^(\w+)=([0-9a-f]{48})$", (tmp_path / ".env").read_text(), re.MULTILINE))
+    assert mended.keys() == values.keys()
+    assert {name for name in values if mended[name] != values[name]} == {"PROMOTION_KEY"}
 
 
 def test_the_secrets_are_never_committed() -> None:
