@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from tests.support.commands import Commands
 from tests.support.machine import ROOT
 from tests.support.pipelines import BANK_ROWS, transactions
+from tests.support.processes import clean_environment
 
 pytestmark = pytest.mark.slow
 
@@ -88,3 +90,50 @@ def test_the_first_steps_without_a_server_leave_everything_where_the_commands_lo
     (validated,) = here.search_runs([experiment.experiment_id], "tags.`fraud.step` = 'validate'")
     launcher = MlflowClient(f"sqlite:///{tmp_path / 'elsewhere' / 'mlflow.db'}")
     assert launcher.search_runs(["0"])[0].data.tags["fraud.pipeline_run"] == validated.info.run_id
+
+
+def test_from_a_git_address_the_steps_find_each_other_where_they_were_started(tmp_path: Path) -> None:
+    transactions(2_000, seed=3).to_parquet(tmp_path / "bank.parquet")
+    repository, elsewhere = tmp_path / "a repository", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("contracts", "ml_project", "pipelines", "stores"):
+        shutil.copytree(ROOT / name, repository / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("MLproject", "conda.yaml"):
+        shutil.copy(ROOT / name, repository)
+    git = ["git", "-C", str(repository), "-c", "user.name=anna", "-c", "user.email=anna@bank.example"]
+    for arguments in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "The project")):
+        subprocess.run([*git, *arguments], check=True)
+    environment = clean_environment(
+        PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", MLFLOW_DISABLE_TELEMETRY="true"
+    )
+
+    def run(entry_point: str, *parameters: str, **extra: str) -> "subprocess.CompletedProcess[str]":
+        # MLflow takes a plain file:// address for a folder; one with an encoded space it leaves to git
+        command = [sys.executable, "-m", "mlflow", "run", repository.as_uri(), "-e", entry_point]
+        return subprocess.run(
+            [*command, "--env-manager", "local", *parameters],
+            cwd=elsewhere,
+            env=environment | extra,
+            capture_output=True,
+            text=True,
+            timeout=1200,
+        )
+
+    assert "%20" in repository.as_uri()
+    for done in (run("ingest", "-P", f"data={tmp_path / 'bank.parquet'}"), run("validate")):
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+        assert "Fetching project from file://" in done.stderr
+    here = MlflowClient(f"sqlite:///{elsewhere / 'var' / 'mlflow.db'}")
+    experiment = here.get_experiment_by_name("fraud-detection")
+    assert experiment is not None
+    (validated,) = here.search_runs([experiment.experiment_id], "tags.`fraud.step` = 'validate'")
+    assert validated.info.status == "FINISHED"
+    assert not (repository / "var").exists()
+
+    lost = run("validate", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'tracking.db'}")
+    assert lost.returncode != 0
+    assert "where nothing stays. Set FRAUD_STATE_DIR to your own." in lost.stderr
+    kept = run(
+        "validate", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'tracking.db'}", FRAUD_STATE_DIR=str(elsewhere / "var")
+    )
+    assert kept.returncode == 0, kept.stdout[-2000:] + kept.stderr[-3000:]
