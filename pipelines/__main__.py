@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from ml_project.errors import FraudError
 from pipelines.cli import promotion, steps
 from pipelines.cli.contract import contract
-from pipelines.cli.evaluation import compare, prequential
 from pipelines.cli.events import events
 from pipelines.cli.operations import monitor, schedule, score
 from pipelines.cli.traffic import simulate_traffic
@@ -48,7 +47,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         steps.retrain,
         steps.up,
     ),
-    "Evaluation": (compare, prequential),
+    "Evaluation": (steps.compare, steps.prequential),
     "Daily operation": (score, monitor, schedule, simulate_traffic),
     "Production": (promotion.rollback, promotion.approve, promotion.history, promotion.verify),
 }

@@ -4,9 +4,9 @@ Every command imports its work when it is called, so that ``--help`` stays quick
 `ml_project.errors` may be imported at the top.
 
 - `options`: options that several commands share, and how they become settings
-- `steps`: from data to a finished model (ingest, validate, train, threshold, main, retrain, up)
+- `steps`: from data to a finished model, and how good it is (ingest, validate, train, threshold, main, retrain, up,
+  compare, prequential)
 - `promotion`: what is Production, and who may say so (promote, rollback, approve, policy, history, verify, access)
-- `evaluation`: how good models are (compare, prequential)
 - `operations`: what runs while a model is live (score, monitor, schedule)
 - `contract`: what a transaction is (contract infer, check, show)
 - `events`: past transactions (events rebuild)

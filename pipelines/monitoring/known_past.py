@@ -25,7 +25,7 @@ from pipelines.monitoring.kept_decisions import UNLABELLED, answered_rows
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionStore, open_store
 from stores.decisions.event_plan import EventPlan, HistoryEvent, event_id, event_number, microseconds
-from stores.decisions.known_events import events_of_keys
+from stores.decisions.events import events_of_keys
 
 MOST_EVENTS: Final = 500_000
 """Transactions that are held. Of more, those of the busiest keys are left out, and what is made of them."""

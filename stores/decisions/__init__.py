@@ -13,7 +13,7 @@ In the order in which a decision passes them:
 - `events`: past transactions by card, customer or terminal; `event_plan`: what a contract needs of them, and the
   features from history that are made of them. `event_cache`: them in memory; `event_tail`: what was written since;
   `key_pasts`: reading one key's; `timeline`: one key's, and what a window over them comes to; `bulk_history`: many at
-  once. `known_events`: what is known of some keys, for a look back.
+  once.
 - `dashboard`: counts and samples of a window. `archive`: Arrow tables, exports and purges.
 - `forgetting`: erases personal keys, and past transactions that are out of every feature's reach; `keyless`: decisions
   without a key.

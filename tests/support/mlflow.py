@@ -1,9 +1,10 @@
 """MLflow's tracking server as a process."""
 
 import shutil
+import sys
 from pathlib import Path
 
-<<<<<<< HEAD
+from pipelines.up.servers import ServerSecrets, credentials
 from tests.support.processes import Forked, Server, free_port
 
 
@@ -46,36 +47,26 @@ class MlflowServer(Server):
 
     def _begun(self) -> Forked:
         return Forked(self._command, self._environment, self.log)
-=======
-from pipelines.up.servers import ServerSecrets, credentials
-from tests.support.processes import Server, free_port
+
+    def wait_until_up(self) -> None:
+        self.wait_until(lambda: self.client.get("/health").status_code == 200)
 
 
-class MlflowServer(Server):
-    """As `make run` starts one: SQLite, artifacts in a folder behind the server; further arguments are its own."""
+class LockedMlflow(Server):
+    """As `make run BACKEND=servers` starts one, but on SQLite: `mlflow server` with users, and Production locked."""
 
-    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         port = free_port()
-        self.artifacts = folder / "artifacts"
-        self.artifacts.mkdir()
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+        self.secrets = ServerSecrets()
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--app-name", "basic-auth"]
         stores = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-        stores += ["--artifacts-destination", str(self.artifacts), "--workers", "1"]
+        stores += ["--artifacts-destination", str(folder / "artifacts"), "--workers", "1"]
         quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        super().__init__([*command, *stores, *arguments], quiet | environment, folder / "mlflow.log", port)
->>>>>>> 945d89e (Production is locked where MLflow has users: who trains registers, the promotion promotes)
+        users = self.secrets.mlflow_environment(folder, f"sqlite:///{folder / 'users.db'}")
+        super().__init__([*command, *stores], {**quiet, **users, **environment}, folder / "mlflow.log", port)
 
     def wait_until_up(self) -> None:
         self.wait_until(lambda: self.client.get("/health").status_code == 200, seconds=600)
-
-
-class LockedMlflow(MlflowServer):
-    """As `make run BACKEND=servers` starts one, but on SQLite: with users, and Production locked."""
-
-    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
-        self.secrets = ServerSecrets()
-        users = self.secrets.mlflow_environment(folder, f"sqlite:///{folder / 'users.db'}")
-        super().__init__(folder, "--app-name", "basic-auth", *arguments, **users, **environment)
 
     def credentials(self, user: str) -> tuple[str, str]:
         """Name and password of admin, promotion, scientist or gateway."""

@@ -358,7 +358,7 @@ def test_the_gateway_and_the_jobs_are_users_of_their_own_in_mlflow(plan: Plan, e
         for definition in of_type(plan, "aws_ecs_task_definition")
         if "mlflow-admin" in definition["container_definitions"] or "ADMIN" in definition["container_definitions"]
     ]
-    assert sorted(holders) == ["fraud-detection-access", "fraud-detection-mlflow", "fraud-detection-mlflow-setup"]
+    assert sorted(holders) == ["fraud-detection-mlflow", "fraud-detection-mlflow-setup"]
 
 
 def test_what_moves_production_alone_has_the_key_to_sign_with(plan: Plan) -> None:
@@ -367,7 +367,7 @@ def test_what_moves_production_alone_has_the_key_to_sign_with(plan: Plan) -> Non
     assert signing == {"main", "retrain", "rollback", "operate"}
     users = {job["family"]: variables(job).get("MLFLOW_TRACKING_USERNAME") for job in jobs}
     assert {family.removeprefix("fraud-detection-") for family, user in users.items() if user == "promotion"} == signing
-    assert users["fraud-detection-monitor"] == "pipelines"
+    assert (users["fraud-detection-monitor"], users["fraud-detection-access"]) == ("pipelines", "admin")
 
 
 def test_the_masters_password_is_the_database_jobs_alone(plan: Plan) -> None:
