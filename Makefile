@@ -25,10 +25,10 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-run: $(VENV)/run.stamp ## train, promote and serve on this machine until Ctrl-C (DATA= CONTRACT= TRIALS= PORT= MLFLOW_PORT= BACKEND=servers)
+run: $(VENV)/project.stamp ## train, promote and serve on this machine until Ctrl-C (DATA= CONTRACT= TRIALS= PORT= MLFLOW_PORT= BACKEND=servers)
 	@$(UP)
 
-smoke: $(VENV)/run.stamp ## the same, ended after one /predict and one /predict-batch were answered
+smoke: $(VENV)/project.stamp ## the same, ended after one /predict and one /predict-batch were answered
 	@$(UP) --smoke
 
 test: lint ## lint and every test not marked slow, in random order (WORKERS= at a time)
@@ -94,6 +94,11 @@ $(VENV)/bin/python:
 $(VENV)/run.stamp: requirements/gateway.txt requirements/pipelines.txt | $(VENV)/bin/python
 	@echo "installing the locked requirements (a few minutes, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/pipelines.txt -r requirements/gateway.txt
+	@touch $@
+
+# what other programs find by name: the evaluator of mlflow.models.evaluate
+$(VENV)/project.stamp: pyproject.toml $(VENV)/run.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python

@@ -1,6 +1,7 @@
 """What every candidate is measured against on the same split: the seed's recipe and logistic regression."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,9 @@ SEED_RECIPE = EnsembleSettings(
 )
 """0.4 x IsolationForest + 0.6 x XGBoost, 100 trees each, depth 5, all features: the system that this one replaces."""
 
+LOGISTIC_REGRESSION: dict[str, Any] = {"C": 0.1, "max_iter": 1000}
+"""scikit-learn's parameters of it."""
+
 _CLIP = 5.0
 """Standard deviations at which a linear model's inputs are cut: without it a few extreme rows bend the whole plane."""
 
@@ -57,6 +61,6 @@ def fit_logistic_regression(train: Dataset, engine: LocalEngine) -> Score:
         # what is missing is put at the mean
         return np.nan_to_num(np.clip(statistics.standardise(values), -_CLIP, _CLIP))
 
-    model = LogisticRegression(C=0.1, max_iter=1000, random_state=engine.seed)
+    model = LogisticRegression(**LOGISTIC_REGRESSION, random_state=engine.seed)
     model.fit(scaled(features), train.label, sample_weight=train.weight)
     return lambda data: np.asarray(model.predict_proba(scaled(transform(data.raw)))[:, 1])

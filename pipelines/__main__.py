@@ -14,9 +14,8 @@ from ml_project.errors import FraudError
 from pipelines.cli import promotion, steps
 from pipelines.cli.contract import contract
 from pipelines.cli.events import events
-from pipelines.cli.operations import monitor, schedule, score
+from pipelines.cli.operations import monitor, prune, schedule, score
 from pipelines.cli.traffic import simulate_traffic
-from pipelines.cli.webhook import webhook
 from pipelines.settings import PipelineSettings, join_running_stack
 from stores.error_text import masked
 from stores.mlflow_client import quiet_mlflow
@@ -48,7 +47,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         steps.up,
     ),
     "Evaluation": (steps.compare, steps.prequential),
-    "Daily operation": (score, monitor, schedule, simulate_traffic),
+    "Daily operation": (score, monitor, schedule, simulate_traffic, prune),
     "Production": (promotion.rollback, promotion.approve, promotion.history, promotion.verify),
 }
 for panel, commands in PANELS.items():
@@ -58,7 +57,7 @@ app.add_typer(contract, name="contract", rich_help_panel="From data to Productio
 app.add_typer(events, name="events", rich_help_panel="Daily operation")
 app.add_typer(promotion.policy, name="policy", rich_help_panel="Production")
 app.add_typer(promotion.access, name="access", rich_help_panel="Production")
-app.add_typer(webhook, name="webhook", rich_help_panel="Production")
+app.add_typer(promotion.webhook, name="webhook", rich_help_panel="Production")
 
 
 def _exit(message: str, code: int) -> NoReturn:

@@ -137,6 +137,11 @@ class PipelineSettings(PlatformSettings):
         284_807, ge=5_000, description="Rows that the simulator makes; about as many of the contract cards."
     )
 
+    mlflow_database_url: SecretStr = Field(
+        NO_SECRET,
+        description="Database of the MLflow server, which `prune` needs for `mlflow gc`; empty: the SQLite file under "
+        "the state folder where no server is set, else unknown.",
+    )
     study_url: SecretStr = Field(NO_SECRET, description="Optuna storage; empty: a SQLite file under the state folder.")
     trials: int = Field(30, ge=1, description="Trials of the whole study, those of earlier executions included.")
     timeout: float | None = Field(None, gt=0, description="Seconds after which no further trial starts.")
@@ -222,6 +227,12 @@ class PipelineSettings(PlatformSettings):
     def study(self) -> str:
         """URL of Optuna's storage."""
         return self.study_url.get_secret_value() or f"sqlite:///{(self.state_dir / 'optuna.db').resolve()}"
+
+    @property
+    def mlflow_database_address(self) -> str:
+        """URL of the database that MLflow keeps runs in; empty where only the server knows it."""
+        known = self.mlflow_database_url.get_secret_value()
+        return known or ("" if self.mlflow_uri.startswith("http") else self.mlflow_uri)
 
     @property
     def schedule(self) -> str:

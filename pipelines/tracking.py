@@ -9,14 +9,15 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, RunStatus, RunTag
+from mlflow.entities import DatasetInput, LoggedModelOutput, LoggedModelStatus, Metric, Param, RunStatus, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient, set_tracking_uri
@@ -33,11 +34,24 @@ STEP_TAG = "fraud.step"
 CONTRACT_TAG, CONTRACT_DIGEST_TAG = "fraud.contract", "fraud.contract_digest"
 """The first also on an experiment, whose runs are all of one contract."""
 
+DATA_NAME_TAG = "data.name"
+VERSION_TAG = "fraud.version"
+"""On a run: the registered version that it made, or that it is about."""
+
+OUTCOME_TAG = "fraud.outcome"
+"""What became of a pipeline run's model."""
+
+NAMED_TAG = "fraud.named"
+"""On a run whose name somebody gave to ``mlflow run``: it stays."""
+
 DONE_TAG = "fraud.done."
 """Tag of a pipeline run, followed by a step's name, once that step is complete."""
 
 KEY_TAG = "fraud.key"
 """A digest of everything that a run's outcome depends on: the same key is the same run."""
+
+_SAMPLE_SECONDS = 5.0
+"""Between two looks at the machine: a training of a minute has some, and one of a day not too many."""
 
 _DIGEST_LENGTH = 32
 """MLflow's limit is 36 characters."""
@@ -56,7 +70,7 @@ _launchers: dict[str, str] = {}
 """Where ``mlflow run`` keeps the run that it made, by the run's id, if that is not where this process writes."""
 
 
-Context = Literal["training", "validation", "test", "monitoring"]
+Context = Literal["training", "validation", "test", "refit", "retraining", "monitoring", "scoring", "comparison"]
 """What a run did with a data set, as MLflow's page shows it."""
 
 
@@ -93,6 +107,7 @@ class Run:
         *,
         model: str | None = None,
         data: DataPart | None = None,
+        when: datetime | None = None,
     ) -> None:
         """Write parameters, metrics and tags; an estimate becomes three metrics: itself, ``_low`` and ``_high``.
 
@@ -101,9 +116,11 @@ class Run:
         model : str, optional
             Id of the logged model (see `add_model`) that earned the metrics: MLflow shows them with it.
         data : DataPart, optional
-            What the metrics were measured on.
+            What they were measured on. MLflow keeps it for the metrics of models; of others, `log_dataset` tells.
+        when : datetime, optional
+            The moment that the metrics are about; by default now.
         """
-        now = int(time.time() * 1000)
+        now = int((when.timestamp() if when else time.time()) * 1000)
         flat: dict[str, float] = {}
         for name, value in ((metric_name(name), value) for name, value in (metrics or {}).items()):
             if isinstance(value, Estimate):
@@ -123,6 +140,32 @@ class Run:
             params=[Param(name, str(value)) for name, value in (params or {}).items()],
             tags=[RunTag(name, str(value)) for name, value in (tags or {}).items()],
         )
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Log how long a step took, unless it fails."""
+        begun = time.monotonic()
+        yield
+        self.log(metrics={f"seconds_{step}": time.monotonic() - begun})
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Log what the block takes of the machine: processors, memory, disk and network, as ``system/...``."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        watch: Any = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
+            self.id, _SAMPLE_SECONDS, resume_logging=True, tracking_uri=self.client.tracking_uri
+        )
+        watch.start()
+        try:
+            yield
+        finally:
+            watch.finish()
+
+    def rename(self, name: str) -> None:
+        """Give the run another name, unless a person has given it one."""
+        if NAMED_TAG not in self.data.data.tags:
+            self.client.update_run(self.id, name=name)
 
     def touch(self, step: str) -> None:
         """Write a little: who may only read the run hears it now, and not after minutes of work."""
@@ -152,7 +195,7 @@ class Run:
     ) -> None:
         """Record data as an input of the run; ``rows`` where the frame is a sample of them."""
         from mlflow.data.pandas_dataset import from_pandas
-        from mlflow.entities import DatasetInput, InputTag
+        from mlflow.entities import InputTag
         from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
         dataset = from_pandas(frame, name=part.name, digest=part.digest)
@@ -160,6 +203,13 @@ class Run:
         if rows is not None:
             entity._profile = json.dumps({"num_rows": rows, "num_elements": rows * len(frame.columns)})
         self.client.log_inputs(self.id, [DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, context)])])
+
+    def inputs(self, *contexts: Context) -> list[DatasetInput]:
+        """The data that `log_dataset` has recorded as these."""
+        found = self.data.inputs
+        return [
+            each for each in (found.dataset_inputs if found else ()) if {tag.value for tag in each.tags} & set(contexts)
+        ]
 
     def add_model(
         self, name: str, kind: str, params: Mapping[str, object] | None = None, tags: Mapping[str, str] | None = None
@@ -213,17 +263,22 @@ class Run:
             return pd.read_parquet(self.fetch(path, Path(scratch)))
 
     @contextmanager
-    def child(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator["Run"]:
-        """A nested run, ended with the block."""
+    def child(
+        self, name: str, tags: Mapping[str, str] | None = None, inputs: Sequence[DatasetInput] = ()
+    ) -> Iterator["Run"]:
+        """A nested run with data of this one (see `inputs`), ended with the block."""
         run = start(self.client, self.experiment_id, name, {MLFLOW_PARENT_RUN_ID: self.id, **(tags or {})})
+        if inputs:
+            self.client.log_inputs(run.id, list(inputs))
         with ended(run):
             yield run
 
-    def children(self, kind: str) -> list[MlflowRun]:
-        """What MLflow holds of the nested runs of a kind."""
+    def children(self, kind: str = "") -> list[MlflowRun]:
+        """What MLflow holds of the nested runs, or of those of a kind."""
+        of_kind = f" and tags.kind = '{kind}'" if kind else ""
         found = self.client.search_runs(
             [self.experiment_id],
-            filter_string=f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.id}' and tags.kind = '{kind}'",
+            filter_string=f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.id}'{of_kind}",
             max_results=1000,
         )
         return list(found)
@@ -340,7 +395,9 @@ class Tracker:
         launched = self._launched()
         here = launched is not None and launched.client is self.client and launched.experiment_id == self.experiment_id
         if launched is not None and here and earlier is None and not tags:
-            launched.log(tags={STEP_TAG: step, **self._tags})
+            # MLflow makes up names like adorable-fish-12
+            made_up = re.fullmatch(r"[a-z]+-[a-z]+-\d+", launched.data.info.run_name or "")
+            launched.log(tags={STEP_TAG: step, **self._tags, **({} if made_up else {NAMED_TAG: "true"})})
             yield launched
             return
         if earlier is None:

@@ -112,6 +112,18 @@ class Move(BaseModel):
         optional = ("digest", "request", "asked_by", "signature")
         return json.dumps({name: v for name, v in fields.items() if v is not None or name not in optional})
 
+    def words(self, version: int) -> str:
+        """What it means for a version, as Markdown; empty where it is not about it."""
+        who = f"{self.who}, asked by {self.asked_by}" if self.asked_by else self.who
+        if self.to == version and self.kind is Kind.REQUEST:
+            return f"{who} asked for its promotion: {self.why}"
+        if self.to == version:
+            instead = f" instead of version {self.origin}" if self.origin else ""
+            return f"**{self.alias}**{instead}, by {who} ({self.kind}, gate {self.gate}): {self.why}"
+        if self.origin == version and self.alias == PRODUCTION:
+            return f"replaced by version {self.to}, by {who} ({self.kind}): {self.why}"
+        return ""
+
 
 class Ending(BaseModel):
     """How a move ended; the first ending written stands."""
@@ -206,6 +218,14 @@ class Record:
         """Every version that was Production at some time."""
         versions = (entry.move.after.get(PRODUCTION) for entry in self.entries if not entry.undone)
         return frozenset(version for version in versions if version is not None)
+
+    def words(self, version: int) -> str:
+        """What became of a version, the newest first, as Markdown."""
+        return "\n".join(
+            f"- {entry.move.when:%Y-%m-%d %H:%M} UTC: {words}"
+            for entry in reversed(self.entries)
+            if not entry.undone and (words := entry.move.words(version))
+        )
 
     def later(self, number: int, alias: str) -> bool:
         """Whether a later move is about this alias too."""

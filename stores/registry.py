@@ -32,6 +32,12 @@ BUNDLE_PATH: Final = "artifacts/bundle"
 CARD_FILE: Final = "card.json"
 """The artifact of a version's run that holds its model card."""
 
+_MOVES: Final = "\n\n**Moves**\n\n"
+"""Between the two parts of a version's description."""
+
+_LONGEST: Final = 5_000
+"""Characters of a description that MLflow keeps."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -149,6 +155,16 @@ class Registry:
         """Set a tag of a version."""
         with translated(self.tracking_uri):
             self._client.set_model_version_tag(self.model_name, str(number), key, value)
+
+    def describe(self, number: int, summary: str | None, moves: str | None = None) -> None:
+        """Set what MLflow's page says of a version: what it is, and below what became of it; None leaves a part."""
+        with translated(self.tracking_uri):
+            standing = self._client.get_model_version(self.model_name, str(number)).description or ""
+            above, _, below = standing.partition(_MOVES)
+            above, below = above if summary is None else summary, below if moves is None else moves
+            text = (f"{above}{_MOVES}{below}" if below else above)[:_LONGEST]
+            if text != standing:
+                self._client.update_model_version(self.model_name, str(number), text)
 
     def model_tag(self, key: str) -> str | None:
         """A tag of the registered model; None where it is not set."""

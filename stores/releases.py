@@ -65,6 +65,11 @@ class Releases:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
+    @property
+    def objects(self) -> Objects:
+        """Where they are kept."""
+        return self._objects
+
     def publish(
         self,
         bundle: Bundle,

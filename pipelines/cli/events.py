@@ -1,12 +1,11 @@
 """The commands about past transactions, which features from history are made of, and whose they are."""
 
-import sys
 from typing import Annotated
 
 import typer
 
-from ml_project.errors import InvalidInput, Refused
-from pipelines.cli.options import settings_with
+from ml_project.errors import InvalidInput
+from pipelines.cli.options import DryRun, Yes, confirm, settings_with
 
 events = typer.Typer(
     help="Past transactions of cards, customers or terminals, from which history features are computed.",
@@ -46,8 +45,6 @@ Compact = Annotated[
         "spooled meanwhile.",
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be erased.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @events.command()
@@ -78,7 +75,7 @@ def forget(
             console.print("Exports of `serving purge` are not looked at; --exports names them.", markup=False)
         here = [given for given, where in found.items() if where.anything]
         if here and not dry_run:
-            _confirm(yes)
+            confirm(yes, "Erase this for good?")
             done = forgetter.erase([wanted[given] for given in here], compacted=compact)
             for given, erased in zip(here, done, strict=True):
                 console.print(f"{given}: erased {erased.sentence}", markup=False)
@@ -88,12 +85,3 @@ def forget(
             f"Nothing is kept of {', '.join(missing)}.",
             "Check the key, FRAUD_CONTRACT and FRAUD_KEY_SECRET; what was forgotten before is not found either.",
         )
-
-
-def _confirm(yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise InvalidInput("Nothing was erased: confirmation is needed.", "Add --yes, or --dry-run to look only.")
-    if not typer.confirm("Erase this for good?"):
-        raise Refused("Nothing was erased.")

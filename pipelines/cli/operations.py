@@ -1,4 +1,4 @@
-"""The commands of daily operation: ``score``, ``monitor`` and ``schedule``."""
+"""The commands of daily operation: score, monitor, schedule, prune."""
 
 import json
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ml_project.errors import InvalidInput
-from pipelines.cli.options import Engine, settings_with
+from pipelines.cli.options import DryRun, Engine, Yes, confirm, settings_with
 
 Data = Annotated[str, typer.Option(help="A Parquet or CSV file, or a folder of them; also s3://.")]
 Output = Annotated[str, typer.Option(help="Folder or s3://bucket/prefix that the outcome becomes.")]
@@ -159,3 +159,40 @@ def schedule(cron: Cron = None, monitor_cron: MonitorCron = None) -> None:
 
     crons = {name: line for name, line in ((RETRAIN, cron), (MONITOR, monitor_cron)) if line}
     Scheduler(PipelineSettings.model_validate({}), crons or USUAL_CRONS).run()
+
+
+OlderThan = Annotated[str, typer.Option(help="What began within this time stays: 30d, 12h.")]
+
+
+def prune(older_than: OlderThan = "30d", dry_run: DryRun = False, yes: Yes = False) -> None:
+    """Remove runs, models, releases and studies that nothing needs any more, then their files with `mlflow gc`.
+
+    What a registered version, an alias, the history or a retraining that is going on needs stays, and so does a run
+    with the tag fraud.keep. Registered versions are never removed: every kept decision can be replayed.
+
+    With an MLflow server FRAUD_MLFLOW_DATABASE_URL must name its database: `mlflow gc` works on that. Without it runs
+    are put into MLflow's trash, and their files stay. If it is killed, the same command goes on where it was.
+
+    Example: python -m pipelines prune --older-than 90d --dry-run
+    """
+    from pipelines.console import console
+    from pipelines.monitoring.window import parse_span
+    from pipelines.prune import Pruner
+
+    pruner = Pruner(settings_with(), parse_span(older_than), datetime.now(UTC))
+    plan = pruner.look()
+    console.print(plan.to_table())
+    if plan.empty:
+        console.print("Nothing to remove.")
+        return
+    if dry_run:
+        console.print("Nothing was removed: this was a dry run.")
+        return
+    confirm(yes, f"Remove {len(plan.runs):,} runs and their files for good?")
+    if pruner.remove(plan):
+        console.print(f"Removed; {sum(plan.bytes.values()):,} bytes are free.")
+        return
+    console.print(
+        "Runs are in MLflow's trash; their files stay until `prune` knows MLflow's database "
+        "(FRAUD_MLFLOW_DATABASE_URL), or `mlflow gc` runs beside the server."
+    )

@@ -111,6 +111,7 @@ def run_compare(settings: PipelineSettings, first: int, second: int) -> Comparis
             },
             tags={"kind": "comparison"},
         )
+        run.rename(f"compare v{first} with v{second}")
         run.log_text(comparison_page(comparison, settings), PAGE)
     console.print(comparison_table(comparison, settings.money))
     if comparison.paired is None:

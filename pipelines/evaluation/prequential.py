@@ -31,12 +31,12 @@ from ml_project.prequential import (
 from ml_project.quantities import interval_text, money
 from ml_project.split import Fold
 from pipelines.console import Table, console, progress
-from pipelines.data.ingest import read_ingested
+from pipelines.data.ingest import IngestedMeta, read_ingested
 from pipelines.monitoring.figures import MonitorLimits, drift_figures
 from pipelines.pages.charts import Axis, Line, Picture, chart
 from pipelines.pages.render import render
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import Run, Tracker, run_address
+from pipelines.tracking import DataPart, Run, Tracker, run_address
 from pipelines.training.model_logging import TWIN, read_run_bundle
 
 KIND, WEEK_KIND = "block", "week"
@@ -104,9 +104,12 @@ def run_prequential(settings: PipelineSettings, plan: BlockSettings, run_id: str
     key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
     with tracker.pipeline_run("prequential", key=key) as run:
         run.log(params=parameters, tags={"data.source": meta.source, "data.digest": meta.digest})
-        replayed = _replay(settings, run, folds, frozen)
+        whole = DataPart.of(meta.name, meta.digest)
+        run.rename(f"prequential · {whole.name} · {plan.blocks} blocks")
+        replayed = _replay(settings, run, folds, frozen, meta)
         for block in replayed:
-            run.log(metrics={name: figure.value for name, figure in block.figures.items()}, step=block.number)
+            figures = {name: figure.value for name, figure in block.figures.items()}
+            run.log(metrics=figures, step=block.number)
         run.log_text(prequential_page(replayed, plan.label_delay, settings), PAGE)
     console.print(prequential_table(replayed, settings.money))
     console.print(run_address(settings, run, PAGE))
@@ -120,7 +123,9 @@ def _settings(tracker: Tracker, run_id: str) -> EnsembleSettings:
     return EnsembleSettings.from_dict(read_run_bundle(run, TWIN).manifest.settings)
 
 
-def _replay(settings: PipelineSettings, run: Run, folds: list[Fold[Dataset]], frozen: EnsembleSettings) -> list[Block]:
+def _replay(
+    settings: PipelineSettings, run: Run, folds: list[Fold[Dataset]], frozen: EnsembleSettings, meta: IngestedMeta
+) -> list[Block]:
     finished = _finished(run)
     if finished:
         console.print(f"  continuing after {len(finished)} of {len(folds)} blocks")
@@ -134,6 +139,8 @@ def _replay(settings: PipelineSettings, run: Run, folds: list[Fold[Dataset]], fr
             with run.child(f"block {number}", tags) as child:
                 figures = measure_block(fold, frozen, engine, budget, settings.replicates)
                 block = Block(number, len(fold.past), fold.past.frauds, len(fold.future), fold.future.frauds, figures)
+                data = DataPart.of(meta.name, meta.digest, f"block {number}")
+                child.log_dataset(fold.future.to_frame(), data, "test")
                 child.log(metrics={**figures, **_sizes(block)})
             finished[number] = block
             advance(f"average precision {figures['average_precision']}")

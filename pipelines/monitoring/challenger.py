@@ -58,6 +58,12 @@ class Comparison:
         sides = {"challenger": self.challenger.estimates, "champion": self.champion.estimates, "gain": self.gains}
         return {f"{side}_{name}": each for side, found in sides.items() for name, each in found.items()}
 
+    @property
+    def own(self) -> dict[str, float | Estimate]:
+        """The challenger's own figures; the others are the champion's on the same rows, or belong to both."""
+        found = {each.metric: each.value for each in self.figures} | self.estimates
+        return {name: figure for name, figure in found.items() if name.startswith("challenger_")}
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {**asdict(self), "estimates": {name: asdict(each) for name, each in self.estimates.items()}}

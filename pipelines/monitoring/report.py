@@ -101,6 +101,20 @@ class MonitorReport:
         return found | (self.challengers[0].estimates if self.challengers else {})
 
     @property
+    def own(self) -> dict[str, float | Estimate]:
+        """What the version itself earned: all figures but those beside a challenger, with their intervals."""
+        found = self.labelled.estimates | self.expected.named
+        beside = {figure.metric for figure in self.challengers[0].figures} if self.challengers else set()
+        return {each.metric: each.value for each in self.figures if each.metric not in beside} | found
+
+    @property
+    def title(self) -> str:
+        """What the run is called: version, outcome and window."""
+        count = len(self.breaches)
+        outcome = f"{count} {'breach' if count == 1 else 'breaches'}" if count else "no breach"
+        return f"v{self.version} {outcome} · {self.window.words}"
+
+    @property
     def breaches(self) -> list[Figure]:
         """The figures beyond their limits."""
         return [figure for figure in self.figures if figure.breached]

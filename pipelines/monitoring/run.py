@@ -7,6 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
 from ml_project.bundle import Manifest
 from ml_project.errors import InvalidInput
 from pipelines.console import error_console, row_progress, step
@@ -19,8 +21,9 @@ from pipelines.monitoring.page import monitor_page
 from pipelines.monitoring.report import MonitorReport, OtherVersion, emf_line, notify, write_textfile
 from pipelines.monitoring.skew import ServedSample, Skew, measure_skew
 from pipelines.monitoring.window import Window
+from pipelines.run_page import page_of
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, DataPart, Run, Tracker, run_address
+from pipelines.tracking import DONE_TAG, VERSION_TAG, DataPart, Run, Tracker, run_address
 from stores.decisions import open_store
 from stores.registry import PRODUCTION, ModelVersion, Registry
 
@@ -87,7 +90,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
             trained = tracker.run(chosen.run_id) if chosen.run_id else None
             judged = {figure.of: figure for figure in report.watched.figures if figure.name == "psi"}
             drawn = log_evidently(run, rows, bundle, trained, judged, settings.seed)
-        _log(run, report, manifest, rows, chosen.model_id, drawn)
+        _log(run, report, manifest, rows, chosen.model_id, drawn, registry)
         notified = notify(report, settings, run.id) if report.breaches else []
         run.log(tags={"notified": ", ".join(notified) or "none", f"{DONE_TAG}monitor": "true"})
     if settings.metrics_textfile is not None:
@@ -155,17 +158,25 @@ def _version(registry: Registry, decided: dict[str, KeptDecisions], version: int
 
 
 def _log(
-    run: Run, report: MonitorReport, manifest: Manifest, rows: KeptDecisions | None, model_id: str, drawn: bool
+    run: Run,
+    report: MonitorReport,
+    manifest: Manifest,
+    rows: KeptDecisions | None,
+    model_id: str,
+    drawn: bool,
+    registry: Registry,
 ) -> None:
-    metrics = {figure.metric: figure.value for figure in report.figures}
+    run.rename(report.title)
     run.log(
         params={"version": report.version, "window.since": report.window.since, "window.until": report.window.until},
         metrics={"breaches": len(report.breaches)},
         tags={
             "window": report.window.words,
-            "fraud.version": report.version,
+            VERSION_TAG: report.version,
             "breached": str(bool(report.breaches)).lower(),
             "breaches": ", ".join(figure.metric for figure in report.breaches)[:_TAG_LENGTH] or "none",
+            MLFLOW_RUN_NOTE: f"**{report.sentence}**\n\n[All figures]({page_of(run, 'artifacts/monitor.html')}) · "
+            f"[version {report.version}](#/models/{report.model_name}/versions/{report.version})",
         },
     )
     watched = DataPart.of(
@@ -173,7 +184,14 @@ def _log(
     )
     if rows is not None:
         run.log_dataset(rows.to_frame(manifest.contract), watched, "monitoring", round(rows.rows))
-    run.log(metrics={**metrics, **report.estimates}, model=model_id or None, data=watched)
+    moment = report.window.until
+    run.log(metrics=report.own, model=model_id or None, data=watched, when=moment)
+    for challenger in report.challengers[:1]:
+        theirs, shared = challenger.own, {figure.metric: figure.value for figure in challenger.figures}
+        other = registry.version(int(challenger.version)).model_id
+        run.log(metrics=theirs, model=other or None, data=watched, when=moment)
+        both = {name: challenger.estimates.get(name, value) for name, value in shared.items() if name not in theirs}
+        run.log(metrics=both, when=moment)
     with TemporaryDirectory() as scratch:
         (Path(scratch) / PAGE).write_text(monitor_page(report, rows, run.id, drawn), encoding="utf-8")
         run.log_folder(Path(scratch), "")

@@ -185,6 +185,16 @@ def save_png(path: Path, charts: Sequence[Chart], heading: str = "") -> None:
         figure.savefig(path, dpi=160, bbox_inches="tight")
 
 
+def save_model_charts(folder: Path, rows: Rows, side: Side, review_cost: float | None, currency: str = "") -> list[str]:
+    """Write `model_charts` of one model as PNG files, for MLflow's page of a run; their names, without the suffix."""
+    names = ["precision_recall", "cost", "calibration", "score_histogram"]
+    if review_cost is None:
+        names.remove("cost")
+    for name, drawn in zip(names, model_charts(rows, [side], review_cost, currency), strict=True):
+        save_png(folder / f"{name}.png", [drawn])
+    return names
+
+
 def curves(rows: Rows, sides: Iterable[Side], review_cost: float | None, currency: str = "") -> list[Picture]:
     """The pictures of `model_charts`."""
     return [picture(drawn) for drawn in model_charts(rows, sides, review_cost, currency)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mlflow.entities import Run as MlflowRun
@@ -29,7 +30,8 @@ from ml_project.unseen_scores import ScoredRows
 from pipelines.pages.charts import Curve, Mark, Picture, calibration, cost, picture, precision_recall
 from pipelines.pages.render import render
 from pipelines.promotion.evidence import Evidence
-from pipelines.tracking import Run
+from pipelines.run_page import figure_of, interval_in_words
+from pipelines.tracking import DATA_NAME_TAG, Run
 from pipelines.training.train import SCORES
 
 if TYPE_CHECKING:
@@ -131,19 +133,14 @@ def build_card(
 
 def figures(metrics: Mapping[str, float]) -> dict[str, Figure]:
     """The figures on test that have intervals."""
-    return {name: _figure(metrics, _TEST + name) for name in FIGURES if f"{_TEST}{name}_low" in metrics}
-
-
-def _figure(metrics: Mapping[str, float], name: str) -> Figure:
-    return Figure(value=metrics[name], low=metrics[f"{name}_low"], high=metrics[f"{name}_high"])
+    return {name: figure_of(metrics, _TEST + name) for name in FIGURES if f"{_TEST}{name}_low" in metrics}
 
 
 def _data(run: MlflowRun, shipped: Bundle) -> Data:
     params, origin = run.data.params, shipped.manifest.data
-    datasets = run.inputs.dataset_inputs if run.inputs else []
     return Data(
         source=origin["source"],
-        name=datasets[0].dataset.name if datasets else origin["source"],
+        name=Path(run.data.tags.get(DATA_NAME_TAG, origin["source"])).name,
         digest=origin["digest"],
         rows=origin["rows"],
         frauds=origin["frauds"],
@@ -176,8 +173,8 @@ def _policies(run: Run, shipped: Bundle) -> dict[str, Policy]:
 def _ablations(run: Run, metrics: Mapping[str, float]) -> dict[str, Ablation]:
     return {
         child.info.run_name: Ablation(
-            average_precision=_figure(child.data.metrics, "test_average_precision"),
-            difference=_figure(metrics, f"test_average_precision_minus_{child.info.run_name}"),
+            average_precision=figure_of(child.data.metrics, "test_average_precision"),
+            difference=figure_of(metrics, f"test_average_precision_minus_{child.info.run_name}"),
         )
         for child in run.children("baseline")
     }
@@ -222,10 +219,11 @@ def short_form(card: Card, artifacts: str) -> str:
     artifacts : str
         Address of the run's artifacts in MLflow's page.
     """
-    precision = card.figures["average_precision"]
+    figures = "\n".join(f"- {FIGURES[name]}: {interval_in_words(each)}" for name, each in card.figures.items())
     return (
-        f"Trained on {card.data.source} data ({card.data.rows:,} rows, {card.data.frauds} frauds). Evaluation twin on "
-        f"later rows: average precision {precision}. Policy {card.policy}. Gate {card.gate}.\n\n"
+        f"**Gate {card.gate}.**\n\nTrained on {card.data.name}: {card.data.source} data, "
+        f"{card.data.rows:,} rows, {card.data.frauds:,} frauds, digest `{card.data.digest[:16]}`. Policy {card.policy}."
+        f"\n\nThe evaluation twin on test, with 95 % intervals:\n\n{figures}\n\n"
         f"[Gate report]({artifacts}/gate.html) · [model card]({artifacts}/card.html)"
     )
 

@@ -8,6 +8,7 @@ none either.
 `publish` writes a version's bundle, its model card and its release pointer.
 """
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -52,6 +53,7 @@ class Finisher:
             if not record.later(entry.number, alias):
                 self._registry.move(alias, version)
         self._tag(entry)
+        self._describe(entry, record)
         # later moves may have been made while this mover was suspended
         record = self._history.read()
         self._give_way(entry, record)
@@ -107,6 +109,12 @@ class Finisher:
                 self._registry.tag(move.origin, f"rolled_back.{name}", value)
         if move.gate == "forced" and move.kind in (Kind.PROMOTE, Kind.POLICY):
             self._registry.tag(version, FORCED_TAG, f"{move.asked_by or move.who}: {move.why}")
+
+    def _describe(self, entry: Entry, record: Record) -> None:
+        """Say in words what became of the versions, for readers of MLflow's page."""
+        for version in filter(None, (entry.move.to, entry.move.origin)):
+            with suppress(InvalidInput):  # deleted
+                self._registry.describe(version, None, record.words(version))
 
     def _publish(self, entry: Entry, record: Record) -> None:
         version = entry.move.after.get(PRODUCTION)

@@ -17,14 +17,14 @@ from pipelines.console import step
 from pipelines.promotion.mover import open_stores
 from pipelines.promotion.promote import Order, Promotion, promote
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, DataPart, Run, Tracker
+from pipelines.tracking import DATA_NAME_TAG, DONE_TAG, DataPart, Run, Tracker
 from pipelines.training.model_logging import (
-    DATA_NAME_TAG,
     MODEL_URI_TAG,
     TWIN,
     log_bundle,
     log_model,
     model_params,
+    model_tags,
     read_run_bundle,
 )
 from pipelines.training.threshold import POLICY_TAG
@@ -90,7 +90,7 @@ def _log_version(tracker: Tracker, champion: ModelVersion, bundle: Bundle) -> Ru
     source = trained.data
     with step(f"policy {policy} for version {champion.version}"), tracker.pipeline_run("policy") as run:
         run.log(
-            params=source.data.params | {"policy": policy},
+            params=source.data.params | {"policy": policy, "reason": "policy"},
             tags={MODEL_RUN_TAG: trained.id, POLICY_TAG: policy, **_about_data(source)},
         )
         _log_figures(run, source, bundle, _measure(tracker, trained, policy))
@@ -100,7 +100,7 @@ def _log_version(tracker: Tracker, champion: ModelVersion, bundle: Bundle) -> Ru
             for folder in (SCORES, DRAFTS):
                 run.log_folder(trained.fetch(folder, Path(scratch)), folder)
         log_bundle(run, under_policy(read_run_bundle(trained, TWIN), policy), TWIN)
-        model = log_model(run, bundle)
+        model = log_model(run, bundle, _data(source))
         earned = {name: value for name, value in source.data.metrics.items() if _of_refit(name)}
         run.log(metrics=earned, model=model, data=_data(source))
         run.log(tags={MODEL_URI_TAG: f"models:/{model}", DIGEST_TAG: bundle.digest, f"{DONE_TAG}threshold": "true"})
@@ -116,11 +116,11 @@ def _measure(tracker: Tracker, trained: Run, policy: str) -> dict[str, float]:
 
 
 def _log_figures(run: Run, source: MlflowRun, bundle: Bundle, measured: dict[str, float]) -> None:
-    """The trained run's figures, those of the twin under the policy as a model's of its own."""
+    """The twin's figures under the policy, as a model's of its own."""
     figures = source.data.metrics | measured
-    test = {name: value for name, value in figures.items() if name.startswith("test_")}
-    run.log(metrics={name: value for name, value in figures.items() if name not in test and not _of_refit(name)})
-    twin = run.add_model(TWIN, "evaluation twin", {**model_params(bundle), "policy": bundle.manifest.policy})
+    params = {**model_params(bundle), "policy": bundle.manifest.policy}
+    twin = run.add_model(TWIN, "evaluation twin", params, model_tags(bundle, _data(source, "training")))
+    test = {name: value for name, value in figures.items() if name.startswith(("test_", "twin_"))}
     run.log(metrics=test, model=twin, data=_data(source, "test"))
 
 

@@ -10,8 +10,9 @@ from pipelines.promotion.checks import judge
 from pipelines.promotion.evidence import gather
 from pipelines.promotion.mover import Mover, Standing, open_mover, user_name
 from pipelines.promotion.report import GateLimits, GateReport, log_report
+from pipelines.run_page import REFUSED_TAG, describe
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, Run, Tracker
+from pipelines.tracking import DONE_TAG, OUTCOME_TAG, VERSION_TAG, Run, Tracker
 from pipelines.training.model_logging import MODEL_URI_TAG
 from stores.moves import Entry, Kind, Verdict
 from stores.registry import CHALLENGER, DIGEST_TAG, PRODUCTION, SOURCE_TAG, ModelVersion, Registry
@@ -19,6 +20,10 @@ from stores.released import FAILURES_TAG, GATE_TAG, cleared, gate_result
 
 JUDGED_BY_TAG = "gate.judged_by"
 """On a version: who had the gate judge it last."""
+
+
+_TAG_LENGTH = 5_000
+"""MLflow's limit for the value of a tag."""
 
 
 class Outcome(StrEnum):
@@ -136,11 +141,11 @@ def promote(
         raise InvalidInput("A forced promotion needs a reason.", "Give --reason TEXT.")
     run.touch("promote")
     mover = open_mover(settings)
-    with step("promote"):
+    with step("promote"), run.timed("promote"):
         try:
             standing = mover.settle()
         except Forbidden:
-            return _left_to_others(mover, run, version)
+            return _recorded(settings, run, _left_to_others(mover, run, version))
         current = standing.aliases.get(PRODUCTION)
         if order.expect_current is not None and order.expect_current != (current or 0):
             raise LostRace(
@@ -152,16 +157,16 @@ def promote(
             _require_cleared(champion)
             champion = mover.sign(champion)
             mover.publish(champion)
-            return Promotion(Outcome.UNCHANGED, champion, champion)
+            return _recorded(settings, run, Promotion(Outcome.UNCHANGED, champion, champion))
         candidate = version or mover.registry.find(run.id) or _register(mover.registry, run)
         waiting = standing.record.waiting(candidate.version) if settings.require_approval else None
         if waiting is not None:
-            return Promotion(Outcome.WAITING, candidate, champion, request=waiting)
+            return _recorded(settings, run, Promotion(Outcome.WAITING, candidate, champion, request=waiting))
         try:
-            # so that who may not change the registry hears it before the gate begins
+            # also so that who may not change the registry hears it before the gate begins
             mover.registry.tag(candidate.version, JUDGED_BY_TAG, user_name(settings))
         except Forbidden:
-            return _left_to_others(mover, run, candidate)
+            return _recorded(settings, run, _left_to_others(mover, run, candidate))
         mover.seal.require()
         candidate = _described(mover.registry, candidate, tags)
         report = _judge(settings, tracker, run, champion)
@@ -174,7 +179,19 @@ def promote(
             contract = mover.registry.bundle(candidate, require_digest=False).manifest.contract
             console.print(f"  {rebuild(settings, contract).sentence}")
         promotion = _carry_out(settings, mover, standing, candidate, champion, report, order)
-    run.log(tags={f"{DONE_TAG}promote": "true", "fraud.version": candidate.version})
+    run.log(tags={f"{DONE_TAG}promote": "true"})
+    return _recorded(settings, run, promotion)
+
+
+def _recorded(settings: PipelineSettings, run: Run, promotion: Promotion) -> Promotion:
+    """Write on the run what became of its model."""
+    refused = (
+        {REFUSED_TAG: promotion.report.failures[:_TAG_LENGTH]}
+        if promotion.report and not promotion.report.passed
+        else {}
+    )
+    run.log(tags={OUTCOME_TAG: promotion.outcome, VERSION_TAG: promotion.version.version, **refused})
+    describe(run, promotion.sentence, settings.model_name)
     return promotion
 
 

@@ -26,7 +26,7 @@ from pipelines.promotion.card import build_card, card_html, card_markdown, short
 from pipelines.promotion.evidence import Evidence
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Run
-from stores.registry import CARD_FILE
+from stores.registry import CARD_FILE, Registry
 
 GATE_FILE: Final = Path(__file__).parent.parent / "gate.yaml"
 
@@ -184,7 +184,7 @@ def log_report(settings: PipelineSettings, run: Run, version: int, report: GateR
     run.log_text(card_markdown(card, settings.money), "card.md")
     # within MLflow's own page, so that it holds behind any host name
     artifacts = f"#/experiments/{run.experiment_id}/runs/{run.id}/artifacts"
-    run.client.update_model_version(settings.model_name, str(version), short_form(card, artifacts))
+    Registry(settings.mlflow_uri, settings.model_name).describe(version, short_form(card, artifacts))
 
 
 def gate_page(

@@ -24,8 +24,9 @@ from pipelines.promotion.promote import Order, Promotion
 from pipelines.promotion.report import Theme
 from pipelines.retraining.dataset import TrainingData, build_training_data, read_decided
 from pipelines.retraining.lease import Lease, hold_lease
+from pipelines.run_page import SUMMARY_TAG
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, STEP_TAG, Run, Tracker, run_address
+from pipelines.tracking import DONE_TAG, STEP_TAG, DataPart, Run, Tracker, run_address
 from pipelines.training.steps import DEFAULT_STARTS, complete_run, once, require_stores, run_ingest
 from stores.decisions import DecisionStore, open_store
 from stores.registry import PRODUCTION, Registry
@@ -93,7 +94,10 @@ def retrain(settings: PipelineSettings, reason: str, now: datetime) -> RetrainOu
         with tracker.pipeline_run(STEP, earlier) as run:
             if earlier is None:
                 until = now - timedelta(days=settings.label_delay_days)
-                run.log(tags={ORDER_TAG: order_digest(settings), REASON_TAG: reason, UNTIL_TAG: until.isoformat()})
+                run.log(
+                    params={"reason": reason},
+                    tags={ORDER_TAG: order_digest(settings), REASON_TAG: reason, UNTIL_TAG: until.isoformat()},
+                )
             try:
                 promotion = _Retraining(settings, tracker, store, lease, run, now).carry_out()
             except (Unavailable, LostRace):
@@ -210,11 +214,12 @@ class _Retraining:
         console.print(text, markup=False)
         write_ingested(built.frame, built.meta, file)
         self.run.log_folder(file.parent, str(Path(DATA).parent))
+        self.run.log_dataset(built.frame, DataPart.of(built.meta.name, built.meta.digest), "retraining")
         self.run.log_json({**built.sources.to_dict(), "digest": built.meta.digest}, "data/sources.json")
         ends = {BASE_UNTIL_TAG: built.base_until.isoformat()} if built.base_until else {}
         self.run.log(
             metrics=built.sources.to_dict(),
-            tags={**ends, "mlflow.note.content": text, "champion.version": champion.version or "none"},
+            tags={**ends, SUMMARY_TAG: text, "champion.version": champion.version or "none"},
         )
         self.run.log(tags={f"{DONE_TAG}ingest": "true"})
 

@@ -22,7 +22,7 @@ from pipelines.monitoring.kept_decisions import answered_rows, decision_places, 
 from pipelines.monitoring.window import Window
 from pipelines.scoring.run import chosen_version, version_scorer
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, Tracker, run_address
+from pipelines.tracking import DONE_TAG, VERSION_TAG, Tracker, run_address
 from stores.decisions import open_store
 from stores.registry import Registry
 
@@ -158,8 +158,9 @@ def run_replay(settings: PipelineSettings, window: Window, exports: str | None, 
         run.log(
             params={"version": chosen.version, "exports": exports or "", "window": window.words},
             metrics=found.metrics,
-            tags={"fraud.version": chosen.version, f"{DONE_TAG}replay": "true"},
+            tags={VERSION_TAG: chosen.version, f"{DONE_TAG}replay": "true"},
         )
+        run.rename(f"v{chosen.version} would change {found.changed:,} of {found.rows:,} · {window.words}")
         run.log_json({**found.metrics, "versions": found.versions, "version": chosen.version}, "replay.json")
     return ReplayRun(found, chosen.version, run.id, run_address(settings, run))
 

@@ -1,6 +1,7 @@
 """Logging a bundle as an MLflow model, and reading bundles back from runs."""
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,13 +13,12 @@ from mlflow.tracking import MlflowClient
 
 from ml_project.bundle import Bundle, read_bundle
 from ml_project.errors import InvalidInput
-from pipelines.tracking import Run
+from pipelines.tracking import DataPart, Run
 from stores.registry import BUNDLE_PATH, DIGEST_TAG
 
-MODEL_NAME = "ensemble"
+MODEL_NAME = "refit"
 TWIN = "twin"
 MODEL_URI_TAG = "fraud.model_uri"
-DATA_NAME_TAG = "data.name"
 
 _ROOT = Path(__file__).parents[2]
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "onnxruntime", "pydantic")
@@ -82,14 +82,30 @@ def _example(bundle: Bundle) -> pd.DataFrame:
 
 
 def model_params(bundle: Bundle) -> dict[str, object]:
-    """What tuning chose for a bundle's model, one level deep: ``booster.rounds`` and so on."""
+    """What tuning chose for a bundle's model: see `settings_params`."""
+    return settings_params(bundle.manifest.settings)
+
+
+def settings_params(settings: Mapping[str, Any]) -> dict[str, object]:
+    """An ensemble's settings, one level deep: ``booster.rounds`` and so on."""
     flat: dict[str, object] = {}
-    for name, value in bundle.manifest.settings.items():
+    for name, value in settings.items():
         flat |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
     return flat
 
 
-def log_model(run: Run, bundle: Bundle) -> str:
+def model_tags(bundle: Bundle, fitted_on: DataPart) -> dict[str, str]:
+    """What a logged model says of the data that it was fitted on."""
+    manifest = bundle.manifest
+    return {
+        "data.name": fitted_on.name,
+        "data.digest": fitted_on.digest,
+        "data.source": str(manifest.data["source"]),
+        "contract": str(manifest.contract),
+    }
+
+
+def log_model(run: Run, bundle: Bundle, fitted_on: DataPart) -> str:
     """Log a bundle as a pyfunc of a run; the model's id.
 
     No run is active meanwhile: MLflow would give the model all figures of the run, which another model earned.
@@ -97,9 +113,8 @@ def log_model(run: Run, bundle: Bundle) -> str:
     import mlflow
 
     policy = bundle.manifest.policy
-    model = run.add_model(
-        MODEL_NAME, "ensemble", {**model_params(bundle), "policy": policy}, {DIGEST_TAG: bundle.digest}
-    )
+    tags = {**model_tags(bundle, fitted_on), DIGEST_TAG: bundle.digest}
+    model = run.add_model(MODEL_NAME, "refit", {**model_params(bundle), "policy": policy}, tags)
     with TemporaryDirectory() as scratch:
         mlflow.pyfunc.log_model(name=MODEL_NAME, model_id=model, **model_parts(bundle, Path(scratch) / "bundle"))
     return model

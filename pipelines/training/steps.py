@@ -20,8 +20,9 @@ from pipelines.data.validation import validate, validate_on_spark
 from pipelines.data.validation_report import ValidationReport
 from pipelines.promotion.mover import open_stores
 from pipelines.promotion.promote import Order, Promotion, promote
+from pipelines.run_page import describe
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, Run, Tracker, run_address
+from pipelines.tracking import DATA_NAME_TAG, DONE_TAG, OUTCOME_TAG, Run, Tracker, run_address
 from pipelines.training.study import require_storage
 from pipelines.training.threshold import threshold
 from pipelines.training.train import Measurement, train
@@ -189,15 +190,24 @@ def once(run: Run, name: str, work: Callable[[], object], before_step: Callable[
 
 def _validate(run: Run, suite: Suite, settings: PipelineSettings) -> None:
     """Validate as a part of a run."""
-    with step("validate"), TemporaryDirectory() as scratch, run.child("validation", {"kind": "validation"}) as child:
+    with (
+        step("validate"),
+        run.timed("validate"),
+        TemporaryDirectory() as scratch,
+        run.child("validation", {"kind": "validation"}) as child,
+    ):
         report, meta = suite(Path(scratch))
         child.log_folder(Path(scratch), DOCS)
+        of_data = {"data.source": meta.source, "data.digest": meta.digest}
         child.log(
             metrics={**report.figures, "checks": len(report.checks), "failed": len(report.failures)},
-            tags={"data.source": meta.source, "data.digest": meta.digest, "validation.passed": report.success},
+            tags={**of_data, "validation.passed": report.success},
         )
+        run.log(tags={**of_data, DATA_NAME_TAG: meta.name})
         console.print(f"  {len(report.checks)} expectations, {len(report.failures)} failed")
         if not report.success:
+            run.log(tags={OUTCOME_TAG: "validation failed"})
+            describe(run, "The data failed validation; nothing was trained.")
             console.print(report.to_table())
             page = run_address(settings, child, f"{DOCS}/index.html")
             raise Refused("The data failed validation; nothing was trained.", f"See {page}")
@@ -211,12 +221,14 @@ def _train(
     if data is None:
         from pipelines.training.spark.engine import train_on_spark
 
-        train_on_spark(run, settings, starts)
+        with run.timed("train"), run.watched():
+            train_on_spark(run, settings, starts)
         return
     frame, meta = data
-    run.log(metrics=meta.cleaning.metrics)
+    run.log(params={"engine": "local"}, metrics=meta.cleaning.metrics)
     engine = LocalEngine(settings.seed, settings.threads, settings.folds)
-    train(settings, run, Dataset.from_frame(frame, meta.resolved(settings.data_contract)), engine, meta, starts)
+    with run.timed("train"), run.watched():
+        train(settings, run, Dataset.from_frame(frame, meta.resolved(settings.data_contract)), engine, meta, starts)
 
 
 def _suite(settings: PipelineSettings, data: IngestedData | None) -> Suite:

@@ -8,8 +8,9 @@ counts the trials of earlier executions.
 import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -213,3 +214,36 @@ def connection(storage_url: str) -> "tuple[URL, dict[str, Any]]":
         raise InvalidInput("FRAUD_STUDY_URL is not a URL.", "Write sqlite:///path or postgresql://...") from None
     # several workers write in turns: SQLite lets one wait for another
     return (with_driver(url), ENGINE_OPTIONS) if is_postgres(url) else (url, {"connect_args": {"timeout": 60}})
+
+
+def old_studies(storage_url: str, before: datetime) -> set[str]:
+    """Names of the studies in which nothing was tried since a moment; none where there is no storage yet.
+
+    Raises
+    ------
+    Unavailable
+        As `require_storage` does.
+    """
+    import optuna
+
+    url, _options = connection(storage_url)
+    if not is_postgres(url) and not (url.database and Path(url.database).is_file()):
+        return set()
+    old = set()
+    with storage_errors(storage_url):
+        storage = open_storage(storage_url)
+        for summary in optuna.get_all_study_summaries(storage):
+            trials = storage.get_all_trials(summary._study_id, deepcopy=False)
+            # Optuna's moments have no zone, and are those of this machine
+            last = max((trial.datetime_start.astimezone() for trial in trials if trial.datetime_start), default=None)
+            if last is None or last < before:
+                old.add(summary.study_name)
+    return old
+
+
+def remove_study(storage_url: str, name: str) -> None:
+    """Delete a study and its trials; nothing happens where there is none."""
+    import optuna
+
+    with storage_errors(storage_url), suppress(KeyError):
+        optuna.delete_study(study_name=name, storage=open_storage(storage_url))

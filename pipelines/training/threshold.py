@@ -16,18 +16,18 @@ from ml_project.policies import Thresholds, choose_thresholds
 from ml_project.quantities import thresholds_text
 from ml_project.unseen_scores import ScoredRows
 from pipelines.console import progress, step
-from pipelines.pages.charts import Side, model_charts, save_png, threshold_charts
+from pipelines.pages.charts import Side, save_model_charts, save_png, threshold_charts
+from pipelines.run_page import describe
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, DataPart, Run
+from pipelines.tracking import DATA_NAME_TAG, DONE_TAG, DataPart, Run
 from pipelines.training.model_logging import (
-    DATA_NAME_TAG,
     MODEL_URI_TAG,
     TWIN,
     log_bundle,
     log_model,
     read_run_bundle,
 )
-from pipelines.training.train import DRAFTS, PARITY, SCORES, Measurement, measure
+from pipelines.training.train import DRAFTS, PARITY, PARITY_TAG, SCORES, Measurement, measure
 from stores.registry import DIGEST_TAG
 
 POLICY_TAG = "fraud.policy"
@@ -43,18 +43,18 @@ def threshold(settings: PipelineSettings, run: Run) -> Measurement:
     measured: dict[str, Measurement] = {}
     run.discard(run.children("policy"))
     policies = settings.usable_policies()
+    found = run.data.data
+    data = partial(DataPart.of, found.tags[DATA_NAME_TAG], found.tags["data.digest"])
     carried = {
         policy: choose_thresholds(policy, forward.curve, settings.policy_settings, forward.days) for policy in policies
     }
-    with step("choose thresholds"), progress("policies", len(policies)) as advance:
+    with run.timed("threshold"), step("choose thresholds"), progress("policies", len(policies)) as advance:
         for policy in policies:
             measured[policy] = _measure_policy(settings, run, policy, validation, test)
             advance(f"{policy}: ships with {thresholds_text(carried[policy])}")
     in_use = replace(measured[settings.policy], shipped=carried[settings.policy])
     calibrator = fit_calibrator(validation.hybrid, validation.label, validation.weight)
     error = calibration_error(test, test.probability(calibrator))
-    found = run.data.data
-    data = partial(DataPart.of, found.tags[DATA_NAME_TAG], found.tags["data.digest"])
     changed = {name: value for name, value in in_use.metrics.items() if found.metrics.get(name) != value.value}
     run.log(
         metrics={**changed, "test_calibration_error": error},  # the others were measured in training
@@ -66,10 +66,10 @@ def threshold(settings: PipelineSettings, run: Run) -> Measurement:
         shipped = _finish(refit, settings.policy, carried, forward)
         chosen = {name: each.thresholds for name, each in measured.items()}
         log_bundle(run, _finish(twin, settings.policy, chosen, validation), TWIN)
-        model = log_model(run, shipped)
+        model = log_model(run, shipped, data())
         wanted = {f"forward_{name}": metric for name, metric in ranking_metrics().items()}
         earned = estimate(forward, forward.hybrid, wanted, settings.replicates, settings.seed)
-        run.log(metrics={**earned, PARITY: found.metrics[PARITY]}, model=model, data=data())
+        run.log(metrics={**earned, PARITY: float(found.tags[PARITY_TAG])}, model=model, data=data())
     run.log(
         tags={
             DIGEST_TAG: shipped.digest,
@@ -78,6 +78,7 @@ def threshold(settings: PipelineSettings, run: Run) -> Measurement:
             f"{DONE_TAG}threshold": "true",
         }
     )
+    describe(run)
     return in_use
 
 
@@ -98,13 +99,15 @@ def _measure_policy(
     measured = measure(settings, validation, test, validation.hybrid, test.hybrid, policy)
     curve = validation.curve
     point = curve.at(measured.thresholds.alert)
-    with run.child(f"policy {policy}", {"kind": "policy"}) as child, TemporaryDirectory() as scratch:
+    inputs = run.inputs("validation", "test")
+    with run.child(f"policy {policy}", {"kind": "policy"}, inputs) as child, TemporaryDirectory() as scratch:
         child.log(
             params={"policy": policy, "review_cost": settings.review_cost},
             metrics={
                 "alert_threshold": measured.thresholds.alert,
                 "decline_threshold": measured.thresholds.decline,
                 **_validation_figures(curve, point, settings.priced_review, validation.days),
+                # what the twin would do under it: its own figures, under the policy in use, stand with the model
                 **measured.metrics,
             },
         )
@@ -132,11 +135,6 @@ def _log_charts(
     settings: PipelineSettings, run: Run, test: ScoredRows, thresholds: Thresholds, calibrator: Calibrator
 ) -> None:
     side = Side("test", test.hybrid, test.probability(calibrator), thresholds.alert, thresholds.decline)
-    review_cost = settings.priced_review
-    names = ["precision_recall", "cost", "calibration", "score_histogram"]
-    if review_cost is None:
-        names.remove("cost")
     with TemporaryDirectory() as scratch:
-        for name, drawn in zip(names, model_charts(test, [side], review_cost, settings.money), strict=True):
-            save_png(Path(scratch) / f"{name}.png", [drawn])
+        save_model_charts(Path(scratch), test, side, settings.priced_review, settings.money)
         run.log_folder(Path(scratch), "plots")

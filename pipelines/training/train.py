@@ -5,7 +5,7 @@ measured on test at the threshold that the policy in use chooses on validation (
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -29,20 +29,30 @@ from ml_project.metrics import (
     threshold_metrics,
 )
 from ml_project.policies import Thresholds, choose_thresholds
-from ml_project.reference_models import fit_logistic_regression, fit_seed_recipe
+from ml_project.reference_models import LOGISTIC_REGRESSION, SEED_RECIPE, fit_logistic_regression, fit_seed_recipe
 from ml_project.scorer import PARITY_TOLERANCE
 from ml_project.split import TimeSplit
 from ml_project.unseen_scores import ScoredRows
 from pipelines.console import console, progress, step
 from pipelines.data.ingest import IngestedMeta
+from pipelines.run_page import describe
 from pipelines.settings import PipelineSettings
-from pipelines.tracking import DONE_TAG, Context, DataPart, Run
-from pipelines.training.model_logging import DATA_NAME_TAG, TWIN, model_params
+from pipelines.tracking import DATA_NAME_TAG, DONE_TAG, Context, DataPart, Run
+from pipelines.training.model_logging import TWIN, model_params, model_tags, settings_params
 from pipelines.training.tuning import search
 
 Scores = NDArray[np.float64]
 PARITY = "parity_max_difference"
-"""Of both bundles' ONNX scores from scikit-learn's and XGBoost's: one figure of the run, and the refit's own."""
+"""Largest difference of the refit's ONNX scores from scikit-learn's and XGBoost's."""
+
+PARITY_TAG = "fraud.parity"
+"""The same on the run, until the step `threshold` has made the model that earned it."""
+
+BY_HAND = "by hand"
+"""The parameter ``reason`` of a run that nothing asked for but a person."""
+
+_SHOWN = 16
+"""Characters of a digest that a parameter shows: enough to group by."""
 
 NO_AMOUNT = "the contract has no amount: the policy cost and all figures of costs are left out"
 
@@ -107,15 +117,18 @@ def train(
     if settings.priced_review is None:
         console.print(f"  {NO_AMOUNT}")
     split = engine.split(data)
+    # of a retraining it is known
+    reason = {} if "reason" in run.data.data.params else {"reason": BY_HAND}
+    about = {**reason, "contract": str(meta.resolved(settings.data_contract)), "data_digest": meta.digest[:_SHOWN]}
     run.log(
-        params=_parameters(settings, split) | ({"card_entity": entity} if entity else {}),
+        params=_parameters(settings, split) | about | ({"card_entity": entity} if entity else {}),
         tags={"data.source": meta.source, "data.digest": meta.digest, DATA_NAME_TAG: meta.name},
     )
-    _log_inputs(run, split, engine, meta)
+    _log_inputs(run, split, data, engine, meta)
     run.log_json(meta.resolved(settings.data_contract).to_dict(), "contract.json")
-    with step("tune"):
+    with step("tune"), run.timed("tune"):
         chosen = search(settings, run, engine.sample(split.train), meta.digest, starts)
-    with step("fit the evaluation twin, the refit and the baselines"):
+    with step("fit the evaluation twin and the refit"), run.timed("fit"):
         origin = {"source": meta.source, "digest": meta.digest}
         twin = fit_twin(split, chosen, engine, origin)
         console.print("  twin fitted on train, calibrated on validation")
@@ -123,15 +136,16 @@ def train(
             data, chosen, engine, origin, lambda k: console.print(f"  forward fold {k + 1}/{settings.folds} scored")
         )
         console.print("  refit fitted on all rows")
-        difference = max(parity(twin, engine.sample(split.test)), parity(refit, engine.sample(data)))
-        if difference > PARITY_TOLERANCE:
+        of_twin, of_refit = parity(twin, engine.sample(split.test)), parity(refit, engine.sample(data))
+        if max(of_twin, of_refit) > PARITY_TOLERANCE:
             raise Refused(
-                f"ONNX scores differ by {difference:.2g} from scikit-learn's and XGBoost's.",
+                f"ONNX scores differ by {max(of_twin, of_refit):.2g} from scikit-learn's and XGBoost's.",
                 "This is a defect: report it.",
             )
-    with step("measure on test"):
+    fitted_on = DataPart.of(meta.name, meta.digest, "training")
+    with step("fit the baselines, measure all on test"), run.timed("measure"):
         test = engine.score(split.test, twin.ensemble, twin.transform)
-        measured = _measure_all(settings, run, split, twin, test, engine, meta)
+        measured = _measure_all(settings, run, split, twin, test, engine, meta, fitted_on)
     against = {
         f"test_average_precision_minus_{name}": paired_difference(test.rows, test.scores.hybrid, other.test_score)[
             "average_precision"
@@ -142,14 +156,15 @@ def train(
     for earlier in run.models(TWIN):
         run.client.delete_logged_model(earlier)  # of an attempt that was cut short
     run.log(
-        metrics={**measured["twin"].metrics, **against},
-        model=run.add_model(TWIN, "evaluation twin", model_params(twin.bundle)),
+        metrics={**measured["twin"].metrics, **against, "twin_parity_max_difference": of_twin},
+        model=run.add_model(TWIN, "evaluation twin", model_params(twin.bundle), model_tags(twin.bundle, fitted_on)),
         data=DataPart.of(meta.name, meta.digest, "test"),
     )
-    run.log(metrics={PARITY: difference})
+    run.log(tags={PARITY_TAG: of_refit})
     _store(run, twin, refit, test.scores)
     run.log_frame(test.rows.to_frame(), TEST_ROWS)
     run.log(tags={f"{DONE_TAG}train": "true"})
+    describe(run)
     return measured["twin"].metrics
 
 
@@ -182,6 +197,7 @@ def _measure_all(
     test: Evaluated,
     engine: Engine[PartT],
     meta: IngestedMeta,
+    fitted_on: DataPart,
 ) -> dict[str, Measurement]:
     """Twin and baselines on the same rows, each with its own threshold by the policy in use; a child run each."""
     run.discard(run.children("baseline"))
@@ -195,32 +211,41 @@ def _measure_all(
         "seed_recipe": (validation, recipe(validation), recipe(test.rows)),
         "logistic_regression": (validation, logistic(validation), logistic(test.rows)),
     }
+    of_baseline: dict[str, dict[str, object]] = {
+        # the twin's booster without its forest
+        "xgboost_alone": {**model_params(twin.bundle), "blend_weight": 0.0},
+        "seed_recipe": settings_params(asdict(SEED_RECIPE)),
+        "logistic_regression": LOGISTIC_REGRESSION,
+    }
     measured = {}
     with progress("models measured", len(scores)) as advance:
         for name, (known, on_known, on_test) in scores.items():
             found = measure(settings, known, test.rows, on_known, on_test)
             measured[name] = replace(found, metrics=found.metrics | card_figures(settings, test.rows, on_test))
             if name != "twin":
-                with run.child(name, {"kind": "baseline"}) as child:
+                with run.child(name, {"kind": "baseline"}, run.inputs("training", "test")) as child:
+                    params = {**of_baseline[name], "policy": settings.policy}
                     child.log(
                         metrics=measured[name].metrics,
-                        params={"policy": settings.policy},
-                        model=child.add_model(name, "baseline", {"policy": settings.policy}),
+                        params=params,
+                        model=child.add_model(name, "baseline", params, model_tags(twin.bundle, fitted_on)),
                         data=DataPart.of(meta.name, meta.digest, "test"),
                     )
             advance(f"{name}: average precision {measured[name].metrics['test_average_precision']}")
     return measured
 
 
-def _log_inputs(run: Run, split: TimeSplit[PartT], engine: Engine[PartT], meta: IngestedMeta) -> None:
-    parts: tuple[tuple[Context, PartT], ...] = (
-        ("training", split.train),
-        ("validation", split.validation),
-        ("test", split.test),
+def _log_inputs(run: Run, split: TimeSplit[PartT], whole: PartT, engine: Engine[PartT], meta: IngestedMeta) -> None:
+    """The three parts, and all rows together, which the refit is fitted on (of a retraining, those are known)."""
+    parts: tuple[tuple[Context, PartT, str], ...] = (
+        ("training", split.train, "training"),
+        ("validation", split.validation, "validation"),
+        ("test", split.test, "test"),
+        ("refit", whole, ""),
     )
-    for context, part in parts:
+    for context, part, name in parts:
         frame = engine.sample(part).to_frame()
-        run.log_dataset(frame, DataPart.of(meta.name, meta.digest, context), context, len(part))
+        run.log_dataset(frame, DataPart.of(meta.name, meta.digest, name), context, len(part))
 
 
 def _store(run: Run, twin: Fitted, refit: Fitted, test: ScoredRows) -> None:

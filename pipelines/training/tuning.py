@@ -37,6 +37,7 @@ from pipelines.training.trials import (
 
 if TYPE_CHECKING:
     import optuna
+    from mlflow.entities import DatasetInput
 
 
 TRIAL_TAG = "optuna.trial"
@@ -55,6 +56,7 @@ def search(
     starts : sequence of EnsembleSettings
         What is tried first.
     """
+    inputs = run.inputs("training")
     thinned = thin(train_part, settings.tuning_rows, settings.seed)
     threads = max(1, settings.threads // settings.tuning_workers)
     prepare = partial(prepared, thinned, settings.folds, settings.seed, threads)
@@ -66,13 +68,13 @@ def search(
     logged = {child.info.run_name for child in before if child.info.status == "FINISHED"}
     for trial in earlier:
         if _trial_name(trial) not in logged:
-            _log_trial(run, trial)
+            _log_trial(run, trial, inputs)
     if earlier:
         console.print(f"  continuing study {name} after {len(earlier)} trials")
     with progress("trials", settings.trials, len(earlier)) as advance:
 
         def on_trial(trial: "optuna.trial.FrozenTrial") -> None:
-            _log_trial(run, trial)
+            _log_trial(run, trial, inputs)
             value = (
                 f"average precision {trial.value:.4f}" if trial.state.name == "COMPLETE" else trial.state.name.lower()
             )
@@ -108,8 +110,8 @@ def _trial_name(trial: "optuna.trial.FrozenTrial") -> str:
     return f"trial {trial.number}"
 
 
-def _log_trial(run: Run, trial: "optuna.trial.FrozenTrial") -> None:
-    with run.child(_trial_name(trial), {"kind": "trial", "optuna.state": trial.state.name}) as child:
+def _log_trial(run: Run, trial: "optuna.trial.FrozenTrial", inputs: "list[DatasetInput]") -> None:
+    with run.child(_trial_name(trial), {"kind": "trial", "optuna.state": trial.state.name}, inputs) as child:
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
         value = {"average_precision": trial.value} if trial.value is not None else {}
         folds = {name: figure for name, figure in trial.user_attrs.items() if name != WORKER}

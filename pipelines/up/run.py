@@ -25,6 +25,7 @@ from ml_project.simulator import FIELDS, TELLING, simulate
 from pipelines.console import console, show_figures, step
 from pipelines.processes import Service
 from pipelines.promotion.promote import Promotion
+from pipelines.run_page import runs_page
 from pipelines.settings import PipelineSettings, StackFile
 from pipelines.training.steps import run_main
 from pipelines.up.services import HOST, Backend, embedded_backend, gateway_service, mlflow_service
@@ -102,11 +103,11 @@ def up(
         model = "it has a model already" if ready else "waiting for a model"
         console.print(f"  MLflow {mlflow_url}\n  gateway {gateway_url} ({model})")
         served = settings.model_copy(update={"tracking_uri": SecretStr(mlflow_url)})
-        _run, measured, promotion = run_main(served)
+        run, measured, promotion = run_main(served)
         show_figures(measured, settings)
         console.print(f"[bold]{promotion.sentence}[/bold]")
         show_sample(gateway_url, served, promotion)
-        show_addresses(gateway_url, mlflow_url, stores.notes, state)
+        show_addresses(gateway_url, f"{mlflow_url}/{runs_page(run.experiment_id)}", stores.notes, state)
         if not smoke:
             _serve([*stores.services, *services])
 
@@ -130,11 +131,11 @@ def _as_variable(value: object) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def show_addresses(gateway_url: str, mlflow_url: str, notes: Iterable[str], state: Path) -> None:
+def show_addresses(gateway_url: str, runs_url: str, notes: Iterable[str], state: Path) -> None:
     """Say where everything is, and what to try next."""
     lines = (
         ("page", gateway_url),
-        ("MLflow", f"{mlflow_url}/#/experiments"),
+        ("MLflow", runs_url),
         ("API", f"{gateway_url}/docs"),
         ("logs", str(state / "logs")),
     )

@@ -1,5 +1,6 @@
 """Whole pipelines on small data, in this process or as real ones."""
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -32,6 +33,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Pa
     file = folder / "bank.csv"
     transactions(BANK_ROWS, seed=4).to_csv(file, index=False)
     quiet_mlflow()
+    os.environ["MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"] = "0.5"  # this training takes seconds
     settings = PipelineSettings(
         state_dir=folder / "var", tracking_uri="", data=str(file), trials=3, threads=2, replicates=100
     )

@@ -60,35 +60,116 @@ def test_one_parent_and_a_child_for_every_part(executed: Execution, children: di
 def test_the_parent_says_which_data_and_code(executed: Execution, client: MlflowClient) -> None:
     run = client.get_run(executed.run.id)
     assert run.data.tags["data.source"] == "file"
-    contexts = {tag.value for dataset in run.inputs.dataset_inputs for tag in dataset.tags}
-    assert contexts == {"training", "validation", "test"}
-    names = {dataset.dataset.name for dataset in run.inputs.dataset_inputs}
-    assert names == {f"bank.csv ({part})" for part in contexts}
-    assert run.data.metrics["rows"] == BANK_ROWS
-    assert int(run.data.params["train_rows"]) == pytest.approx(0.6 * BANK_ROWS, abs=30)
+    given = {each.dataset.name: (each.tags[0].value, each.dataset.digest) for each in run.inputs.dataset_inputs}
+    assert {name: context for name, (context, _) in given.items()} == {
+        "bank.csv (training)": "training",
+        "bank.csv (validation)": "validation",
+        "bank.csv (test)": "test",
+        "bank.csv": "refit",
+    }
+    assert len({digest for _, digest in given.values()}) == 4
+    assert run.data.tags["data.digest"].startswith(given["bank.csv"][1])
+    rows = {each.dataset.name: json.loads(each.dataset.profile)["num_rows"] for each in run.inputs.dataset_inputs}
+    assert rows["bank.csv"] == run.data.metrics["rows"] == BANK_ROWS
+    assert int(run.data.params["train_rows"]) == rows["bank.csv (training)"] == pytest.approx(0.6 * BANK_ROWS, abs=30)
 
 
 def test_each_model_bears_the_figures_that_it_earned_and_no_others(executed: Execution, client: MlflowClient) -> None:
-    found = client.search_logged_models([executed.run.experiment_id])
-    figures = {model.name: model.metrics for model in found}
-    assert set(figures) == {"twin", "ensemble", "xgboost_alone", "seed_recipe", "logistic_regression"}
-    for name, metrics in figures.items():
-        keys = [metric.key for metric in metrics]
-        assert len(keys) == len(set(keys)), f"{name} has a figure twice"
-        if name == "ensemble":
-            assert {key.partition("_")[0] for key in keys} == {"forward", "parity"}
-            assert {metric.dataset_name for metric in metrics} == {"bank.csv"}
-        else:
-            assert all(key.startswith("test_") for key in keys)
-            assert "test_average_precision_low" in keys
-            assert {metric.dataset_name for metric in metrics} == {"bank.csv (test)"}
+    models = {each.name: each for each in client.search_logged_models([executed.run.experiment_id])}
+    assert {name: model.model_type for name, model in models.items()} == {
+        "twin": "evaluation twin",
+        "refit": "refit",
+        "xgboost_alone": "baseline",
+        "seed_recipe": "baseline",
+        "logistic_regression": "baseline",
+    }
     run = client.get_run(executed.run.id)
-    known = {(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs}
-    measured_on = {(m.dataset_name, m.dataset_digest) for name in set(figures) - {"ensemble"} for m in figures[name]}
-    assert measured_on < known
+    digests = {each.dataset.name: each.dataset.digest for each in run.inputs.dataset_inputs}
+    ranking = {"average_precision", "roc_auc", "recall_at_fpr_0.01"}
+    judged = {f"test_{name}" for name in ranking | {"precision", "recall", "alerts_per_day", "cost_per_day"}}
+    against = {f"test_average_precision_minus_{name}" for name in models.keys() - {"twin", "refit"}}
+    earned = dict.fromkeys(models.keys() - {"twin", "refit"}, with_ends(judged))
+    earned["twin"] = with_ends(judged | against) | {"test_calibration_error", "twin_parity_max_difference"}
+    earned["refit"] = with_ends({f"forward_{name}" for name in ranking}) | {"parity_max_difference"}
+    for name, found in models.items():
+        model = client.get_logged_model(found.model_id)
+        assert sorted(metric.key for metric in model.metrics) == sorted(earned[name]), name
+        data = "bank.csv" if name == "refit" else "bank.csv (test)"
+        assert {(m.dataset_name, m.dataset_digest) for m in model.metrics} == {(data, digests[data])}
+        fitted_on = "bank.csv" if name == "refit" else "bank.csv (training)"
+        assert (model.tags["data.name"], model.tags["data.digest"]) == (fitted_on, digests[fitted_on])
+        assert model.tags["contract"] == "creditcard, version 1"
+        assert model.params
+    params = {name: model.params for name, model in models.items()}
+    assert params["seed_recipe"]["blend_weight"] == "0.4"
+    assert params["xgboost_alone"] | {"blend_weight": ""} == params["twin"] | {
+        "blend_weight": "",
+        "policy": "recall_at_fpr",
+    }
+    assert params["logistic_regression"]["C"] == "0.1"
     production = Registry(executed.settings.mlflow_uri).resolve("Production")
     assert production is not None
-    assert client.get_logged_model(production.model_id).name == "ensemble"
+    assert production.model_id == models["refit"].model_id
+
+
+def with_ends(names: set[str]) -> set[str]:
+    return {f"{name}{end}" for name in names for end in ("", "_low", "_high")}
+
+
+def test_children_say_on_which_data_they_were_measured(
+    executed: Execution, client: MlflowClient, children: dict[str, list[MlflowRun]]
+) -> None:
+    parent = client.get_run(executed.run.id).inputs.dataset_inputs
+    digests = {each.dataset.digest: each.tags[0].value for each in parent}
+    for kind, contexts in (
+        ("trial", {"training"}),
+        ("baseline", {"training", "test"}),
+        ("policy", {"validation", "test"}),
+    ):
+        for run in children[kind]:
+            given = client.get_run(run.info.run_id).inputs.dataset_inputs
+            assert {digests[each.dataset.digest] for each in given} == contexts
+            assert {tag.value for each in given for tag in each.tags} == contexts
+
+
+def test_runs_are_told_apart_by_their_names(executed: Execution, client: MlflowClient) -> None:
+    run = client.get_run(executed.run.id)
+    assert run.info.run_name == "v1 promoted · bank.csv · recall_at_fpr"
+    grouped = {name: run.data.params[name] for name in ("policy", "reason", "engine", "contract", "data_digest")}
+    assert grouped == {
+        "policy": "recall_at_fpr",
+        "reason": "by hand",
+        "engine": "local",
+        "contract": "creditcard, version 1",
+        "data_digest": run.data.tags["data.digest"][:16],
+    }
+    steps = {"validate", "train", "tune", "fit", "measure", "threshold", "promote"}
+    assert all(run.data.metrics[f"seconds_{step}"] >= 0 for step in steps)
+    assert run.data.metrics["seconds_train"] >= run.data.metrics["seconds_tune"] > 0
+    assert run.data.metrics["system/cpu_utilization_percentage"] >= 0
+
+
+def test_a_note_says_what_came_out_and_links_to_the_children(
+    executed: Execution, client: MlflowClient, children: dict[str, list[MlflowRun]]
+) -> None:
+    note = client.get_run(executed.run.id).data.tags["mlflow.note.content"]
+    assert note.startswith("**Production is now version 1.**")
+    assert "(#/models/fraud-ensemble/versions/1)" in note
+    assert "\n- average precision: **0." in note
+    best = max(children["trial"], key=lambda run: run.data.metrics["average_precision"])
+    linked = [best, *children["validation"], *children["baseline"], *children["policy"]]
+    missing = [run.info.run_name for run in linked if f"/runs/{run.info.run_id})" not in note]
+    assert missing == []
+
+
+def test_a_version_says_its_gate_figures_data_and_moves(client: MlflowClient) -> None:
+    text = client.get_model_version("fraud-ensemble", "1").description
+    summary, moves = text.split("**Moves**")
+    assert summary.startswith("**Gate passed.**")
+    assert f"bank.csv: file data, {BANK_ROWS:,} rows" in summary
+    assert "\n- average precision: **0." in summary
+    assert "**Production**, by " in moves
+    assert moves.rstrip().endswith("(promote, gate passed): the gate let it pass")
 
 
 def test_every_figure_has_an_interval(executed: Execution) -> None:

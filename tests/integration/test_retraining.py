@@ -162,8 +162,16 @@ def test_after_a_fraud_wave_the_new_version_is_better_on_later_rows_and_live(
     alerts_and_corrected = figures["decided_frauds"] - figures["approved_frauds"] + figures["corrected_frauds"]
     assert alerts_and_corrected == pytest.approx(true_frauds, rel=0.5)
     assert (tags["retrain.reason"], tags["retrain.outcome"], tags["champion.version"]) == ("drift", "promoted", "1")
+    assert tags["mlflow.note.content"].startswith("**Production is now version 2 (before: version 1).**")
     assert f"Retraining (drift) on {BANK_ROWS + ROWS:,} rows" in tags["mlflow.note.content"]
     assert tags["data.digest"][:16] in tags["mlflow.note.content"]
+    assert run.info.run_name == f"v2 promoted · bank.csv and {ROWS} decisions · recall_at_fpr · retrain (drift)"
+    assert run.data.params["reason"] == "drift"
+    given = {tag.value: each.dataset for each in run.inputs.dataset_inputs for tag in each.tags}
+    assert set(given) == {"retraining", "training", "validation", "test"}
+    assert tags["data.digest"].startswith(given["retraining"].digest)
+    moves = client.get_model_version("fraud-ensemble", "1").description.split("**Moves**")[1]
+    assert moves.strip().splitlines()[0].endswith("UTC: replaced by version 2, by anna (promote): retrained (drift)")
     assert datetime.fromisoformat(tags["data.base_until"]) >= after_a_wave
     first = study(settings, run).trials[0]
     assert first.params == starting_point(EnsembleSettings.from_dict(before.bundle.manifest.settings))

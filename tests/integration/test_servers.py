@@ -179,6 +179,38 @@ def test_wrong_credentials_and_places_are_one_line_each(platform: Platform) -> N
         assert "sesame" not in line
 
 
+def test_what_nothing_needs_is_pruned_from_postgresql_and_s3(
+    platform: Platform, trained: subprocess.CompletedProcess[str]
+) -> None:
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    compared = platform.pipelines("compare", "1", "1")
+    assert compared.returncode == 0, compared.stderr
+    run_id = compared.stdout.split()[-1]
+
+    def stored() -> set[str]:
+        pages = platform.s3.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        return {each["Key"] for page in pages for each in page.get("Contents", ())}
+
+    before = stored()
+    page = {name for name in before if run_id in name}
+    assert [name.rpartition("/")[2] for name in page] == ["compare.html"]
+    # it ended; what was made by `main` a version needs
+    dry = platform.pipelines("prune", "--older-than", "0s", "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert stored() == before
+    without = platform.pipelines("prune", "--older-than", "0s", "--yes")
+    assert "Runs are in MLflow's trash; their files stay" in without.stdout, without.stderr
+    assert stored() == before
+    whole = platform.pipelines(
+        "prune", "--older-than", "0s", "--yes", FRAUD_MLFLOW_DATABASE_URL=platform.database("tracking")
+    )
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    assert "Removed; " in whole.stdout
+    assert before - stored() == page
+    verified = platform.pipelines("verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
 def test_trained_served_backed_up_and_restored(
     platform: Platform, trained: subprocess.CompletedProcess[str], row: dict[str, float]
 ) -> None:

@@ -132,6 +132,19 @@ def test_a_day_like_training_is_no_breach_and_a_drifting_one_is(site: Site) -> N
     assert newest.data.tags["notified"] == "none"
     assert newest.data.metrics["psi_V14"] > 0.1 > before.data.metrics["psi_V14"]
     assert {file.path for file in client.list_artifacts(newest.info.run_id)} == {"monitor.html", "monitor.json"}
+    # and on the page of the version's model: its figures over time, each with the window that it was measured in
+    version = client.get_model_version("fraud-ensemble", "1")
+    live = client.get_logged_model(version.source.removeprefix("models:/")).metrics
+    found = {each.run_id: each for each in live if each.key == "psi_V14"}
+    assert set(found) == {newest.info.run_id, before.info.run_id}
+    for run, day in ((newest, 4), (before, 1)):
+        (given,) = run.inputs.dataset_inputs
+        assert {tag.value for tag in given.tags} == {"monitoring"}
+        figure = found[run.info.run_id]
+        assert (figure.dataset_name, figure.dataset_digest) == (given.dataset.name, given.dataset.digest)
+        assert figure.timestamp == (site.first_day + timedelta(days=day)).timestamp() * 1000
+        assert run.info.run_name.startswith("v1 no breach · " if day == 1 else "v1 ")
+    assert not [each.key for each in live if each.key.startswith(("challenger", "test_"))]
 
 
 def test_a_gateway_that_restarts_is_waited_for_and_nothing_is_sent_twice(site: Site) -> None:

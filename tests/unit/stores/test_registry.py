@@ -142,7 +142,7 @@ def test_register_a_logged_model(
 ):
     import mlflow
 
-    from pipelines.tracking import Run
+    from pipelines.tracking import DataPart, Run
     from pipelines.training.model_logging import log_model
 
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -152,7 +152,7 @@ def test_register_a_logged_model(
     mlflow.set_tracking_uri(mlflow_store.tracking_uri)
     tags = {DIGEST_TAG: bundle.digest, "data.source": "simulated"}
     try:
-        model = log_model(run, bundle)
+        model = log_model(run, bundle, DataPart("rows", "d1"))
         registered = [registry.register(f"models:/{model}", run.id, tags, "First.") for _ in range(2)]
     finally:
         mlflow.set_tracking_uri(None)

@@ -121,6 +121,10 @@ def test_the_report_its_page_and_its_figures_hold_both(
     worse = compared(rows, settings, np.random.default_rng(0).permutation(rows.hybrid))
     found = replace(plain, challengers=[worse, compared(rows, settings, rows.hybrid, days=3)])
     assert found.breaches == plain.breaches
+    # each side's figures are logged with its own model
+    assert found.own == plain.own
+    assert worse.own["challenger_average_precision"] == worse.challenger.estimates["average_precision"]
+    assert all(name.startswith("challenger_") for name in worse.own)
     assert found.to_dict()["estimates"]["gain_average_precision"]["high"] < 0
     assert 'figure="challenger_agreement"' in prometheus_text(found)
     html = monitor_page(found, rows, "run-1")

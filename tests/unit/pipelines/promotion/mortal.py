@@ -15,7 +15,7 @@ from stores.moves import Kind
 from stores.registry import Registry
 from stores.releases import open_releases
 
-WRITES = {"register", "claim", "end", "move", "tag", "tag_model", "publish"}
+WRITES = {"register", "claim", "end", "move", "tag", "tag_model", "describe", "publish"}
 DIED = 86
 KEY = SigningKey("what the promotion of these tests signs with")
 

@@ -77,5 +77,7 @@ def test_the_page_escapes_and_draws() -> None:
 
 def test_the_short_form_has_figure_gate_and_links() -> None:
     text = short_form(card(), "#/experiments/1/runs/r1/artifacts")
-    assert "average precision 0.800 [0.700, 0.900]. Policy f1. Gate passed." in text
+    assert text.startswith("**Gate passed.**")
+    assert "- average precision: **0.800** (0.700 to 0.900)\n" in text
+    assert "Policy f1." in text
     assert "[model card](#/experiments/1/runs/r1/artifacts/card.html)" in text
