@@ -51,7 +51,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
     ("status", "words"),
     [
         (401, r"does not let the user 'ann' in\. Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
-        (403, r"does not allow the user 'ann' to do this\. Grant the permission"),
+        (403, r"does not allow the user 'ann' to do this\. See `python -m pipelines access show`"),
         (421, r"does not accept that host name\. Start it with --allowed-hosts"),
         (404, r"does not answer as it should: .*404.*Check MLFLOW_TRACKING_URI"),
     ],

@@ -87,7 +87,8 @@ def test_shared_fields_are_defined_once() -> None:
     shared = set(PlatformSettings.model_fields)
     assert set(GatewaySettings.model_fields) & set(PipelineSettings.model_fields) == shared
     for settings in BOTH:
-        assert not shared & set(settings.__annotations__)
+        # of state_dir the pipelines have another default: in a project that `mlflow run` fetched, where it was started
+        assert not shared & set(settings.__annotations__) - {"state_dir"}
 
 
 @pytest.mark.parametrize("settings", BOTH)

@@ -58,7 +58,9 @@ def asked() -> Iterator[tuple[str, list[str]]]:
 def test_the_first_write_is_before_the_work(asked: tuple[str, list[str]], tmp_path: Path, step: object) -> None:
     uri, paths = asked
     settings = PipelineSettings(state_dir=tmp_path, tracking_uri=uri)  # type: ignore[call-arg]
-    with pytest.raises(Unavailable, match=r"does not allow .* to do this\. Grant the permission") as caught:
+    with pytest.raises(
+        Unavailable, match=r"does not allow .* to do this\. See `python -m pipelines access show`"
+    ) as caught:
         step(settings)  # type: ignore[operator]
     assert caught.value.exit_code == 2
     assert set(paths[:-1]) <= set(READING)
