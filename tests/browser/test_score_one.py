@@ -60,7 +60,7 @@ def test_a_fraudulent_sample_is_declined_with_reasons(
     for place, reason in enumerate(kept["reasons"]):
         assert reason["contribution"] > 0
         expect(bars.nth(place)).to_contain_text(f"+{reason['contribution']:.3g} towards fraud")
-    expect(bars.first).to_contain_text("usually ")
+    expect(bars.filter(has_text="usually ").first).to_be_visible()
     expect(bars.first.locator(".log-odds")).to_be_hidden()
     panel.get_by_role("button", name="Show log-odds").click()
     expect(bars.first.locator(".log-odds")).to_be_visible()

@@ -210,7 +210,7 @@ def test_there_is_one_scheduler_and_a_database_that_restarts_is_waited_for(
         until(lambda: len(site.notes) == 1, lambda: site.log)
         second = site.start(NIGHTLY, FRAUD_STATE_DIR=str(tmp_path / "elsewhere"))
         assert second.wait(60) == 3
-        assert "Another scheduler runs" in site.log
+        assert "Another scheduler is using" in site.log
         postgres_server.stop("fast")
         os.kill(int((tmp_path / "var" / "schedule-retrain.pid").read_text()), signal.SIGTERM)
         until(lambda: "Trying again" in site.log, lambda: site.log)
