@@ -16,7 +16,9 @@ resource "aws_cloudwatch_event_rule" "jobs_stopped" {
       clusterArn = [var.cluster_arn]
       lastStatus = ["STOPPED"]
       # operators see how their own commands end
-      group = [for job in keys(local.pipeline_commands) : "family:${local.name}-${job}" if !contains(["operate", "access"], job)]
+      group = [
+        for job in keys(local.pipeline_commands) : "family:${local.name}-${job}" if !contains(["operate", "access"], job)
+      ]
     }
   })
 }
