@@ -17,7 +17,8 @@ resource "aws_cloudwatch_event_rule" "jobs_stopped" {
       lastStatus = ["STOPPED"]
       # operators see how their own commands end
       group = [
-        for job in keys(local.pipeline_commands) : "family:${local.name}-${job}" if !contains(["operate", "access"], job)
+        for job in keys(local.pipeline_commands) : "family:${local.name}-${job}"
+        if !contains(["operate", "access"], job)
       ]
     }
   })
