@@ -84,7 +84,11 @@ def test_the_card_is_published_beside_the_bundle(executed: Execution, card: Card
     releases = open_releases(executed.settings.releases)
     release = releases.current()
     assert release is not None
-    assert releases.card(release) == card
+    published = releases.card(release)
+    assert published is not None
+    assert published.checks
+    # the gate may have judged the run again since, for another of these tests
+    assert published.model_copy(update={"checks": card.checks}) == card
 
 
 def test_the_cards_curves_can_move_a_slider(executed: Execution, card: Card) -> None:
