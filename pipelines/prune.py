@@ -359,12 +359,14 @@ def _collect(client: MlflowClient, database: str, runs: Sequence[str], models: S
             "--experiment-ids": [grave],
         }
         command = [sys.executable, "-m", "mlflow", "gc"]
+        if "@" not in client.tracking_uri:  # files behind a server are removed through it
+            command += ["--tracking-uri", client.tracking_uri]
         for option, ids in asked.items():
             command += [option, ",".join(ids)]
         done = subprocess.run(  # noqa: S603 - our own command
             command,
-            # the database's address may hold a password, and ps shows arguments
-            env={**os.environ, "MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_TRACKING_URI": client.tracking_uri},
+            # by the environment: the database's address may hold a password, and ps shows arguments
+            env={**os.environ, "MLFLOW_TRACKING_URI": database},
             capture_output=True,
             text=True,
             check=False,

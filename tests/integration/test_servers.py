@@ -1,6 +1,7 @@
 """The whole platform on PostgreSQL, S3 and an MLflow server with users: train, promote, serve, back up, restore."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -185,7 +186,7 @@ def test_what_nothing_needs_is_pruned_from_postgresql_and_s3(
     assert trained.returncode == 0, trained.stdout + trained.stderr
     compared = platform.pipelines("compare", "1", "1")
     assert compared.returncode == 0, compared.stderr
-    run_id = compared.stdout.split()[-1]
+    run_id = re.findall(r"\b[0-9a-f]{32}\b", compared.stdout)[-1]
 
     def stored() -> set[str]:
         pages = platform.s3.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
