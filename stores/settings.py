@@ -158,8 +158,11 @@ class PlatformSettings(BaseSettings):
     @property
     def money(self) -> str:
         """The currency of amounts: the contract's unit of them where that is one, else the setting's."""
-        amount = self.data_contract.amount
-        unit = next((each.unit for each in self.data_contract.fields if each.name == amount), "")
+        return self.money_of(self.data_contract)
+
+    def money_of(self, contract: Contract) -> str:
+        """The same by a contract, such as a bundle's."""
+        unit = next((each.unit for each in contract.fields if each.name == contract.amount), "")
         return unit if re.match(_CURRENCY, unit) else self.currency
 
     @property

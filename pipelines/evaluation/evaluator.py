@@ -93,7 +93,7 @@ class FraudEvaluator(ModelEvaluator):
             }
         with TemporaryDirectory() as scratch:
             side = Side("these rows", scores.hybrid, scores.probability, chosen.alert, chosen.decline)
-            names = save_model_charts(Path(scratch), rows, side, cost, settings.money)
+            names = save_model_charts(Path(scratch), rows, side, cost, settings.money_of(contract))
             client.log_artifacts(run_id, scratch, _FOLDER)
         root = client.get_run(run_id).info.artifact_uri
         artifacts = {
