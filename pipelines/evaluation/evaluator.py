@@ -8,6 +8,7 @@ MLflow imports this file with its own evaluators, whatever a process is about: w
 called.
 """
 
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -57,6 +58,7 @@ class FraudEvaluator(ModelEvaluator):
         InvalidInput
             When the model is none of this software's, or the rows cannot be used.
         """
+        from mlflow.entities import Metric
         from mlflow.models.evaluation.artifacts import ImageEvaluationArtifact
         from mlflow.tracking import MlflowClient
 
@@ -95,6 +97,9 @@ class FraudEvaluator(ModelEvaluator):
             side = Side("these rows", scores.hybrid, scores.probability, chosen.alert, chosen.decline)
             names = save_model_charts(Path(scratch), rows, side, cost, settings.money_of(contract))
             client.log_artifacts(run_id, scratch, _FOLDER)
+        now = int(time.time() * 1000)
+        of = {"model_id": model.model_id, "dataset_name": dataset.name, "dataset_digest": dataset.digest}
+        client.log_batch(run_id, [Metric(name, value, now, 0, **of) for name, value in metrics.items()])
         root = client.get_run(run_id).info.artifact_uri
         artifacts = {
             name: ImageEvaluationArtifact(f"{root}/{_FOLDER}/{name}.png")  # type: ignore[no-untyped-call]
