@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.protos.model_registry_pb2 import (
     CreateModelVersion,
+    DeleteRegisteredModelAlias,
     DeleteRegisteredModelTag,
     RenameRegisteredModel,
     SetModelVersionTag,
@@ -50,6 +51,8 @@ def _names_a_tag(keys: Iterable[str]) -> str:
 
 LOCKED: Final[dict[Any, Callable[[Any], str]]] = {
     SetRegisteredModelAlias: _names_an_alias,
+    # MLflow asks for MANAGE itself, but its page shows INTERNAL_ERROR for such an answer
+    DeleteRegisteredModelAlias: _names_an_alias,
     SetModelVersionTag: lambda message: _names_a_tag([message.key]),
     CreateModelVersion: lambda message: _names_a_tag(tag.key for tag in message.tags),
     TransitionModelVersionStage: lambda message: f"the stage {message.stage}",

@@ -27,28 +27,34 @@ CARDS = ROOT / "contracts" / "cards.yaml"
 
 @pytest.fixture(scope="module")
 def cards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway of the cards' contract, which knows a month of one customer: small amounts every other day."""
+    """A gateway of the cards' contract."""
     world = CardWorld(customers=60, terminals=120, days=75)
     frame, _report = clean(pd.concat(simulate_cards(world, seed=4), ignore_index=True), read_contract(CARDS))
     version = fit_version_of(Dataset.from_frame(frame, read_contract(CARDS)))
     with ExitStack() as ends:
         made = started_gateway(ends, tmp_path_factory.mktemp("cards"), version, FRAUD_CONTRACT=str(CARDS))
-        now = datetime.now(UTC)
-        past = [transaction(now - timedelta(days=2 * day), f"small {day}", 9.5 + day / 10) for day in range(1, 15)]
-        made.client.post("/events", json=past).raise_for_status()
         yield made
 
 
-def transaction(at: datetime, name: str, amount: float) -> dict[str, Any]:
-    given = {"customer": "anna", "terminal": "corner shop", "amount": amount}
-    return {"transaction": name, "at": at.isoformat().replace("+00:00", "Z"), **given}
+def with_a_past(gateway: Gateway, customer: str) -> None:
+    """A month of small amounts, every other day."""
+    now = datetime.now(UTC)
+    past = [transaction(customer, now - timedelta(days=2 * day), f"{day}", 9.5 + day / 10) for day in range(1, 15)]
+    gateway.client.post("/events", json=past).raise_for_status()
+
+
+def transaction(customer: str, at: datetime, name: str, amount: float) -> dict[str, Any]:
+    given = {"customer": customer, "terminal": f"{customer}'s corner shop", "amount": amount}
+    return {"transaction": f"{customer} {name}", "at": at.isoformat().replace("+00:00", "Z"), **given}
 
 
 @pytest.mark.parametrize("width", [360, 1440])
 def test_reasons_are_sentences(visit: Visitor, cards: Gateway, width: int, pictures: Pictures) -> None:
     tab = visit(url=cards.url, width=width)
     page = tab.open("score")
-    large = transaction(datetime.now(UTC) - timedelta(seconds=5), f"large {width}", 412.0)
+    customer = f"bea {width}"
+    with_a_past(cards, customer)
+    large = transaction(customer, datetime.now(UTC) - timedelta(seconds=5), "large", 412.0)
     page.get_by_label("Or paste JSON").fill(json.dumps(large))
     page.get_by_role("button", name="Fill the form").click()
     expect(page.get_by_text("fields are in the form")).to_be_visible()
@@ -68,12 +74,17 @@ def test_reasons_are_sentences(visit: Visitor, cards: Gateway, width: int, pictu
     assert violations(page) == []
     assert overflow(page) == 0
     page = tab.open("review")
+    page.get_by_label("Order").select_option("Newest first")
+    expect(page.locator("article")).to_contain_text(large["transaction"])
     expect(page.locator(".signed-bars")).to_contain_text(sentences[0])
 
 
 def test_one_label_serves_all_open_alerts_of_a_customer(visit: Visitor, cards: Gateway, pictures: Pictures) -> None:
+    with_a_past(cards, "anna")
     now = datetime.now(UTC)
-    sent = [transaction(now - timedelta(seconds=20 - place), f"case {place}", 500.0 + place) for place in range(3)]
+    sent = [
+        transaction("anna", now - timedelta(seconds=20 - place), f"case {place}", 5000.0 + place) for place in range(3)
+    ]
     answers = [cards.client.post("/predict", json=each).json() for each in sent]
     alerts = [each["prediction_id"] for each in answers if each["decision"] != "APPROVE"]
     assert len(alerts) > 1

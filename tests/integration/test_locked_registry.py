@@ -1,6 +1,7 @@
 """Production on an MLflow server with users, as each of them: who trains cannot promote, and no gateway is fooled."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -77,6 +78,13 @@ class Bank:
     def aliases(self) -> dict[str, str]:
         model = self.get("gateway", "registered-models/get", name=MODEL)["registered_model"]
         return {alias["alias"]: alias["version"] for alias in model.get("aliases", [])}
+
+    @property
+    def first(self) -> dict[str, str]:
+        """What makes another version of version 1's files."""
+        known = self.get("gateway", "model-versions/get", name=MODEL, version="1")["model_version"]
+        model = known["source"].removeprefix("models:/")
+        return {"source": known["source"], "run_id": known["run_id"], "model_id": model}
 
     @property
     def history_run(self) -> str:
@@ -237,12 +245,12 @@ def test_a_gateway_serves_what_the_promotion_signed_and_nothing_else(promoted: B
     settings = {"FRAUD_RELEASES_URI": str(promoted.releases), "FRAUD_TRUSTED_KEYS": PUBLIC, "FRAUD_SHADOW_SHARE": "1"}
     settings |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": "60", "FRAUD_ANSWER_SECONDS": "60"}
     # the same files once more, as version 2, with a verdict that an administrator wrote and version 1's signature
-    first = promoted.get("gateway", "model-versions/get", name=MODEL, version="1")["model_version"]
-    same = {"source": first["source"], "run_id": first["run_id"], "model_id": first["source"].removeprefix("models:/")}
-    made = promoted.ask("admin", "POST", "model-versions/create", {"name": MODEL, **same})
-    assert made.json()["model_version"]["version"] == "2", made.text
-    for tag in first["tags"]:
-        promoted.ask("admin", "POST", "model-versions/set-tag", {"name": MODEL, "version": "2", **tag})
+    made = promoted.ask("admin", "POST", "model-versions/create", {"name": MODEL, **promoted.first})
+    assert made.status_code == 200, made.text
+    second = made.json()["model_version"]["version"]
+    tags = promoted.get("gateway", "model-versions/get", name=MODEL, version="1")["model_version"]["tags"]
+    for tag in tags:
+        promoted.ask("admin", "POST", "model-versions/set-tag", {"name": MODEL, "version": second, **tag})
     with Gateway(tmp_path, **reader, **settings) as gateway:
         gateway.wait_for_version(1, PATIENCE)
 
@@ -251,14 +259,14 @@ def test_a_gateway_serves_what_the_promotion_signed_and_nothing_else(promoted: B
             assert promoted.ask("admin", "POST", "registered-models/alias", body).status_code == 200
 
         try:
-            name("Production", "2")
+            name("Production", second)
             gateway.wait_until(lambda: "FRAUD_TRUSTED_KEYS" in str(gateway.ready()["trouble"]), PATIENCE)
             said = gateway.ready()
             assert said["model_version"] == "1"
             assert said["trouble"]["message"] == (
-                "Version 2 cannot go live: FRAUD_TRUSTED_KEYS is set. Its signature is of version 1 of fraud-ensemble "
-                f"with the digest {said['digest'][:12]}…. Roll back, or promote it with the promotion's key "
-                "(FRAUD_SIGNING_KEY)."
+                f"Version {second} cannot go live: FRAUD_TRUSTED_KEYS is set. Its signature is of version 1 of "
+                f"fraud-ensemble with the digest {said['digest'][:12]}…. Roll back, or promote it with the "
+                "promotion's key (FRAUD_SIGNING_KEY)."
             )
             assert gateway.client.get("/health").json()["trouble"] == said["trouble"]["message"]
             assert "FRAUD_TRUSTED_KEYS is set" in gateway.log.read_text()
@@ -309,16 +317,17 @@ def test_mlflows_page_refuses_in_words_and_leaves_the_rest(promoted: Bank) -> No
         missing("Chromium")
     user, password = promoted.mlflow.credentials("scientist")
     before = promoted.aliases
-    locked = next(alias for alias in ("Previous", "Production") if before.get(alias) != "1")
-    refused = f"scientist may not change the alias {locked.lower()}: it takes the permission MANAGE of this model"
+    made = promoted.ask("scientist", "POST", "model-versions/create", {"name": MODEL, **promoted.first})
+    assert made.status_code == 200, made.text
+    plain = made.json()["model_version"]["version"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--disable-dev-shm-usage"])
         known = browser.new_context(http_credentials={"username": user, "password": password})
         page = known.new_page()
         page.set_default_timeout(120_000)
-        page.goto(f"{promoted.mlflow.url}/#/models/{MODEL}/versions/1?workspace={WORKSPACE}")
 
-        def add(alias: str) -> Locator:
+        def add(alias: str, version: str) -> Locator:
+            page.goto(f"{promoted.mlflow.url}/#/models/{MODEL}/versions/{version}?workspace={WORKSPACE}")
             page.get_by_role("button", name="Add", exact=True).or_(
                 page.get_by_role("button", name="Edit aliases")
             ).first.click()
@@ -328,11 +337,14 @@ def test_mlflows_page_refuses_in_words_and_leaves_the_rest(promoted: Bank) -> No
             dialog.get_by_role("button", name="Save aliases").click()
             return dialog
 
-        expect(add(locked)).to_contain_text(refused, timeout=120_000)
-        assert promoted.aliases == before
-        page.reload()
-        expect(add("candidate")).to_be_hidden(timeout=120_000)
-        assert promoted.aliases == before | {"candidate": "1"}
+        # the page writes names in small letters: beside a new alias, it moves version 1's to "production"
+        for alias, version in (("Production", plain), ("candidate", "1")):
+            refused = "scientist may not change the alias production: it takes the permission MANAGE of this model"
+            expect(add(alias, version)).to_contain_text(re.compile(refused, re.I), timeout=120_000)
+            assert promoted.aliases.get("Production") == before["Production"]
+            page.reload()
+        expect(add("candidate", plain)).to_be_hidden(timeout=120_000)
+        assert promoted.aliases["candidate"] == plain
         browser.close()
     named = {"name": MODEL, "alias": "candidate"}
     assert promoted.ask("promotion", "DELETE", "registered-models/alias", named).status_code == 200

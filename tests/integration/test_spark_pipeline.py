@@ -50,8 +50,10 @@ def test_versions_of_both_engines_pass_one_gate(
     found = MlflowClient(settings.mlflow_uri).get_run(run.id)
     rows_in = int(found.data.metrics["rows"])
     assert (found.data.params["engine"], rows_in + found.data.metrics["unlabelled_dropped"]) == ("spark", ROWS)
-    parts = [json.loads(each.dataset.profile)["num_rows"] for each in found.inputs.dataset_inputs]
-    assert (len(parts), sum(parts)) == (3, rows_in)
+    inputs = found.inputs.dataset_inputs
+    used = {each.tags[0].value: json.loads(each.dataset.profile)["num_rows"] for each in inputs}
+    assert used.pop("refit") == rows_in
+    assert (len(inputs), len(used), sum(used.values())) == (4, 3, rows_in)
     assert sum(int(found.data.params[f"{part}_rows"]) for part in ("train", "validation", "test")) == rows_in
     assert found.data.metrics["parity_max_difference"] < 1e-5
     assert measured.metrics["test_average_precision"].value > 0.6
