@@ -20,7 +20,7 @@ In the order in which data passes them:
   `prequential`: figures block by block, and rules of retraining week by week.
 - `onnx_graph`: an ensemble as one graph. `bundle`: a version as three files. `graph_check`, `manifest_check`: what may
   stand in them.
-- `scorer`: from raw transactions to scores and decisions. `reasons`: why; `tree_shap` does the arithmetic,
+- `scorer`: from raw transactions to scores. `reasons`: why; `tree_shap` does the arithmetic,
   `reason_words` says what history was, `quantities` writes its numbers.
 - `baseline`, `drift`: what traffic is compared with, and how far it is from that.
 - `review`: the random review of approvals, and what labels stand for.

@@ -1,4 +1,4 @@
-"""The one way from raw transactions to scores and decisions: gateway, pyfunc and Spark all call it."""
+"""The one way from raw transactions to scores: gateway, pyfunc and Spark all call it; `policies` decides by them."""
 
 from dataclasses import dataclass
 from functools import cached_property

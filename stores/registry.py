@@ -1,4 +1,4 @@
-"""The model registry: which version an alias names, its bundle, and how an alias is moved.
+"""The model registry: registers versions, finds which one an alias names and its bundle, and moves aliases.
 
 MLflow's own page writes aliases in lower case while its store compares them case-sensitively, so ``Production`` and
 ``production`` can both exist. Every look-up here goes without case; see `stores.moves.followed` for such twins.

@@ -122,7 +122,9 @@ class GroupWriter:
         self._spool = spool
         # A SimpleQueue wakes its reader in two thirds of a Queue's time; its bound is kept by `submit`.
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._capacity, self._count = capacity, 0
+        self._capacity = capacity
+        # Two numbers, each with one writer, need no lock that the woken thread would wait for as soon as it runs.
+        self._submitted = self._taken = 0
         self._recovery = Recovery(store, spool, retry_seconds)
         self._closing = False
         self._entry = threading.Lock()
@@ -141,7 +143,7 @@ class GroupWriter:
     @property
     def waiting(self) -> int:
         """Decisions that wait for a commit."""
-        return self._count
+        return self._submitted - self._taken
 
     def submit(self, records: Sequence[DecisionRecord], done: Callable[[Sequence[Outcome]], None]) -> None:
         """Keep decisions in one commit; ``done`` is told, on the writer's thread, when they are on disk.
@@ -157,9 +159,9 @@ class GroupWriter:
         with self._entry:  # so that nothing gets in behind the end mark of `close`
             if self._closing:
                 raise Busy("The gateway is shutting down.", "Ask another one.")
-            if self._count >= self._capacity:
+            if self.waiting >= self._capacity:
                 raise Busy("Too many decisions wait for the database.", "Try again later.")
-            self._count += len(records)
+            self._submitted += len(records)
             self._waiting.put((records, done))
 
     def keep_segment(self, chunk: Chunk) -> SegmentStored:
@@ -204,8 +206,7 @@ class GroupWriter:
                     break
                 group.append(following)
                 size += len(following[0])
-            with self._entry:
-                self._count -= size
+            self._taken += size
             outcomes = self._kept([record for records, _done in group for record in records])
             for records, done in group:
                 done(outcomes[: len(records)])

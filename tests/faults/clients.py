@@ -38,6 +38,14 @@ class Acknowledged(NamedTuple):
     """Which of the transactions."""
 
 
+def in_database(one: Acknowledged) -> bool:
+    return one.kept == "database"
+
+
+def in_spool(one: Acknowledged) -> bool:
+    return one.kept == "spool"
+
+
 @dataclass(frozen=True)
 class Transactions:
     """What clients send, and the versions that may answer it."""

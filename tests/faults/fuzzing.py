@@ -27,6 +27,10 @@ _TEXTS: Final = (
 )
 
 
+MOST_BYTES: Final = 10**9
+"""What a gateway may need, whatever it is sent."""
+
+
 def peak_memory(pid: int) -> int:
     """The most memory that a process has had since its program began, in bytes; 0 where the system does not say.
 

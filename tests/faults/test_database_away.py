@@ -6,19 +6,11 @@ from typing import Any
 import pytest
 
 from stores.decisions import DecisionStore, open_engine
-from tests.faults.clients import Clients, Transactions
+from tests.faults.clients import Clients, Transactions, in_database, in_spool
 from tests.faults.conftest import Lost, Model
 from tests.faults.figures import Figures
 from tests.support.gateway import Gateway
 from tests.support.sizes import few_or_full
-
-
-def in_spool(one: Any) -> bool:
-    return bool(one.kept == "spool")
-
-
-def in_database(one: Any) -> bool:
-    return bool(one.kept == "database")
 
 
 @pytest.mark.parametrize("outages", few_or_full(2, 10))

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.faults.clients import Clients, Transactions
+from tests.faults.clients import Clients, Transactions, in_database, in_spool
 from tests.faults.conftest import Lost, Model
 from tests.faults.figures import Figures
-from tests.faults.test_database_away import in_database, in_spool
 from tests.support.gateway import Gateway
 from tests.support.servers import PostgresServer
 from tests.support.sizes import few_or_full

@@ -18,14 +18,13 @@ import pytest
 from ml_project.bundle import Bundle
 from serving.batch import JSON
 from stores.releases import open_releases
-from tests.faults.fuzzing import Request, changed, changed_request, peak_memory, requests, tables
+from tests.faults.fuzzing import MOST_BYTES, Request, changed, changed_request, peak_memory, requests, tables
 from tests.support.creditcard import TRANSACTION
 from tests.support.gateway import KEY, Gateway
 from tests.support.machine import ROOT
 from tests.support.sizes import few_or_full
 
 CLIENTS = 4
-MOST_BYTES = 10**9
 SEED = 20
 MOST_SECONDS = 120
 """Of one answer; longer than any file of a few kilobytes should take on any machine."""

@@ -24,7 +24,6 @@ from stores.decisions import DecisionStore, open_engine
 from stores.decisions.event_plan import EventPlan, event_id, microseconds
 from stores.decisions.schema import event_changes, event_series, events, key_events
 from tests.faults.conftest import Model
-from tests.faults.test_kills import kill_a_worker, kill_and_restart
 from tests.support.gateway import KEY, Gateway
 from tests.support.history import CONTRACT, HISTORY_OF_DAYS, history_bundle, history_table, sent_rows
 from tests.support.sizes import few_or_full
@@ -196,9 +195,9 @@ def test_kills_neither_lose_nor_double_what_keys_did(
         for number in range(kills):
             payments.wait_for(100)
             if layout == "two workers" and number % 2 == 0:
-                kill_a_worker(gateways[0])
+                gateways[0].kill_a_worker()
             else:
-                kill_and_restart(gateways[number % len(gateways)])
+                gateways[number % len(gateways)].kill_and_restart()
         payments.wait_for(100)
     for gateway in gateways:
         gateway.wait_until(lambda gateway=gateway: gateway.metric("fraud_store_spool_bytes") == 0)
@@ -249,6 +248,6 @@ def test_after_an_older_backup_a_rebuild_makes_histories_whole(
         CONTRACT,
     )
     assert done.added == len(rows)
-    kill_and_restart(gateway)
+    gateway.kill_and_restart()
     payments.acknowledged = rows
     expect_history(database_url, acknowledged_rows(table, payments), [gateway])

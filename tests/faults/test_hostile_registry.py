@@ -7,8 +7,7 @@ import pytest
 
 from ml_project.bundle import Bundle
 from stores.releases import open_releases
-from tests.faults.fuzzing import peak_memory
-from tests.faults.test_fuzzed import MOST_BYTES
+from tests.faults.fuzzing import MOST_BYTES, peak_memory
 from tests.support.creditcard import TRANSACTION
 from tests.support.gateway import Gateway
 from tests.support.hostile_server import BEHAVIOURS, hostile_server

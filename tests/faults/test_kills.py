@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 
-import psutil
 import pytest
 from sqlalchemy import func, select
 
@@ -14,19 +13,6 @@ from tests.faults.conftest import Lost, Model
 from tests.faults.figures import Figures
 from tests.support.gateway import Gateway
 from tests.support.sizes import few_or_full
-
-
-def kill_and_restart(gateway: Gateway) -> None:
-    gateway.kill()
-    gateway.start()
-    gateway.wait_for_version(1)
-
-
-def kill_a_worker(gateway: Gateway) -> None:
-    """The others go on, and the parent starts another."""
-    children = psutil.Process(gateway.process.pid).children()
-    workers = [each for each in children if "spawn_main" in " ".join(each.cmdline())]
-    workers[0].kill()
 
 
 def kept_twice(url: str) -> list[str]:
@@ -62,9 +48,9 @@ def test_nothing_acknowledged_is_lost_or_doubled(
             for number in range(kills):
                 clients.wait_for(300)
                 if layout == "two workers" and number % 2 == 0:
-                    kill_a_worker(gateways[0])
+                    gateways[0].kill_a_worker()
                 else:
-                    kill_and_restart(gateways[number % len(gateways)])
+                    gateways[number % len(gateways)].kill_and_restart()
             clients.wait_for(100)
         repeats.wait_for_one_more()
     missing = lost(database_url, clients.acknowledged)

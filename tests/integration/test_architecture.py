@@ -1,5 +1,6 @@
 """docs/architecture.md lists the files that a transaction, a training and a promotion pass through: held by a trace."""
 
+import ast
 import json
 import re
 import subprocess
@@ -39,6 +40,15 @@ def listed(section: str) -> list[str]:
     page = (ROOT / "docs" / "architecture.md").read_text()
     text = re.split(r"^## ", page.split(f"## {section}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
     return re.findall(r"^\d+\. `([^`]+)`: \S", text, re.MULTILINE)
+
+
+def test_the_lists_say_of_a_file_what_it_says_of_itself() -> None:
+    """Its docstring up to the first full stop."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    for name, said in re.findall(r"^\d+\. `([^`]+)`: (.+)$", page, re.MULTILINE):
+        docstring = ast.get_docstring(ast.parse((ROOT / name).read_text())) or ""
+        first = re.split(r"\.(?:\s|$)", " ".join(docstring.split()))[0]
+        assert said.lower() == first.lower(), name
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.support.processes import Forked, Server, free_port
 
 KEY = "a-key-for-the-fault-tests-of-40-letters-"
@@ -44,6 +46,18 @@ class Gateway(Server):
 
     def wait_for_version(self, version: int, seconds: float = 90) -> None:
         self.wait_until(lambda: self.ready().get("model_version") == str(version), seconds)
+
+    def kill_and_restart(self) -> None:
+        """With the model that it had."""
+        self.kill()
+        self.start()
+        self.wait_for_version(1)
+
+    def kill_a_worker(self) -> None:
+        """The others go on, and the parent starts another."""
+        children = psutil.Process(self.process.pid).children()
+        workers = [each for each in children if "spawn_main" in " ".join(each.cmdline())]
+        workers[0].kill()
 
     def metric(self, sample: str) -> float:
         """A sample of /metrics, by its name and labels as Prometheus writes them."""

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 import pytest
@@ -21,6 +22,16 @@ def missing(part: str) -> NoReturn:
     if os.environ.get("FRAUD_TEST_REQUIRE") == "all":
         pytest.fail(f"{part} is missing, and FRAUD_TEST_REQUIRE=all")
     pytest.skip(f"{part} is missing")
+
+
+def load_module(path: Path) -> ModuleType:
+    """A script that belongs to no package."""
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
 def find_program(name: str) -> str | None:

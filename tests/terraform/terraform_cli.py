@@ -18,6 +18,13 @@ from tests.support.machine import missing
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 ROOT: Final = REPOSITORY / "terraform"
 ENVIRONMENTS: Final = ("staging", "production")
+DATABASE_OWNERS: Final = {
+    "mlflow": "tracking",
+    "mlflow_users": "tracking_users",
+    "gateway": "decisions",
+    "pipelines": "study",
+}
+"""Databases by user, as terraform/modules/database/secrets.tf has them."""
 _MIRROR: Final = os.environ.get("TF_PLUGIN_DIR", "")
 """Folder with the AWS provider; without it the registry is asked."""
 

@@ -26,16 +26,9 @@ from tests.support.creditcard import KEPT, LABEL, RAW_FEATURES
 from tests.support.history import CONTRACT, decided, history_table
 from tests.support.processes import Forked, clean_environment
 from tests.support.servers import PostgresServer
-from tests.terraform.terraform_cli import REPOSITORY
+from tests.terraform.terraform_cli import DATABASE_OWNERS, REPOSITORY
 
 PROGRAM = REPOSITORY / "terraform" / "modules" / "setup" / "create_databases.py"
-OWNERS = {
-    "mlflow": "tracking",
-    "mlflow_users": "tracking_users",
-    "gateway": "decisions",
-    "pipelines": "study",
-}
-"""As terraform/modules/database/secrets.tf has them."""
 
 
 def prepare(url: str, password: str) -> None:
@@ -46,8 +39,8 @@ def prepare(url: str, password: str) -> None:
         "PGHOST": str(server["host"]),
         "PGUSER": str(server["user"]),
         "PGDATABASE": str(server["dbname"]),
-        "OWNERS": json.dumps(OWNERS),
-        **{f"PASSWORD_{user}": password for user in OWNERS},
+        "OWNERS": json.dumps(DATABASE_OWNERS),
+        **{f"PASSWORD_{user}": password for user in DATABASE_OWNERS},
     }
     command = [sys.executable, "-c", PROGRAM.read_text()]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
@@ -186,9 +179,9 @@ def jobs(
     made = Jobs(folder, postgres_server.url, commands)
     yield made
     with psycopg.connect(postgres_server.url, autocommit=True) as server:
-        for database in OWNERS.values():
+        for database in DATABASE_OWNERS.values():
             server.execute(f"DROP DATABASE {database} WITH (FORCE)")
-        for user in OWNERS:
+        for user in DATABASE_OWNERS:
             server.execute(f"DROP ROLE {user}")
 
 

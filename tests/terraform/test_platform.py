@@ -10,7 +10,7 @@ from pipelines.settings import PipelineSettings
 from serving.settings import GatewaySettings
 from serving.telemetry.emf import EmfLines
 from tests.terraform.conftest import Plan
-from tests.terraform.test_database_users import OWNERS
+from tests.terraform.terraform_cli import DATABASE_OWNERS
 
 pytestmark = pytest.mark.slow
 
@@ -405,7 +405,7 @@ def test_the_master_user_asks_for_rds_own_certificate(plan: Plan) -> None:
     given = variables(one(plan, "module.database_task.aws_ecs_task_definition.job"))
     assert (given["PGSSLMODE"], given["PGSSLROOTCERT"]) == ("verify-full", "/app/rds-ca.pem")
     # with whom every job's command is tested
-    assert json.loads(given["OWNERS"]) == OWNERS
+    assert json.loads(given["OWNERS"]) == DATABASE_OWNERS
 
 
 def test_workers_grow_with_the_cores(ecs: Plan, options: Plan) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_house import ROOT, load_module
+from tests.support.machine import ROOT, load_module
 
 audit = load_module(ROOT / "requirements" / "audit.py")
 

@@ -1,7 +1,7 @@
 """What the tree promises about itself: names, pins, entry points and what the documents say of them."""
 
 import ast
-import importlib.util
+import importlib
 import json
 import re
 import subprocess
@@ -18,8 +18,7 @@ import yaml
 import ml_project
 from pipelines.settings import PipelineSettings
 from serving.settings import GatewaySettings
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.machine import ROOT, load_module
 
 
 def tracked() -> list[str]:
@@ -39,16 +38,6 @@ def test_no_two_paths_differ_only_in_case() -> None:
 
 def test_mlflow_finds_the_project_file_and_no_folder_of_that_name() -> None:
     assert [name for name in sorted(folders_and_files()) if name.lower() == "mlproject"] == ["MLproject"]
-
-
-def load_module(path: Path) -> ModuleType:
-    """A script that belongs to no package."""
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 def lock_module() -> ModuleType:
@@ -272,6 +261,13 @@ def test_what_leans_on_the_clock_is_found(source: str) -> None:
     tree = ast.parse(source)
     imported = any(map(is_clock, at_import(tree)))
     assert imported or any(fault for each in ast.walk(tree) for fault in bounds_of_speed(each))
+
+
+def test_no_test_module_imports_another() -> None:
+    """What several need lies in tests/support or a conftest: a test module may be renamed without a look around."""
+    importing = re.compile(r"^(?:from|import) tests\.(?:\w+\.)*test_\w+", re.MULTILINE)
+    found = [path for path in tracked() if path.startswith("tests/") and path.endswith(".py")]
+    assert [path for path in found if importing.search((ROOT / path).read_text())] == []
 
 
 OF_THE_PUBLIC_TABLE = {

@@ -3,24 +3,24 @@
 What AWS has beyond rclone: IAM policies that are enforced, and versions of objects (moto's server).
 """
 
-import datetime
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from ml_project.bundle import Bundle
 from ml_project.errors import FraudError, InvalidBundle, InvalidInput, Unavailable
 from stores.objects import MissingObject
-from stores.releases import POINTER, open_releases
+from stores.releases import POINTER, Release, Releases, open_releases
 from stores.s3 import S3Objects
 from tests.support.processes import free_port
 from tests.support.servers import ACCESS_KEY, SECRET_KEY, Proxy, S3Server, moto_server
-from tests.unit.stores.test_releases import publish
 
 BIG = os.urandom(20_000_000)
 
@@ -183,7 +183,7 @@ def test_content_that_is_not_what_was_written(
 def test_a_wrong_clock_is_told(objects: S3Objects, monkeypatch) -> None:
     import botocore.auth
 
-    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=3)
+    later = datetime.now(UTC) + timedelta(hours=3)
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda **_: later.replace(tzinfo=None))
     message = refusal(lambda: objects.read("x"))
     assert "this machine's clock is wrong" in message
@@ -228,9 +228,13 @@ def become(moto: Any, s3_credentials: None, monkeypatch: pytest.MonkeyPatch) -> 
     return become
 
 
+def publish(releases: Releases, bundle: Bundle, version: int) -> Release:
+    return releases.publish(bundle, "fraud-ensemble", version, {"passed": True}, datetime(2026, 1, 2, tzinfo=UTC))
+
+
 def test_a_reader_may_read_and_not_publish(moto, become, bundle, tmp_path) -> None:
     become("publisher")
-    release = publish(open_releases(f"s3://{BUCKET}/a", moto[0]), bundle)
+    release = publish(open_releases(f"s3://{BUCKET}/a", moto[0]), bundle, 1)
     become("reader")
     releases = open_releases(f"s3://{BUCKET}/a", moto[0])
     assert releases.current() == release
@@ -244,7 +248,7 @@ def test_a_changed_object_is_refused_and_an_earlier_version_is_still_there(moto,
     become("publisher")
     location = f"s3://{BUCKET}/b"
     releases = open_releases(location, moto[0])
-    release = publish(releases, bundle)
+    release = publish(releases, bundle, 1)
     name = f"{release.location}/manifest.json"
     S3Objects(location, moto[0], setting="X").write(name, b"{}")
     with pytest.raises(InvalidBundle, match=r"manifest\.json has the digest"):
