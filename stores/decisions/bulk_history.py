@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml_project.history import NEVER, fraud_rate, in_units, largest_within, seconds_since
-from stores.decisions.event_plan import Row, Series
-from stores.decisions.timeline import HourlyTimeline, Timeline
+from stores.decisions.event_plan import EventPlan, HistoryEvent
+from stores.decisions.timeline import HourlyTimeline, PastEvent, Timeline
 
 Integers = NDArray[np.int64]
 
@@ -21,23 +21,29 @@ class Column:
 
     Parameters
     ----------
-    series : Series
-    rows : sequence of (key, PastEvent)
+    plan : EventPlan
+    place : int
+        Of the series in the plan.
+    events : sequence of HistoryEvent
         By time, and as they came where times are equal.
     """
 
-    def __init__(self, series: Series, rows: Sequence[Row]) -> None:
-        self._series, self._rows = series, rows
+    def __init__(self, plan: EventPlan, place: int, events: Sequence[HistoryEvent]) -> None:
+        self._plan, self._place, self._events = plan, place, events
+        self._series = series = plan.series[place]
+        key, value, word = plan.slots[place]
         self._before: dict[str, Timeline] = {}
-        self.keys = [key for key, _past in rows]
+        self.keys = [event.keys[key] for event in events]
         codes: dict[str | None, int] = {None: 0}
         self._code = np.array([codes.setdefault(key, len(codes)) for key in self.keys], dtype=np.int64)
         self._codes = codes
-        self._at = np.array([past.at for _key, past in rows], dtype=np.int64)
-        self._values = [past.value for _key, past in rows]
-        self._total = np.array([value or 0 for value in self._values], dtype=np.int64)
-        self._present = np.array([value is not None for value in self._values], dtype=np.int64)
-        self._frauds = np.array([past.fraud for _key, past in rows], dtype=np.int64)
+        self._moments = [event.at for event in events]
+        self._at = np.array(self._moments, dtype=np.int64)
+        values = [event.values[value] for event in events] if value >= 0 else [None] * len(events)
+        self._words = [event.words[word] for event in events] if word >= 0 else [None] * len(events)
+        self._total = np.array([value or 0 for value in values], dtype=np.int64)
+        self._present = np.array([value is not None for value in values], dtype=np.int64)
+        self._frauds = np.array([event.fraud for event in events], dtype=np.int64)
         # moments are told apart by key: one number has both
         self._origin = int(self._at[0]) - series.reach - 1
         self._span = int(self._at[-1]) - self._origin + 2
@@ -47,10 +53,16 @@ class Column:
         """Whether keys and moments fit into one number."""
         return self._span * (len(self._codes) + 1) < _MOST
 
+    def earliest(self, begin: int, end: int) -> dict[str, int]:
+        """Keys of the rows [begin, end), and the moment of the first transaction of each."""
+        first: dict[Any, int] = dict(zip(self.keys[begin:end][::-1], self._moments[begin:end][::-1], strict=True))
+        first.pop(None, None)
+        return first
+
     @cached_property
     def _stacked(self) -> "_Stacked":
         order = np.argsort(self._code, kind="stable")
-        words = [self._rows[row][1].word for row in order.tolist()]
+        words = [self._words[row] for row in order.tolist()]
         return _Stacked(
             self._moment(self._code, self._at)[order],
             self._at[order],
@@ -118,14 +130,18 @@ class Column:
     ) -> None:
         """The same for the rows of some keys whose pasts are in hours."""
         for row in range(begin, end):
-            key, own = self._rows[row]
+            key = self.keys[row]
             if key is not None and key in kept:
                 if key not in self._before:
-                    self._before[key] = Timeline(past for other, past in self._rows[:row] if other == key)
-                values = found[row - begin].tolist()
+                    earlier = (other for other in range(row) if self.keys[other] == key)
+                    self._before[key] = Timeline(map(self._past, earlier))
+                own, values = self._past(row), found[row - begin].tolist()
                 self._series.fill(values, own, kept[key], self._before[key])
                 found[row - begin] = values
                 self._before[key].add(own)
+
+    def _past(self, row: int) -> PastEvent:
+        return self._plan.rows(self._events[row])[self._place][1]
 
     def _distinct(self, rows: Integers, spans: list[tuple["_Stacked", Integers, Integers]], *, own: bool) -> Integers:
         counted = []
@@ -134,7 +150,7 @@ class Column:
         for row, (first, last, first_mine, last_mine) in zip(rows.tolist(), bounds, strict=True):
             words = {*past.words[first:last], *mine.words[first_mine:last_mine]}
             if own:
-                words.add(self._rows[row][1].word)
+                words.add(self._words[row])
             counted.append(len(words) - (None in words))
         return np.array(counted, dtype=np.int64)
 

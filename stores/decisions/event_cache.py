@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from stores.decisions.bulk_history import Column
 from stores.decisions.event_plan import EventPlan, HistoryEvent, Row, event_number
 from stores.decisions.event_tail import Ask, Tail, Written
-from stores.decisions.events import series_ids
+from stores.decisions.events import any_kept, series_ids
 from stores.decisions.key_pasts import MOST_SINGLE, read_pasts, read_transactions
 from stores.decisions.timeline import HOUR, NOTHING, HourlyTimeline, Load, PastEvent, Timeline
 
@@ -36,6 +36,9 @@ _AT_ONCE: Final = 256
 """Transactions of many that are looked up before others get their turn."""
 
 _Key = tuple[int, str]
+
+_Earliest = dict[str, int]
+"""Keys of one series that are asked for, and the earliest moment at which each is."""
 
 
 class _Past:
@@ -97,13 +100,14 @@ class EventCache:
         """
         with self._lock:
             rows = [plan.rows(event) for event, _others in asked]
-            ids = self._at_a_glance(plan, rows)
+            keys = _earliest(plan, rows)
+            ids = self._at_a_glance(plan, keys)
             if ids is not None:
                 with suppress(NotInMemory):
                     found = self._each(plan, asked, rows, ids)
                     self._let_go()
                     return found
-            with self._looking(plan, rows) as ids:
+            with self._looking(plan, keys) as (ids, _connection):
                 return self._each(plan, asked, rows, ids)
 
     def look_up_now(
@@ -122,7 +126,7 @@ class EventCache:
             raise NotInMemory
         try:
             rows = [plan.rows(event) for event, _others in asked]
-            ids = self._at_a_glance(plan, rows)
+            ids = self._at_a_glance(plan, _earliest(plan, rows))
             if ids is None:
                 raise NotInMemory
             found = self._each(plan, asked, rows, ids)
@@ -137,23 +141,23 @@ class EventCache:
         found = np.full((len(given), len(plan.contract.history)), np.nan)
         if not ordered:
             return found
-        rows = [plan.rows(given[place]) for place in ordered]
-        columns = [Column(series, [row[place] for row in rows]) for place, series in enumerate(plan.series)]
+        events = [given[place] for place in ordered]
+        columns = [Column(plan, place, events) for place in range(len(plan.series))]
         together = len({event.number for event in given}) == len(given) and all(column.fits for column in columns)
         before: dict[_Key, Timeline] | None = None
         for begin in range(0, len(given), _AT_ONCE):
             end = min(begin + _AT_ONCE, len(given))
-            some = rows[begin:end]
-            with self._lock, self._looking(plan, some) as ids:
-                together = together and not any(self._is_kept(row, ids) for row in some)
+            some, keys = events[begin:end], [column.earliest(begin, end) for column in columns]
+            with self._lock, self._looking(plan, keys) as (ids, connection):
+                together = together and not any_kept(connection, [event.event_id for event in some])
                 if together:
                     found[ordered[begin:end]] = self._together(plan, columns, begin, end, ids)
                     continue
                 if before is None:  # each transaction counts once: what comes twice has to be looked at
                     before = defaultdict(Timeline)
-                    for row in rows[:begin]:
-                        self._count(row, before, ids)
-                found[ordered[begin:end]] = self._in_turn(plan, some, before, ids)
+                    for event in events[:begin]:
+                        self._count(plan.rows(event), before, ids)
+                found[ordered[begin:end]] = self._in_turn(plan, [plan.rows(event) for event in some], before, ids)
         return found
 
     def recall(
@@ -185,28 +189,28 @@ class EventCache:
                 past.timeline.load = _nothing
         return self._ids.get(plan.contract.digest, [-1 - place for place in range(len(plan.series))])
 
-    def _at_a_glance(self, plan: EventPlan, rows: Sequence[Sequence[Row]]) -> list[int] | None:
-        """Ids of the plan's series if all that rows ask for is in memory: then one statement has said what is new."""
+    def _at_a_glance(self, plan: EventPlan, keys: Sequence[_Earliest]) -> list[int] | None:
+        """Ids of the plan's series if all that is asked for is in memory: then one statement has said what is new."""
         ids = self._ids.get(plan.contract.digest)
-        if self._stale or ids is None or min(ids) < 0 or any(True for _ in self._missing(plan, ids, rows)):
+        if self._stale or ids is None or min(ids) < 0 or any(True for _ in self._missing(plan, ids, keys)):
             return None
         self._stale = True
         self._follow(self._glance)
         self._stale = False
-        self._let_load(ids, rows, lambda _series_id, _key: _not_in_memory)
-        return None if any(True for _ in self._missing(plan, ids, rows)) else ids
+        self._let_load(ids, keys, lambda _series_id, _key: _not_in_memory)
+        return None if any(True for _ in self._missing(plan, ids, keys)) else ids
 
     @contextmanager
-    def _looking(self, plan: EventPlan, rows: Sequence[Sequence[Row]]) -> Iterator[list[int]]:
-        """Ids of the plan's series, while memory has all of the keys of rows."""
+    def _looking(self, plan: EventPlan, keys: Sequence[_Earliest]) -> Iterator[tuple[list[int], Connection]]:
+        """Ids of the plan's series, while memory has all of the keys as the connection sees them."""
         stale, self._stale = self._stale, True
         with self._snapshots() as connection:
             if stale:
                 self._tail = Tail()
             self._follow(lambda statement, parameters: connection.exec_driver_sql(statement, parameters).all())
             ids = self._ids[plan.contract.digest] = series_ids(connection, plan)
-            self._bring(connection, plan, ids, rows)
-            yield ids
+            self._bring(connection, plan, ids, keys)
+            yield ids, connection
         self._stale = False
         self._let_go()
 
@@ -218,17 +222,14 @@ class EventCache:
         else:
             self._apply(new)
 
-    def _missing(
-        self, plan: EventPlan, ids: Sequence[int], rows: Sequence[Sequence[Row]]
-    ) -> Iterator[tuple[_Key, int]]:
+    def _missing(self, plan: EventPlan, ids: Sequence[int], keys: Sequence[_Earliest]) -> Iterator[tuple[_Key, int]]:
         """Keys whose pasts are not in memory as far back as they are asked for, and how far that is."""
-        for own in rows:
-            for series_id, series, (key, past) in zip(ids, plan.series, own, strict=True):
-                if key is not None and series_id >= 0:  # else nothing is kept yet
-                    since = past.at - series.reach
+        for series_id, series, asked in zip(ids, plan.series, keys, strict=True):
+            if series_id >= 0:  # else nothing is kept yet
+                for key, at in asked.items():
                     known = self._pasts.get((series_id, key))
-                    if known is None or known.since > since:
-                        yield (series_id, key), since
+                    if known is None or known.since > at - series.reach:
+                        yield (series_id, key), at - series.reach
 
     def _together(
         self, plan: EventPlan, columns: Sequence[Column], begin: int, end: int, ids: Sequence[int]
@@ -247,12 +248,6 @@ class EventCache:
             if busy:
                 column.fill_one_by_one(found, begin, end, busy)
         return found
-
-    def _is_kept(self, rows: Sequence[Row], ids: Sequence[int]) -> bool:
-        return any(
-            key is not None and self._pasts.get((series_id, key), _NO_PAST).timeline.find(past.event, past.at)
-            for series_id, (key, past) in zip(ids, rows, strict=True)
-        )
 
     def _each(
         self,
@@ -320,27 +315,24 @@ class EventCache:
                 else:
                     past.timeline.relabel(number, at, fraud, was)
 
-    def _bring(
-        self, connection: Connection, plan: EventPlan, ids: Sequence[int], rows: Sequence[Sequence[Row]]
-    ) -> None:
+    def _bring(self, connection: Connection, plan: EventPlan, ids: Sequence[int], keys: Sequence[_Earliest]) -> None:
         """Read the pasts of keys that are not in memory as far back as they are asked for."""
         wanted: dict[int, dict[str, int]] = {}
-        for (series_id, key), since in self._missing(plan, ids, rows):
-            of_series = wanted.setdefault(series_id, {})
-            of_series[key] = min(of_series.get(key, since), since)
+        for (series_id, key), since in self._missing(plan, ids, keys):
+            wanted.setdefault(series_id, {})[key] = since
         for series_id, since_of in wanted.items():
             since = min(since_of.values()) - _MARGIN
             for key, timeline in read_pasts(connection, series_id, sorted(since_of), since):
                 self._drop((series_id, key))
                 past = self._pasts[series_id, key] = _Past(timeline, since)
                 self._weigh(past)
-        self._let_load(ids, rows, lambda series_id, key: partial(read_transactions, connection, series_id, key))
+        self._let_load(ids, keys, lambda series_id, key: partial(read_transactions, connection, series_id, key))
 
-    def _let_load(self, ids: Sequence[int], rows: Sequence[Sequence[Row]], load: Callable[[int, str], Load]) -> None:
+    def _let_load(self, ids: Sequence[int], keys: Sequence[_Earliest], load: Callable[[int, str], Load]) -> None:
         """Note that keys were asked for, and say how hours of the busy ones among them are read now."""
-        for own in rows:
-            for series_id, (key, _past) in zip(ids, own, strict=True):
-                if key is None or (past := self._pasts.get((series_id, key))) is None:
+        for series_id, asked in zip(ids, keys, strict=True):
+            for key in asked:
+                if (past := self._pasts.get((series_id, key))) is None:
                     continue
                 self._pasts.move_to_end((series_id, key))
                 if isinstance(past.timeline, HourlyTimeline):
@@ -360,6 +352,15 @@ class EventCache:
     def _let_go(self) -> None:
         while self._size > self._most_held and self._pasts:
             self._drop(next(iter(self._pasts)))
+
+
+def _earliest(plan: EventPlan, rows: Iterable[Sequence[Row]]) -> list[_Earliest]:
+    keys: list[_Earliest] = [{} for _ in plan.series]
+    for own in rows:
+        for (key, past), asked in zip(own, keys, strict=True):
+            if key is not None:
+                asked[key] = min(past.at, asked.get(key, past.at))
+    return keys
 
 
 class NotInMemory(Exception):

@@ -231,7 +231,7 @@ class EventPlan:
         return [_text(code(value) if isinstance(value, str) else value) for value in values]
 
     @cached_property
-    def _slots(self) -> tuple[tuple[int, int, int], ...]:
+    def slots(self) -> tuple[tuple[int, int, int], ...]:
         """Of each series, where an event has its key, value and word; -1 where it has none."""
         return tuple(
             (
@@ -250,7 +250,7 @@ class EventPlan:
                 keys[key],
                 PastEvent(number, at, values[value] if value >= 0 else None, words[word] if word >= 0 else None, fraud),
             )
-            for key, value, word in self._slots
+            for key, value, word in self.slots
         ]
 
 

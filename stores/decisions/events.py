@@ -61,11 +61,7 @@ def add_events(connection: Connection, plan: EventPlan, given: Sequence[HistoryE
 
 
 def _add(cursor: Any, dialect: str, plan: EventPlan, by_id: Mapping[str, HistoryEvent], ids: Sequence[int]) -> int:
-    known_ids = (
-        _KNOWN_IDS if dialect == "sqlite" else _KNOWN_IDS.replace("value FROM json_each(?)", "unnest(%s::text[])")
-    )
-    cursor.execute(known_ids, (listed(dialect, list(by_id)),))
-    known = {name for (name,) in cursor.fetchall()}
+    known = _known(cursor, dialect, list(by_id))
     # in one order for all writers: of two with the same transactions one waits for the other, never both
     new = [by_id[name] for name in sorted(by_id) if name not in known]
     if not new:
@@ -86,6 +82,19 @@ def _add(cursor: Any, dialect: str, plan: EventPlan, by_id: Mapping[str, History
     cursor.executemany(_dialect(dialect, _ADD_ROWS), rows)
     cursor.close()
     return len(new)
+
+
+def any_kept(connection: Connection, event_ids: Sequence[str]) -> bool:
+    """Whether one of some transactions is kept."""
+    with driver_errors(connection.dialect):
+        return bool(_known(connection.connection.cursor(), connection.dialect.name, event_ids))
+
+
+def _known(cursor: Any, dialect: str, event_ids: Sequence[str]) -> set[str]:
+    """Those that are kept."""
+    asked = _KNOWN_IDS if dialect == "sqlite" else _KNOWN_IDS.replace("value FROM json_each(?)", "unnest(%s::text[])")
+    cursor.execute(asked, (listed(dialect, event_ids),))
+    return {name for (name,) in cursor.fetchall()}
 
 
 _KNOWN_IDS: Final = "SELECT event_id FROM events WHERE event_id IN (SELECT value FROM json_each(?))"
