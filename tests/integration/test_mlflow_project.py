@@ -92,7 +92,9 @@ def test_the_first_steps_without_a_server_leave_everything_where_the_commands_lo
     assert launcher.search_runs(["0"])[0].data.tags["fraud.pipeline_run"] == validated.info.run_id
 
 
-def test_from_a_git_address_the_steps_find_each_other_where_they_were_started(tmp_path: Path) -> None:
+def test_from_a_git_address_the_steps_find_each_other_where_they_were_started(
+    tmp_path: Path, commands: Commands
+) -> None:
     transactions(2_000, seed=3).to_parquet(tmp_path / "bank.parquet")
     repository, elsewhere = tmp_path / "a repository", tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -109,13 +111,11 @@ def test_from_a_git_address_the_steps_find_each_other_where_they_were_started(tm
 
     def run(entry_point: str, *parameters: str, **extra: str) -> "subprocess.CompletedProcess[str]":
         # MLflow takes a plain file:// address for a folder; one with an encoded space it leaves to git
-        command = [sys.executable, "-m", "mlflow", "run", repository.as_uri(), "-e", entry_point]
-        return subprocess.run(
-            [*command, "--env-manager", "local", *parameters],
-            cwd=elsewhere,
-            env=environment | extra,
-            capture_output=True,
-            text=True,
+        return commands.run(
+            *("run", repository.as_uri(), "-e", entry_point, "--env-manager", "local", *parameters),
+            environment=environment | extra,
+            program="mlflow",
+            folder=elsewhere,
             timeout=1200,
         )
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -57,13 +58,15 @@ class Trained(NamedTuple):
     measured: Measurement
 
 
-def settings_of(folder: Path, contract: str | Path, table: pd.DataFrame) -> PipelineSettings:
-    """Of a table, and of a contract's text or file."""
+def settings_of(folder: Path, contract: str | Path, table: pd.DataFrame, database: Path) -> PipelineSettings:
+    """Of a table, of a contract's text or file, and with a copy of MLflow's empty database."""
     folder.mkdir(exist_ok=True)
     if isinstance(contract, str):
         (folder / "own.yaml").write_text(contract)
         contract = folder / "own.yaml"
     table.to_csv(folder / "own.csv", index=False)
+    (folder / "var").mkdir(exist_ok=True)
+    shutil.copy(database, folder / "var")
     quiet_mlflow()
     return PipelineSettings(
         state_dir=folder / "var",
@@ -78,18 +81,18 @@ def settings_of(folder: Path, contract: str | Path, table: pd.DataFrame) -> Pipe
     )
 
 
-def trained(folder: Path, contract: str | Path, table: pd.DataFrame) -> Trained:
+def trained(folder: Path, contract: str | Path, table: pd.DataFrame, database: Path) -> Trained:
     """`main` once."""
-    settings = settings_of(folder, contract, table)
+    settings = settings_of(folder, contract, table, database)
     run, measured, promotion = run_main(settings)
     assert promotion.production is not None
     return Trained(settings, run, measured)
 
 
-def kept_by(gateway: Gateway, settings: PipelineSettings) -> PipelineSettings:
-    """Of the steps that look at what a gateway has kept."""
+def kept_by(gateway: Gateway, settings: PipelineSettings, *, evidently: bool = False) -> PipelineSettings:
+    """Of the steps that look at what a gateway has kept; without Evidently's page, which takes longer than the rest."""
     database = type(settings.database_url)(f"sqlite:///{gateway.state}/gateway/decisions.db")
-    return settings.model_copy(update={"database_url": database})
+    return settings.model_copy(update={"database_url": database, "evidently": evidently})
 
 
 def live(settings: PipelineSettings) -> int:
@@ -103,9 +106,11 @@ def last_day() -> Window:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
+def own(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path) -> PipelineSettings:
     """Names that want quoting."""
-    return trained(tmp_path_factory.mktemp("shop"), SHOP_YAML, shop_transactions(6_000, seed=1)).settings
+    return trained(
+        tmp_path_factory.mktemp("shop"), SHOP_YAML, shop_transactions(6_000, seed=1), empty_mlflow_database
+    ).settings
 
 
 def body(frame: pd.DataFrame, row: int, **others: object) -> dict[str, object]:
@@ -144,8 +149,10 @@ def test_it_is_served_watched_and_learnt_from(own: PipelineSettings, tmp_path: P
         assert taken["example"]["betrag.in.€"] == 12.5
         page = gateway.client.get("/predictions?limit=5").json()
         assert tuple(page["items"][0]["inputs"]) == SHOP.raw_fields
-    kept = kept_by(gateway, own)
-    report = monitor(kept, last_day(), None, datetime.now(UTC)).report
+    kept = kept_by(gateway, own, evidently=True)
+    outcome = monitor(kept, last_day(), None, datetime.now(UTC))
+    report, pages = outcome.report, MlflowClient(own.mlflow_uri).list_artifacts(outcome.run_id)
+    assert {"monitor.html", "evidently.html"} <= {page.path for page in pages}
     assert {drift.name for drift in report.watched.drifts} == {*SHOP.feature_names, "hybrid_score"} - {"hour"}
     retrained = retrain(kept, "manual", datetime.now(UTC) + timedelta(hours=1))
     assert retrained.run_id
@@ -185,9 +192,11 @@ def timeless(rows: int, seed: int, frauds: float = 0.05) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def visited(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
+def visited(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path) -> PipelineSettings:
     """Categories, booleans and missing values; no time and no amount."""
-    settings, run, measured = trained(tmp_path_factory.mktemp("visits"), VISITS_YAML, timeless(5_000, seed=1))
+    settings, run, measured = trained(
+        tmp_path_factory.mktemp("visits"), VISITS_YAML, timeless(5_000, seed=1), empty_mlflow_database
+    )
     assert "test_cost_per_day" not in measured.metrics
     assert run.data.data.metrics["unlabelled_dropped"] > 100
     return settings
@@ -261,7 +270,9 @@ def test_categories_are_watched_and_learnt_from(visited: PipelineSettings, tmp_p
 
 
 @pytest.fixture(scope="module")
-def drafted(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> PipelineSettings:
+def drafted(
+    tmp_path_factory: pytest.TempPathFactory, commands: Commands, empty_mlflow_database: Path
+) -> PipelineSettings:
     """From a table to a version by three commands, with an unedited draft."""
     folder = tmp_path_factory.mktemp("cards")
     data, contract = str(folder / "cards.csv"), str(folder / "cards.yaml")
@@ -273,7 +284,7 @@ def drafted(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> Pip
     ):
         done = commands.run("contract", *arguments, environment=clean_environment(FRAUD_STATE_DIR=str(folder / "var")))
         assert (done.returncode, done.stderr) == (0, "")
-    return trained(folder, Path(contract), table).settings
+    return trained(folder, Path(contract), table, empty_mlflow_database).settings
 
 
 def test_an_unedited_draft_answers_and_learns(drafted: PipelineSettings, tmp_path: Path) -> None:
@@ -304,8 +315,8 @@ def test_an_unedited_draft_answers_and_learns(drafted: PipelineSettings, tmp_pat
     assert retrain(kept, "manual", datetime.now(UTC)).run_id
 
 
-def test_three_hundred_columns(tmp_path: Path) -> None:
-    settings = trained(tmp_path / "wide", WIDE_YAML, wide_transactions(3_000, seed=1)).settings
+def test_three_hundred_columns(tmp_path: Path, empty_mlflow_database: Path) -> None:
+    settings = trained(tmp_path / "wide", WIDE_YAML, wide_transactions(3_000, seed=1), empty_mlflow_database).settings
     frame = wide_transactions(400, seed=2).drop(columns="y")
     frame.to_csv(tmp_path / "month.csv", index=False)
     score(settings, str(tmp_path / "month.csv"), str(tmp_path / "out"), "local")
@@ -324,12 +335,12 @@ def test_three_hundred_columns(tmp_path: Path) -> None:
     assert len(report.watched.drifts) == 300 + 1
 
 
-def test_history_is_known_from_the_first_answer_on(tmp_path: Path) -> None:
+def test_history_is_known_from_the_first_answer_on(tmp_path: Path, empty_mlflow_database: Path) -> None:
     """Promotion brings in what customers and terminals did in the training table; decisions go on from there."""
     known = contract_named("cards")
     table = pd.concat(simulated_tables(known, 14_000, seed=1), ignore_index=True)
     cut = len(table) - 40
-    own = settings_of(tmp_path, FOLDER / "cards.yaml", table[:cut])
+    own = settings_of(tmp_path, FOLDER / "cards.yaml", table[:cut], empty_mlflow_database)
     run, _measured, promotion = run_main(own)
     figures, gate = run.data.data.metrics, json.loads(run.fetch("gate.json", tmp_path).read_text())
     assert run.data.data.params["card_entity"] == "customer"

@@ -23,8 +23,10 @@ BLOCKS = 5
 
 
 @pytest.fixture(scope="module")
-def ingested(tmp_path_factory: pytest.TempPathFactory) -> PipelineSettings:
+def ingested(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path) -> PipelineSettings:
     folder = tmp_path_factory.mktemp("prequential")
+    (folder / "var").mkdir()
+    shutil.copy(empty_mlflow_database, folder / "var")
     transactions(5_000, seed=6).to_csv(folder / "bank.csv", index=False)
     # by its environment's name, which MLflow itself may have set in this process
     own = {"MLFLOW_TRACKING_URI": "", "state_dir": folder / "var", "data": str(folder / "bank.csv")}
@@ -100,7 +102,9 @@ def test_a_delay_beyond_the_history_is_one_clear_message(settings: PipelineSetti
 
 
 @pytest.fixture
-def seven_weeks(tmp_path: Path) -> PipelineSettings:
+def seven_weeks(tmp_path: Path, empty_mlflow_database: Path) -> PipelineSettings:
+    (tmp_path / "var").mkdir()
+    shutil.copy(empty_mlflow_database, tmp_path / "var")
     frame = transactions(5_000, seed=6)
     times = pd.date_range("2026-01-01", "2026-02-14T23:59:59", periods=len(frame), tz="UTC")
     frame.assign(event_time=times).to_csv(tmp_path / "bank.csv", index=False)

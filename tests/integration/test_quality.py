@@ -1,5 +1,8 @@
 """What the defaults reach on real transactions, as a newcomer trains on them."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -12,11 +15,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def metrics(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> dict[str, float]:
+def metrics(
+    tmp_path_factory: pytest.TempPathFactory, commands: Commands, empty_mlflow_database: Path
+) -> dict[str, float]:
     """Figures of the run that `up --smoke` promoted and served."""
     if not REAL_SAMPLE.is_file():
         missing(str(REAL_SAMPLE))
     state = tmp_path_factory.mktemp("quality")
+    shutil.copy(empty_mlflow_database, state)
     ports = ("--port", str(free_port()), "--mlflow-port", str(free_port()))
     arguments = ("--data", str(REAL_SAMPLE), "--trials", "6", "--smoke", *ports)
     done = commands.run("up", *arguments, environment=up_environment(state), timeout=1200)

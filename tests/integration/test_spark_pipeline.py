@@ -4,6 +4,7 @@ On a bank's own table with categories, booleans and missing values; the public o
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ RESULT = "hybrid_score double, decision string"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> PipelineSettings:
+def settings(tmp_path: Path, empty_mlflow_database: Path) -> PipelineSettings:
     """Of a registry without a version, and transactions of which training brings a part into its own process."""
+    shutil.copy(empty_mlflow_database, tmp_path)
     (tmp_path / "visits.yaml").write_text(DATED_VISITS_YAML)
     dated_visits(ROWS, seed=4).to_csv(tmp_path / "visits.csv", index=False)
     data, contract = str(tmp_path / "visits.csv"), str(tmp_path / "visits.yaml")
