@@ -297,7 +297,11 @@ class _Check:
             self._refuse(column, text, f"{found!r} is not a number", "Correct the value or remove the row.")
         # Numbers in text go through float(), which rounds correctly where to_numeric may be off by the last bit.
         exact = numeric if pd.api.types.is_numeric_dtype(series) else series
-        values: NDArray[np.float64] = exact.to_numpy(np.float64, na_value=np.nan)
+        try:
+            values: NDArray[np.float64] = exact.to_numpy(np.float64, na_value=np.nan)
+        except ValueError:  # to_numeric takes text up to a NUL for the whole
+            cut = series.astype(str).str.contains("\0", regex=False).to_numpy()
+            self._refuse(column, cut, "the value has a NUL character", "Correct the value or remove the row.")
         infinite = np.isinf(values)
         if infinite.any():
             self._refuse(column, infinite, "the value is infinite", "Correct the value or remove the row.")

@@ -21,7 +21,7 @@ from fastapi import Request
 from numpy.typing import NDArray
 from pydantic_core import from_json
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import ASGIApp, Receive
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from ml_project.errors import InvalidInput
@@ -172,6 +172,7 @@ class Connection(HttpToolsProtocol):
         self._unframed = 0  # bytes since the last end of a header block, or of a part of a body
         self._received = self._parts = 0  # of this request's body: bytes, and how many pieces they came in
         self._refused = False
+        self._at_work: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As uvicorn; then there may be one too many."""
@@ -180,9 +181,20 @@ class Connection(HttpToolsProtocol):
         self._others.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """As uvicorn."""
+        """As uvicorn, which tells the latest request only, where an earlier one may be at work."""
         self._others.remove(self)
+        self._give_up(self._at_work)
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        self._at_work = cycle
+        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+
+    def _give_up(self, cycle: RequestResponseCycle | None) -> None:
+        """Nothing more is written for this request."""
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn; header blocks, chunk extensions and trailers have an end."""
@@ -273,8 +285,8 @@ class Connection(HttpToolsProtocol):
         abrupt = bool(self.pipeline) or self._state in (_WORK, _LATE)
         if self.cycle is not None and not self.cycle.response_complete:
             abrupt = abrupt or self.cycle.response_started
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._give_up(self._at_work)
+        self._give_up(self.cycle)
         if abrupt or self.transport.is_closing():
             self.transport.abort()
             return

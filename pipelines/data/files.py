@@ -98,6 +98,10 @@ def _read(path: Path, contract: Contract, name: str, most_bytes: int) -> Table:
         if not path.exists():
             raise InvalidInput(f"{name}: no such file.", f"Give {KINDS}.")
         return _read_file(path, contract, name, most_bytes)
+    except NotImplementedError as error:  # Windows packs what is large by a method that Python does not know
+        raise InvalidInput(
+            f"{name}: an archive of a kind that is not read here ({error}).", "Unpack it first."
+        ) from error
     except _BROKEN as error:
         raise InvalidInput(f"{name}: damaged or incomplete archive ({error}).", "Copy or download it again.") from error
     except OSError as error:
@@ -157,20 +161,35 @@ def require_same_columns(columns: dict[str, list[str]], name: str) -> None:
 
 
 def _read_parquet(path: Path, contract: Contract, name: str, most_bytes: int) -> pd.DataFrame:
-    try:
+    with whole_parquet(name):
         file = pa.parquet.ParquetFile(path)
         _require_size(_value_bytes(file.metadata), name, most_bytes)
         require_distinct(file.schema_arrow.names, name)
         table = file.read()
-    except pa.ArrowException as error:
-        raise InvalidInput(
-            f"{name}: not a complete Parquet file ({_first_line(error)}).", "Copy or write it again."
-        ) from error
     table = table.drop_columns(sorted(index_columns(table.schema, contract)))
     plain = [plain_column(column) for column in table.columns]
     # what pandas noted of its types would turn text back into categories
     frame: pd.DataFrame = pa.table(plain, names=table.column_names).to_pandas()
     return frame
+
+
+@contextmanager
+def whole_parquet(name: str) -> Iterator[None]:
+    """Reading a Parquet file, for which Arrow raises errors of several kinds when it is damaged.
+
+    Raises
+    ------
+    InvalidInput
+        Instead of all of these.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise InvalidInput(f"{name}: cannot be read ({error.strerror}).", "Check the path.") from error
+        raise InvalidInput(
+            f"{name}: not a complete Parquet file ({_first_line(error)}).", "Copy or write it again."
+        ) from error
 
 
 def _value_bytes(metadata: Any) -> int:
@@ -182,14 +201,22 @@ def _value_bytes(metadata: Any) -> int:
 
 def index_columns(schema: pa.Schema, contract: Contract) -> set[str]:
     """Columns of a Parquet file that only number the rows of the pandas frame that it was."""
-    noted = (schema.pandas_metadata or {}).get("index_columns", [])
-    named = {each for each in noted if isinstance(each, str)}
-    numbering = {column for column in schema.names if column in named or column.startswith("__index_level_")}
+    noted = _index_columns_noted(schema)
+    numbering = {column for column in schema.names if column in noted or column.startswith("__index_level_")}
     return numbering - set(contract.known_columns)
 
 
+def _index_columns_noted(schema: pa.Schema) -> list[Any]:
+    try:
+        found = schema.pandas_metadata
+    except ValueError:  # neither is the file's data, so damage does no harm
+        return []
+    noted = found.get("index_columns") if isinstance(found, dict) else None
+    return noted if isinstance(noted, list) else []
+
+
 def plain_column(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """A column without dictionaries and views, which few functions take.
+    """A column without dictionaries and views, which few functions take; moments of a zone that has no rules are UTC.
 
     Raises
     ------
@@ -201,7 +228,18 @@ def plain_column(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArr
         return as_text(column) if is_text(kind) else column.cast(kind.value_type)
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
         return as_text(column)
+    if pa.types.is_timestamp(kind) and not _has_rules(kind):
+        return column.cast(pa.timestamp(kind.unit, "UTC"))
     return column
+
+
+def _has_rules(kind: pa.TimestampType) -> bool:
+    """Whether moments of this type can be told by a clock: writers name zones as they like, or damage names them."""
+    try:
+        pa.scalar(0, kind).as_py()
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from ml_project.cleaning import LONGEST_NAME
 from ml_project.contract import Contract
 from ml_project.errors import InvalidInput, Unavailable
 from pipelines.console import step
+from pipelines.data.files import whole_parquet
 from pipelines.data.places import find_files
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionStore, Holdings, PersonalKey, Spool, open_store
@@ -199,9 +200,9 @@ class Export:
         Raises
         ------
         InvalidInput
-            When it is no export.
+            When it is no export, or damaged.
         """
-        with self.place.open(self.name) as source:
+        with self.place.open(self.name) as source, whole_parquet(self.name):
             file = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
             if "hybrid_score" not in file.schema_arrow.names:
                 raise InvalidInput(f"{self.name} is not an export of decisions.", _EXPORTED)
@@ -219,7 +220,8 @@ class Export:
             file = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
             with pq.ParquetWriter(path, file.schema_arrow, compression="zstd") as writer:
                 for group in range(file.num_row_groups):
-                    table = file.read_row_group(group)
+                    with whole_parquet(self.name):
+                        table = file.read_row_group(group)
                     writer.write_table(without_key(table, key, rows_with(table, key)), row_group_size=MAX_ROWS)
         return count
 

@@ -17,7 +17,7 @@ from ml_project.cleaning import check_columns, require_distinct
 from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.tables import HEAD_BYTES, CsvHead, read_head
-from pipelines.data.files import index_columns, require_same_columns
+from pipelines.data.files import index_columns, require_same_columns, whole_parquet
 from pipelines.data.places import find_files, kind_of, partition_values
 from pipelines.spark_session import quoted
 from stores.objects import Objects
@@ -90,16 +90,10 @@ def moment_of(table: Any, contract: Contract) -> Any:
 
 
 def _schema(found: _Input, file: str) -> pa.Schema:
-    try:
-        with found.place.open(file) as content:
-            schema = pa.parquet.ParquetFile(content).schema_arrow
-    except pa.ArrowException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InvalidInput(
-            f"{found.called(file)}: not a complete Parquet file ({reason}).", "Copy or write it again."
-        ) from error
-    require_distinct(schema.names, found.called(file))
-    return schema
+    with whole_parquet(found.called(file)), found.place.open(file) as content:
+        schema: pa.Schema = pa.parquet.ParquetFile(content).schema_arrow
+        require_distinct(schema.names, found.called(file))
+        return schema
 
 
 def _parquet(spark: Any, found: _Input, files: list[str], index: Iterable[str]) -> Any:

@@ -49,7 +49,7 @@ def read_part(plan: ScoringPlan, part: ScoringPart, source: Objects) -> Iterator
     Raises
     ------
     InvalidInput
-        When the file has changed since it was planned.
+        When the file is damaged, or has changed since it was planned.
     """
     planned = plan.file_of(part)
     wanted = [name for name in planned.columns if name in plan.fields or name in plan.carried]
@@ -59,9 +59,10 @@ def read_part(plan: ScoringPlan, part: ScoringPart, source: Objects) -> Iterator
                 yield from _csv(file, part, planned.head, plan.numbers, wanted)
             else:
                 yield from _parquet(file, part, wanted)
-    except (pa.ArrowException, MissingObject) as error:
+    except (pa.ArrowException, OSError, MissingObject) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InvalidInput(f"{part.file} can no longer be read ({reason}).", "Begin again.") from error
+        said = f"{part.file} can no longer be read ({reason})."
+        raise InvalidInput(said, "Copy or write it again, then begin again.") from error
 
 
 def _parquet(file: Any, part: ScoringPart, wanted: list[str]) -> Iterator[RowBatch]:

@@ -20,7 +20,7 @@ from ml_project.contract import Contract
 from ml_project.contract_parts import OUTPUTS, ContractField
 from ml_project.errors import InvalidInput
 from ml_project.tables import HEAD_BYTES, CsvHead, column_hint, is_index, read_head, spelled
-from pipelines.data.files import index_columns
+from pipelines.data.files import index_columns, whole_parquet
 from pipelines.data.places import find_files, kind_of
 
 PART_ROWS: Final = 524_288
@@ -223,18 +223,15 @@ def _require_raw_fields(file: InputFile, contract: Contract) -> None:
 
 
 def _look_parquet(file: Any, name: str, contract: Contract, part_rows: int) -> tuple[InputFile, list[_Cut]]:
-    try:
+    with whole_parquet(name):
         table = pa.parquet.ParquetFile(file)
-    except pa.ArrowException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InvalidInput(f"{name}: not a complete Parquet file ({reason}).", "Copy or write it again.") from error
+        schema = table.schema_arrow
+        require_distinct(schema.names, name)
     size = file.size()
     file.seek(max(0, size - _FOOTER))
     # The footer has sizes and statistics of every column chunk: it changes with the contents.
     digest = hashlib.sha256(file.read()).hexdigest()
     rows = [table.metadata.row_group(group).num_rows for group in range(table.metadata.num_row_groups)]
-    schema = table.schema_arrow
-    require_distinct(schema.names, name)
     index = index_columns(schema, contract)
     found = InputFile(name, size, digest, tuple(column for column in schema.names if column not in index))
     return found, list(_cut_groups(name, rows, part_rows or PART_ROWS))

@@ -17,6 +17,7 @@ from ml_project.policies import DECISIONS, decide_all
 from ml_project.quantities import counted, money
 from ml_project.scorer import Scorer
 from pipelines.console import Table
+from pipelines.data.files import whole_parquet
 from pipelines.data.places import find_files
 from pipelines.monitoring.kept_decisions import answered_rows, decision_places, raw_values
 from pipelines.monitoring.window import Window
@@ -171,14 +172,15 @@ def exported_decisions(location: str, contract: Contract, window: Window, endpoi
     Raises
     ------
     InvalidInput
-        When there are none, or a file is not an export, or one of decisions without a field that the contract needs.
+        When there are none, or a file is damaged, not an export, or one of decisions without a field that the contract
+        needs.
     """
     place, names = find_files(location, endpoint_url)
     names = [name for name in names if name.rpartition("/")[2].startswith("decisions-")]
     if not names:
         raise InvalidInput(f"{location}: no decisions-*.parquet there.", "Give the folder that `purge` exported to.")
     for name in names:
-        with place.open(name) as file:
+        with place.open(name) as file, whole_parquet(name):
             table = pa.parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
             if "hybrid_score" not in table.schema_arrow.names:
                 raise InvalidInput(

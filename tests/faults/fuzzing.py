@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import ipc, parquet
 
 from serving.batch import ARROW, CSV, JSON, PARQUET
-from tests.support.creditcard import RAW_FEATURES, TRANSACTION
+from tests.support.creditcard import CREDITCARD, RAW_FEATURES, TRANSACTION
 
 _ROWS: Final = 40
 _HEAD, _TAIL = 1_500, 6_000
@@ -98,12 +98,17 @@ _CHANGES: Final[tuple[Callable[[bytearray, int, random.Random], None], ...]] = (
 )
 
 
-def tables() -> list[tuple[str, bytes]]:
-    """Good files of a few rows, each as its media type and content, in the forms that their formats know."""
+def tables(*, labelled: bool = False) -> list[tuple[str, bytes]]:
+    """Good files of a few rows, each as its media type and content, in the forms that their formats know.
+
+    Those with labels have a time in each row, too, as the pipelines want them.
+    """
     columns: dict[str, Any] = {name: np.arange(_ROWS) + place / 7 for place, name in enumerate(RAW_FEATURES)}
     columns["transaction_id"] = [None, *map(str, range(1, _ROWS))]
-    moments = [None if row % 3 == 0 else 1_700_000_000_000_000 + row for row in range(_ROWS)]
+    moments = [None if row % 3 == 0 and not labelled else 1_700_000_000_000_000 + row for row in range(_ROWS)]
     columns["event_time"] = pa.array(moments, pa.timestamp("us", "UTC"))
+    if labelled:
+        columns[CREDITCARD.label_field] = (np.arange(_ROWS) % 5 == 0).astype(int)
     table = pa.table(columns)
     return [
         *((PARQUET, _parquet(table, **options)) for options in _PARQUET_FORMS),
@@ -164,7 +169,7 @@ def requests() -> list[Request]:
     return [
         ("POST", "/predict?explain=true", json_type, body),
         ("POST", "/predict", json_type, body),
-        ("POST", "/predict-batch?on_error=report", json_type, b"[%b, %b]" % (body, body)),
+        ("POST", "/predict-batch?on_error=skip", json_type, b"[%b, %b]" % (body, body)),
         ("POST", "/feedback", json_type, label),
         ("POST", "/feedback", json_type, b"[%b, %b]" % (label, label)),
         *(("POST", "/predict-batch", {"Content-Type": kind}, content) for kind, content in dict(tables()).items()),

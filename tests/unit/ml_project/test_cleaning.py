@@ -101,6 +101,7 @@ def test_missing_values_are_imputed_with_the_median_where_configured():
     ("column", "value", "message"),
     [
         ("V3", "abc", "'abc' is not a number"),
+        ("V3", "1.5\x002", "the value has a NUL character"),
         ("V3", np.nan, "the value is missing"),
         ("V3", "", "'' is not a number"),
         ("V3", np.inf, "the value is infinite"),

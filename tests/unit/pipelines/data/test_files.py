@@ -1,3 +1,4 @@
+import base64
 import gzip
 import zipfile
 
@@ -229,6 +230,32 @@ def test_parquet_of_any_writer_is_the_same_table(tmp_path, simulated_frame):
         frame = read_table(str(tmp_path / f"{name}.parquet"), CREDITCARD).frame
         pd.testing.assert_frame_equal(frame[[*simulated_frame]], simulated_frame, check_dtype=False)
     assert frame["event_time"].tolist() == ["2026-01-02T03:04:05Z"] * 500
+
+
+def with_zone(path, table, zone):
+    """A Parquet file whose times are of a zone that Arrow would not write, as other writers do, and damage."""
+    stand_in = "Z" * len(zone)
+    column = pa.array([1_700_000_000_000_000] * len(table), pa.timestamp("us", stand_in))
+    pq.write_table(table.append_column("event_time", column), path)
+    kept = pq.read_metadata(path).metadata[b"ARROW:schema"]
+    named = base64.b64decode(kept).replace(stand_in.encode(), zone)
+    path.write_bytes(path.read_bytes().replace(kept, base64.b64encode(named)))
+
+
+@pytest.mark.parametrize("zone", [b"W. Europe Standard Time", b"+99:99", b"../../etc", b"\xff\xfe"])
+def test_moments_are_the_same_under_a_zone_that_has_no_rules(tmp_path, simulated_frame, zone):
+    with_zone(tmp_path / "a.parquet", pa.table(simulated_frame.head(20)), zone)
+    frame = read_table(str(tmp_path / "a.parquet"), CREDITCARD).frame
+    assert frame["event_time"].tolist() == [pd.Timestamp("2023-11-14T22:13:20Z")] * 20
+
+
+@pytest.mark.parametrize(
+    "noted", [b"[]", b"{", b"\xff", b'{"index_columns": 5}', b'{"index_columns": [{"kind": "range"}]}']
+)
+def test_what_pandas_noted_may_be_anything(tmp_path, simulated_frame, noted):
+    table = pa.table(simulated_frame.head(20)).replace_schema_metadata({b"pandas": noted})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert len(read_table(str(tmp_path / "a.parquet"), CREDITCARD).frame) == 20
 
 
 @pytest.mark.parametrize("kind", ["zip", "csv.gz"])

@@ -75,6 +75,7 @@ def test_marks_of_other_writers_are_no_input(parquet: Path, tmp_path: Path) -> N
     [
         (lambda path: path.unlink(), "no Parquet or CSV file"),
         (lambda path: path.write_bytes(b"PAR1 and no more"), "not a complete Parquet file"),
+        (lambda path: overwrite(path, slice(-300, -8)), "not a complete Parquet file"),
         (lambda path: pd.DataFrame({"Time": [1.0]}).to_parquet(path), "missing column V1, V2"),
     ],
 )
@@ -82,6 +83,18 @@ def test_what_cannot_be_scored_is_named(parquet: Path, spoil: object, words: str
     spoil(parquet)  # type: ignore[operator]
     with pytest.raises(InvalidInput, match=words):
         plan_of(parquet)
+
+
+def overwrite(path: Path, where: slice) -> None:
+    content = bytearray(path.read_bytes())
+    content[where] = b"\xff" * len(content[where])
+    path.write_bytes(content)
+
+
+def test_damage_within_a_file_is_named(parquet: Path, tmp_path: Path) -> None:
+    overwrite(parquet, slice(4, 500))
+    with pytest.raises(InvalidInput, match=r"month\.parquet can no longer be read \(.+\)\. Copy or write it again"):
+        rows_read(plan_of(parquet), tmp_path)
 
 
 def test_a_column_that_is_there_twice_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:

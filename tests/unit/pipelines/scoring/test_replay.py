@@ -102,5 +102,8 @@ def test_exports_of_a_purge_are_as_good(
 def test_what_is_no_export_is_named(settings: PipelineSettings, parquet: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"no decisions-\*\.parquet"):
         run_replay(settings, MONTH, str(tmp_path), None)
+    (tmp_path / "decisions-1.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(InvalidInput, match=r"decisions-1\.parquet: not a complete Parquet file"):
+        run_replay(settings, MONTH, str(tmp_path), None)
     with pytest.raises(InvalidInput, match="There is no decision database"):
         run_replay(settings, MONTH, None, None)
