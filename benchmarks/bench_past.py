@@ -8,6 +8,7 @@ PYTHONPATH=. python benchmarks/bench_past.py [--seconds 8] [--rounds 3] [--busy 
 """
 
 import argparse
+import itertools
 import json
 import logging
 import re
@@ -79,13 +80,14 @@ def bring_in(url: str, contract: Contract, table: pd.DataFrame) -> None:
             store.add_events(plan, events[begin : begin + GROUP])
 
 
-def following(seed: int, rows: int, *, named: bool) -> pd.DataFrame:
-    """Transactions that come after those that are known, by the same customers at the same terminals."""
+def following(seed: int, rows: int, *, named: bool, day: int = 0) -> pd.DataFrame:
+    """Transactions of a day after those that are known, by the same customers at the same terminals."""
     world = CardWorld.of_rows(REFERENCE_ROWS)
     known = pd.concat(simulate_cards(world), ignore_index=True)
     rng = np.random.default_rng(seed)
     table = known.iloc[np.sort(rng.integers(0, len(known), rows))][["customer", "terminal", "amount"]]
-    moments = known["at"].max() + pd.to_timedelta(np.sort(rng.integers(0, 86_400, rows)), unit="s")
+    seconds = day * 86_400 + np.sort(rng.integers(0, 86_400, rows))
+    moments = known["at"].max() + pd.to_timedelta(seconds, unit="s")
     table = table.assign(at=moments.strftime("%Y-%m-%dT%H:%M:%SZ")).reset_index(drop=True)
     return table.assign(transaction=[f"{seed}-{row}" for row in range(rows)]) if named else table
 
@@ -145,16 +147,18 @@ def singles(running: dict[str, servers.RunningGateway], options: argparse.Namesp
 
 def bulk(running: dict[str, servers.RunningGateway], options: argparse.Namespace) -> None:
     print(f"  {ROWS:,} rows in one request, rows/s")
+    days = itertools.count(1)  # one file after the other, as traffic comes
     for path in ("/predict-batch", "/events"):
         for kind in ("application/json", "application/vnd.apache.parquet"):
             if path == "/events" and kind != "application/json":
                 continue
             rates: dict[str, list[float]] = {}
-            for number in range(options.rounds):
+            for _ in range(options.rounds):
+                day = next(days)
                 for name, gateway in running.items():
                     if path == "/events" and name == "without":
                         continue
-                    table = following(100 + number * 10 + len(path) + len(kind), ROWS, named=True)
+                    table = following(100 + day, ROWS, named=True, day=day)
                     rates.setdefault(name, []).append(send(gateway, path, kind, table))
             shown = ", ".join(f"{name} {median(each):,.0f}" for name, each in rates.items())
             print(f"    {path:15s} {kind.rsplit('.')[-1]:18s} {shown}")

@@ -69,13 +69,16 @@ def _add(cursor: Any, dialect: str, plan: EventPlan, by_id: Mapping[str, History
     told: list[tuple[Any, ...]] = []
     rows: list[tuple[Any, ...]] = []
     for event in new:
+        event_id, number, at, keys, values, words, fraud = event
         content = []
-        for series_id, (key, past) in zip(ids, plan.rows(event), strict=True):
+        for series_id, (place, of_value, of_word) in zip(ids, plan.slots, strict=True):
+            key = keys[place]
             if key is not None:
-                _number, at, value, word, fraud = past
+                value = values[of_value] if of_value >= 0 else None
+                word = words[of_word] if of_word >= 0 else None
                 content.append((series_id, key, value, word))
-                rows.append((series_id, key, at, event.number, value, word, fraud))
-        told.append((event.event_id, plan.contract.contract, event.at, to_json(content).decode(), event.fraud))
+                rows.append((series_id, key, at, number, value, word, fraud))
+        told.append((event_id, plan.contract.contract, at, to_json(content).decode(), fraud))
     # two writers of one transaction: the second is told by the key, and tries again
     cursor.executemany(_dialect(dialect, _ADD), told)
     rows.sort(key=itemgetter(0, 1, 2))

@@ -133,7 +133,15 @@ def pack_inputs(inputs: tuple[Value, ...], contract: KeptContract) -> bytes:
     if not contract.texts:
         return _packing(len(inputs)).pack(*inputs)
     numbers = _packing(len(contract.numbers)).pack(*(inputs[place] for place in contract.numbers))
-    return numbers + json.dumps([inputs[place] for place in contract.texts], ensure_ascii=False).encode()
+    return numbers + packed_texts([inputs[place] for place in contract.texts])
+
+
+def packed_texts(texts: Sequence[Value]) -> bytes:
+    """The texts of packed inputs, in the order of ``contract.texts``."""
+    return _TEXT_ENCODER.encode(texts).encode()
+
+
+_TEXT_ENCODER: Final = json.JSONEncoder(ensure_ascii=False)  # json.dumps makes one for each call
 
 
 def unpack_inputs(packed: bytes, contract: KeptContract) -> tuple[Value, ...]:

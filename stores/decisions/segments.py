@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -35,9 +36,8 @@ from stores.decisions.records import (
     Source,
     Value,
     check_transaction_id,
-    pack_inputs,
+    packed_texts,
     payload_digest,
-    sent_inputs,
 )
 
 MAX_ROWS: Final = 1 << 24
@@ -183,17 +183,15 @@ class Chunk:
     def digests(self) -> dict[int, bytes]:
         """Payload digests of the rows that have a transaction_id."""
         ids, times = self.transaction_ids or (), self.event_times
-        packed = np.ascontiguousarray(self.raw, dtype="<f8")
-
-        def pack(row: int) -> bytes:
-            if not self.contract.texts:
-                numbers: bytes = packed[row].tobytes()
-                return numbers
-            return pack_inputs(sent_inputs(self.inputs(row), self.contract), self.contract)
-
+        sent = self.raw.copy()
+        sent[:, self.contract.computed] = 0.0
+        numbers = np.ascontiguousarray(sent[:, self.contract.numbers], dtype="<f8")
+        columns = [self.texts[self.contract.names[place]] for place in self.contract.texts]
+        # as `pack_inputs` of each row, without taking it apart
+        texts = map(packed_texts, zip(*columns, strict=True)) if columns else repeat(b"")
         return {
-            row: payload_digest(pack(row), times[row] if times else None)
-            for row, transaction_id in enumerate(ids)
+            row: payload_digest(packed.tobytes() + text, times[row] if times else None)
+            for row, (transaction_id, packed, text) in enumerate(zip(ids, numbers, texts, strict=False))
             if transaction_id is not None
         }
 

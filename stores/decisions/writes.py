@@ -331,17 +331,16 @@ _Decided = tuple[str | None, str, datetime | None, tuple[Value, ...]]
 
 
 def _add_decided(connection: Connection, contract: KeptContract, decided: Iterable[_Decided]) -> None:
-    plan = EventPlan.of(contract.contract)
-    found = [
-        plan.event(
-            event_id(contract.name, transaction_id, prediction_id),
-            microseconds(moment),
-            dict(zip(contract.names, inputs, strict=True)),
-        )
-        for transaction_id, prediction_id, moment, inputs in decided
-        if moment is not None
-    ]
-    add_events(connection, plan, found)
+    ids, moments, rows = [], [], []
+    for transaction_id, prediction_id, moment, inputs in decided:
+        if moment is not None:
+            ids.append(event_id(contract.name, transaction_id, prediction_id))
+            moments.append(microseconds(moment))
+            rows.append(inputs)
+    if rows:
+        plan = EventPlan.of(contract.contract)
+        columns = dict(zip(contract.names, zip(*rows, strict=True), strict=True))
+        add_events(connection, plan, list(plan.events(ids, moments, columns)))
 
 
 def _take(connection: Connection, taken: list[dict[str, Any]]) -> None:
