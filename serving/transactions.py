@@ -349,7 +349,8 @@ class TransactionParser:
         ids = [row[self._id] for row in rows]
         raw = raw.reshape(len(rows), self._fields)
         if self.contract.history:
-            raw = np.pad(raw, ((0, 0), (0, len(self.contract.history))), constant_values=np.nan)
+            given_fields, raw = raw, np.full((len(rows), self._fields + len(self.contract.history)), np.nan)
+            raw[:, : self._fields] = given_fields
         entities = {name: [row[member] for row in rows] for name, member in self._entities.items()}
         if self.contract.plain:
             return Transactions(raw, ids, given, {}, entities)

@@ -126,7 +126,7 @@ def _alias(record: Record, alias: str, version: ModelVersion | None) -> Finding:
 def _history(registry: Registry, history: History, record: Record) -> Iterator[Finding]:
     yield Finding(
         "history without gaps and contradictions",
-        "; ".join(record.problems) or f"{len(record.entries)} moves",
+        "; ".join(record.problems) or f"{len(record.entries)} {'move' if len(record.entries) == 1 else 'moves'}",
         not record.problems,
     )
     unfinished = ", ".join(f"move {entry.number} by {entry.move.who}" for entry in record.unfinished)
