@@ -29,6 +29,10 @@ class FieldError(TypedDict, total=False):
     message: str
 
 
+MAX_ERRORS: Final = 100
+"""Faults named in one answer; a file of the wrong kind has as many as cells."""
+
+
 class MalformedJson(FraudError):
     """A body that is not JSON at all."""
 
@@ -99,7 +103,7 @@ class InvalidFields(FraudError):
     status = 422
 
     def __init__(self, errors: list[FieldError], what: str = "body") -> None:
-        self.errors = errors
+        self.errors = errors[:MAX_ERRORS]
         super().__init__(f"The {what} is not valid; nothing was scored.", "See errors.")
 
 
@@ -109,7 +113,7 @@ class ConflictingRows(FraudError):
     status = 409
 
     def __init__(self, errors: list[FieldError]) -> None:
-        self.errors = errors
+        self.errors = errors[:MAX_ERRORS]
         super().__init__(
             "Some rows reuse the transaction_id of another transaction, with other values; the other rows are kept.",
             "Send the same values for the same transaction, or use on_error=skip. See errors.",

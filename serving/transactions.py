@@ -28,15 +28,9 @@ from ml_project.columns import coder, seconds_of
 from ml_project.contract import Contract
 from ml_project.contract_parts import OTHER, WRONG, ContractField
 from ml_project.event_times import FAULT, parse_event_time
-from serving.errors import BodyTooLarge, FieldError, InvalidFields
+from serving.errors import MAX_ERRORS, BodyTooLarge, FieldError, InvalidFields
 from serving.http import json_in
 from serving.large_bodies import SMALL_BYTES, is_array, json_array
-
-MAX_ERRORS: Final = 100
-"""Faults named in one answer; a file of the wrong kind has as many as cells.
-
-Of the rows after them only the number of theirs is said.
-"""
 
 MAX_NAME_LENGTH: Final = 64
 

@@ -29,12 +29,12 @@ from serving.batch.csv import read_csv
 from serving.batch.readers import read_json, read_unpacked, unpacked
 from serving.batch.upload import Upload
 from serving.batch.work import Work
-from serving.errors import ConflictingRows, FieldError, InvalidFields
+from serving.errors import MAX_ERRORS, ConflictingRows, FieldError, InvalidFields
 from serving.live_model import LiveModel
 from serving.predictions import Explain, Predictions, predict_all, unkept
 from serving.settings import GatewaySettings
 from serving.telemetry.request import RequestRecord
-from serving.transactions import MAX_ERRORS, Chunk
+from serving.transactions import Chunk
 
 if TYPE_CHECKING:
     from serving.decisions import Decisions
@@ -110,7 +110,7 @@ class Batch:
         explain = self._explain()
         for chunk in chunks:
             if chunk.errors and self.on_error is OnError.FAIL:
-                raise InvalidFields(chunk.errors[:MAX_ERRORS])
+                raise InvalidFields(chunk.errors)
             transactions = self.decisions.past.fill(self.model.contract, chunk.transactions)
             yield replace(chunk, transactions=transactions), predict_all(self.model, transactions, explain, work.check)
 
@@ -133,7 +133,7 @@ class Batch:
             for row, first in sorted(conflicts.items())
         ]
         if self.upload.media_type == JSON and self.on_error is OnError.FAIL:
-            raise ConflictingRows(errors[:MAX_ERRORS])
+            raise ConflictingRows(errors)
         rest = [row for row in range(len(predictions)) if row not in conflicts]
         left = predictions.take(rest)
         return Chunk(left.transactions, chunk.rows[rest], [*chunk.errors, *errors]), left
@@ -183,7 +183,7 @@ def _refuse_bad_rows(chunks: Iterator[Chunk]) -> Iterator[bytes]:
             break
         yield b""
     if errors:
-        raise InvalidFields(errors[:MAX_ERRORS])
+        raise InvalidFields(errors)
 
 
 _WHOLE_BYTES: Final = 256 * 1024

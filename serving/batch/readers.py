@@ -28,7 +28,6 @@ from serving.large_bodies import not_written
 from serving.settings import GatewaySettings
 from serving.telemetry.request import stage
 from serving.transactions import (
-    MAX_ERRORS,
     MAX_NAME_LENGTH,
     WORDS,
     Chunk,
@@ -63,7 +62,7 @@ def check_columns(names: Sequence[str], contract: Contract) -> None:
         elif count > 1:
             errors.append({"field": name, "message": "Column given more than once"})
     if errors:
-        raise InvalidFields(errors[:MAX_ERRORS])
+        raise InvalidFields(errors)
 
 
 def check_types(schema: pa.Schema, contract: Contract) -> None:

@@ -21,13 +21,13 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-from serving.errors import BodyTooLarge, FieldError, InvalidFields, UnknownPrediction, problem_responses
+from serving.errors import MAX_ERRORS, BodyTooLarge, FieldError, InvalidFields, UnknownPrediction, problem_responses
 from serving.gateway import GatewayDep
 from serving.http import json_body, json_in, too_large
 from serving.large_bodies import SMALL_BYTES, is_array, json_array
 from serving.routes.examples import KEPT, PREDICTION, QUEUE, answer
 from serving.telemetry.request import record_of
-from serving.transactions import MAX_ERRORS, MAX_NAME_LENGTH
+from serving.transactions import MAX_NAME_LENGTH
 from stores.decisions import LabelItem
 
 ANONYMOUS: Final = "anonymous"
@@ -144,7 +144,7 @@ def parse_feedback(body: bytes, max_items: int) -> tuple[list[Feedback], bool]:
         try:
             return [_ONE.validate_python(json_in(body))], True
         except ValidationError as error:
-            raise InvalidFields(_faults(error, {})[:MAX_ERRORS]) from None
+            raise InvalidFields(_faults(error, {})) from None
     items: list[Feedback] = []
     faults: list[FieldError] = []
     count = 0
@@ -160,7 +160,7 @@ def parse_feedback(body: bytes, max_items: int) -> tuple[list[Feedback], bool]:
             except ValidationError as error:
                 faults += _faults(error, {"row": place})
             if len(faults) >= MAX_ERRORS:
-                raise InvalidFields(faults[:MAX_ERRORS])
+                raise InvalidFields(faults)
     if faults:
         raise InvalidFields(faults)
     return items, False
@@ -358,7 +358,7 @@ async def claims(request: Request, gateway: GatewayDep) -> Response:
     try:
         asked = _CLAIMS.validate_python(json_in(body))
     except ValidationError as error:
-        raise InvalidFields(_faults(error, {})[:MAX_ERRORS]) from None
+        raise InvalidFields(_faults(error, {})) from None
     reviewer = record_of(request.scope).key_name or ANONYMOUS
     outcomes = await gateway.decisions.claiming(asked.prediction_ids, reviewer, asked.session, asked.seconds)
     return Response(to_json(outcomes), media_type="application/json")

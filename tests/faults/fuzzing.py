@@ -152,6 +152,8 @@ def _csvs(table: pa.Table) -> list[bytes]:
     return forms
 
 
+_ID: Final = "019a8c5e-4b1f-7c3a-9d52-6f0e8b7a1c24"
+
 Request = tuple[str, str, dict[str, str], bytes]
 """Method, target, headers and body."""
 
@@ -161,17 +163,21 @@ def requests() -> list[Request]:
     json_type = {"Content-Type": JSON}
     body = json.dumps(TRANSACTION).encode()
     label = json.dumps({"transaction_id": TRANSACTION["transaction_id"], "label": "fraud"}).encode()
+    claim = json.dumps({"prediction_ids": [_ID], "session": "window-1", "seconds": 120}).encode()
     reads = (
         "/predictions?limit=5&labelled=false",
-        "/predictions/019a8c5e-4b1f-7c3a-9d52-6f0e8b7a1c24",
+        f"/predictions/{_ID}",
+        "/queue?today=2026-03-01T00:00:00Z&decision=DECLINE",
         "/watch?hours=1",
     )
     return [
         ("POST", "/predict?explain=true", json_type, body),
         ("POST", "/predict", json_type, body),
+        ("POST", "/predict?trial=true&keep=false", json_type, body),
         ("POST", "/predict-batch?on_error=skip", json_type, b"[%b, %b]" % (body, body)),
         ("POST", "/feedback", json_type, label),
         ("POST", "/feedback", json_type, b"[%b, %b]" % (label, label)),
+        ("POST", "/claims", json_type, claim),
         *(("POST", "/predict-batch", {"Content-Type": kind}, content) for kind, content in dict(tables()).items()),
         *(("GET", target, {"Accept": JSON}, b"") for target in (*reads, "/model", "/model/history", "/features")),
         *(

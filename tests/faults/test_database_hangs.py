@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 
 from tests.faults.clients import Clients, Transactions, in_database, in_spool
@@ -34,7 +35,16 @@ def without_standby(server: PostgresServer) -> Iterator[None]:
         server.configure("ALTER SYSTEM RESET synchronous_standby_names")
 
 
-@pytest.mark.parametrize("hang", [frozen, without_standby])
+@contextmanager
+def locked(server: PostgresServer) -> Iterator[None]:
+    """A migration or a VACUUM FULL of somebody's holds the table: statements wait, and the server is well."""
+    with psycopg.connect(server.url) as connection:
+        connection.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
+        yield
+        connection.rollback()
+
+
+@pytest.mark.parametrize("hang", [frozen, without_standby, locked])
 @pytest.mark.parametrize("hangs", few_or_full(1, 5))
 def test_the_spool_takes_over_from_a_database_that_hangs(
     hang: Callable[[PostgresServer], "contextmanager[None]"],

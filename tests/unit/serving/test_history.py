@@ -236,6 +236,13 @@ def test_bad_events_are_refused_whole(
     assert running.client.post("/events", json=rows).json() == {"added": 3, "known": 0}
 
 
+def test_many_bad_events_are_not_all_told(running: RunningGateway, table: pd.DataFrame) -> None:
+    rows = [each | {"transaction_id": None} for each in 2 * sent_rows(table)]
+    answered = running.client.post("/events", json=rows)
+    assert answered.status_code == 422
+    assert [fault["row"] for fault in answered.json()["errors"]] == list(range(100))
+
+
 def test_a_version_without_history_takes_no_events(gateway: RunningGateway) -> None:
     answered = gateway.client.post("/events", json={})
     assert (answered.status_code, answered.json()["status"]) == (409, 409)
