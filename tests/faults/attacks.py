@@ -3,6 +3,8 @@
 A function per attack, in `ATTACKS`; `test_attacks` holds ordinary clients against each of them.
 """
 
+import http.client
+import io
 import itertools
 import json
 import os
@@ -12,8 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from serving.batch import CSV, JSON, PARQUET
+from tests.support.creditcard import RAW_FEATURES, TRANSACTION
 from tests.support.gateway import KEY
 
 _KEY = f"X-API-Key: {KEY}\r\n".encode()
@@ -96,6 +104,39 @@ def again(port: int, path: str, headers: bytes, body: bytes, lines: int = 4) -> 
     _threads(one, lines)
 
 
+def asked(port: int, requests: Iterator[tuple[str, str, dict[str, str], bytes]], lines: int = 4) -> None:
+    """Whole requests from some connections, whose answers are read."""
+
+    def one() -> None:
+        while True:
+            with suppress(OSError, http.client.HTTPException):
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                with closing(connection):
+                    while True:
+                        method, target, headers, body = next(requests)
+                        connection.request(method, target, body, {"X-API-Key": KEY, **headers})
+                        connection.getresponse().read()
+
+    _threads(one, lines)
+
+
+def _window(number: int) -> tuple[str, str, dict[str, str], bytes]:
+    """No two of them the same."""
+    return "GET", f"/watch?hours={24 + number / 1000}&buckets=96", {}, b""
+
+
+def _batch(target: str, kind: str, body: bytes) -> Iterator[tuple[str, str, dict[str, str], bytes]]:
+    return itertools.repeat(("POST", target, {"Content-Type": kind}, body))
+
+
+def _parquet_of_zeros(rows: int) -> bytes:
+    """Some kilobytes that are a million rows."""
+    sink = io.BytesIO()
+    zeros = pa.table(dict.fromkeys(RAW_FEATURES, np.zeros(rows)))
+    parquet.write_table(zeros, sink, compression="zstd", write_statistics=False)
+    return sink.getvalue()
+
+
 def _threads(work: Callable[[], None], count: int) -> None:
     for _ in range(count):
         threading.Thread(target=work, daemon=True).start()
@@ -169,6 +210,22 @@ ATTACKS: dict[str, Callable[[int], None]] = {
         _JSON,
         json.dumps([{"transaction_id": f"t{number}", "label": "fraud"} for number in range(10_000)]).encode(),
     ),
+    # files, and work that a small request causes
+    "quotes that do not end": lambda port: asked(
+        port, _batch("/predict-batch", CSV, ",".join(RAW_FEATURES).encode() + b"\n" + b'x","\n' * 30_000)
+    ),
+    "a million rows in few bytes": lambda port: asked(
+        port, _batch("/predict-batch", PARQUET, _parquet_of_zeros(1_000_001))
+    ),
+    "batches explained": lambda port: asked(
+        port,
+        _batch(
+            "/predict-batch?explain=true&keep=false",
+            JSON,
+            b"[%s]" % b",".join([json.dumps(TRANSACTION).encode()] * 9_999),
+        ),
+    ),
+    "windows of the dashboard": lambda port: asked(port, map(_window, itertools.count()), 40),
     # forms
     "tiny form parts": lambda port: endless(
         port,
