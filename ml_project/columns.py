@@ -141,8 +141,11 @@ def _moment(text: str) -> float:
 def _seconds(column: pa.Array) -> NDArray[np.float64]:
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("s"))
-    exact = column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())
-    seconds: NDArray[np.float64] = exact.to_numpy(zero_copy_only=False) / 1e6
+    whole = {"s": 1.0, "ms": 1e3}.get(column.type.unit)
+    if whole is None:
+        whole, column = 1e6, column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    # seconds and milliseconds stay as they are: those of far years are no microseconds in 64 bits
+    seconds: NDArray[np.float64] = column.cast(pa.int64()).to_numpy(zero_copy_only=False) / whole
     return seconds
 
 

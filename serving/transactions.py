@@ -47,15 +47,19 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def event_times_of(column: Any) -> list[datetime | ValueError | None]:
     """The moments of a file's column, faults in their places: timestamps, else text; an empty cell is no moment."""
     if pa.types.is_timestamp(column.type):
-        # Finer parts of a second than microseconds are cut off, as in text.
-        exact = column.cast(pa.timestamp("us", column.type.tz), safe=column.type.unit != "ns")
-        return [_since_1970(microseconds) for microseconds in exact.cast(pa.int64()).to_pylist()]
+        per_second = _PER_SECOND[column.type.unit]
+        # As Python's integers: Arrow's cannot hold every second in microseconds.
+        return [_since_1970(count, per_second) for count in column.cast(pa.int64()).to_pylist()]
     return [parsed_cell(text) for text in column.cast(pa.string()).to_pylist()]
 
 
-def _since_1970(microseconds: int | None) -> datetime | ValueError | None:
+_PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
+def _since_1970(count: int | None, per_second: int) -> datetime | ValueError | None:
     try:
-        return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+        # Finer parts of a second than microseconds are cut off, as in text.
+        return None if count is None else _EPOCH + timedelta(microseconds=count * 1_000_000 // per_second)
     except OverflowError:
         return ValueError(FAULT)
 

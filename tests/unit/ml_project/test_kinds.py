@@ -10,6 +10,7 @@ import pytest
 from ml_project.baseline import watched_names
 from ml_project.bundle import Bundle, read_bundle
 from ml_project.cleaning import CleaningReport, clean, learnt_values
+from ml_project.columns import raw_column
 from ml_project.contract import Contract
 from ml_project.contract_parts import OTHER
 from ml_project.dataset import Dataset
@@ -28,6 +29,14 @@ from pipelines.scoring.rows import _raw
 from tests.support.shop import CARDS, COUNTRIES, VISITS, WIDE, card_transactions, visits, wide_transactions
 
 SMALL = EnsembleSettings(0.3, ForestSettings(20, 64), BoosterSettings(rounds=12, num_parallel_tree=2))
+
+
+@pytest.mark.parametrize(("unit", "per_second"), [("s", 1), ("ms", 1_000), ("us", 10**6), ("ns", 10**9)])
+def test_moments_of_every_unit_are_seconds_however_far(unit: str, per_second: int) -> None:
+    (field,) = (each for each in CARDS.given_fields if each.name == "since")
+    counts = [1_577_836_800 * per_second, -per_second, None, 2**62]
+    moments = raw_column(field, pa.array(counts, pa.timestamp(unit, "UTC")))
+    np.testing.assert_allclose(moments, [1_577_836_800, -1, np.nan, 2**62 / per_second], rtol=1e-12)
 
 
 def cleaned(frame: pd.DataFrame, contract: Contract) -> tuple[Dataset, CleaningReport, pd.DataFrame]:
