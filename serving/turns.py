@@ -24,7 +24,6 @@ class _Asked:
     explain: Explain
     transactions: Transactions
     request: RequestRecord
-    keep: bool
     answer: "asyncio.Future[Prediction]"
 
 
@@ -46,8 +45,6 @@ class Turns:
         transactions: Transactions,
         explain: Explain,
         request: RequestRecord,
-        *,
-        keep: bool = True,
     ) -> Prediction:
         """The answer to one transaction, when its prediction is on disk, or at once where it shall not be kept.
 
@@ -61,14 +58,14 @@ class Turns:
         if not self._asked:
             loop.call_soon(self._end)
         answer: asyncio.Future[Prediction] = loop.create_future()
-        self._asked.append(_Asked(model, explain, transactions, request, keep, answer))
+        self._asked.append(_Asked(model, explain, transactions, request, answer))
         return await answer
 
     def _end(self) -> None:
         asked, self._asked = self._asked, []
         together: dict[tuple[object, ...], list[_Asked]] = {}
         for each in asked:  # a new version may have gone live within the turn
-            kind = id(each.model), each.explain, each.request.trial, each.keep
+            kind = id(each.model), each.explain, each.request.trial, each.request.keep
             together.setdefault(kind, []).append(each)
         for group in together.values():
             try:
@@ -112,7 +109,7 @@ class Turns:
             for each, place in zip(group, predictions.decisions.tolist(), strict=True):
                 each.request.decisions[place] = 1
             submitted = time.perf_counter()
-            if group[0].keep:
+            if group[0].request.keep:
                 self._decisions.keep(predictions, requests, partial(self._answer, group, submitted))
             else:
                 self._answer(group, submitted, unkept(predictions).answers())

@@ -56,7 +56,7 @@ class Batch:
     model : LiveModel
         Scores every chunk, whatever goes live meanwhile.
     decisions : Decisions
-        Keeps every chunk before it is answered, unless ``keep`` is false.
+        Keeps every chunk before it is answered, unless the request says otherwise.
     media_type : str
         Of the answer.
     """
@@ -68,7 +68,6 @@ class Batch:
     on_error: OnError
     explain: bool
     amounts: bool = False
-    keep: bool = True
 
     def pieces(self, settings: GatewaySettings, record: RequestRecord, work: Work) -> Generator[bytes]:
         """The answer. Empty pieces only say that work goes on, so that others may have the thread meanwhile.
@@ -93,7 +92,7 @@ class Batch:
         # a chunk's history has the chunks before it, once they are kept
         for chunk, predictions in scored if self.model.contract.history else prefetched(scored):
             conflicts: Mapping[int, str] = {}
-            if self.keep:
+            if record.keep:
                 predictions, conflicts = self.decisions.keep_chunk(predictions, record)
             else:
                 predictions = unkept(predictions)

@@ -49,8 +49,8 @@ async def predict(
     body = await json_body(request.headers.raw, request.receive, most_bytes(gateway.settings))
     wanted = Explain.ALL if explain else Explain.ALERTS
     record = record_of(request.scope)
-    record.trial = trial
-    return Response(await answer_one(gateway, model, body, wanted, record, keep=keep), media_type=JSON)
+    record.trial, record.keep = trial, keep
+    return Response(await answer_one(gateway, model, body, wanted, record), media_type=JSON)
 
 
 def most_bytes(settings: GatewaySettings) -> int:
@@ -58,9 +58,7 @@ def most_bytes(settings: GatewaySettings) -> int:
     return min(settings.max_body_bytes, SMALL_BYTES)
 
 
-async def answer_one(
-    gateway: Gateway, model: LiveModel, body: bytes, explain: Explain, record: RequestRecord, *, keep: bool = True
-) -> bytes:
+async def answer_one(gateway: Gateway, model: LiveModel, body: bytes, explain: Explain, record: RequestRecord) -> bytes:
     """The answer to one transaction, as JSON.
 
     Raises
@@ -75,7 +73,7 @@ async def answer_one(
             transactions = Admission.now(model.contract, gateway.settings).one(transactions)
     finally:
         record.spend("parse", started)
-    prediction = await gateway.turns.predict(model, transactions, explain, record, keep=keep)
+    prediction = await gateway.turns.predict(model, transactions, explain, record)
     record.message = "Prediction successful"
     record.fields.update(
         fraud_score=prediction["hybrid_score"],
@@ -164,8 +162,8 @@ async def predict_batch(
     model = gateway.slot.model()
     media_type = negotiate(accept, sorted(MEDIA_TYPES, key=lambda offered: offered != upload.media_type))
     record = record_of(request.scope)
-    record.trial = trial
-    batch = Batch(upload, model, gateway.decisions, media_type, on_error, explain, amounts, keep)
+    record.trial, record.keep = trial, keep
+    batch = Batch(upload, model, gateway.decisions, media_type, on_error, explain, amounts)
     # Of binary files the bytes do not tell the work.
     small = upload.share.size <= SMALL_BYTES and upload.media_type in (JSON, CSV)
     limiter = gateway.small_batches if small else gateway.batches

@@ -30,6 +30,7 @@ from serving.telemetry.multiprocess import LATENCIES_BYTES, LATENCIES_KEPT, Shar
 from serving.telemetry.request import RequestRecord
 
 PREDICTION_ROUTES: Final = {"/predict": "single", "/predict-batch": "batch"}
+_TRIAL: Final = "trial"
 _DECISIONS: Final = "fraud_decisions_total"
 _REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 REFRESH_SECONDS: Final = 1.0
@@ -43,7 +44,7 @@ class Summary(TypedDict):
     total_requests: int
     """Requests for predictions, refused ones included."""
     fraud_predictions: int
-    """Rows whose decision is not APPROVE."""
+    """Rows whose decision is not APPROVE; here and below without trials."""
     legitimate_predictions: int
     average_latency_ms: float
     p99_latency_ms: float
@@ -119,14 +120,19 @@ class GatewayMetrics:
             buckets=_STAGE_BUCKETS,
         )
         self._histograms = requests, stages
-        decisions = Counter("fraud_decisions", "Rows answered, by decision.", ("decision",), registry=own)
-        rows = Counter("fraud_rows", "Rows answered, by kind of request.", ("kind",), registry=own)
+        decisions = Counter("fraud_decisions", "Rows decided, trials left out.", ("decision",), registry=own)
+        rows = Counter(
+            "fraud_rows",
+            "Rows answered, by kind of request; a trial is also what is not kept.",
+            ("kind",),
+            registry=own,
+        )
         # prometheus_client looks a child up in two microseconds, a cache in a tenth of one.
         self._requests, self._stages = cache(requests.labels), cache(stages.labels)
         self._decisions, self._rows = cache(decisions.labels), cache(rows.labels)
         for decision in DECISIONS:
             self._decisions(decision)
-        for kind in PREDICTION_ROUTES.values():
+        for kind in (*PREDICTION_ROUTES.values(), _TRIAL):
             self._rows(kind)
         self._started = time.monotonic() if shared is None else shared.started
         self._latest = LatestLatencies(None if shared is None else shared.latencies)
@@ -140,11 +146,12 @@ class GatewayMetrics:
         if kind is None:
             return
         self._latest.add(seconds)
-        decisions = record.decisions if status < 400 else [0, 0, 0]
+        answered = record.decisions if status < 400 else [0, 0, 0]
+        decisions = answered if record.decides else [0, 0, 0]
         for decision, rows in zip(DECISIONS, decisions, strict=True):
             if rows:
                 self._decisions(decision).inc(rows)
-        self._rows(kind).inc(sum(decisions))
+        self._rows(kind if record.decides else _TRIAL).inc(sum(answered))
         if self._emf is not None:
             self._emf.add(seconds * 1000, status >= 500, decisions)
 
@@ -314,7 +321,7 @@ class _LiveGauges:
         self._version = _VersionInfo(registry, "fraud_model_info", "Workers that answer with a version.")
         self._swaps = _Totals(registry, "fraud_model_swaps", "Attempts to go live, by outcome.")
         self._waiting = _gauge(registry, "fraud_store_waiting", "Predictions that wait for their commit.", "livesum")
-        self._away = _gauge(registry, "fraud_store_away", "Whether the decision database is away.", "livemax")
+        self._away = _gauge(registry, "fraud_store_away", "Whether the decision database is unreachable.", "livemax")
         self._spool_bytes = _gauge(registry, "fraud_store_spool_bytes", "Size of the local spool.", "livemax")
         self._damaged = _gauge(
             registry, "fraud_store_spool_damaged_files", "Spool files that were set aside, damaged.", "livemax"

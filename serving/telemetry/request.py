@@ -40,6 +40,8 @@ class RequestRecord:
         Rows scored so far, by place in ``serving.predictions.DECISIONS``.
     trial : bool
         What it predicts is kept as a trial.
+    keep : bool
+        What it predicts is kept.
     """
 
     request_id: str
@@ -50,6 +52,12 @@ class RequestRecord:
     stages: dict[str, float] = field(default_factory=dict)
     decisions: list[int] = field(default_factory=lambda: [0, 0, 0])
     trial: bool = False
+    keep: bool = True
+
+    @property
+    def decides(self) -> bool:
+        """Whether its answers are decisions: trials, and what is not kept, are none, as in the decision database."""
+        return self.keep and not self.trial
 
     @property
     def latency_ms(self) -> float:

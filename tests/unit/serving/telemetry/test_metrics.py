@@ -43,13 +43,16 @@ def settled(client: httpx.Client, key: tuple[str, ...], value: float) -> dict[tu
 
 @pytest.fixture
 def client(serve: Callable[..., Any], source: Any, scorer: Any, legitimate: Any, fraudulent: Any) -> Iterator[Any]:
-    """A client of a gateway that had two single rows, a batch of three, a refused row and a path without a route."""
+    """A client of a gateway that had two single rows, a batch of three, trials, a refused row and an unknown path."""
     source.promote(3, scorer)
     with serve(source) as gateway:
         gateway.wait_for(3)
         for row in (legitimate, fraudulent):
             assert gateway.client.post("/predict", json=row).status_code == 200
         assert gateway.client.post("/predict-batch", json=[legitimate, fraudulent, legitimate]).status_code == 200
+        for unreal in ({"trial": True}, {"keep": False}):
+            assert gateway.client.post("/predict", params=unreal, json=fraudulent).status_code == 200
+            assert gateway.client.post("/predict-batch", params=unreal, json=[fraudulent] * 2).status_code == 200
         assert gateway.client.post("/predict", json={}).status_code == 422
         assert gateway.client.get("/nowhere").status_code == 404
         settled(gateway.client, (REQUESTS, "other", "4xx"), 1)
@@ -61,19 +64,20 @@ def test_prometheus_text(client) -> None:
     assert answer.headers["content-type"] == CONTENT_TYPE_LATEST
     found = samples(client)
     expected = {
-        (REQUESTS, "/predict", "2xx"): 2,
+        (REQUESTS, "/predict", "2xx"): 4,
         (REQUESTS, "/predict", "4xx"): 1,
-        (REQUESTS, "/predict-batch", "2xx"): 1,
-        ("fraud_request_duration_seconds_bucket", "+Inf", "/predict", "2xx"): 2,
-        ("fraud_request_duration_seconds_bucket", "10.0", "/predict", "2xx"): 2,
+        (REQUESTS, "/predict-batch", "2xx"): 3,
+        ("fraud_request_duration_seconds_bucket", "+Inf", "/predict", "2xx"): 4,
+        ("fraud_request_duration_seconds_bucket", "10.0", "/predict", "2xx"): 4,
         ("fraud_decisions_total", "APPROVE"): 3,
         ("fraud_decisions_total", "REVIEW"): 0,
         ("fraud_decisions_total", "DECLINE"): 2,
         ("fraud_rows_total", "single"): 2,
         ("fraud_rows_total", "batch"): 3,
-        ("fraud_stage_duration_seconds_count", "parse"): 4,
-        ("fraud_stage_duration_seconds_count", "score"): 3,
-        ("fraud_stage_duration_seconds_count", "explain"): 2,
+        ("fraud_rows_total", "trial"): 6,
+        ("fraud_stage_duration_seconds_count", "parse"): 8,
+        ("fraud_stage_duration_seconds_count", "score"): 7,
+        ("fraud_stage_duration_seconds_count", "explain"): 6,
         ("fraud_model_info", "digest-of-3", "3"): 1,
         ("fraud_workers",): 1,
         ("fraud_model_loaded",): 1,
@@ -102,7 +106,7 @@ def test_json_for_the_clients_of_the_contract(client) -> None:
         "p99_latency_ms",
         "error_rate",
     ]
-    assert (body["total_requests"], body["fraud_predictions"], body["legitimate_predictions"]) == (4, 2, 3)
+    assert (body["total_requests"], body["fraud_predictions"], body["legitimate_predictions"]) == (8, 2, 3)
     assert 0 < body["average_latency_ms"] <= body["p99_latency_ms"]
     assert 4 * body["average_latency_ms"] < 1_000 * body["uptime_seconds"]
     assert body["error_rate"] == 0
