@@ -26,7 +26,7 @@ async function start() {
   showStatus(document.getElementById("status"), status, announce);
   status.look();
   document.getElementById("key").addEventListener("click", () => {
-    askForKey(currentKey() ? "A key is in use. Another one takes its place." : "Where the gateway asks for a key.");
+    askForKey(currentKey() ? "A key is in use. A new one replaces it." : "Where the gateway asks for a key.");
   });
   const settings = await readSettings();
   useCurrency(settings.currency);

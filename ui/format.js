@@ -4,6 +4,7 @@
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
+const thousandths = new Intl.NumberFormat(undefined, { minimumFractionDigits: 3, maximumFractionDigits: 3 });
 const three = new Intl.NumberFormat(undefined, { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
 const FEW = 20;
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -45,6 +46,11 @@ export function score(value) {
     return String(value);
   }
   return Math.abs(value) < 1e-4 ? value.toExponential(2) : three.format(value);
+}
+
+/** A figure without a unit, such as a PSI: 0.032. */
+export function ratio(value) {
+  return thousandths.format(value);
 }
 
 /** A number with some significant digits; very small and large ones as powers of ten. */
@@ -100,7 +106,8 @@ export function duration(seconds) {
   if (seconds < 60) {
     return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
   }
-  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  const all = Math.round(seconds);
+  return `${Math.floor(all / 60)} min ${all % 60} s`;
 }
 
 /** 1500000 as 1.5 MB. */

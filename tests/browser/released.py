@@ -149,7 +149,7 @@ def _card(number: int, fitted: Fitted, bundle: Bundle, split: TimeSplit) -> Card
             for fraud, row in ((False, golden[1]), (True, golden[-1]))
         ),
         settings={"max_depth": "4", "learning_rate": "0.2"},
-        lineage={"run": f"{number:032x}", "git commit": "1b2c3d4", "data digest": ORIGIN["digest"]},
+        lineage={"run": f"{number:032x}", "experiment": "7", "git commit": "1b2c3d4", "data digest": ORIGIN["digest"]},
         gate="passed",
         drift_limits=DRIFT_LIMITS,
         decision_limits=DecisionLimits(minimum_rows=500, minimum_hours=24, factor=2),

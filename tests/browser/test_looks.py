@@ -22,4 +22,7 @@ def test_it_is_accessible_and_fits(
     page.locator("details").first.locator("summary").click()
     assert violations(page) == []
     assert overflow(page) == 0
+    if width < 640:
+        wide = "tables => tables.filter(each => each.scrollWidth > each.parentElement.clientWidth).length"
+        assert page.locator("table.stack").evaluate_all(wide) == 0, "no row of a table is cut on a phone"
     pictures(tab, f"{view}-{width}-{scheme}")

@@ -17,8 +17,8 @@ def test_the_card_says_where_the_version_comes_from(visit: Visitor, gateway: Gat
     expect(page.locator(".lineage")).to_contain_text(card["lineage"]["git commit"])
     figure = card["figures"]["average_precision"]
     row = page.get_by_role("region", name="Figures on test").get_by_role("row", name="Average precision")
-    expect(row).to_contain_text(f"{figure['value']:#.3g}")
-    expect(row).to_contain_text(f"{figure['low']:#.3g} to {figure['high']:#.3g}")
+    expect(row).to_contain_text(f"{figure['value']:.3f}")
+    expect(row).to_contain_text(f"{figure['low']:.3f} to {figure['high']:.3f}")
     checks = page.get_by_role("region", name="Gate", exact=True).locator("tbody tr")
     assert [text.split("\t")[1] for text in checks.all_inner_texts()] == ["failed", "not judged", "passed"]
     expect(page.get_by_role("region", name="Baselines")).to_contain_text("XGBoost alone")

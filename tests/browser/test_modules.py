@@ -39,6 +39,7 @@ def test_numbers_never_pretend(page: Page) -> None:
         ("score", 0.59): "0.590",
         ("score", 1.45e-6): "1.45e-6",
         ("score", 0): "0",
+        ("ratio", 0.01): "0.010",
         ("significant", 1.45e-6): "1.45e-6",
         ("significant", 0.19369): "0.194",
         ("significant", 1e-5): "1e-5",
@@ -47,6 +48,7 @@ def test_numbers_never_pretend(page: Page) -> None:
         ("amount", 1234.5): "€1,234.50",
         ("total", 1234567.8): "€1,234,568",
         ("duration", 90): "1 min 30 s",
+        ("duration", 119.7): "2 min 0 s",
         ("bytes", 56_900_000): "56.9 MB",
     }
     assert {asked: page.evaluate(call, list(asked)) for asked in shown} == shown

@@ -7,6 +7,7 @@ import sys
 import pytest
 from playwright.sync_api import expect
 
+from pipelines.run_page import runs_page
 from tests.browser.accessibility import violations
 from tests.browser.conftest import MakeGateway, Visitor
 from tests.browser.released import Version
@@ -145,6 +146,8 @@ def test_home_says_what_needs_attention(visit: Visitor, watched: Gateway) -> Non
     breaches = page.get_by_role("region", name="Breaches, last 24 hours")
     expect(breaches).to_contain_text("PSI of V11")
     expect(page.get_by_role("region", name="Last refusal")).to_contain_text("The gate has refused no candidate.")
+    runs = page.get_by_role("link", name="Runs in MLflow")
+    expect(runs).to_have_attribute("href", f"https://mlflow.example.org/{runs_page('7')}")
     assert violations(page) == []
     waiting.get_by_role("link", name="Start reviewing").click()
     expect(page.get_by_role("heading", name="Review")).to_be_focused()

@@ -65,8 +65,13 @@ def test_a_breach_of_the_alert_share_is_called_one_and_charts_without_data_say_s
 
 
 def test_another_window(visit: Visitor, watched: Gateway) -> None:
-    page = visit(url=watched.url).open("watch")
-    expect(page.get_by_label("In short")).to_contain_text("4,000")
+    tab = visit(url=watched.url)
+    tab.expect_complaint("503")
+    tab.page.route("**/watch?*", lambda route: route.fulfill(status=503, json={"detail": "Not now."}))
+    page = tab.open("watch")
+    expect(page.get_by_role("alert")).to_contain_text("Not now.")
+    expect(page.get_by_text("Loading…")).to_have_count(0)
+    page.unroute("**/watch?*")
     page.get_by_label("Window").select_option("Last hour")
     rows = watched.client.get("/watch", params={"hours": 1, "buckets": 48}).json()["rows"]
     assert 0 < rows < 400

@@ -1,12 +1,11 @@
 // Home: what this is, what needs someone now, and where to go.
 import { fill, h } from "../dom.js";
 import { age, dateTime, integer, percent } from "../format.js";
-import { onKeyChange } from "../keys.js";
-import { mlflowLink } from "./model/links.js";
+import { mlflowLink, runsLink } from "./model/links.js";
 import { errorNotice } from "./parts/notice.js";
+import { redrawn } from "./parts/redraw.js";
 import { breachesOf } from "./watch/breaches.js";
 
-const SECONDS = 15;
 const DAY = "watch?hours=24&buckets=48";
 
 /** Mounts the view. */
@@ -14,6 +13,8 @@ export async function mount(root, { api, settings, status }) {
   const ending = new AbortController();
   const tiles = h("div", { class: "tiles" }, h("p", { class: "muted", role: "status" }, "Loading…"));
   const trouble = h("div", { class: "said" });
+  const runs = h("span", {});
+  let linked = null;
   fill(root,
     h("header", {}, h("h1", {}, "Card fraud"), h("p", { class: "lead" },
       "Every card transaction is scored as it comes in: approved, sent to a person for review, or declined. Here is what "
@@ -29,7 +30,7 @@ export async function mount(root, { api, settings, status }) {
       ].map(([view, name, words]) => h("div", {}, h("dt", {}, h("a", { href: `#/${view}` }, name)), h("dd", {}, words)))),
       h("p", { class: "row links" }, h("a", { href: "docs" }, "API documentation"),
         mlflowLink(settings, `models/${settings.model_name}`, "Versions in MLflow", "span"),
-        mlflowLink(settings, "experiments", "Runs in MLflow", "span"))));
+        runs)));
 
   async function look() {
     const ask = (path, quiet = true) => api.get(path, { quiet, signal: ending.signal }).catch((error) => ({ error }));
@@ -44,22 +45,16 @@ export async function mount(root, { api, settings, status }) {
     const failed = [queue, watch, history].find(({ error }) => error);
     fill(trouble, failed && errorNotice(failed.error));
     fill(tiles, versionTile(history, status.current), waitingTile(queue), breachTile(watch), refusalTile(history));
+    if (settings.mlflow_page && linked !== status.current.digest) {
+      const { error, card, digest } = await ask("model"); // only the card knows its experiment
+      linked = error ? null : digest;
+      fill(runs, runsLink(settings, card));
+    }
   }
 
-  const timer = setInterval(() => !document.hidden && status.current.state === "ready" && look(), SECONDS * 1000);
-  let before = JSON.stringify(status.current);
-  const forget = status.subscribe((now) => {
-    if (now.state === "ready" && before !== JSON.stringify(now)) {
-      look();
-    }
-    before = JSON.stringify(now);
-  });
-  const forgetKey = onKeyChange(look);
-  await look();
+  const end = await redrawn(look, status);
   return () => {
-    clearInterval(timer);
-    forget();
-    forgetKey();
+    end();
     ending.abort();
   };
 }

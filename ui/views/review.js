@@ -36,6 +36,7 @@ export async function mount(root, { api, announce, fields, status }) {
   const detail = h("article", { class: "panel", "aria-label": "Prediction" });
   const progress = h("div", { class: "progress-words" });
   const cases = h("div", { class: "said" });
+  controls.update({ item: null, latest: labels.latest, said: null });
   fill(root,
     h("header", {}, h("h1", {}, "Review"), h("p", { class: "lead" },
       "Alerts, and approvals picked at random. Labels are saved under your key’s name; the latest one counts.")),

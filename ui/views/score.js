@@ -93,7 +93,7 @@ export async function mount(root, context) {
   function outdate(why = "The form has changed since") {
     if (answered) {
       answer.setAttribute("data-stale", "");
-      fill(stale, notice("warning", `${why}: this answer is about ${answered}.`));
+      fill(stale, notice("warning", `${why}: this answer is about ${answered.replace(/…$/, "")}.`));
     }
   }
 

@@ -1,8 +1,8 @@
 // Live traffic: charts over a window that ends now, drawn anew every few seconds.
 import { fill, h } from "../dom.js";
 import { dateTime, integer, part, percent } from "../format.js";
-import { onKeyChange } from "../keys.js";
 import { errorNotice } from "./parts/notice.js";
+import { redrawn } from "./parts/redraw.js";
 import { breachesOf } from "./watch/breaches.js";
 import { decisionCharts } from "./watch/decisions.js";
 import { driftChart } from "./watch/drift.js";
@@ -10,7 +10,6 @@ import { labelChart } from "./watch/labels.js";
 import { latencyChart } from "./watch/latency.js";
 import { shadowPanel } from "./watch/shadow.js";
 
-const SECONDS = 15;
 const WINDOWS = { 1: "Last hour", 6: "Last 6 hours", 24: "Last 24 hours", 168: "Last 7 days", 744: "Last 31 days" };
 const BUCKETS = 48;
 const KINDS = { promote: "version", rollback: "rolled back to", policy: "policy in", outside: "version" };
@@ -60,24 +59,16 @@ export async function mount(root, { api, status }) {
     } catch (error) {
       if (error.name !== "AbortError" && mine === turn) {
         fill(trouble, errorNotice(error));
+        if (charts.hidden) {
+          fill(read);
+        }
       }
     }
   }
 
-  const timer = setInterval(() => live.checked && !document.hidden && status.current.state !== "away" && look(), SECONDS * 1000);
-  let before = status.current.state;
-  const forget = status.subscribe(({ state }) => {
-    if (state === "ready" && before !== "ready") {
-      look();
-    }
-    before = state;
-  });
-  const forgetKey = onKeyChange(look);
-  await look();
+  const end = await redrawn(look, status, () => live.checked);
   return () => {
-    clearInterval(timer);
-    forget();
-    forgetKey();
+    end();
     ending.abort();
     parts.forEach((each) => each.end());
   };

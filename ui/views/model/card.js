@@ -1,6 +1,6 @@
 // The parts of a model card that are words and tables.
 import { h } from "../../dom.js";
-import { dateTime, integer, percent, score, significant, total } from "../../format.js";
+import { dateTime, integer, percent, ratio, score, significant, total } from "../../format.js";
 import { mlflowLink } from "./links.js";
 
 const NAMES = {
@@ -33,7 +33,7 @@ export function nameOf(name) {
 /** How the values of a figure are written. */
 function formatOf(name) {
   return SHARES.includes(name) ? percent : MONEY.includes(name) ? (value) => total(value)
-    : name === "alerts_per_day" ? (value) => significant(value) : score;
+    : name === "alerts_per_day" ? (value) => significant(value) : ratio;
 }
 
 /** Which version answers, since when, and what it is for. */
@@ -70,13 +70,13 @@ export function figuresOf(card) {
 export function baselinesOf({ ablations, figures }) {
   const rows = Object.entries(ablations);
   const mine = figures.average_precision;
-  const interval = ({ low, high }) => `${score(low)} to ${score(high)}`;
-  const signed = (value) => `${value < 0 ? "−" : "+"}${significant(Math.abs(value))}`;
+  const interval = ({ low, high }) => `${ratio(low)} to ${ratio(high)}`;
+  const signed = (value) => (Math.abs(value) < 0.0005 ? ratio(0) : `${value < 0 ? "−" : "+"}${ratio(Math.abs(value))}`);
   return rows.length > 0 && tablePanel("Baselines", "Simpler models on the same rows. The difference is this version minus the other; it is beyond chance where its interval does not include 0.",
     ["Model", "Average precision", "95 % interval", "Difference", "95 % interval"], [
-      mine && [h("strong", {}, "This version"), score(mine.value), interval(mine), "", ""],
+      mine && [h("strong", {}, "This version"), ratio(mine.value), interval(mine), "", ""],
       ...rows.map(([name, { average_precision: each, difference }]) => [
-        nameOf(name), score(each.value), interval(each), signed(difference.value), `${signed(difference.low)} to ${signed(difference.high)}`]),
+        nameOf(name), ratio(each.value), interval(each), signed(difference.value), `${signed(difference.low)} to ${signed(difference.high)}`]),
     ].filter(Boolean));
 }
 
@@ -84,12 +84,13 @@ export function baselinesOf({ ablations, figures }) {
 export function checksOf({ checks }) {
   const order = [...checks].sort((a, b) => rank(a) - rank(b));
   return order.length > 0 && tablePanel("Gate", "What was checked before this version could go live; failed checks first.",
-    ["Check", "Verdict", "Value", "Limit", "What it means"],
+    ["Check", "Verdict", "Value", "Limit"],
     order.map(({ name, passed, value, limit, meaning, theme }) => [
-      h("span", {}, name, h("span", { class: "muted small block" }, theme)),
+      h("span", { class: "check" }, h("strong", {}, name), h("span", { class: "muted small" }, ` · ${theme}`),
+        meaning && h("span", { class: "muted small block" }, meaning)),
       h("span", { class: "badge", "data-decision": passed === null ? null : passed ? "APPROVE" : "DECLINE" },
         passed === null ? "not judged" : passed ? "passed" : "failed"),
-      h("span", { class: "why" }, value), h("span", { class: "why" }, limit), h("span", { class: "why" }, meaning || "–")]));
+      h("span", { class: "why" }, value), h("span", { class: "why" }, limit)]));
 }
 
 function rank({ passed }) {
@@ -114,7 +115,7 @@ export function lineageOf(card, settings) {
   const run = lineage.experiment && lineage.run
     && mlflowLink(settings, `experiments/${lineage.experiment}/runs/${lineage.run}`, "The run in MLflow");
   const facts = [
-    ["data", `${data.name} (${data.source}), ${integer(data.rows)} rows, ${integer(data.frauds)} frauds`],
+    ["data", `${data.name}${data.name.startsWith(data.source) ? "" : ` (${data.source})`}: ${integer(data.rows)} rows, ${integer(data.frauds)} frauds`],
     ...Object.entries(data.splits).map(([name, part]) =>
       [name, `${integer(part.rows)} rows, ${integer(part.frauds)} frauds, ${significant(part.days)} days`]),
     ...Object.entries(lineage).filter(([, value]) => value),
@@ -127,9 +128,10 @@ export function lineageOf(card, settings) {
 /** A panel that is a table. */
 export function tablePanel(title, lead, head, rows, extra = null) {
   return h("section", { class: "panel" }, h("h2", {}, title), lead && h("p", { class: "muted small" }, lead),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, h("table", {},
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, h("table", { class: "stack" },
       h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, cell))))))),
+      h("tbody", {}, rows.map((row) => h("tr", {},
+        row.map((cell, place) => h("td", { "data-name": place > 0 ? head[place] : null }, cell))))))),
     extra);
 }
 

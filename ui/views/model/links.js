@@ -5,3 +5,10 @@ import { h } from "../../dom.js";
 export function mlflowLink({ mlflow_page: page }, path, words, element = "p") {
   return page ? h(element, {}, h("a", { href: `${page.replace(/\/$/, "")}/#/${path}`, rel: "noreferrer" }, words)) : null;
 }
+
+/** A link to the table of runs with the best on top, which `pipelines/run_page.py` saves; of a version without a card, to all experiments. */
+export function runsLink(settings, card) {
+  const experiment = card?.lineage.experiment;
+  const path = experiment ? `experiments/${experiment}/runs?workflowType=machine_learning&viewStateShareKey=best` : "experiments";
+  return mlflowLink(settings, path, "Runs in MLflow", "span");
+}

@@ -185,7 +185,7 @@ function controlOf(field, attributes) {
 function hintOf(field) {
   const range = field.training_range;
   if (field.type === "timestamp") {
-    return "2026-01-31T12:00:00Z";
+    return "2026-01-31T12:00Z";
   }
   return isNumber(field) && range && range.minimum !== null && !range.unit
     ? `${significant(range.minimum, 2)} to ${significant(range.maximum, 2)}` : null;

@@ -2,7 +2,7 @@
 import { bars } from "../../charts/bars.js";
 import { figure } from "../../charts/figure.js";
 import { h } from "../../dom.js";
-import { dateTime, integer, percent, significant } from "../../format.js";
+import { dateTime, integer, percent, ratio } from "../../format.js";
 import { overOf } from "./breaches.js";
 
 const FEW = 18;
@@ -30,12 +30,12 @@ export function driftChart() {
       note: noteOf(found),
       empty: features.length === 0,
       draw: (width) => bars(shown.map(({ name, psi, limit, breached }) => ({
-        name, value: psi, limit, kind: breached ? "third" : "calm", text: significant(psi, 2) })), {
+        name, value: psi, limit, kind: breached ? "third" : "calm", text: ratio(psi) })), {
         label: shown.length === 0 ? "No drift figures" : `Drift by feature, the furthest first: ${
-          shown.slice(0, 3).map(({ name, psi }) => `${name} ${significant(psi, 2)}`).join(", ")}`, width }),
+          shown.slice(0, 3).map(({ name, psi }) => `${name} ${ratio(psi)}`).join(", ")}`, width }),
       table: { head: ["Feature", "PSI", "Limit", "KS", "Limit", "Out of range", "Missing", "Other", "Verdict", "Since"], rows: features.map((feature) => [
-        feature.name, significant(feature.psi), feature.limit === null ? "none" : significant(feature.limit),
-        significant(feature.ks), feature.ks_limit === null ? "none" : significant(feature.ks_limit),
+        feature.name, ratio(feature.psi), feature.limit === null ? "none" : ratio(feature.limit),
+        ratio(feature.ks), feature.ks_limit === null ? "none" : ratio(feature.ks_limit),
         feature.out_of_range === null ? "–" : share(feature.out_of_range, feature.out_of_range_limit),
         feature.missing === null ? "–" : share(feature.missing, feature.missing_limit),
         feature.other === null ? "–" : share(feature.other, feature.other_limit),
