@@ -119,12 +119,21 @@ def money(value: float, currency: str) -> str:
 
 
 def threshold_text(score: float) -> str:
-    """A threshold of scores: 0.30160, or never."""
-    return "never" if score >= NEVER else f"{score:.5f}"
+    """A threshold of scores with three digits, as the page shows it: 0.302, or never."""
+    return "never" if score >= NEVER else _with_short_power(f"{score:#.3g}")
+
+
+def difference_of_scores(value: float) -> str:
+    """How far two programs' scores are apart, which is mostly next to nothing: 6.8e-7, 0."""
+    return _with_short_power(f"{value:.2g}")
+
+
+def _with_short_power(text: str) -> str:
+    return text.replace("e-0", "e-")
 
 
 def thresholds_text(thresholds: Thresholds) -> str:
-    """Both thresholds in words: alert from 0.30160, decline from 0.89000."""
+    """Both thresholds in words: alert from 0.302, decline from 0.890."""
     alert, decline = map(threshold_text, (thresholds.alert, thresholds.decline))
     return f"alert from {alert}, decline {'never' if decline == 'never' else f'from {decline}'}"
 

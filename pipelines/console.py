@@ -130,6 +130,8 @@ class Table:
         Those that are aligned at the right.
     title, caption : str
         A line above and below.
+    empty : str
+        What takes the place of a table without rows.
     """
 
     columns: tuple[str, ...]
@@ -137,6 +139,7 @@ class Table:
     numbers: tuple[str, ...] = ()
     title: str = ""
     caption: str = ""
+    empty: str = ""
     _rows: list[tuple[list[Text], str]] = field(default_factory=list, init=False)
     _sections: set[int] = field(default_factory=set, init=False)
 
@@ -150,6 +153,11 @@ class Table:
         self._sections.add(len(self._rows))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.empty and not self._rows:
+            yield Text(self.empty)
+            if self.caption:
+                yield Text(self.caption, style="dim")
+            return
         if not console.is_terminal:
             yield from self._lines()
             return

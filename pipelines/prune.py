@@ -25,10 +25,10 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from rich.table import Table
+from rich.text import Text
 
 from ml_project.errors import Unavailable
-from pipelines.console import step
+from pipelines.console import Table, step
 from pipelines.promotion.mover import open_stores
 from pipelines.promotion.policy import MODEL_RUN_TAG
 from pipelines.retraining.run import OUTCOME_TAG as RETRAINED_TAG
@@ -122,13 +122,13 @@ class Plan:
 
     def to_table(self) -> Table:
         """For the terminal."""
-        table = Table("what goes", "how many", "bytes", title_justify="left")
+        table = Table(("what goes", "how many", "bytes"), numbers=("how many", "bytes"))
         for name, count in (("runs", len(self.runs)), ("models", len(self.models)), ("releases", len(self.releases))):
             table.add_row(name, f"{count:,}", f"{self.bytes.get(name, 0):,}")
         table.add_row("studies", f"{len(self.studies):,}", "")
         table.add_section()
         for reason, count in sorted(self.kept.items(), key=lambda each: -each[1]):
-            table.add_row(f"[dim]kept: {reason}", f"[dim]{count:,}", "")
+            table.add_row(Text(f"kept: {reason}", "dim"), Text(f"{count:,}", "dim"))
         return table
 
 

@@ -42,7 +42,7 @@ def promote(
 
 def rollback(
     reason: Reason,
-    to: Annotated[int | None, typer.Option(help="A version that was Production before; else Previous.")] = None,
+    to: Annotated[int | None, typer.Option(help="A version that was Production before; by default Previous.")] = None,
 ) -> None:
     """Put the Previous version back; twice goes back twice, with --to a second time does nothing."""
     from pipelines.console import console
@@ -114,13 +114,13 @@ access = typer.Typer(
     no_args_is_help=True,
 )
 
-Users = Annotated[list[str], typer.Argument(help="Users of MLflow's.")]
+Users = Annotated[list[str], typer.Argument(help="MLflow users.")]
 RoleName = Annotated[
     Literal["promoter", "data-scientist", "reader"],
     typer.Argument(help="Moves Production and deletes versions; trains and registers; reads, as gateways do."),
 ]
 PasswordFile = Annotated[
-    Path | None, typer.Option(help="A file with the password of users that are to be made; - is standard input.")
+    Path | None, typer.Option(help="File with the password for users that have to be created; - for standard input.")
 ]
 
 
@@ -156,7 +156,7 @@ def show_access(as_json: Json = False) -> None:
 
 @access.command(name="key")
 def show_key(
-    output: Annotated[Path | None, typer.Option(help="A file that takes it, instead of the screen.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write it to, instead of the screen.")] = None,
 ) -> None:
     """Print the public key of FRAUD_SIGNING_KEY, for FRAUD_TRUSTED_KEYS of gateways and pipelines."""
     from stores.attestation import SigningKey
@@ -229,10 +229,7 @@ def list_webhooks(as_json: Json = False) -> None:
     if as_json:
         console.print_json(data=[asdict(each) for each in found])
         return
-    if not found:
-        console.print("No webhooks. See `python -m pipelines webhook add --help`.")
-        return
-    table = Table(("name", "status", "address"))
+    table = Table(("name", "status", "address"), empty="No webhooks. See `python -m pipelines webhook add --help`.")
     for each in found:
         table.add_row(each.name, "active" if each.active else "disabled", each.url)
     console.print(table)

@@ -52,6 +52,15 @@ _LETTER: Final = 0.0175
 
 _LONGEST_TICK: Final = 28
 
+_KEY_POINTS: Final = 8
+_KEY_PLACES: Final = (
+    *(("upper right", 1.0, 1.0), ("upper left", 0.0, 1.0), ("lower left", 0.0, 0.0), ("lower right", 1.0, 0.0)),
+    *(("center right", 1.0, 0.5), ("center left", 0.0, 0.5), ("upper center", 0.5, 1.0), ("lower center", 0.5, 0.0)),
+)
+"""Names of matplotlib's with the place as shares of the width and height that are left; of equal ones the first."""
+
+_POINTS_PER_LINE: Final = 200
+
 _SIZE: Final = (4.6, 3.3)
 """Inches: near a phone's width at 72 points an inch, so that letters stay letters there."""
 
@@ -325,7 +334,7 @@ def _figure(charts: Sequence[Chart], colours: Mapping[str, str]) -> Iterator[Any
         subplots = np.atleast_1d(figure.subplots(1, len(charts)))
         # set by hand: matplotlib's own layout draws everything twice
         names = map(_shortened, charts[0].y.ticks)
-        left = 0.06 + _LETTER * max(map(len, names)) if charts[0].y.ticks else 0.17
+        left = 0.06 + _LETTER * max(map(len, names)) if charts[0].y.ticks else 0.25 if _is_money(charts[0].y) else 0.17
         figure.subplots_adjust(left=left / len(charts), bottom=0.15, right=1 - 0.05 / len(charts), top=0.97, wspace=0.3)
         for axes, drawn in zip(subplots, charts, strict=True):
             axes.spines[["top", "right"]].set_visible(False)
@@ -338,8 +347,8 @@ def _figure(charts: Sequence[Chart], colours: Mapping[str, str]) -> Iterator[Any
                 _draw(axes, line, colours)
             _set_axis(axes, "x", drawn.x)
             _set_axis(axes, "y", drawn.y)
-            if any(line.name for line in drawn.lines):
-                axes.legend(frameon=False, fontsize=8)
+            if names := [line.name for line in drawn.lines if line.name]:
+                axes.legend(frameon=False, fontsize=_KEY_POINTS, loc=_emptiest_place(axes, drawn.lines, names))
         yield figure
 
 
@@ -368,6 +377,41 @@ def _draw(axes: Any, line: Line, colours: Mapping[str, str]) -> None:
         axes.fill_between(line.x, line.y, step="post" if line.step else None, color=colour, alpha=0.15, linewidth=0)
 
 
+def _emptiest_place(axes: Any, lines: Sequence[Line], names: Sequence[str]) -> str:
+    """Where a key hides least of the lines.
+
+    Matplotlib's own "best" tries every vertex of every line, and warns where the machine is slow.
+    """
+    size = axes.get_window_extent().size * 72 / axes.figure.dpi  # in points
+    wide = (30 + _KEY_POINTS * 0.55 * max(map(len, names))) / size[0]
+    high = (8 + _KEY_POINTS * 1.4 * len(names)) / size[1]
+    x, y = np.concatenate([_points_of(axes, line) for line in lines]).T
+
+    def hidden(place: tuple[str, float, float]) -> int:
+        _name, across, up = place
+        left, bottom = across * (1 - wide), up * (1 - high)
+        return int(((x >= left) & (x <= left + wide) & (y >= bottom) & (y <= bottom + high)).sum())
+
+    return min(_KEY_PLACES, key=hidden)[0]
+
+
+def _points_of(axes: Any, line: Line) -> NDArray[np.float64]:
+    """Points at equal distances along a line, and below it where that is filled, as shares of the axes' size."""
+    known = np.column_stack([line.x, line.y]).astype(np.float64)
+    known = known[np.isfinite(known).all(axis=1)]
+    ends = axes.transAxes.inverted().transform(axes.transData.transform(known))
+    if len(ends) < 2:
+        return np.asarray(ends, dtype=np.float64)
+    passed = np.append(0.0, np.hypot(*np.diff(ends, axis=0).T).cumsum())
+    along = np.linspace(0, passed[-1], _POINTS_PER_LINE)
+    x, y = (np.interp(along, passed, values) for values in ends.T)
+    return np.column_stack([np.tile(x, 3), np.concatenate([y, y * 2 / 3, y / 3])] if line.fill else [x, y])
+
+
+def _is_money(axis: Axis) -> bool:
+    return axis.kind.isupper()
+
+
 def _set_axis(axes: Any, name: str, axis: Axis) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -381,7 +425,7 @@ def _set_axis(axes: Any, name: str, axis: Axis) -> None:
     elif axis.kind == "count":
         direction.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     # plain numbers: powers cost matplotlib's formula parser, and the reader too
-    if axis.log or axis.kind != "number":
+    if not axis.ticks:
         direction.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, axis.kind)))
     if axis.limits:
         axes.set(**{f"{name}lim": axis.limits})

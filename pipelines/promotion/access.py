@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from rich.markup import escape
-from rich.table import Table
-
 from ml_project.errors import Forbidden, InvalidInput
+from pipelines.console import Table
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Tracker
 from stores.error_text import masked
@@ -118,7 +116,7 @@ class AccessReport:
 
     def to_table(self) -> Table:
         """For a terminal."""
-        table = Table("user", "role", "model", "history", "runs", caption=escape(self.sentence), caption_justify="left")
+        table = Table(("user", "role", "model", "history", "runs"), caption=self.sentence)
         for each in self.users:
             table.add_row(each.user, each.role or "-", each.model, each.history, each.runs)
         return table
@@ -146,7 +144,7 @@ class Access:
 
     def __init__(self, settings: PipelineSettings) -> None:
         if not settings.mlflow_server:
-            raise InvalidInput("Permissions are an MLflow server's.", "Set FRAUD_TRACKING_URI to its address.")
+            raise InvalidInput("Only an MLflow server has permissions.", "Set FRAUD_TRACKING_URI to its address.")
         self._settings, self._uri = settings, settings.mlflow_uri
         status, me, headers = self._answer("GET", f"{_USERS}/current")
         if status == _NOT_FOUND:
@@ -176,14 +174,14 @@ class Access:
         """
         if not self._me["is_admin"]:
             raise Forbidden(
-                f"{self._me['username']} is no administrator of the MLflow server at {masked(self._uri)}.",
+                f"{self._me['username']} is not an administrator of the MLflow server at {masked(self._uri)}.",
                 "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to one's.",
             )
         known = {user["username"]: user for user in self._users()}
         wanted = list(dict.fromkeys(users))
         missing = [user for user in wanted if user not in known]
         if missing and not password:
-            raise InvalidInput(f"MLflow knows no user {missing[0]!r}.", "Give --password-file, or sign them up first.")
+            raise InvalidInput(f"MLflow has no user {missing[0]!r}.", "Give --password-file, or sign them up first.")
         for user in wanted:
             if known.get(user, {}).get("is_admin"):
                 raise InvalidInput(f"{user!r} is an administrator, whom no role restricts.", "Name another user.")

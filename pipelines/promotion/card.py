@@ -46,7 +46,7 @@ PURPOSE: Final = (
 LIMITS: Final = (
     "Frauds are few, so every figure is uncertain: read its interval, not its last digit.",
     "Figures are the evaluation twin's, fitted on the first part of the time only; what ships has the same settings "
-    "and has learnt from all rows. Its own figures on later rows can only be measured on later rows.",
+    "and has learnt from all rows, so it can be measured only on rows that are yet to come.",
     "Fraud changes: expect the figures to fall with the months, watch them, and train again.",
     "Not for deciding about people: it knows nothing about them, and its errors fall unevenly on small and large "
     "amounts (see the gate's slices).",

@@ -24,7 +24,7 @@ from ml_project.metrics import (
     recall_within,
     slices,
 )
-from ml_project.quantities import difference_interval, difference_text, rate, ratio
+from ml_project.quantities import difference_interval, difference_of_scores, difference_text, rate, ratio
 from pipelines.promotion.evidence import Champion, Evidence, ShippedBundle, TwinComparison
 from pipelines.promotion.mover import simulated_after_real
 from pipelines.promotion.report import Check, GateLimits, GateReport, Theme
@@ -399,8 +399,8 @@ def _parity(limits: GateLimits, evidence: Evidence) -> Check:
     measured = {} if evidence.parity is None else {"difference": evidence.parity}
     return _check(
         "parity with the libraries",
-        "never measured" if evidence.parity is None else f"{evidence.parity:.1e}",
-        f"≤ {limits.maximum_parity_difference:g}",
+        "never measured" if evidence.parity is None else difference_of_scores(evidence.parity),
+        f"≤ {difference_of_scores(limits.maximum_parity_difference)}",
         evidence.parity is not None and evidence.parity <= limits.maximum_parity_difference,
         "Largest difference between ONNX's scores and scikit-learn's and XGBoost's on the latest rows, twin and refit.",
         **measured,
@@ -410,8 +410,8 @@ def _parity(limits: GateLimits, evidence: Evidence) -> Check:
 def _golden_rows(limits: GateLimits, shipped: ShippedBundle) -> Check:
     return _check(
         "golden rows",
-        f"{shipped.golden_difference:.1e}",
-        f"≤ {limits.maximum_parity_difference:g}",
+        difference_of_scores(shipped.golden_difference),
+        f"≤ {difference_of_scores(limits.maximum_parity_difference)}",
         shipped.golden_difference <= limits.maximum_parity_difference,
         "The bundle's own sample transactions, scored again from the artifact store, against what training wrote.",
         difference=shipped.golden_difference,

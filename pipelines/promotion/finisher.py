@@ -74,7 +74,7 @@ class Finisher:
             return ""
         named = self._registry.aliases().get(move.alias)
         if named not in (move.origin, move.to):
-            return f"{move.alias} names version {named} meanwhile."
+            return f"{move.alias} now names version {named}."
         try:
             digest = move.digest if move.to is None else self._registry.version(move.to).digest
         except InvalidInput:

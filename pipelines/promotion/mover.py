@@ -158,7 +158,7 @@ class Mover:
             move = move.model_copy(update={"signature": signature})
         entry = self._finisher.finish(self._claim(standing.record.last, move))
         if entry.undone and entry.ending is not None:
-            raise LostRace(f"Move {entry.number} was undone: {entry.ending.note}", "Look, then run it again.")
+            raise LostRace(f"Move {entry.number} was undone: {entry.ending.note}", "Check why, then run it again.")
         return entry
 
     def publish(self, version: ModelVersion) -> None:
@@ -266,8 +266,8 @@ class Seal:
             return None
         if move.alias == PRODUCTION and gate not in CLEARED:
             raise Refused(
-                f"No gate let version {move.to} pass ({gate}): gateways would refuse it.",
-                f"Let the gate judge it: python -m pipelines promote --version {move.to}",
+                f"No gate has passed version {move.to} ({gate}): gateways would refuse it.",
+                f"Run it through the gate: python -m pipelines promote --version {move.to}",
             )
         said = {"model": model, "version": move.to, "digest": move.digest, "gate": gate}
         people = {"approved_by": move.who, "asked_by": move.asked_by, "when": move.when}

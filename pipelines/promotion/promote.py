@@ -98,7 +98,7 @@ class Promotion:
             return f"The candidate is version {number}, which is Production already; nothing to do."
         if self.outcome is Outcome.REGISTERED:
             return (
-                f"{stays}; the candidate is registered as version {number}. Who may promote lets the gate judge it: "
+                f"{stays}; the candidate is registered as version {number}. Someone who may promote can run: "
                 f"python -m pipelines promote --version {number}"
             )
         if self.request is not None:
@@ -221,7 +221,7 @@ def _carry_out(
             mover.move(standing, Kind.CHALLENGE, candidate, why[:1000], "refused")
         return Promotion(Outcome.REFUSED, candidate, champion, report, unforceable=unforceable)
     gate: Verdict = "passed" if report.passed else "forced"
-    reason = order.reason or "the gate let it pass"
+    reason = order.reason or "the gate passed it"
     if settings.require_approval:
         request = mover.move(standing, Kind.REQUEST, candidate, reason, gate)
         return Promotion(Outcome.WAITING, candidate, champion, report, request)

@@ -37,7 +37,7 @@ def rollback(mover: Mover, reason: str, to: int | None = None) -> str:
         return f"Version {version.version} is Production already; nothing to do."
     if not _was_production(standing, version):
         raise Refused(
-            f"Version {version.version} never was Production, no gate let it pass.", "Use `promote --version`."
+            f"Version {version.version} was never Production, and no gate passed it.", "Use `promote --version`."
         )
     _require_real(mover, standing, version)
     mover.move(standing, Kind.ROLLBACK, version, reason)

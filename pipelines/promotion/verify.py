@@ -111,7 +111,7 @@ def _digest(record: Record, alias: str, version: ModelVersion) -> Finding:
         return Finding(check, "no recorded move names this version", False)
     same = set(claimed) == {version.digest}
     return Finding(
-        check, "as every move claimed it" if same else f"moves claimed {claimed}, now {version.digest}", same
+        check, "the same in every recorded move" if same else f"moves claimed {claimed}, now {version.digest}", same
     )
 
 
@@ -245,7 +245,9 @@ def history_table(record: Record, aliases: Mapping[str, int], registry: str) -> 
     ``registry`` is the address that was asked.
     """
     columns = ("move", "when (UTC)", "who", "what", "gate", "ended", "why")
-    table = Table(columns, folding=("who", "ended", "why"), numbers=("move",), caption=f"in {masked(registry)}")
+    empty = "No moves yet: nothing was promoted. See `python -m pipelines main --help`."
+    caption = f"in {masked(registry)}"
+    table = Table(columns, folding=("who", "ended", "why"), numbers=("move",), caption=caption, empty=empty)
     for entry in record.entries:
         move = entry.move
         who = f"{move.who} (asked by {move.asked_by})" if move.asked_by else move.who

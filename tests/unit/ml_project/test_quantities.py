@@ -6,11 +6,13 @@ from ml_project.metrics import Estimate
 from ml_project.policies import NEVER, Thresholds
 from ml_project.quantities import (
     difference_interval,
+    difference_of_scores,
     difference_text,
     figure_text,
     interval_text,
     money,
     rate,
+    threshold_text,
     thresholds_text,
 )
 
@@ -66,5 +68,7 @@ def test_intervals_say_their_unit_once() -> None:
 
 
 def test_a_threshold_that_nothing_reaches_is_called_so() -> None:
-    assert thresholds_text(Thresholds(0.3016, NEVER)) == "alert from 0.30160, decline never"
-    assert thresholds_text(Thresholds(0.3016, 0.9)) == "alert from 0.30160, decline from 0.90000"
+    assert thresholds_text(Thresholds(0.3016, NEVER)) == "alert from 0.302, decline never"
+    assert [difference_of_scores(value) for value in (0, 6.84e-7, 1e-5, 0.25)] == ["0", "6.8e-7", "1e-5", "0.25"]
+    assert threshold_text(1.454e-6) == "1.45e-6"
+    assert thresholds_text(Thresholds(0.3016, 0.9)) == "alert from 0.302, decline from 0.900"

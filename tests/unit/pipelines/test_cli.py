@@ -79,7 +79,7 @@ def test_paragraphs_of_help_flow_at_80_columns(monkeypatch: pytest.MonkeyPatch) 
         (("monitor",), "There is no decision database"),
         (("schedule", "--cron", "0 3 * *"), "has 4 fields"),
         (("schedule", "--cron", "0 25 * * *"), "'0 25 * * *' is not a cron line"),
-        (("schedule", "--cron", "0 3 * * *", "--monitor-cron", "0 0 30 2 *"), "never comes"),
+        (("schedule", "--cron", "0 3 * * *", "--monitor-cron", "0 0 30 2 *"), "never occurs"),
         (("retrain",), "There is no decision database"),
         (("retrain", "--reason", "boredom"), "'boredom' is not one of"),
         (("simulate-traffic", "--drift", "V99=1"), "no feature 'V99'"),
@@ -169,9 +169,9 @@ def test_cards_are_the_contracts_first_entity_or_the_one_that_is_named() -> None
     assert PipelineSettings().reviewed_entity is None
     assert PipelineSettings(contract="cards").reviewed_entity == "customer"
     assert PipelineSettings(contract="cards", card_entity="terminal").reviewed_entity == "terminal"
-    with pytest.raises(InvalidInput, match="'amount' is no entity of the contract cards") as raised:
+    with pytest.raises(InvalidInput, match="'amount' is not an entity of the contract cards") as raised:
         _ = PipelineSettings(contract="cards", card_entity="amount").reviewed_entity
     assert raised.value.remedy == "FRAUD_CARD_ENTITY is one of customer, terminal."
-    with pytest.raises(InvalidInput, match="'card' is no entity of the contract creditcard") as raised:
+    with pytest.raises(InvalidInput, match="'card' is not an entity of the contract creditcard") as raised:
         _ = PipelineSettings(card_entity="card").reviewed_entity
     assert raised.value.remedy == "Leave FRAUD_CARD_ENTITY empty."

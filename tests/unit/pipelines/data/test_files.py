@@ -112,7 +112,7 @@ def test_archives_must_hold_one_csv(tmp_path, names):
 
 def test_other_kinds_are_named(tmp_path):
     (tmp_path / "a.xlsx").write_bytes(b"PK")
-    assert "not a kind of file that is understood" in refused(tmp_path / "a.xlsx")
+    assert "not a supported kind of file" in refused(tmp_path / "a.xlsx")
     assert "not supported" in refused("gs://bucket/a.parquet")
 
 
@@ -184,8 +184,8 @@ def test_a_column_that_is_there_twice_is_refused_before_anything_is_read(tmp_pat
     pq.write_table(
         pa.table(list(pa.table(simulated_frame).columns) * 2, names=[*simulated_frame] * 2), tmp_path / "a.pq"
     )
-    assert "column Amount is there twice" in refused(tmp_path / "a.csv")
-    assert "column Time is there twice" in refused(tmp_path / "a.pq")
+    assert "column Amount appears twice" in refused(tmp_path / "a.csv")
+    assert "column Time appears twice" in refused(tmp_path / "a.pq")
 
 
 def test_a_folder_is_all_that_lies_below_it(tmp_path, simulated_frame):

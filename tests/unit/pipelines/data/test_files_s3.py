@@ -59,11 +59,11 @@ def test_what_cannot_be_read_is_named_by_its_address(put, s3_server: S3Server, s
     assert "the file is empty" in refused(f"{root}/in/a.csv")
     assert "not a complete Parquet file" in refused(f"{root}/in/a.parquet")
     assert "part-0.parquet: not a complete Parquet file" in refused(f"{root}/folder")
-    assert "not a kind of file that is understood" in refused(f"{root}/in/a.xlsx")
+    assert "not a supported kind of file" in refused(f"{root}/in/a.xlsx")
     assert "no such object, and no folder with CSV or Parquet files" in refused(f"{root}/none")
     assert "part-0.parquet: not a complete Parquet file" in refused(root)  # folders are read at any depth
     assert "there is no such bucket" in refused("s3://no-such-bucket/x.csv")
-    assert "is no name of a bucket" in refused("s3:///x.csv")
+    assert "is not a bucket name" in refused("s3:///x.csv")
 
 
 def test_a_wrong_secret_names_the_setting(s3_server: S3Server, s3_bucket: str, monkeypatch) -> None:

@@ -143,7 +143,7 @@ def test_a_key_goes_from_everywhere(
     again = run(*card, "--yes")
     assert again.returncode == 2
     assert "Nothing is kept of card=card-a." in again.stderr
-    assert "what was forgotten before is not found either" in again.stderr
+    assert "a key that was erased before is not found either" in again.stderr
 
 
 def test_on_a_terminal_it_asks(kept: pd.DataFrame, settings: PipelineSettings, store: DecisionStore) -> None:
@@ -231,9 +231,9 @@ def personal(store: DecisionStore, settings: PipelineSettings, exports: Path, gi
     ("arguments", "words"),
     [
         (("--key", "cart=7"), ("no entity cart", "card, shop")),
-        (("--key", "card"), ("'card' is no key", "entity=key")),
-        (("--key", "card="), ("is no key",)),
-        (("--key", f"card={'x' * 65}"), ("is no key", "1 to 64 characters")),
+        (("--key", "card"), ("'card' is not a key", "entity=key")),
+        (("--key", "card="), ("is not a key",)),
+        (("--key", f"card={'x' * 65}"), ("is not a key", "1 to 64 characters")),
         (("--key", "card=nobody"), ("Nothing is kept of card=nobody.", "FRAUD_KEY_SECRET")),
         (("--key", "card=card-a", "--exports", "no/such/folder"), ("no/such/folder",)),
     ],

@@ -155,7 +155,7 @@ def test_texts_that_are_names_and_categories_that_are_many(tmp_path: Path) -> No
         (Wishes("fraud"), r"there is no column 'fraud'\. The columns are a, b, label\."),
         (Wishes("label", time="when"), "there is no column 'when'"),
         (Wishes("label", time="b"), "The time b holds neither times nor seconds"),
-        (Wishes("label", amount="b"), "The amount b is no number, missing in some rows, or negative"),
+        (Wishes("label", amount="b"), "The amount b is not a number, missing in some rows, or negative"),
         (Wishes("a"), "The label a has 100 values"),
     ],
 )

@@ -39,7 +39,7 @@ def test_metadata_stand_under_one_key(tmp_path):
     done = run("simulated", tmp_path / "out.parquet", simulated_rows=1_000, seed=4)
     note = json.loads(pq.read_schema(done.path).metadata[b"fraud.ingest"])
     assert note["source"] == "simulated"
-    assert note["name"] == "simulated (1000 rows, seed 4)"
+    assert note["name"] == "simulated (1,000 rows, seed 4)"
     assert note["digest"] == done.meta.digest
     assert note["cleaning"]["rows_out"] == 1_000
 

@@ -168,7 +168,7 @@ def test_what_is_refused_without_spark_is_refused_here(spark: Any, frame: pd.Dat
         "long.csv": "a line has another number of fields than the header in 1 rows",
         "lower.csv": "unknown column 'time'. Write it Time",
         "utf16.csv": "is UTF-16, not UTF-8",
-        "twice.csv": "column V1 is there twice",
+        "twice.csv": "column V1 appears twice",
         "far.parquet": "column event_time does not lie between .* in 10 rows",
     }.items():
         with pytest.raises(InvalidInput, match=said):

@@ -79,7 +79,7 @@ def test_wrong_content_is_refused_and_not_kept(tmp_path, client):
     ("behaviour", "message"),
     [
         ("refuse", "Kaggle's client failed with exit code 1: 403 - Forbidden."),
-        ("nothing", "Kaggle's client brought no creditcard.csv."),
+        ("nothing", "Kaggle's client did not download creditcard.csv."),
         ("hang", "Kaggle sent nothing for 0.5 seconds."),
     ],
 )

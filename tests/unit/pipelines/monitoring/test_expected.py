@@ -104,7 +104,7 @@ def test_report_and_page_show_both(
     assert "expected_average_precision" in {figure.metric for figure in found.figures}
     assert found.to_dict()["expected"]["trusted"]
     html = monitor_page(found, None, "run")
-    assert "Before the labels come" in html
+    assert "Before labels arrive" in html
     assert interval_text("average_precision", value) in html
     assert interval_text("average_precision", found.expected.before["average_precision"]) in html
-    assert "Before the labels come" not in monitor_page(report(two_days), None, "run")
+    assert "Before labels arrive" not in monitor_page(report(two_days), None, "run")

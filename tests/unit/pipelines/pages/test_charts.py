@@ -39,6 +39,25 @@ def test_counts_have_whole_ticks_and_shares_and_amounts_their_units() -> None:
     assert ">$1,000</text>" in svg
 
 
+def test_the_key_stands_where_no_line_is_without_measuring_every_point() -> None:
+    """Matplotlib's own search took 2 s for these on an idle machine, and warned."""
+    x = np.linspace(0, 1, 200_000)
+    for falling, beside in ((x, "left"), (1 - x, "right")):
+        svg = chart("t", Axis("x"), Axis("y"), [Line("a model", x, falling), Line("limit", [0, 1], [0.02] * 2)])
+        at = re.search(r'x="([\d.]+)" y="([\d.]+)"[^<>]*>a model<', svg)
+        assert at is not None
+        across, down = map(float, at.groups())
+        assert (across < 150, down < 60) == (beside == "left", True)
+
+
+def test_an_axis_of_money_has_room_for_its_name_beside_its_amounts() -> None:
+    svg = chart("t", Axis("x"), Axis("cost a day", log=True, kind="EUR"), [Line("", [0, 1], [100, 1e5])])
+    name, amount = (re.search(rf'x="([\d.-]+)"[^<>]*>{words}<', svg) for words in ("cost a day", "€100,000"))
+    assert name is not None
+    assert amount is not None
+    assert 8 < float(name[1]) < float(amount[1]) - 8 * 4
+
+
 def test_a_bars_value_stands_at_its_end_above_the_limits_stroke() -> None:
     bar = Line("", [0, 0.068], [0, 0], width=7, text="0.068")
     svg = chart(

@@ -47,6 +47,12 @@ def test_a_row_says_everything() -> None:
     ]
 
 
+def test_without_moves_it_says_so_in_place_of_a_header_alone() -> None:
+    first, where = shown(Record((), (), 0), {})
+    assert first.startswith("No moves yet")
+    assert where == "in http://***@mlflow:5000"
+
+
 def test_a_move_outside_the_tool_shows_before_it_is_recorded() -> None:
     assert "not recorded yet" in shown(DONE, {"Production": 5})[-2]
     assert history_dict(DONE, {"Production": 5}, WHERE)["unrecorded"] == {"alias": "Production", "from": 4, "to": 5}

@@ -153,7 +153,7 @@ def test_what_no_gate_let_pass_is_not_signed(mover: Mover, versions, registry: R
     registry.tag(4, "gate.passed", "false")
     mlflow_store.set_registered_model_alias(registry.model_name, "Production", "4")
     promoted(mover, 2)
-    with pytest.raises(Refused, match=r"No gate let version 4 pass \(refused\): gateways would refuse it"):
+    with pytest.raises(Refused, match=r"No gate has passed version 4 \(refused\): gateways would refuse it"):
         rollback(mover, "try")
     assert registry.aliases()["Production"] == 2
 

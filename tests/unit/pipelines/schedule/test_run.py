@@ -263,7 +263,7 @@ def test_lines_mean_what_cron_takes_them_to_mean(line: str, times: list[str]) ->
         ("0 3 * * 1/0", "is not a cron line"),
         ("soon 3 * * *", "bad minute"),
         ("0 3 * * sat-mon/0", "bad day-of-week"),
-        ("0 0 31 6 *", "never comes"),
+        ("0 0 31 6 *", "never occurs"),
     ],
 )
 def test_others_are_refused_with_an_example(line: str, words: str) -> None:

@@ -103,7 +103,7 @@ def test_a_column_that_is_there_twice_is_refused(frame: pd.DataFrame, tmp_path: 
     columns = [*frame, "Class"]
     pq.write_table(pa.table([frame[name] for name in columns], names=columns), tmp_path / "a.parquet")
     for name, column in (("a.csv", "Amount"), ("a.parquet", "Class")):
-        with pytest.raises(InvalidInput, match=f"{name}: column {column} is there twice"):
+        with pytest.raises(InvalidInput, match=f"{name}: column {column} appears twice"):
             plan_of(tmp_path / name)
 
 

@@ -141,7 +141,7 @@ def test_nothing_else_is_ever_overwritten(
 
 
 def test_two_at_once_are_kept_apart(settings: PipelineSettings, parquet: Path, tmp_path: Path) -> None:
-    with open_output(str(tmp_path / "out"), "").alone(), pytest.raises(LostRace, match="Another process writes"):
+    with open_output(str(tmp_path / "out"), "").alone(), pytest.raises(LostRace, match="Another process is writing"):
         score(settings, str(parquet), str(tmp_path / "out"), "local")
 
 
