@@ -271,7 +271,7 @@ def require_distinct(names: Sequence[str], name: str) -> None:
     """
     for column, times in Counter(names).items():
         if times > 1:
-            raise InvalidInput(f"{name}: column {column} is there twice.", "Keep one of them.")
+            raise InvalidInput(f"{name}: column {column} appears twice.", "Keep one of them.")
 
 
 LONGEST_NAME: Final = 64

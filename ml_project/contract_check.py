@@ -69,7 +69,7 @@ def contract_faults(
         for cause, remedy in _feature_faults(feature, raw, named, earlier):
             yield ContractFault(("features", feature.name), cause, remedy)
         if feature.by is not None and feature.name in {label.field, *OWN_NAMES.values(), *RESERVED}:
-            said = "a feature of history is a column of its own, and tables have another one of this name"
+            said = "a history feature needs a column of its own, and this name is taken"
             yield ContractFault(("features", feature.name), said, "Rename the feature.")
         earlier[feature.name] = feature
     for name, times in Counter(feature.name for feature in features).items():
@@ -88,19 +88,23 @@ def _field_faults(fields: Sequence[ContractField], label: Label) -> Iterator[Con
             yield ContractFault(place, "another field's name differs only in case", "Rename one.")
         own = next((role for role, name in OWN_NAMES.items() if name == field.name), field.role)
         if own != field.role:
-            yield ContractFault(place, f"this name is that of the role {own}", f"Give it `role: {own}`, or rename it.")
+            yield ContractFault(
+                place, f"this name is reserved for the role {own}", f"Give it `role: {own}`, or rename it."
+            )
         if field.name in RESERVED:
             yield ContractFault(place, "tables of decisions have a column of this name", "Rename the column.")
         for cause, remedy in (*_type_faults(field), *_limit_faults(field)):
             yield ContractFault(place, cause, remedy)
     if label.field in names:
-        yield ContractFault(("label", "field"), f"{label.field} is a field as well", "Remove it from the fields.")
+        yield ContractFault(("label", "field"), f"{label.field} is also a field", "Remove it from the fields.")
     words = Counter(map(label_word, (*label.positive, *label.negative, *label.unknown)))
     for word in (word for word, times in words.items() if times > 1):
-        yield ContractFault(("label",), f"{word!r} stands for two of fraud, legitimate and unknown", "Leave it to one.")
+        yield ContractFault(
+            ("label",), f"{word!r} stands for two of fraud, legitimate and unknown", "Give it to one only."
+        )
     for role, count in Counter(field.role for field in fields if field.role).items():
         if count > 1 and role != "entity":
-            yield ContractFault(("fields",), f"{count} fields have the role {role}", "Leave it to one.")
+            yield ContractFault(("fields",), f"{count} fields have the role {role}", "Give it to one only.")
     if all(field.role in BESIDE_THE_MODEL for field in fields):
         yield ContractFault(("fields",), "no field is scored", "Name the columns that features are made of.")
 
@@ -118,11 +122,11 @@ def _type_faults(field: ContractField) -> Iterator[tuple[str, str]]:
     if field.role == "weight" and field.required:
         yield "the role weight is never required", "Add `required: false`."
     if field.values and field.type != "category":
-        yield f"values for type {field.type}", "Make it a category, or remove them."
+        yield f"values on a field of type {field.type}", "Make it a category, or remove them."
     if len(set(field.values)) < len(field.values):
         yield "a value is listed twice", "Remove one."
     if field.decimals and (field.type, field.role) != ("integer", "amount"):
-        yield "decimals for what is no integer amount", "Remove decimals."
+        yield "decimals on a field that is not an integer amount", "Remove decimals."
     if field.example is not None and not _fits(field, field.example):
         yield f"the example {field.example!r} is no {field.type}", "Correct it."
 
@@ -139,7 +143,7 @@ def _limit_faults(field: ContractField) -> Iterator[tuple[str, str]]:
     low, high = field.minimum, field.maximum
     limited = low is not None or high is not None or field.expected is not None
     if limited and (not field.numeric or field.role in BESIDE_THE_MODEL):
-        yield "limits for what is not scored as a number", "Remove minimum, maximum and expected."
+        yield "limits on a field that is not scored as a number", "Remove minimum, maximum and expected."
     if any(limit is not None and abs(limit) > MAX_MAGNITUDE for limit in (low, high)):
         yield f"a limit above {MAX_MAGNITUDE:g} in size", "Give a smaller one."
     if low is not None and high is not None and low >= high:
@@ -172,7 +176,7 @@ def _feature_faults(
         if argument in raw:
             yield from _argument_faults(feature.operator, operator, raw[argument])
         elif argument in fields:
-            yield f"{argument} is no field that is scored", "Features are made of scored fields and features."
+            yield f"{argument} is not a scored field", "Features are made of scored fields and features."
         elif argument not in earlier:
             yield f"{argument} is neither a field nor an earlier feature", "Correct the name, or move it up."
         elif not operator.of_features:
@@ -187,7 +191,7 @@ def _feature_faults(
     if feature.category is not None and feature.operator != "one_hot":
         yield f"category for {feature.operator}", "Remove it."
     if feature.name in raw and feature.of != (feature.name,):
-        yield f"named as the field {feature.name} but not made of it", "Rename the feature."
+        yield f"it has the name of the field {feature.name} but is not made from it", "Rename the feature."
 
 
 def _never_negative(argument: str, fields: Mapping[str, ContractField], earlier: Mapping[str, Feature]) -> bool:
@@ -220,7 +224,7 @@ def _history_faults(
     if entity is None or entity.role != "entity":
         known = ", ".join(field.name for field in fields.values() if field.role == "entity")
         remedy = f"Name one of {known}." if known else "Give the field that names a card or customer `role: entity`."
-        yield f"{feature.by} is no entity", remedy
+        yield f"{feature.by} is not an entity", remedy
     if not any(field.role == "event_time" and field.required for field in fields.values()):
         yield "history without an event time", "Give a timestamp that is always there `role: event_time`."
     if len(feature.of) != operator.arguments:
@@ -229,16 +233,19 @@ def _history_faults(
     for argument in feature.of:
         field = fields.get(argument)
         if field is None:
-            yield f"{argument} is no field", "Correct the name."
+            yield f"{argument} is not a field", "Correct the name."
         elif field.type not in operator.types or field.role in ("transaction_id", "weight"):
             types = " or ".join(operator.types)
             yield f"{said} takes a field of type {types}, and {argument} is a {field.type}", "Name another one."
     if operator.delay == "needed" and not feature.delay:
-        yield f"{said} without a delay", "Say when labels are known, such as `delay: 7d`: sooner it tells the answer."
+        yield (
+            f"{said} without a delay",
+            "Say when labels are known, such as `delay: 7d`: without it the feature gives the answer away.",
+        )
     if operator.delay == "never" and feature.delay:
         yield f"delay for {said}", "Remove it: its window ends with the transaction."
     if feature.name in fields:
-        yield f"named as the field {feature.name}", "Rename the feature."
+        yield f"it has the name of the field {feature.name}", "Rename the feature."
 
 
 def _argument_faults(

@@ -229,7 +229,7 @@ class _Reader:
             return [written]
         first, last = int(match["first"]), int(match["last"])
         if not first < last < first + _MOST_NAMES:
-            self._fault(place, f"the range {written} runs from {first} to {last}", "Let it rise.")
+            self._fault(place, f"the range {written} runs from {first} to {last}", "Write it from low to high.")
             return [written]
         return [f"{match['stem']}{number}" for number in range(first, last + 1)]
 

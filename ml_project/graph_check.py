@@ -90,7 +90,7 @@ def check_graph(content: bytes, features: int) -> None:
     """
     try:
         model = _Model.FromString(content)
-        _require(model.HasField("graph"), "it is no ONNX model")
+        _require(model.HasField("graph"), "it is not an ONNX model")
         _require(len(model.graph.node) <= MOST_STEPS, f"it has {len(model.graph.node)} nodes")
         _require(len(model.graph.initializer) <= MOST_STEPS, f"it has {len(model.graph.initializer)} constants")
         for constant in model.graph.initializer:
@@ -115,8 +115,8 @@ def _check_node(node: Any, features: int) -> None:
 def _check_forest(attributes: Sequence[Any], inputs: int) -> None:
     given = {_text(attribute.name): attribute for attribute in attributes}
     known = given.keys() <= _NODE_COLUMNS | _LEAF_COLUMNS | _SCALARS
-    _require(known and len(given) == len(attributes), "a forest has attributes that ours never have")
-    _require("n_targets" in given and given["n_targets"].i == 1, "a forest has other than one output")
+    _require(known and len(given) == len(attributes), "a forest has attributes that the platform never writes")
+    _require("n_targets" in given and given["n_targets"].i == 1, "a forest does not have exactly one output")
     _require("base_values" not in given or len(given["base_values"].floats) <= 1, "a forest has several base values")
 
     def numbers(name: str, kind: str = "ints") -> NDArray[Any]:
@@ -136,13 +136,17 @@ def _check_forest(attributes: Sequence[Any], inputs: int) -> None:
     _require(bool(finite), "a forest holds a value that is not finite")
     trees, nodes, true, false, features = columns
     there = (features >= 0) & (features < inputs)
-    _require(bool(there.all()), "a forest asks for a feature that there is not")
-    _require(not leaves[2].any(), "a forest has other than one output")
+    _require(bool(there.all()), "a forest refers to a feature that does not exist")
+    _require(not leaves[2].any(), "a forest does not have exactly one output")
     leaf = modes == b"LEAF"
-    _require(bool((leaf | (modes == b"BRANCH_LEQ") | (modes == b"BRANCH_LT")).all()), "a forest has odd comparisons")
+    _require(
+        bool((leaf | (modes == b"BRANCH_LEQ") | (modes == b"BRANCH_LT")).all()), "a forest has unexpected comparisons"
+    )
     _check_trees(_keys(trees, nodes), _keys(trees, true), _keys(trees, false), trees, leaf)
     ends = np.sort(_keys(trees, nodes)[leaf])
-    _require(np.array_equal(ends, np.sort(_keys(leaves[0], leaves[1]))), "a forest's leaves and their values differ")
+    _require(
+        np.array_equal(ends, np.sort(_keys(leaves[0], leaves[1]))), "a forest's leaves and their values do not match"
+    )
 
 
 def _check_trees(
@@ -155,16 +159,18 @@ def _check_trees(
     """Every node is reached once, from the one root of its tree: then no way leads back."""
     order = np.argsort(keys)
     ranked = keys[order]
-    _require(not (np.diff(ranked) == 0).any(), "a forest has a node twice")
+    _require(not (np.diff(ranked) == 0).any(), "a forest lists a node twice")
     children = np.full((len(keys), 2), -1)
     for side, wanted in enumerate((true[~leaf], false[~leaf])):
         place = np.minimum(np.searchsorted(ranked, wanted), len(keys) - 1)
-        _require(bool((ranked[place] == wanted).all()), "a tree leads to a node that there is not")
+        _require(bool((ranked[place] == wanted).all()), "a branch leads to a node that does not exist")
         children[~leaf, side] = order[place]
     parents = np.bincount(children[~leaf].ravel(), minlength=len(keys))
-    _require(parents.max(initial=0) <= 1, "a tree is no tree: two ways lead to one node")
+    _require(parents.max(initial=0) <= 1, "a tree is malformed: two branches lead to one node")
     level = np.flatnonzero(parents == 0)
-    _require(len(np.unique(trees[level])) == len(level) == len(np.unique(trees)), "a tree has other than one root")
+    _require(
+        len(np.unique(trees[level])) == len(level) == len(np.unique(trees)), "a tree does not have exactly one root"
+    )
     reached = 0
     for _depth in range(DEEPEST):
         reached += len(level)
@@ -175,7 +181,7 @@ def _check_trees(
 
 def _keys(trees: NDArray[np.int64], nodes: NDArray[np.int64]) -> NDArray[np.int64]:
     for numbers in (trees, nodes):
-        _require(bool(((numbers >= 0) & (numbers < 2**31)).all()), "a tree or node has an odd number")
+        _require(bool(((numbers >= 0) & (numbers < 2**31)).all()), "a tree or node has an invalid number")
     return (trees << 32) | nodes
 
 
@@ -186,7 +192,7 @@ def _require_known(model: Any) -> None:
     """
     size = model.ByteSize()
     model.DiscardUnknownFields()
-    _require(model.ByteSize() == size, "it has fields that ours never have")
+    _require(model.ByteSize() == size, "it has fields that the platform never writes")
 
 
 def _require(condition: bool, fault: str) -> None:

@@ -69,7 +69,7 @@ def _thresholds(name: str, thresholds: Thresholds) -> None:
 
 
 def _scales(contract: Contract, scales: Mapping[str, Scale]) -> None:
-    _require(scales.keys() == contract.scaled_features.keys(), "the scales are not those of the features")
+    _require(scales.keys() == contract.scaled_features.keys(), "the scales do not match the features")
     for name, scale in scales.items():
         low, _high = contract.scored_fields[contract.scaled_features[name]].limits
         usual = low <= scale.mean <= MAX_MAGNITUDE and 0 < scale.std <= MAX_MAGNITUDE
@@ -77,7 +77,7 @@ def _scales(contract: Contract, scales: Mapping[str, Scale]) -> None:
 
 
 def _category_shares(contract: Contract, shares: Mapping[str, Shares]) -> None:
-    _require(shares.keys() == contract.counted_features.keys(), "the shares are not those of the features")
+    _require(shares.keys() == contract.counted_features.keys(), "the shares do not match the features")
     for name, values in shares.items():
         known = contract.scored_fields[contract.counted_features[name]].values
         _shares(name[:40], np.array([values], dtype=np.float64), len(known) + 1)
@@ -92,7 +92,7 @@ def _statistics(contract: Contract, statistics: FeatureStatistics) -> None:
     _require(min(*statistics.std, *statistics.iqr) > 0, "the statistics' std or iqr is not above 0")
     ordered = all(low <= high for low, high in zip(statistics.minimum, statistics.maximum, strict=True))
     _require(ordered, "the statistics' minimum is above the maximum")
-    _require(statistics.histograms.keys() == set(names), "the statistics' histograms are not those of the features")
+    _require(statistics.histograms.keys() == set(names), "the statistics' histograms do not match the features")
     for name, histogram in statistics.histograms.items():
         _histogram(name, histogram)
 
@@ -107,7 +107,9 @@ def _baseline(contract: Contract, baseline: Baseline) -> None:
     counts = (*baseline.rows, baseline.decision_rows)
     _require(all(0 <= count < math.inf for count in counts), "the baseline's rows are not numbers of rows")
     ours = set(watched_names(contract))
-    _require(baseline.edges.keys() == baseline.shares.keys() == ours, "the baseline has other figures than ours")
+    _require(
+        baseline.edges.keys() == baseline.shares.keys() == ours, "the baseline's figures are not the expected ones"
+    )
     for name, edges in baseline.edges.items():
         _edges(name, edges)
         hours = baseline.shares[name]
@@ -116,7 +118,7 @@ def _baseline(contract: Contract, baseline: Baseline) -> None:
         _shares(name, np.array(hours, dtype=np.float64), len(edges))
     absent = baseline.missing
     known = absent.keys() <= ours and all(0 <= share <= 1 for share in absent.values())
-    _require(known, "the baseline's missing shares are not those of its figures")
+    _require(known, "the baseline's shares of missing values do not match its figures")
     for policy, shares in baseline.decisions.items():
         _shares(policy[:40], np.array([shares], dtype=np.float64), len(shares) - 1)
 
@@ -136,7 +138,7 @@ def _shares(name: str, shares: NDArray[np.float64], edges: int) -> None:
 def _golden_rows(contract: Contract, rows: "tuple[GoldenRow, ...]") -> None:
     _require(len(rows) <= MOST_GOLDEN_ROWS, f"there are {len(rows)} golden rows, {MOST_GOLDEN_ROWS} at most are taken")
     shape = all(len(row.raw) == len(contract.raw_fields) and row.scores.keys() == set(OUTPUTS) for row in rows)
-    _require(shape, "the golden rows have other fields or scores than this software")
+    _require(shape, "the golden rows' fields or scores do not match this software's")
     if rows:
         raw = np.array([row.values for row in rows])
         scores = np.array([[row.scores[name] for name in OUTPUTS] for row in rows])

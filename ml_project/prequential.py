@@ -225,7 +225,7 @@ class RetrainingReplay:
         clock: Callable[[], float],
     ) -> None:
         if plan.budget.review_cost is None:
-            raise InvalidInput("Without amounts nothing can be said of money saved.", "Give the contract an amount.")
+            raise InvalidInput("Without amounts, savings cannot be computed.", "Give the contract an amount.")
         self._data, self._plan, self._rules = data, plan, rules
         self._settings, self._engine, self._clock = settings, engine, clock
         self._review_cost = plan.budget.review_cost
@@ -236,7 +236,7 @@ class RetrainingReplay:
             raise InvalidInput(
                 f"History has {max(self.weeks, 0)} whole weeks after {plan.first_days:g} days to learn from and "
                 f"{plan.label_delay:g} days of label delay; {_LEAST_WEEKS} are needed.",
-                "Bring more of it, or begin with fewer days.",
+                "Provide more history, or start with fewer days.",
             )
 
     @property
@@ -303,7 +303,7 @@ class RetrainingReplay:
             if past.frauds < MIN_FRAUDS:
                 raise InvalidInput(
                     f"A model would learn from {past.frauds} frauds; at least {MIN_FRAUDS} are needed.",
-                    "Begin with more days, or bring more rows.",
+                    "Start with more days, or provide more rows.",
                 )
             begun = self._clock()
             ensemble, transform = self._engine.fit(past, self._settings)

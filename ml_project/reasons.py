@@ -96,7 +96,7 @@ class Explainer:
         manifest, paths = bundle.manifest, read_paths(bundle.booster)
         contract = manifest.contract
         if paths.features != len(contract.features):
-            raise InvalidBundle("The bundle's booster takes other features than its ensemble.", "Publish it again.")
+            raise InvalidBundle("The bundle's booster and its ensemble take different features.", "Publish it again.")
         if "blend_weight" not in manifest.settings:
             raise InvalidBundle("The bundle's settings have no blend_weight.", "Publish it again.")
         self._weight = float(manifest.settings["blend_weight"])

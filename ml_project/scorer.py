@@ -105,13 +105,13 @@ class Scorer:
         if not rows:
             raise InvalidBundle("The bundle has no golden rows.", "Train again.")
         if any(len(row.raw) != len(self.contract.raw_fields) or set(row.scores) != set(OUTPUTS) for row in rows):
-            raise InvalidBundle("The golden rows have other fields or scores than this software.", "Train again.")
+            raise InvalidBundle("The golden rows' fields or scores do not match this software's.", "Train again.")
         scores = self.score(np.array([row.values for row in rows]))
         apart = [scores.row(i)[name] - expected for i, row in enumerate(rows) for name, expected in row.scores.items()]
         worst = float(np.abs(apart).max())  # NaN where any is NaN, as Python's max is not
         if not worst <= PARITY_TOLERANCE:
             raise InvalidBundle(
-                f"Golden rows score up to {worst:.2g} apart from what training wrote (allowed {PARITY_TOLERANCE:g}).",
+                f"Golden rows score up to {worst:.2g} away from what training recorded (allowed {PARITY_TOLERANCE:g}).",
                 "The bundle or this machine's ONNX Runtime is not what was tested; keep the old version.",
             )
         return worst

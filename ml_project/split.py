@@ -55,7 +55,7 @@ def _require_frauds(part: _Counted, name: str) -> None:
     if part.frauds < MIN_FRAUDS:
         raise InvalidInput(
             f"The {name} part has {part.frauds} frauds; at least {MIN_FRAUDS} are needed.",
-            "Bring more rows, or rows over a longer time.",
+            "Provide more rows, or rows from a longer period.",
         )
 
 

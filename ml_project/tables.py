@@ -227,7 +227,7 @@ def _header_text(line: bytes, place: int, what: str) -> str:
         raise InvalidInput(f"{what} is not UTF-8 text.", "Save it as UTF-8 CSV.") from None
     text = text.rstrip("\r\n")
     if "\r" in text:
-        raise InvalidInput(f"{what} ends its lines by CR alone.", "End lines with LF or CR LF.")
+        raise InvalidInput(f"{what} ends its lines with CR alone.", "End lines with LF or CR LF.")
     return text
 
 
@@ -264,7 +264,7 @@ def _decimal(rows: bytes, numbers: list[int], separator: str, what: str) -> Lite
         return "."
     if all(len(decimals) == _THOUSANDS for decimals in commas):
         raise InvalidInput(
-            f"{what} has numbers such as 1,234, whose comma may part thousands or decimals.",
-            "Write numbers with a decimal point, and nothing between thousands.",
+            f"{what} has numbers such as 1,234, whose comma may separate thousands or decimals.",
+            "Write numbers with a decimal point and no thousands separator.",
         )
     return ","

@@ -99,7 +99,7 @@ def _paths(tree: Mapping[str, Any]) -> Iterator[tuple[float, dict[int, _Interval
         node, path = waiting.pop()
         seen += 1
         if seen > len(left):
-            raise ValueError("a tree is no tree")
+            raise ValueError("a tree is malformed")
         if left[node] == -1:
             yield split[node], path
             continue
@@ -116,7 +116,7 @@ def _paths(tree: Mapping[str, Any]) -> Iterator[tuple[float, dict[int, _Interval
 def _integers(values: list[Any]) -> list[int]:
     column = np.asarray(values)
     if column.dtype.kind != "i" or column.ndim != 1:
-        raise ValueError("a tree's column holds other values than integers")
+        raise ValueError("a tree's column holds values that are not integers")
     numbers: list[int] = column.tolist()
     return numbers
 
@@ -125,7 +125,7 @@ def _float32(values: list[Any]) -> list[float]:
     """XGBoost writes as many digits as a float32 needs: only as float32 are they what it computes with."""
     column = np.asarray(values)
     if column.dtype.kind not in "if" or column.ndim != 1:
-        raise ValueError("a tree's column holds other values than numbers")
+        raise ValueError("a tree's column holds values that are not numbers")
     with np.errstate(over="ignore"):
         column = column.astype(np.float32)
     if not np.isfinite(column).all():
@@ -144,7 +144,7 @@ def _arrays(paths: list[tuple[float, dict[int, _Interval]]], base: float, featur
             feature[row, column] = name
             limits[:, row, column] = interval
     if feature.min(initial=0) < 0 or feature.max(initial=0) >= features:
-        raise ValueError("a tree asks for a feature that there is not")
+        raise ValueError("a tree refers to a feature that does not exist")
     low, high = limits[:2].astype(np.float32)
     leaf = np.array([value for value, _path in paths], dtype=np.float64)
     share, missing = np.ascontiguousarray(limits[2]), limits[3].astype(np.bool_)

@@ -93,6 +93,8 @@ def run() -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     quiet_mlflow(patient=True)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # what its tries come to, MLflow's client says itself
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     _find_stack(sys.argv[1:])

@@ -112,7 +112,7 @@ class PipelineSettings(PlatformSettings):
     )
 
     experiment: str = Field("fraud-detection", description="MLflow experiment of pipeline runs.")
-    user: str = Field("", description="Name that the history of moves writes; empty: the operating system's user.")
+    user: str = Field("", description="Name that the history of moves records; empty: the operating system's user.")
     require_approval: bool = Field(
         False, description="Promotions wait until another person than the one who asked approves them."
     )
@@ -255,7 +255,7 @@ class PipelineSettings(PlatformSettings):
         """
         known = self.data_contract.entities
         if self.card_entity and self.card_entity not in known:
-            cause = f"{self.card_entity!r} is no entity of the contract {self.data_contract.contract}."
+            cause = f"{self.card_entity!r} is not an entity of the contract {self.data_contract.contract}."
             remedy = f"FRAUD_CARD_ENTITY is one of {', '.join(known)}." if known else "Leave FRAUD_CARD_ENTITY empty."
             raise InvalidInput(cause, remedy)
         return self.card_entity or next(iter(known), None)

@@ -105,7 +105,7 @@ class Decisions:
         try:
             self._prepare()
         except Unavailable as error:
-            _log.warning("the decision database is away: %s", error)
+            _log.warning("the decision database is unreachable: %s", error)
             self._waiter.start()
         # Not before the tables are there: it replays an earlier process's spool at once.
         self._writer.start()

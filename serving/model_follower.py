@@ -208,7 +208,7 @@ class ModelFollower:
         digest, moment = self._registry_named
         if live.digest != digest and live.release.published_at <= moment:
             raise Unavailable(
-                f"The registry is away, and the release pointer's version {live.version} is older than the one "
+                f"The registry is unreachable, and the release pointer's version {live.version} is older than the one "
                 f"that it last named; version {model.version} stays live.",
                 "Bring the MLflow server back, or publish a release.",
             )

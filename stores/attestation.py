@@ -108,13 +108,13 @@ class TrustedKeys:
             When there is none, it is by another key, or it was changed.
         """
         if not signature:
-            raise InvalidBundle("It bears no signature of the promotion.", _REMEDY)
+            raise InvalidBundle("It is not signed by the promotion.", _REMEDY)
         signed, _, mark = signature[:_LONGEST].rpartition(".")
         head, _, body = signed.partition(".")
         try:
             public = self._public.get(_decoded(head))
             if public is None:
-                raise InvalidBundle("Its signature is by a key that is not trusted here.", _REMEDY)
+                raise InvalidBundle("It is signed with a key that is not trusted here.", _REMEDY)
             public.verify(_decoded(mark), signed.encode())
             return Statement.model_validate_json(_decoded(body))
         except (InvalidSignature, ValidationError, ValueError) as error:
@@ -169,7 +169,7 @@ def _public(key: str) -> Ed25519PublicKey:
         return Ed25519PublicKey.from_public_bytes(_decoded(key.removeprefix(_PREFIX)))
     except ValueError as error:
         raise InvalidInput(
-            f"It holds {key[:60]!r}, which is no public key.",
+            f"It holds {key[:60]!r}, which is not a public key.",
             "Give what `python -m pipelines access key` prints.",
         ) from error
 

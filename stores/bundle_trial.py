@@ -79,10 +79,11 @@ class TrialLimits:
             raise InvalidBundle(*json.loads(done.stdout))
         if done.returncode in _MEMORY_ENDED:
             raise InvalidBundle(
-                f"Its first scoring needs more than {self.memory_bytes} bytes of memory, or ends the process.", _REMEDY
+                f"Its first scoring needs more than {self.memory_bytes} bytes of memory, or crashes the process.",
+                _REMEDY,
             )
         if done.returncode:
-            raise InvalidBundle(f"Its first scoring ends the process (exit {done.returncode}).", _REMEDY)
+            raise InvalidBundle(f"Its first scoring crashes the process (exit {done.returncode}).", _REMEDY)
 
     def run_bundle(self, bundle: "Bundle") -> None:
         """The same for one in memory."""

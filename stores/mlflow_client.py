@@ -160,9 +160,7 @@ def _unavailable(tracking_uri: str, status: int | None, text: str) -> Unavailabl
     user = os.environ.get("MLFLOW_TRACKING_USERNAME")
     who = f"the user {user!r}" if user else "a request without credentials"
     if status == 401:
-        return Unavailable(
-            f"{server} does not let {who} in.", "Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
-        )
+        return Unavailable(f"{server} rejects {who}.", "Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.")
     if status == 403 and "Invalid Host header" in text:
         return Unavailable(f"{server} does not accept that host name.", "Start it with --allowed-hosts naming it.")
     if status == 403:

@@ -196,7 +196,7 @@ def split_s3(location: str) -> tuple[str, str]:
     """
     bucket, _, key = location.removeprefix(_S3).partition("/")
     if not _BUCKET.fullmatch(bucket):
-        raise ValueError(f"{bucket!r} is no name of a bucket; write s3://bucket/prefix")
+        raise ValueError(f"{bucket!r} is not a bucket name; write s3://bucket/prefix")
     return bucket, key.strip("/")
 
 
@@ -212,7 +212,7 @@ def checked_location(value: str) -> str:
     if is_s3(value):
         split_s3(value)
     elif "://" in value:
-        raise ValueError("only a local folder or s3://bucket/prefix is understood")
+        raise ValueError("only a local folder or s3://bucket/prefix is supported")
     return value
 
 
@@ -230,5 +230,5 @@ def checked_endpoint(value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
         raise ValueError("write http://host:port or https://host:port")
     if parts.username or parts.password:
-        raise ValueError("keys do not belong into the address: give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        raise ValueError("keys do not belong in the address: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     return value

@@ -78,7 +78,7 @@ class Production:
             try:
                 released = self._released.current()
             except (InvalidBundle, Unavailable) as second:
-                raise Unavailable(f"{error} Nor can the release pointer stand in: {second}") from error
+                raise Unavailable(f"{error} The release pointer cannot stand in either: {second}") from error
             if released is None:
                 raise
             return replace(released, registry_fault=str(error))

@@ -188,7 +188,7 @@ class ReleasedProduction:
     def load(self, live: LiveVersion, threads: int = 0) -> Scorer:
         """A checked scorer of a version that `current` named; see `load_cached`."""
         if live.release is None:
-            raise Unavailable(f"No release of version {live.version} is known.", "Ask the registry for it.")
+            raise Unavailable(f"No release of version {live.version} is known.", "Look it up in the registry.")
         release = live.release
 
         def download(folder: Path) -> None:
@@ -236,7 +236,7 @@ def load_cached(
         try:
             return _loaded(folder, live, threads, trial)
         except InvalidBundle as error:
-            _log.warning("the cache is damaged, and filled anew: %s", error)
+            _log.warning("the cache is damaged and will be refilled: %s", error)
             shutil.rmtree(folder, ignore_errors=True)
     if not folder.exists():
         download(folder)

@@ -166,7 +166,7 @@ class S3Objects:
     def download(self, name: str, path: Path) -> None:
         """Fetch an object into a new file, in parts; one that changes meanwhile is refused."""
         if not self._key(name):
-            raise MissingObject(f"{self.address(name)} is a bucket, no object.", f"Check {self._place.setting}.")
+            raise MissingObject(f"{self.address(name)} is a bucket, not an object.", f"Check {self._place.setting}.")
 
         def look() -> str | None:
             # Not HEAD, whose errors have no reasons.
@@ -387,11 +387,11 @@ def _translation(error: BaseException, place: _Bucket, where: str) -> FraudError
             "Give the process a role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
         )
     if isinstance(error, aws.ReadTimeoutError):
-        return Unavailable(f"{where}: the server fell silent.", place.remedy)
+        return Unavailable(f"{where}: the server stopped answering.", place.remedy)
     if isinstance(error, aws.HTTPClientError | aws.ConnectionError | aws.IncompleteReadError):
         return Unavailable(f"{where}: {_connection(error)}.", place.remedy)
     if isinstance(error, aws.FlexibleChecksumError):
-        return Unavailable(f"{where}: damaged on its way ({_line(error)}).", "Try again.")
+        return Unavailable(f"{where}: damaged in transit ({_line(error)}).", "Try again.")
     if isinstance(error, aws.ParamValidationError | ValueError):
         return InvalidInput(f"{where}: {_line(error)}.", f"Check {place.setting} and FRAUD_S3_ENDPOINT_URL.")
     return Unavailable(f"{where}: {_line(error)}.", f"Check {place.setting} and FRAUD_S3_ENDPOINT_URL.")

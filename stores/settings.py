@@ -85,19 +85,19 @@ class PlatformSettings(BaseSettings):
         None,
         min_length=SHORTEST_KEY_SECRET,
         description="Secret by which the values of fields with `role: entity` are kept as keyed hashes, the same for "
-        "gateways and pipelines; at least 16 characters. Another secret is another hash for each: set it before the "
+        "gateways and pipelines; at least 16 characters. Another secret gives other hashes: set it before the "
         "first decision, and keep it (see security.md). Empty: they are kept as they are sent.",
     )
     first_scoring_seconds: float = Field(
         20.0,
         gt=0,
-        description="Most time of a processor that the first scoring of a new version may take, in a process of its "
-        "own: a graph that never ends must not stop the one that answers.",
+        description="Processor time that the first scoring of a new version may take, in a process of its "
+        "own, so that a graph that never ends cannot stop the gateway.",
     )
     first_scoring_memory_bytes: int = Field(
         512 * 1024**2,
         ge=256 * 1024**2,
-        description="Most memory that it may take; a version of usual size needs 150 MB.",
+        description="Memory that the first scoring may take; a version of usual size needs 150 MB.",
     )
     event_time_from: AwareDatetime = Field(
         datetime(2000, 1, 1, tzinfo=UTC),

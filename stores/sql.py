@@ -65,7 +65,7 @@ class Contended(Busy):
 
 
 class Locked(Unavailable):
-    """Another process writes to the SQLite file, and went on for longer than this one may wait."""
+    """Another process is writing to the SQLite file, and went on for longer than this one may wait."""
 
 
 class QueryTimeout(Unavailable):
@@ -223,7 +223,7 @@ def translated(url: URL, *, database: str = "decision database", setting: str = 
     except DataError as error:
         raise InvalidInput(f"The database cannot hold a value: {reason(error.orig)}") from error
     except PoolTimeout as error:
-        raise Busy(f"Too many ask the {database} at once.", "Try again later.") from error
+        raise Busy(f"Too many queries for the {database} at once.", "Try again later.") from error
     except (DBAPIError, DisconnectionError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         state = getattr(cause, "sqlstate", None)

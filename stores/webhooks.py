@@ -76,7 +76,7 @@ class Webhooks:
             )
         parts = urlsplit(gateway)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvalidInput(f"{gateway!r} is no address of a gateway.", "Write https://gateway.bank.example.")
+            raise InvalidInput(f"{gateway!r} is not the address of a gateway.", "Write https://gateway.bank.example.")
         if any(each.name == name for each in self.list()):
             raise InvalidInput(f"There is a webhook {name!r} already.", "Remove it first, or choose another name.")
         url = gateway.rstrip("/").removesuffix(ROUTE) + ROUTE

@@ -83,7 +83,7 @@ def _name_of(data: str) -> str:
 
 @contract.command()
 def check(
-    file: Named, data: Annotated[str, typer.Option(help="Read this table by it, too: what ingest would say.")] = ""
+    file: Named, data: Annotated[str, typer.Option(help="Also check this table against it, as ingest would.")] = ""
 ) -> None:
     """Check a contract: one line for each fault, with file, line and remedy; exit 2 if there is any.
 

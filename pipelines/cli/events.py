@@ -41,7 +41,7 @@ Compact = Annotated[
     bool,
     typer.Option(
         "--compact",
-        help="SQLite: write the database's file anew, so that its free space holds the key no more; predictions are "
+        help="SQLite: rewrite the database file, so that its free space no longer holds the key; predictions are "
         "spooled meanwhile.",
     ),
 ]
@@ -72,7 +72,7 @@ def forget(
         for given, where in found.items():
             console.print(f"{given}: {where.sentence}", markup=False)
         if not exports:
-            console.print("Exports of `serving purge` are not looked at; --exports names them.", markup=False)
+            console.print("Exports of `serving purge` are not searched; name them with --exports.", markup=False)
         here = [given for given, where in found.items() if where.anything]
         if here and not dry_run:
             confirm(yes, "Erase this for good?")
@@ -83,5 +83,5 @@ def forget(
     if missing:
         raise InvalidInput(
             f"Nothing is kept of {', '.join(missing)}.",
-            "Check the key, FRAUD_CONTRACT and FRAUD_KEY_SECRET; what was forgotten before is not found either.",
+            "Check the key, FRAUD_CONTRACT and FRAUD_KEY_SECRET; a key that was erased before is not found either.",
         )

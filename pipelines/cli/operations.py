@@ -10,7 +10,7 @@ from ml_project.errors import InvalidInput
 from pipelines.cli.options import DryRun, Engine, Yes, confirm, settings_with
 
 Data = Annotated[str, typer.Option(help="A Parquet or CSV file, or a folder of them; also s3://.")]
-Output = Annotated[str, typer.Option(help="Folder or s3://bucket/prefix that the outcome becomes.")]
+Output = Annotated[str, typer.Option(help="Folder or s3://bucket/prefix for the result.")]
 ScoringVersion = Annotated[int | None, typer.Option(help="Model version; Production by default.")]
 Replay = Annotated[bool, typer.Option("--replay", help="Score kept decisions again: what would change?")]
 ReplaySince = Annotated[str | None, typer.Option("--from", help="Of --replay: begin, such as 2026-01-01 (UTC).")]
@@ -46,7 +46,7 @@ def score(
         _replay(data, output, engine, version, since, until)
         return
     if not data or not output:
-        raise InvalidInput("score needs --data and --output.", "Or --replay with --from.")
+        raise InvalidInput("score needs --data and --output.", "Give both, or --replay with --from.")
     if since or until:
         raise InvalidInput("--from and --to belong to --replay.")
     from pipelines.console import console, step
@@ -161,7 +161,7 @@ def schedule(cron: Cron = None, monitor_cron: MonitorCron = None) -> None:
     Scheduler(PipelineSettings.model_validate({}), crons or USUAL_CRONS).run()
 
 
-OlderThan = Annotated[str, typer.Option(help="What began within this time stays: 30d, 12h.")]
+OlderThan = Annotated[str, typer.Option(help="Keep what began within this time, such as 30d or 12h.")]
 
 
 def prune(older_than: OlderThan = "30d", dry_run: DryRun = False, yes: Yes = False) -> None:

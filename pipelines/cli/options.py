@@ -19,7 +19,7 @@ Engine = Annotated[Literal["local", "spark"], typer.Option(help="This machine's 
 Policy = Annotated[str | None, typer.Option(help="Threshold policy: f1, cost, alert_budget or recall_at_fpr.")]
 RunId = Annotated[str, typer.Option(help="A run's id, or `latest`.")]
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 _LINE_SECONDS = 5.0
 
 Url = Annotated[str, typer.Option(envvar="FRAUD_GATEWAY_URL", help="The gateway.")]
-Key = Annotated[str, typer.Option(envvar="FRAUD_API_KEY", help="API key, better by the variable than by the option.")]
+Key = Annotated[str, typer.Option(envvar="FRAUD_API_KEY", help="API key; prefer the variable to the option.")]
 Rate = Annotated[float, typer.Option(min=0, help="Transactions a second; 0: as fast as the gateway answers.")]
 Duration = Annotated[str, typer.Option(help="Event time that the traffic spans: 10m, 24h, 30d.")]
 PerDay = Annotated[
     float | None, typer.Option(help="Transactions per day of event time; by default the rate's, else 2000.")
 ]
 Data = Annotated[str, typer.Option(help="simulated, or a CSV or Parquet file or folder with labels.")]
-Start = Annotated[str | None, typer.Option(help="Event time of the beginning; by default so that it ends now.")]
+Start = Annotated[
+    str | None, typer.Option(help="Event time at which the traffic begins; by default so that it ends now.")
+]
 Drift = Annotated[
     list[str] | None, typer.Option(help="FIELD=0.5 shifts a field by half a standard deviation; repeatable.")
 ]
@@ -38,7 +40,7 @@ Share = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="Share of approvals reviewed too, as FRAUD_REVIEW_SAMPLE_RATE.",
+        help="Share of approvals that are reviewed too.",
     ),
 ]
 Batch = Annotated[int, typer.Option(min=1, max=10_000, help="Transactions in one request; 1 takes /predict.")]

@@ -139,7 +139,7 @@ def _records(file: IO[bytes], name: str, head: CsvHead) -> Iterator[tuple[int, l
         except StopIteration:
             return
         except csv.Error as error:
-            raise InvalidInput(f"{name}: line {line} is no record of a table ({error}).", _REMEDY) from error
+            raise InvalidInput(f"{name}: line {line} is not a valid CSV record ({error}).", _REMEDY) from error
         cells = [cell.strip() for cell in cells]
         if len(cells) == len(head.names):
             yield line, cells

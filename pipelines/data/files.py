@@ -111,7 +111,7 @@ def _read(path: Path, contract: Contract, name: str, most_bytes: int) -> Table:
 def _read_file(path: Path, contract: Contract, name: str, most_bytes: int) -> Table:
     kind = kind_of(path.name)
     if kind is None:
-        raise InvalidInput(f"{name}: not a kind of file that is understood.", f"Give {KINDS}.")
+        raise InvalidInput(f"{name}: not a supported kind of file.", f"Give {KINDS}.")
     if path.stat().st_size == 0:
         raise InvalidInput(f"{name}: the file is empty.", f"Give {KINDS}, with transactions.")
     if kind == "parquet":

@@ -46,7 +46,7 @@ def personal_key(given: str, contract: Contract, key_hash: KeyHash | None) -> Pe
     """
     entity, _, name = given.partition("=")
     if not name or len(name) > LONGEST_NAME:
-        raise InvalidInput(f"{given!r} is no key.", f"Write entity=key, the key of 1 to {LONGEST_NAME} characters.")
+        raise InvalidInput(f"{given!r} is not a key.", f"Write entity=key, the key of 1 to {LONGEST_NAME} characters.")
     if entity not in contract.entities:
         known = ", ".join(contract.entities)
         remedy = f"It has {known}." if known else "Set FRAUD_CONTRACT to the one that does."
@@ -180,7 +180,8 @@ class Forgetter:
         while self._spooled(keys):  # in files that gateways write
             if time.monotonic() > deadline:
                 raise Unavailable(
-                    f"Nothing was erased: a gateway keeps decisions in {self._spool.folder}, and its database is away.",
+                    f"Nothing was erased: a gateway keeps decisions in {self._spool.folder}, and its database is "
+                    "unreachable.",
                     "Run it again when the gateway's /health says that the database is back.",
                 )
             time.sleep(_PAUSE_SECONDS)

@@ -144,7 +144,9 @@ def _typed(series: pd.Series, name: str, texts: list[str], known: set[str], coun
     if all(seconds_of(text) != WRONG for text in known):
         return _Column(name, "timestamp")
     if len(known) > max(_MOST_VALUES, len(series) // 10):
-        return _Column(name, "string", {"role": "entity"}, (f"{len(known):,} different texts: a name, not a category",))
+        return _Column(
+            name, "string", {"role": "entity"}, (f"{len(known):,} different texts: an identifier, not a category",)
+        )
     common = [text for text, count in zip(texts, counts.tolist(), strict=True) if count >= LEARNT_ROWS and text]
     if 0 < len(common) <= _MOST_HOT:
         rare = len(known) - len(common)
@@ -164,7 +166,7 @@ def _number(name: str, numbers: NDArray[np.float64], rows: int) -> _Column:
     keys["expected"] = [0 if low >= 0 else _rounded(low - span), _rounded(high + span)]
     said = []
     if whole and _NAMED.search(name) and len(numbers) == rows:
-        return _Column(name, "string", {"role": "entity"}, ("a number in each row of its own: a name",))
+        return _Column(name, "string", {"role": "entity"}, ("a different number in each row: an identifier",))
     if whole and len(numbers) <= _MOST_HOT:
         said.append(f"{len(numbers)} different numbers: make it a category if they are codes")
     return _Column(name, kind, keys, tuple(said))
@@ -197,7 +199,7 @@ def _with_roles(columns: list[_Column], wishes: Wishes) -> list[_Column]:
             column = _priced(each, guessed=not wishes.amount)
         elif each.type == "string" and not named and not each.optional and each.alone:
             named = True
-            said = "another one in each row: the transaction's own name"
+            said = "a different value in each row: the transaction's identifier"
             column = _Column(each.name, "string", {"role": "transaction_id", "required": False}, (said,))
         found.append(column)
     return found
@@ -234,7 +236,7 @@ def _timed(column: _Column, *, guessed: bool) -> _Column:
 def _priced(column: _Column, *, guessed: bool) -> _Column:
     if not _is_amount(column):
         remedy = "Name a column with a number of at least 0 in every row, or none."
-        raise InvalidInput(f"The amount {column.name} is no number, missing in some rows, or negative.", remedy)
+        raise InvalidInput(f"The amount {column.name} is not a number, missing in some rows, or negative.", remedy)
     said = "a guess: costs and slices follow it" if guessed else ""
     if column.type == "integer" and re.search(r"cents?", column.name, re.IGNORECASE):
         return column.with_keys(said or "counts cents", role="amount", decimals=2)

@@ -69,7 +69,7 @@ def download(cache: Path, *, timeout: float, command: Sequence[str] = COMMAND, s
         _run([*command, folder], Path(folder), errors, timeout)
         path = Path(folder) / FILE
         if not path.is_file():
-            raise Unavailable(f"Kaggle's client brought no {FILE}{_said(errors)}.", _REMEDY)
+            raise Unavailable(f"Kaggle's client did not download {FILE}{_said(errors)}.", _REMEDY)
         _verify(path, sha256, "The data set has changed or the download was tampered with: give --data a file.")
         return path.replace(cache / FILE)
 

@@ -135,7 +135,7 @@ def locate(
         others = "" if data == "kaggle" else made_up
         made = f"The data {data!r} are a table of the contract {DEFAULT}, not of {contract.contract}{others}."
         raise InvalidInput(made, "Give the file of your transactions: --data PATH.")
-    count = simulated_rows if contract.contract == DEFAULT else f"about {simulated_rows}"
+    count = f"{'' if contract.contract == DEFAULT else 'about '}{simulated_rows:,}"
     simulated = DataLocation(None, "simulated", f"simulated ({count} rows, seed {seed})")
     if data == "simulated":
         return simulated

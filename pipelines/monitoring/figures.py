@@ -67,9 +67,9 @@ WORDS: Final = {
     "agreement": "decided alike",
     "skew_decisions": "decisions recomputed",
     "skew": "decisions with a differing history feature",
-    "skew_late_label": "the same, by a late label",
-    "skew_late_event": "the same, by a late transaction",
-    "skew_store_away": "the same, by a database that was away",
+    "skew_late_label": "the same, after a late label",
+    "skew_late_event": "the same, after a late transaction",
+    "skew_store_away": "the same, while the database was unreachable",
     "skew_unexplained": "decisions with an unexplained history feature",
     "value_skew": "differing values",
 }

@@ -60,7 +60,7 @@ def _bars(report: MonitorReport, name: str, words: str) -> Picture:
     # room for the values at the bars' ends
     across = Axis(words, limits=(0, widest * 1.22 or 1))
     svg = chart(words, across, Axis("", ticks=tuple(figure.of for figure in chosen)), lines)
-    caption = f"The {len(chosen)} features nearest to their limits, which are the upright strokes."
+    caption = f"The {len(chosen)} features nearest to their limits (upright strokes)."
     return Picture(f"Drift: {words}", svg, caption)
 
 

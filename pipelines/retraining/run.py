@@ -229,7 +229,7 @@ def data_summary(
 ) -> str:
     """The data set in words, for the run's page in MLflow and the terminal (Markdown)."""
     sources, report = built.sources, built.meta.cleaning
-    ends = f", put to end at {built.base_until:%Y-%m-%d %H:%M} UTC" if built.base_until else ""
+    ends = f", moved to end at {built.base_until:%Y-%m-%d %H:%M} UTC" if built.base_until else ""
     again = f"; {sources.base_again:,} more were decided, too, and count there" if sources.base_again else ""
     if sources.corrected_frauds > sources.approved_frauds:
         corrected = (
@@ -237,7 +237,7 @@ def data_summary(
             f"{sources.corrected_frauds:.0f}"
         )
     else:
-        corrected = "no more than labels say: nothing is corrected"
+        corrected = "no more than labels say: nothing needs correcting"
     misdated = ""
     if sources.decided_misdated:
         misdated = (

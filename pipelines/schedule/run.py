@@ -52,7 +52,7 @@ class CronLine:
     Raises
     ------
     InvalidInput
-        When it is not a cron line, or names a time that never comes.
+        When it is not a cron line, or names a time that never occurs.
     """
 
     def __init__(self, line: str) -> None:
@@ -66,10 +66,10 @@ class CronLine:
         except CronSimError as error:
             fields[3] = "*"
             if _parses(" ".join(fields)) and _parses(f"* * * {line.split()[3]} *"):
-                raise InvalidInput(f"{line!r} never comes.", _REMEDY) from None
+                raise InvalidInput(f"{line!r} never occurs.", _REMEDY) from None
             raise InvalidInput(f"{line!r} is not a cron line: {str(error).lower()}.", _REMEDY) from None
         except StopIteration:
-            raise InvalidInput(f"{line!r} never comes.", _REMEDY) from None
+            raise InvalidInput(f"{line!r} never occurs.", _REMEDY) from None
 
     def after(self, moment: datetime) -> datetime:
         """The first time after a moment."""

@@ -119,7 +119,7 @@ class LocalOutput(Output):
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         except BlockingIOError as error:
-            raise LostRace(f"Another process writes to {self._folder}.", "Wait for it, or stop it.") from error
+            raise LostRace(f"Another process is writing to {self._folder}.", "Wait for it, or stop it.") from error
         finally:
             os.close(folder)
             with suppress(OSError):  # fails, as it should, where an unfinished job left files

@@ -202,7 +202,9 @@ def make_plan(
         if carried is None:
             carried = carried_columns(found.columns, contract)
         elif set(carried) != set(carried_columns(found.columns, contract)):
-            raise InvalidInput(f"{name} has other columns than {names[0]}.", "Score files of a kind together.")
+            raise InvalidInput(
+                f"{name} has different columns from {names[0]}.", "Score files of the same kind together."
+            )
         files.append(found)
         parts += [ScoringPart(number, *each) for number, each in enumerate(cut, len(parts))]
     if not parts:

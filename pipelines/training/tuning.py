@@ -166,7 +166,9 @@ def tune_together(shared: SharedStudy, study: "optuna.Study", on_trial: OnTrial)
                     continue
                 deaths += 1
                 if deaths > _MOST_DEATHS:
-                    raise Unavailable(f"{deaths} workers died, the last with {process.exitcode}.", "Is memory short?")
+                    raise Unavailable(
+                        f"{deaths} workers died, the last with {process.exitcode}.", "Check whether memory ran out."
+                    )
                 put_back(study, worker_name(process.pid))
                 working.append(start())
             for trial in finished_trials(study):

@@ -143,7 +143,7 @@ PROMOTION: Final[dict[str, Any]] = {
     "who": "anna",
     "asked_by": None,
     "when": "2026-01-02T03:04:05Z",
-    "why": "the gate let it pass",
+    "why": "the gate passed it",
     "gate": "passed",
     "outcome": "done",
 }

@@ -72,7 +72,7 @@ class PromotionHistory(BaseModel):
     """Moves of Production, the newest first."""
 
     source: Literal["history", "release pointer"] = Field(
-        description="release pointer: MLflow is away, and only the latest promotion is known."
+        description="release pointer: MLflow is unreachable, and only the latest promotion is known."
     )
     moves: list[Promotion]
     refusals: list[Promotion] = Field(description="Candidates that the gate kept out, the newest first, and why.")

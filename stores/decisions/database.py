@@ -77,7 +77,7 @@ def open_store(url: str, *, existing: bool = False, wait: bool = False) -> Decis
         if not wait:
             engine.dispose()
             raise
-        _log.warning("the decision database is away: %s", error)
+        _log.warning("the decision database is unreachable: %s", error)
     except BaseException:
         engine.dispose()
         raise

@@ -153,7 +153,7 @@ class Keys:
             When the name belongs to another key.
         """
         if len(plaintext) < _SHORTEST:
-            raise InvalidInput(f"The key {name!r} has less than {_SHORTEST} characters.", "Use random ones.")
+            raise InvalidInput(f"The key {name!r} has fewer than {_SHORTEST} characters.", "Use random ones.")
         if all(key.sha256 != _hash(plaintext) for key in self.list()):
             self._insert(name, scopes, plaintext)
 
@@ -177,7 +177,7 @@ class Keys:
         if key is None or not hmac.compare_digest(key.sha256, digest) or key.revoked_at is not None:
             raise InvalidKey("The API key is unknown or revoked.", "Send a valid one.")
         if scope and scope not in key.scopes:
-            raise MissingScope(f"The API key {key.name!r} has no scope {scope!r}.", "Use one that has.")
+            raise MissingScope(f"The API key {key.name!r} lacks the scope {scope!r}.", "Use a key that has it.")
         return key
 
     def any(self) -> bool:
@@ -203,7 +203,7 @@ class Keys:
         )
         with translated(self._engine.url), self._immediate.begin() as connection:
             if connection.execute(ended).rowcount != 1:
-                raise InvalidInput(f"There is no key {name!r} in force.", "See the list of keys.")
+                raise InvalidInput(f"No active key is named {name!r}.", "See the list of keys.")
         self._copy.refresh()
 
     def list(self) -> list[Key]:
@@ -228,7 +228,7 @@ class Keys:
             with translated(self._engine.url), self._immediate.begin() as connection:
                 connection.execute(insert(keys), row)
         except IntegrityError:
-            raise Refused(f"There is, or was, a key {name!r}.", "Choose another name.") from None
+            raise Refused(f"A key named {name!r} exists, or did.", "Choose another name.") from None
         self._copy.refresh()
 
 

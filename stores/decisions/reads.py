@@ -65,7 +65,7 @@ def contracts_of(connection: Connection, bundle_digests: Iterable[str]) -> dict[
             if digest not in known:
                 raise InvalidInput(
                     f"The decision database holds decisions of bundle {digest[:12]} without their contract.",
-                    "A gateway of an earlier release wrote them: bring it to this one; its next decision keeps it.",
+                    "A gateway of an earlier release wrote them: upgrade it; its next decision records the contract.",
                 )
     return known
 
@@ -360,4 +360,4 @@ def _decode(after: str, order: str) -> tuple[datetime | float, str]:
         prediction_id.encode()  # JSON can spell halves of characters, which no database takes
         return datetime.fromisoformat(value).astimezone(UTC) if order == "newest" else float(value), prediction_id
     except (ValueError, TypeError, binascii.Error, OverflowError):
-        raise InvalidInput("The cursor is not one of this order's.", "Start again without it.") from None
+        raise InvalidInput("The cursor belongs to another order.", "Start again without it.") from None

@@ -231,7 +231,7 @@ class Spool:
 
     def _full(self, reason: str | None) -> SpoolFull:
         return SpoolFull(
-            f"The database is away, and the spool {self.folder} takes no more: {reason}.",
+            f"The database is unreachable, and the spool {self.folder} takes no more: {reason}.",
             "Bring the database back, or a FRAUD_STATE_DIR that has room and can be written to.",
         )
 

@@ -93,7 +93,7 @@ class Turns:
             self._waiting.append(ticket)
             try:
                 if not self._condition.wait_for(lambda: self._next() == ticket, _TURN_SECONDS):
-                    raise Busy("Too many write to the decision database at once.", "Try again later.")
+                    raise Busy("Too many writes to the decision database at once.", "Try again later.")
             finally:
                 self._waiting.remove(ticket)
                 self._condition.notify_all()
@@ -438,7 +438,7 @@ class DecisionStore:
                     raise
                 races += 1
                 if races == _RACES:
-                    raise Busy("Too many write the same transactions at once.", "Try again.") from error
+                    raise Busy("Too many requests write the same transactions at once.", "Try again.") from error
             time.sleep(_PAUSE_SECONDS)
 
     def _transaction(self, work: Callable[[Connection], T], prediction: bool, always: bool) -> T:
@@ -446,6 +446,6 @@ class DecisionStore:
         engine = self._patient if prediction else self._impatient
         with self._turns.take(prediction=prediction):
             if self.outage.is_set() and not always:
-                raise Unavailable("The decision database is away.", "Try again when it is back.")
+                raise Unavailable("The decision database is unreachable.", "Try again when it is back.")
             with translated(self.engine.url), engine.begin() as connection:
                 return work(connection)

@@ -158,7 +158,7 @@ class GroupWriter:
         """
         with self._entry:  # so that nothing gets in behind the end mark of `close`
             if self._closing:
-                raise Busy("The gateway is shutting down.", "Ask another one.")
+                raise Busy("The gateway is shutting down.", "Try another gateway.")
             if self.waiting >= self._capacity:
                 raise Busy("Too many decisions wait for the database.", "Try again later.")
             self._submitted += len(records)

@@ -143,7 +143,9 @@ def test_users_see_what_they_may_do(bank: Bank) -> None:
     }
     refused = bank.pipelines("scientist", "access", "grant", "promoter", "scientist")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr.startswith("error: scientist is no administrator of the MLflow server at http://127.0.0.1")
+    assert refused.stderr.startswith(
+        "error: scientist is not an administrator of the MLflow server at http://127.0.0.1"
+    )
 
 
 def test_a_data_scientist_registers_and_the_promotion_promotes(promoted: Bank) -> None:
@@ -294,14 +296,14 @@ def test_a_gateway_serves_what_the_promotion_signed_and_nothing_else(promoted: B
 def test_settings_that_cannot_be_used_are_one_line_each(bank: Bank) -> None:
     missing = str(bank.folder / "none.pub")
     for arguments, extra, words in (
-        (("access", "show"), {"FRAUD_TRUSTED_KEYS": "ed25519:short"}, "'ed25519:short', which is no public key"),
+        (("access", "show"), {"FRAUD_TRUSTED_KEYS": "ed25519:short"}, "'ed25519:short', which is not a public key"),
         (("access", "show"), {"FRAUD_TRUSTED_KEYS": missing}, "cannot be read: No such file or directory"),
         (("access", "show"), {"FRAUD_SIGNING_KEY": "short"}, "it needs at least 32 characters"),
         (("access", "key"), {}, "There is no FRAUD_SIGNING_KEY."),
-        (("access", "show"), {"MLFLOW_TRACKING_PASSWORD": "wrong"}, "does not let the user 'admin' in"),
-        (("access", "grant", "reader", "nobody"), {}, "MLflow knows no user 'nobody'."),
+        (("access", "show"), {"MLFLOW_TRACKING_PASSWORD": "wrong"}, "rejects the user 'admin'"),
+        (("access", "grant", "reader", "nobody"), {}, "MLflow has no user 'nobody'."),
         (("access", "grant", "reader", "admin"), {}, "'admin' is an administrator, whom no role restricts"),
-        (("access", "show"), {"MLFLOW_TRACKING_URI": ""}, "Permissions are an MLflow server's."),
+        (("access", "show"), {"MLFLOW_TRACKING_URI": ""}, "Only an MLflow server has permissions."),
     ):
         done = bank.pipelines("admin", *arguments, **extra)
         assert done.returncode == 2, (arguments, done.stdout, done.stderr)

@@ -169,7 +169,7 @@ def test_a_version_says_its_gate_figures_data_and_moves(client: MlflowClient) ->
     assert f"bank.csv: file data, {BANK_ROWS:,} rows" in summary
     assert "\n- average precision: **0." in summary
     assert "**Production**, by " in moves
-    assert moves.rstrip().endswith("(promote, gate passed): the gate let it pass")
+    assert moves.rstrip().endswith("(promote, gate passed): the gate passed it")
 
 
 def test_every_figure_has_an_interval(executed: Execution) -> None:

@@ -167,7 +167,7 @@ def ask(url: str, row: dict[str, Any]) -> dict[str, Any]:
 
 def test_wrong_credentials_and_places_are_one_line_each(platform: Platform) -> None:
     for extra, words in (
-        ({"MLFLOW_TRACKING_PASSWORD": "wrong-password"}, "does not let the user 'admin' in. Check MLFLOW_TRACKING_"),
+        ({"MLFLOW_TRACKING_PASSWORD": "wrong-password"}, "rejects the user 'admin'. Check MLFLOW_TRACKING_"),
         ({"FRAUD_STUDY_URL": f"postgresql://me:sesame@127.0.0.1:{free_port()}/x"}, "the connection is refused. Check"),
         ({"AWS_SECRET_ACCESS_KEY": "wrong-password"}, "refuses the credentials (SignatureDoesNotMatch"),
         ({"FRAUD_RELEASES_URI": "s3://no-such-bucket/x"}, "there is no such bucket. Check FRAUD_RELEASES_URI"),

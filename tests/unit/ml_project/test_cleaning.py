@@ -146,7 +146,7 @@ def test_columns_must_be_the_known_ones():
     assert refused(frame().assign(Merchant=1)) == "book.csv: unknown column 'Merchant'."
     assert refused(frame().drop(columns=["V3", "Class"])) == "book.csv: missing column V3, Class."
     twice = pd.concat([frame(), frame()[["V1"]]], axis="columns")
-    assert refused(twice) == "book.csv: column V1 is there twice."
+    assert refused(twice) == "book.csv: column V1 appears twice."
     assert refused(frame().iloc[:0]) == "book.csv: the table has no rows."
     dates = frame().assign(V1=np.datetime64("2024-01-01", "ns"))
     assert refused(dates) == "book.csv: column V1 holds datetime64[ns]."

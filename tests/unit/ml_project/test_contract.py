@@ -128,7 +128,7 @@ def with_feature(name: str, /, **changes: object) -> tuple[object, ...]:
         (
             {"fields": with_field("no", name="event_time")},
             "fields.event_time",
-            "this name is that of the role event_time",
+            "this name is reserved for the role event_time",
         ),
         ({"fields": with_field("no", type="string")}, "fields.no", "type string for a field without a role"),
         ({"fields": with_field("no", role="event_time")}, "fields.no", "type number for role event_time"),
@@ -138,10 +138,14 @@ def with_feature(name: str, /, **changes: object) -> tuple[object, ...]:
             "fields.betrag.in.€",
             "the role amount may not be missing: costs need it",
         ),
-        ({"fields": with_field("no", type="boolean", minimum=0.0)}, "fields.no", "limits for what is not scored as"),
-        ({"fields": with_field("no", values=("a",))}, "fields.no", "values for type number"),
+        (
+            {"fields": with_field("no", type="boolean", minimum=0.0)},
+            "fields.no",
+            "limits on a field that is not scored as",
+        ),
+        ({"fields": with_field("no", values=("a",))}, "fields.no", "values on a field of type number"),
         ({"fields": with_field("no", type="category", values=("a", "a"))}, "fields.no", "a value is listed twice"),
-        ({"fields": with_field("no", decimals=2)}, "fields.no", "decimals for what is no integer amount"),
+        ({"fields": with_field("no", decimals=2)}, "fields.no", "decimals on a field that is not an integer amount"),
         ({"fields": with_field("no", type="boolean", example="yes")}, "fields.no", "the example 'yes' is no boolean"),
         (
             {"fields": with_field("no", type="category")},
@@ -151,7 +155,7 @@ def with_feature(name: str, /, **changes: object) -> tuple[object, ...]:
         ({"label": Label(field="x", negative="FRAUD")}, "label", "'fraud' stands for two of fraud, legitimate and"),
         ({"fields": with_field("no", minimum=2.0, maximum=1.0)}, "fields.no", "minimum 2 is not below maximum 1"),
         ({"fields": with_field("no", maximum=1e16)}, "fields.no", "a limit above 1e+15 in size"),
-        ({"label": SHOP.label.model_copy(update={"field": "no"})}, "label.field", "no is a field as well"),
+        ({"label": SHOP.label.model_copy(update={"field": "no"})}, "label.field", "no is also a field"),
         ({"features": with_feature("no", operator="eval")}, "features.no", "there is no operator eval"),
         (
             {"features": with_feature("class_to_1st", of=("class",))},
@@ -195,7 +199,11 @@ def with_feature(name: str, /, **changes: object) -> tuple[object, ...]:
             "the name holds [, ] or <, which XGBoost's features cannot",
         ),
         ({"features": with_feature("large", name="class")}, "features.class", "two features have this name"),
-        ({"features": with_feature("large", name="no")}, "features.no", "named as the field no but not made of it"),
+        (
+            {"features": with_feature("large", name="no")},
+            "features.no",
+            "it has the name of the field no but is not made from it",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_said(update: dict[str, object], place: str, said: str) -> None:

@@ -64,7 +64,7 @@ def test_a_range_stands_for_each_of_its_names() -> None:
         (
             "  no: {type: number}",
             "  no: {type: number}\n  N9..N3: {type: number}",
-            "my.yaml, line 9: field N9..N3: the range N9..N3 runs from 9 to 3. Let it rise.",
+            "my.yaml, line 9: field N9..N3: the range N9..N3 runs from 9 to 3. Write it from low to high.",
         ),
         (
             "  spread: {variance: [class, 1st, no]}",
@@ -89,7 +89,7 @@ def test_a_range_stands_for_each_of_its_names() -> None:
         (
             'label: {field: "is fraud?"}',
             'label: {field: "is fraud?", negative: [no, yes]}',
-            "my.yaml, line 9: label: 'yes' stands for two of fraud, legitimate and unknown. Leave it to one.",
+            "my.yaml, line 9: label: 'yes' stands for two of fraud, legitimate and unknown. Give it to one only.",
         ),
         ('label: {field: "is fraud?"}', "", "my.yaml, line 1: the section label is missing. Add it."),
         (

@@ -103,7 +103,7 @@ def test_a_feature_of_history_is_a_raw_field_that_nobody_gives() -> None:
 @pytest.mark.parametrize(
     ("feature", "said"),
     [
-        ("{count: {by: amount, window: 7d}}", "amount is no entity"),
+        ("{count: {by: amount, window: 7d}}", "amount is not an entity"),
         ("{count: {by: card}}", "count without an entity or a window"),
         ("{count: card}", "count without an entity or a window"),
         ("{count: {of: amount, by: card, window: 7d}}", "count takes 0 fields, not 1"),
@@ -112,7 +112,7 @@ def test_a_feature_of_history_is_a_raw_field_that_nobody_gives() -> None:
             "{mean: {of: shop, by: card, window: 7d}}",
             "mean takes a field of type number or integer, and shop is a string",
         ),
-        ("{mean: {of: nothing, by: card, window: 7d}}", "nothing is no field"),
+        ("{mean: {of: nothing, by: card, window: 7d}}", "nothing is not a field"),
         ("{distinct: {of: shop, by: card, window: 7d, delay: 1d}}", "delay for distinct"),
         ("{maximum: {of: amount, by: card, window: 7d, delay: 1d}}", "delay for maximum"),
         ("{count: {by: card, window: 500d}}", "window: Input should be less than or equal to"),

@@ -115,12 +115,12 @@ def test_what_the_first_lines_prove(start, names, row, lines, separator, decimal
         ("Time,V1\n1,2".encode("utf-16"), "is UTF-16, not UTF-8. Save it as UTF-8 CSV."),
         ("Time,V1\n1,2".encode("utf-16-le"), "not UTF-8 text; it may be UTF-16"),
         ("Zeit,Beträge\n".encode("latin-1"), "not UTF-8 text"),
-        (b"Time,V1\r1,2\r3,4", "ends its lines by CR alone"),
+        (b"Time,V1\r1,2\r3,4", "ends its lines with CR alone"),
         (b"PK\x03\x04...", "a workbook or a zip archive"),
         (b"\x1f\x8b\x08", "compressed by gzip"),
         (b"PAR1...", "is Parquet, not CSV"),
         (b"x" * HEAD_BYTES, "a header of more than 65536 bytes"),
-        (b"Time;V1\n1,234;2\n", "comma may part thousands or decimals. Write numbers with a decimal point"),
+        (b"Time;V1\n1,234;2\n", "comma may separate thousands or decimals. Write numbers with a decimal point"),
     ],
 )
 def test_what_is_refused_at_once(start, said) -> None:

@@ -98,7 +98,7 @@ def signature(of: str, **change: object) -> str:
     [
         ({}, "7", ""),
         ({"gate": "forced"}, "7", ""),
-        (None, None, "It bears no signature of the promotion."),
+        (None, None, "It is not signed by the promotion."),
         ({"version": 6}, None, "Its signature is of version 6 of fraud-ensemble"),
         ({"digest": "ab" * 32}, None, "Its signature is of version 7 of fraud-ensemble with the digest abababababab…"),
         ({"model": "another"}, None, "Its signature is of version 7 of another"),

@@ -51,7 +51,7 @@ def test_keys_are_made_listed_and_revoked(engine, capsys) -> None:
     output(capsys, 0, "keys", "revoke", "--name", "till")
     assert "\trevoked " in output(capsys, 0, "keys", "list")
     assert main(["keys", "revoke", "--name", "till"]) == 2
-    assert "no key 'till' in force" in capsys.readouterr().err
+    assert "No active key is named 'till'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["keys"], ["keys", "create", "--name", "x"], ["purge", "--older-than", "1"]])

@@ -232,7 +232,7 @@ def test_an_unsigned_version_leaves_the_old_one_until_it_is_signed(slot, source,
     promote(2, None)
     assert slot.current.version == "1"
     assert slot.trouble.message.startswith(
-        "Version 2 cannot go live: FRAUD_TRUSTED_KEYS is set. It bears no signature of the promotion."
+        "Version 2 cannot go live: FRAUD_TRUSTED_KEYS is set. It is not signed by the promotion."
     )
     promote(2, statement(1))
     assert slot.current.version == "1"

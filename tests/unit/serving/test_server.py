@@ -109,8 +109,8 @@ def test_unusable_settings_are_named(monkeypatch, capsys) -> None:
         for fault in (
             "BOOTSTRAP_KEY cannot be ***: it needs at least 32 random characters, such as `openssl rand -hex 32` gives",
             "POLL_SECONDS cannot be '0': Input should be greater than 0",
-            "RELEASES_URI cannot be 'gs://bucket': only a local folder or s3://bucket/prefix is understood",
-            "S3_ENDPOINT_URL cannot be 'http://***@host': keys do not belong into the address: give AWS_ACCESS_KEY_ID "
+            "RELEASES_URI cannot be 'gs://bucket': only a local folder or s3://bucket/prefix is supported",
+            "S3_ENDPOINT_URL cannot be 'http://***@host': keys do not belong in the address: set AWS_ACCESS_KEY_ID "
             "and AWS_SECRET_ACCESS_KEY",
         )
     ]
@@ -237,7 +237,7 @@ def test_a_database_that_is_away_is_waited_for(tmp_path, caplog) -> None:
     app = create_app(GatewaySettings(state_dir=tmp_path, database_url=url))
     app.state.gateway.decisions.store.close()
     [record] = caplog.records
-    assert "is away" in record.message
+    assert "is unreachable" in record.message
     assert "s3cret" not in record.message
 
 

@@ -32,7 +32,7 @@ def test_a_booster_that_explains_other_scores_is_found(bundle: Bundle) -> None:
         (TrialLimits(seconds=0.01), "takes more than 0.01 s"),
         (
             TrialLimits(memory_bytes=20 * 1024**2),
-            "more than 20971520 bytes of memory, or ends the process|ends the process",
+            "more than 20971520 bytes of memory, or crashes the process|crashes the process",
         ),
     ],
 )

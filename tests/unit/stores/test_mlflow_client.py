@@ -50,7 +50,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (401, r"does not let the user 'ann' in\. Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+        (401, r"rejects the user 'ann'\. Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
         (403, r"does not allow the user 'ann' to do this\. See `python -m pipelines access show`"),
         (421, r"does not accept that host name\. Start it with --allowed-hosts"),
         (404, r"does not answer as it should: .*404.*Check MLFLOW_TRACKING_URI"),
@@ -70,7 +70,7 @@ def test_refusals_name_the_setting(server, monkeypatch, status: int, words: str)
 
 def test_a_request_without_credentials_says_so(server) -> None:
     server.status = 401
-    with pytest.raises(Unavailable, match="does not let a request without credentials in"):
+    with pytest.raises(Unavailable, match="rejects a request without credentials"):
         require_server(f"http://127.0.0.1:{server.server_port}")
 
 

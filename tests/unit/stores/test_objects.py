@@ -64,7 +64,7 @@ def test_a_folder_needs_no_boto3() -> None:
 
 def test_the_kind_of_location_decides(tmp_path) -> None:
     assert isinstance(open_objects(str(tmp_path), setting="X"), LocalObjects)
-    with pytest.raises(InvalidInput, match=r"s3://B: 'B' is no name of a bucket.*FRAUD_X"):
+    with pytest.raises(InvalidInput, match=r"s3://B: 'B' is not a bucket name.*FRAUD_X"):
         open_objects("s3://B", setting="FRAUD_X")
 
 

@@ -125,6 +125,6 @@ def test_more_time_is_for_one_transaction(postgres_database: str) -> None:
 
 def test_no_free_connection_is_no_outage(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/x.db", pool_size=1, max_overflow=0, pool_timeout=0.01)
-    with engine.connect(), pytest.raises(Busy, match="Too many ask"), translated(engine.url):
+    with engine.connect(), pytest.raises(Busy, match="Too many queries"), translated(engine.url):
         engine.connect()
     engine.dispose()

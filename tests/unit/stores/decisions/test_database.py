@@ -157,7 +157,7 @@ def test_an_absent_database_is_an_error_or_waited_for(caplog: pytest.LogCaptureF
         open_store(url)
     with open_store(url, wait=True) as store, pytest.raises(Unavailable):
         store.ping()
-    assert "the decision database is away" in caplog.text
+    assert "the decision database is unreachable" in caplog.text
     assert "sesame" not in caplog.text
 
 

@@ -25,7 +25,7 @@ def test_a_key_is_shown_once_and_stored_as_a_hash(engine: Engine) -> None:
 def test_what_is_refused(engine: Engine) -> None:
     keys = Keys(engine)
     plaintext = keys.create("till", ["predict"])
-    with pytest.raises(MissingScope, match="'till' has no scope 'feedback'"):
+    with pytest.raises(MissingScope, match="'till' lacks the scope 'feedback'"):
         keys.verify(plaintext, "feedback")
     for wrong in ("", plaintext[:-1], plaintext + "x", "fk_" + "a" * 43, "\udcff"):
         with pytest.raises(InvalidKey):
@@ -50,7 +50,7 @@ def test_a_revoked_key_ends_in_other_processes_too(engine: Engine) -> None:
     time.sleep(0.3)
     with pytest.raises(InvalidKey):
         elsewhere.verify(plaintext, "predict")
-    with pytest.raises(InvalidInput, match="no key 'till' in force"):
+    with pytest.raises(InvalidInput, match="No active key is named 'till'"):
         keys.revoke("till")
     with pytest.raises(Refused):
         keys.create("till", ["predict"])
@@ -79,7 +79,7 @@ def test_the_first_key_comes_from_a_secret(engine: Engine) -> None:
     assert keys.verify(secret, "read").name == "first"
     with pytest.raises(Refused):
         keys.ensure("first", ["read"], "t" * 32)
-    with pytest.raises(InvalidInput, match="less than 32"):
+    with pytest.raises(InvalidInput, match="fewer than 32"):
         keys.ensure("second", ["read"], "short")
 
 

@@ -329,7 +329,7 @@ def test_a_question_that_takes_too_long_is_ended(
 def test_while_the_spool_takes_over_nobody_else_waits(sqlite_store: DecisionStore, make_record: Make) -> None:
     record = make_record()
     sqlite_store.outage.set()
-    with pytest.raises(Unavailable, match="is away"):
+    with pytest.raises(Unavailable, match="is unreachable"):
         sqlite_store.label([LabelItem(label=1, prediction_id=record.prediction_id)], "ann")
     sqlite_store.ping()
     assert sqlite_store.replay([record]).added == 1
