@@ -347,8 +347,8 @@ def _figure(charts: Sequence[Chart], colours: Mapping[str, str]) -> Iterator[Any
                 _draw(axes, line, colours)
             _set_axis(axes, "x", drawn.x)
             _set_axis(axes, "y", drawn.y)
-            if names := [line.name for line in drawn.lines if line.name]:
-                axes.legend(frameon=False, fontsize=_KEY_POINTS, loc=_emptiest_place(axes, drawn.lines, names))
+            if named := [line.name for line in drawn.lines if line.name]:
+                axes.legend(frameon=False, fontsize=_KEY_POINTS, loc=_emptiest_place(axes, drawn.lines, named))
         yield figure
 
 

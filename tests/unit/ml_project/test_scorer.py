@@ -56,7 +56,7 @@ def test_golden_rows_are_what_the_scorer_says(small_scorer: Scorer, split: TimeS
 def test_tampered_golden_rows_are_found(bundle: Bundle, name: str, index: int):
     rows = list(bundle.manifest.golden_rows)
     rows[index] = changed(rows[index], **{name: rows[index].scores[name] + 2e-5})
-    with pytest.raises(InvalidBundle, match="score up to 2e-05 apart"):
+    with pytest.raises(InvalidBundle, match="score up to 2e-05 away from what"):
         with_golden(bundle, *rows).replay_golden_rows()
 
 

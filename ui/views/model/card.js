@@ -86,8 +86,8 @@ export function checksOf({ checks }) {
   return order.length > 0 && tablePanel("Gate", "What was checked before this version could go live; failed checks first.",
     ["Check", "Verdict", "Value", "Limit"],
     order.map(({ name, passed, value, limit, meaning, theme }) => [
-      h("span", { class: "check" }, h("strong", {}, name), h("span", { class: "muted small" }, ` · ${theme}`),
-        meaning && h("span", { class: "muted small block" }, meaning)),
+      h("span", { class: "check" }, h("strong", {}, name), h("span", { class: "muted small block" }, theme),
+        meaning && h("span", { class: "small block" }, meaning)),
       h("span", { class: "badge", "data-decision": passed === null ? null : passed ? "APPROVE" : "DECLINE" },
         passed === null ? "not judged" : passed ? "passed" : "failed"),
       h("span", { class: "why" }, value), h("span", { class: "why" }, limit)]));

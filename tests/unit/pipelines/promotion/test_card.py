@@ -51,7 +51,7 @@ def card(first: float | None = 0.0, last: float | None = 172_800.0, gate: str = 
 
 
 def test_a_threshold_that_nothing_reaches_is_called_so() -> None:
-    assert "| f1 (in use) | 0.40000 | never | 80.0 % |" in card_markdown(card())
+    assert "| f1 (in use) | 0.400 | never | 80.0 % |" in card_markdown(card())
     assert "| cost | never | never |" in card_markdown(card())
 
 
