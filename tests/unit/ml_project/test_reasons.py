@@ -141,5 +141,5 @@ def booster_of(features: np.ndarray) -> bytes:
 def test_another_models_booster_is_refused(bundle: Bundle, features: np.ndarray):
     with pytest.raises(InvalidBundle, match="explains scores"):
         Explainer(Bundle(bundle.manifest, bundle.onnx, booster_of(features)))
-    with pytest.raises(InvalidBundle, match="other features"):
+    with pytest.raises(InvalidBundle, match="take different features"):
         Explainer(Bundle(bundle.manifest, bundle.onnx, booster_of(features[:, :36])))

@@ -37,7 +37,7 @@ def test_to_a_version_is_done_once(mover: Mover, versions, registry: Registry) -
 
 def test_only_what_was_production_comes_back(mover: Mover, versions, registry: Registry, mlflow_store) -> None:
     promoted(mover, 1)
-    with pytest.raises(Refused, match="Version 2 never was Production"):
+    with pytest.raises(Refused, match="Version 2 was never Production"):
         rollback(mover, "try", to=2)
     with pytest.raises(InvalidInput, match="no version 9"):
         rollback(mover, "try", to=9)
@@ -45,7 +45,7 @@ def test_only_what_was_production_comes_back(mover: Mover, versions, registry: R
         rollback(mover, "")
     # set by hand, to something that never answered
     mlflow_store.set_registered_model_alias(registry.model_name, "Previous", "3")
-    with pytest.raises(Refused, match="Version 3 never was Production"):
+    with pytest.raises(Refused, match="Version 3 was never Production"):
         rollback(mover, "try")
     registry.tag(3, "promoted.at", "2025-01-01T00:00:00+00:00")  # before the history began
     assert rollback(mover, "now") == "Production is version 3 again (before: version 1)."
