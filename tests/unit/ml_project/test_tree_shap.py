@@ -123,7 +123,7 @@ def test_a_tree_that_leads_back_to_itself_is_refused():
     model = json.loads(fitted(1, 1).save_raw("json"))
     (tree,) = model["learner"]["gradient_booster"]["model"]["trees"]
     tree["left_children"][0] = 0
-    with pytest.raises(InvalidBundle, match="no tree"):
+    with pytest.raises(InvalidBundle, match="a tree is malformed"):
         read_paths(json.dumps(model).encode())
 
 
