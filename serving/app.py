@@ -4,6 +4,7 @@
 opened and closed is opened and closed by the application's lifespan.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from copy import deepcopy
@@ -199,6 +200,11 @@ def describe_contract(app: FastAPI, slot: ModelSlot, until_then: Contract) -> No
     app.openapi = openapi  # type: ignore[method-assign]
 
 
+def _heading(description: str) -> str:
+    """A description's first clause: Score a batch."""
+    return " ".join(re.split(r"[.;:] |[.;:]?\n\n|[.;:]$", description, maxsplit=1)[0].split())
+
+
 def describe_keys(app: FastAPI) -> None:
     """Let the API's description name the keys and, for every guarded route, how the guard refuses."""
     plain = app.openapi
@@ -210,6 +216,8 @@ def describe_keys(app: FastAPI) -> None:
             refusals = {str(status): described for status, described in problem_responses(401, 403, 429, 503).items()}
             for path, operations in description["paths"].items():
                 scope = scope_of(path)
+                for operation in operations.values():  # in place of the function's name: what the route does
+                    operation["summary"] = _heading(operation.get("description", operation["summary"]))
                 for operation in operations.values() if scope is not None else ():
                     operation["security"] = [{name: []} for name in _SCHEMES]
                     operation["responses"] = {**refusals, **operation["responses"]}

@@ -247,7 +247,7 @@ class PredictionsPage(BaseModel):
     responses=answer({"items": [KEPT], "next": None}),
 )
 async def predictions(query: Annotated[PageQuery, Query()], gateway: GatewayDep) -> Response:
-    """Pages that stay in place while predictions come in. Of batches they list what is for review.
+    """Kept predictions in pages, which stay in place while others come in. Of batches they list what is for review.
 
     ``review_rate`` is 1 for an alert, the sample's rate for an approval drawn at random, null for what is not reviewed.
     What is for review bears reasons, as long as the version that decided is the live one. With ``order=riskiest`` and

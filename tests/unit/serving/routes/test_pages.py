@@ -193,6 +193,13 @@ def test_every_body_has_an_example(gateway) -> None:
     assert sorted(set(without) - set(binary)) == []
 
 
+def test_the_list_of_routes_says_what_each_does(gateway) -> None:
+    paths = gateway.client.get("/openapi.json").json()["paths"]
+    said = {path: operation["summary"] for path, operations in paths.items() for operation in operations.values()}
+    assert (said["/predict"], said["/predict-batch"]) == ("Score one transaction", "Score a batch")
+    assert all(len(words.split()) >= 2 and len(words) < 100 for words in said.values()), said
+
+
 def test_examples_of_errors_are_what_clients_get(gateway) -> None:
     bodies = contents(gateway.client.get("/openapi.json").json())
     described = bodies[f"post /predict 422 {PROBLEM}"]["example"]
