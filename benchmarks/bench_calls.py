@@ -177,7 +177,7 @@ def pipeline(walk: Walk, folder: Path) -> dict[str, dict[str, Any]]:
     [rows] = simulate(ROWS, seed=0, fraud_rate=0.02, chunk_rows=ROWS)
     pd.DataFrame(rows.raw, columns=list(FIELDS)).assign(**{LABEL: rows.label}).to_parquet(data)
     few = {"trials": 1, "folds": 2, "replicates": 100, "threads": 2}
-    first = PipelineSettings(state_dir=folder / "var", tracking_uri="", data=str(data), **few)
+    first = PipelineSettings(state_dir=folder / "var", tracking_uri="", data=str(data)).model_copy(update=few)
     run_main(first)
     second = first.model_copy(update={"seed": 1})
     figures = {}
@@ -208,7 +208,7 @@ def measure(scratch: Path) -> dict[str, dict[str, Any]]:
             logging.disable(logging.WARNING)
             return traced | pipeline(walk, scratch)
     finally:
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)
 
 
 def main() -> None:

@@ -48,12 +48,12 @@ def main() -> None:
             pq.write_table(
                 part.append_column(ROW_ORDER, pa.array([f"{row:012}" for row in rows])), given / f"{number:02}.parquet"
             )
-        rows = len(table)
+        count = len(table)
         del table
         settings = PipelineSettings(state_dir=Path(scratch))
         begun = time.perf_counter()
         with spark_session(settings) as spark:
-            found = with_history_on_spark(spark.read.parquet(str(given)), contract, rows)
+            found = with_history_on_spark(spark.read.parquet(str(given)), contract, count)
             names = [feature.name for feature in contract.history]
             found.select(ROW_ORDER, *names).write.parquet(str(made))
         print(f"  Spark, its start included: {time.perf_counter() - begun:.0f} s", flush=True)

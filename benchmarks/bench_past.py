@@ -15,7 +15,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
@@ -55,7 +55,7 @@ def contract_of(*, history: bool) -> Contract:
 def gateways(scratch: Path, database: str | None, workers: int) -> Iterator[dict[str, servers.RunningGateway]]:
     """One with and one without history, each with its past in its database."""
     with ExitStack() as stack:
-        running = {}
+        running: dict[str, servers.RunningGateway] = {}
         for name, contract in (("without", contract_of(history=False)), ("with", contract_of(history=True))):
             model, table = card_reference(contract)
             folder = scratch / name
@@ -66,7 +66,7 @@ def gateways(scratch: Path, database: str | None, workers: int) -> Iterator[dict
         yield running
 
 
-def start(folder: Path, bundle: Bundle, url: str, workers: int) -> "contextmanager[servers.RunningGateway]":
+def start(folder: Path, bundle: Bundle, url: str, workers: int) -> AbstractContextManager[servers.RunningGateway]:
     return servers.gateway(folder, bundle, FRAUD_DATABASE_URL=url, FRAUD_WORKERS=str(workers), FRAUD_CONTRACT="cards")
 
 

@@ -37,7 +37,7 @@ from pipelines.data.files import read_table
 WINDOWS = ((0.3, 0.6), (0.4, 0.7), (0.5, 0.8), (0.6, 0.8), (0.6, 1.0), (0.8, 1.0))
 LEGITIMATE_ROWS = 40_000
 DEFAULT = EnsembleSettings().resolved(contract_named())
-TIME = contract_named().time
+TIME = contract_named().time or ""
 
 
 def booster(**changes: object) -> EnsembleSettings:
@@ -59,7 +59,7 @@ VARIANTS = {
 }
 
 
-def windows(data: Dataset) -> list[Fold]:
+def windows(data: Dataset) -> list[Fold[Dataset]]:
     """Past and future by share of the total weight."""
     share = np.cumsum(data.weight) / data.weight.sum()
     return [Fold(data.take(share <= a), data.take((share > a) & (share <= b))) for a, b in WINDOWS]
@@ -104,7 +104,8 @@ class Blends:
         if blend.seeds == 1:
             return self._prepared(past).hybrid(blend.settings)
         bag = np.mean([self._boosted(past, blend.settings, seed) for seed in range(blend.seeds)], axis=0)
-        return (1 - blend.linear) * bag + blend.linear * self._linear(past)
+        blended: NDArray[np.float64] = (1 - blend.linear) * bag + blend.linear * self._linear(past)
+        return blended
 
     def _prepare(self, past: float) -> PreparedFold:
         fold = Fold(self.data.take(self.share <= past), self.data.take(self.share > past))

@@ -88,7 +88,8 @@ def exponents(found: list[dict[str, Any]]) -> dict[str, float]:
     for job, engine in sorted({(each["job"], each["engine"]) for each in found}):
         done = [each for each in found if (each["job"], each["engine"]) == (job, engine) and "seconds" in each]
         if len(done) > 1:
-            slope, _ = np.polyfit(*(np.log([each[name] for each in done]) for name in ("rows", "seconds")), 1)
+            rows, seconds = (np.log([each[name] for each in done]) for name in ("rows", "seconds"))
+            slope, _ = np.polyfit(rows, seconds, 1)
             slopes[f"{job} {engine}"] = round(float(slope), 3)
     return slopes
 

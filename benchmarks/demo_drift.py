@@ -71,11 +71,12 @@ class Bank:
 
     def __post_init__(self) -> None:
         self.start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS)
-        self.settings = PipelineSettings(state_dir=self.folder, tracking_uri="")  # type: ignore[call-arg]
+        self.settings = PipelineSettings(state_dir=self.folder, tracking_uri="")
         ports = free_port(), free_port()
         self.mlflow_url, self.url = (f"http://127.0.0.1:{port}" for port in ports)
-        self.services["mlflow"] = mlflow_service(self.folder, embedded_backend(self.settings), ports[0])
-        self.services["gateway"] = gateway_service(self.folder, self.settings, self.mlflow_url, ports[1])
+        backend = embedded_backend(self.settings)
+        self.services["mlflow"] = mlflow_service(self.folder, backend, ports[0])
+        self.services["gateway"] = gateway_service(self.folder, backend, self.settings, self.mlflow_url, ports[1])
         file = self.folder / "bank.csv"
         (chunk,) = simulate(12_000, seed=4, fraud_rate=FRAUD_RATE, days=6)
         pd.DataFrame(chunk.raw, columns=list(FIELDS)).assign(**{LABEL: chunk.label}).to_csv(file, index=False)
@@ -183,7 +184,7 @@ def demonstrate(bank: Bank) -> tuple[list[Watched], Probe, dict[str, str]]:
     windows.append(bank.watch(DAYS - 1))
     print(f"day {DAYS - 1}: {windows[-1].sentence}")
     facts = {
-        "retraining": f"{took:.0f} s; {said.strip().splitlines()[-1]}",
+        "retraining": f"{took:.0f} s; {next(line for line in said.splitlines() if line.startswith('Production is'))}",
         "answers meanwhile": ", ".join(f"{count:,} by version {name}" for name, count in sorted(probe.answers.items())),
         "failed answers": str(probe.failed),
     }

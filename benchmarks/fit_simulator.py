@@ -201,7 +201,8 @@ def hourly_weights(hour: NDArray[np.int64], share: Floats, prior: float) -> Floa
     overall = share.mean(axis=0)
     weights = np.tile(prior * overall, (HOURS, 1))
     np.add.at(weights, hour, share)
-    return weights / weights.sum(axis=1, keepdims=True)
+    normalised: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return normalised
 
 
 def hourly_rate(hour: NDArray[np.int64], last_time: float) -> Floats:

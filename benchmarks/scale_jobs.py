@@ -6,13 +6,14 @@ python benchmarks/scale_jobs.py JOB ENGINE BUNDLE DATA OUTPUT
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 TREES = 100
 
 
-def score(engine: str, bundle: Path, data: Path, output: Path) -> int:
+def score(engine: Literal["local", "spark"], bundle: Path, data: Path, output: Path) -> int:
     """From Parquet to Parquet, one-thread scorers; the rows."""
     from ml_project.scorer import load_scorer
     from pipelines.scoring.output import open_output
@@ -94,7 +95,7 @@ def reference_bundle(folder: Path) -> None:
 def main() -> None:
     job, engine, *places = sys.argv[1:]
     begun = time.perf_counter()
-    work = {"score": score, "train": train}[job]
+    work: Callable[..., int] = {"score": score, "train": train}[job]
     rows = work(engine, *(Path(place) for place in places))
     answer: dict[str, Any] = {"rows": rows, "seconds": round(time.perf_counter() - begun, 2)}
     print(json.dumps(answer))

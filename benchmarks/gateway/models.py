@@ -8,13 +8,14 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from mlflow.models import infer_signature
+from mlflow.pyfunc.model import PythonModel
 
 from benchmarks.gateway.reference import Reference
 from ml_project.simulator import FIELDS
 from pipelines.training.model_logging import model_parts
 
 
-class PlainEnsemble(mlflow.pyfunc.PythonModel):
+class PlainEnsemble(PythonModel):
     """Features by pandas, scikit-learn, then XGBoost, blended."""
 
     def __init__(self, reference: Reference) -> None:

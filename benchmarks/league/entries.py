@@ -77,7 +77,8 @@ def platform(settings: EnsembleSettings, seeds: Sequence[int] = (0,)) -> Callabl
 
         def score(later: Dataset) -> NDArray[np.float64]:
             features = fitted[0][1](later.raw)
-            return np.mean([ensemble.hybrid(features) for ensemble, _transform in fitted], axis=0)
+            mean: NDArray[np.float64] = np.mean([ensemble.hybrid(features) for ensemble, _ in fitted], axis=0)
+            return mean
 
         return score
 
