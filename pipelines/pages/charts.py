@@ -383,6 +383,7 @@ def _emptiest_place(axes: Any, lines: Sequence[Line], names: Sequence[str]) -> s
     Matplotlib's own "best" tries every vertex of every line, and warns where the machine is slow.
     """
     size = axes.get_window_extent().size * 72 / axes.figure.dpi  # in points
+    axes.autoscale_view()  # else matplotlib does it when it draws
     wide = (30 + _KEY_POINTS * 0.55 * max(map(len, names))) / size[0]
     high = (8 + _KEY_POINTS * 1.4 * len(names)) / size[1]
     x, y = np.concatenate([_points_of(axes, line) for line in lines]).T
@@ -441,7 +442,7 @@ def _shortened(name: str) -> str:
 def _tick(value: float, kind: str) -> str:
     if kind == "share":
         return f"{value * 100:g} %"
-    text = f"{abs(value):,.0f}" if abs(value) >= 1 or value == 0 else f"{abs(value):.8f}".rstrip("0")
+    text = f"{abs(value):,.8f}".rstrip("0").rstrip(".")
     sign = "-" if value < 0 else ""
     return f"{sign}{currency_mark(kind)}{text}" if kind.isupper() else f"{sign}{text}"
 

@@ -170,7 +170,7 @@ def test_what_cannot_be_replayed_is_said(weeks_of: Dataset, small_settings: Ense
     with pytest.raises(InvalidInput, match="History has 1 whole weeks after 50 days"):
         RetrainingReplay(weeks_of, long, rules, small_settings, engine, float)
     free = replace(long, first_days=FEW_DAYS, budget=Budget(20.0, None))
-    with pytest.raises(InvalidInput, match="money saved"):
+    with pytest.raises(InvalidInput, match="savings cannot be computed"):
         RetrainingReplay(weeks_of, free, rules, small_settings, engine, float)
     early = replace(weeks_of, label=np.where(weeks_of.moment < 20 * DAY, 0, weeks_of.label).astype(np.int8))
     with pytest.raises(InvalidInput, match="learn from 0 frauds"):

@@ -126,7 +126,7 @@ def test_auto_falls_back_to_the_simulator_and_says_so(tmp_path, client):
         kaggle_command=client("hang"),
         on_notice=said.append,
     )
-    assert (raw.source, raw.name, len(raw.frame)) == ("simulated", "simulated (5000 rows, seed 3)", 5_000)
+    assert (raw.source, raw.name, len(raw.frame)) == ("simulated", "simulated (5,000 rows, seed 3)", 5_000)
     assert said[-1].startswith("SIMULATED DATA")
     assert "5,000 rows" in said[-1]
     assert "Kaggle sent nothing for 0.5 seconds." in said[-1]
@@ -160,7 +160,7 @@ def test_simulated_rows_depend_on_the_seed_alone(tmp_path):
 def test_the_simulator_is_the_contracts(tmp_path):
     said = []
     raw = read_source("auto", CARDS, cache=tmp_path, simulated_rows=5_000, on_notice=said.append)
-    assert (raw.source, raw.name) == ("simulated", "simulated (about 5000 rows, seed 0)")
+    assert (raw.source, raw.name) == ("simulated", "simulated (about 5,000 rows, seed 0)")
     assert "fields of the contract cards" in said[0]
     assert len(raw.frame) == pytest.approx(5_000, rel=0.3)
     table, report = clean(raw.frame, CARDS)

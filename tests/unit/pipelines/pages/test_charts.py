@@ -30,6 +30,11 @@ def test_a_chart_without_data_says_so_instead_of_axes() -> None:
     assert re.findall(r">([^<>]+)</text>", svg) == ["x", "alerts", "no data yet"]
 
 
+def test_no_two_ticks_have_one_name() -> None:
+    svg = chart("t", Axis("days"), Axis("", ticks=("a", "b")), [Line("", [7.8, 10.1], [0.0, 1.0])])
+    assert re.findall(r">([\d.]+)</text>", svg) == ["8", "8.5", "9", "9.5", "10"]
+
+
 def test_counts_have_whole_ticks_and_shares_and_amounts_their_units() -> None:
     lines = [Line("", [0, 1], [0, 1])]
     counts = chart("t", Axis("", limits=(0, 1), ticks=("a", "b")), Axis("", kind="count"), lines)
@@ -48,6 +53,11 @@ def test_the_key_stands_where_no_line_is_without_measuring_every_point() -> None
         assert at is not None
         across, down = map(float, at.groups())
         assert (across < 150, down < 60) == (beside == "left", True)
+    days = [1, 15, 30]
+    svg = chart("t", Axis("x"), Axis("y"), [Line("limit", days, [0.1] * 3), Line("", days, [0.006, 0.012, 0.005])])
+    at = re.search(r'y="([\d.]+)"[^<>]*>limit<', svg)
+    assert at is not None
+    assert 60 < float(at[1]) < 160  # between both, not on the upper one
 
 
 def test_an_axis_of_money_has_room_for_its_name_beside_its_amounts() -> None:

@@ -98,7 +98,7 @@ def test_an_alias_moved_in_mlflow_during_the_gate_wins(
     promoted(mover, 1)
     standing = mover.settle()
     mlflow_store.set_registered_model_alias(registry.model_name, "production", "4")
-    with pytest.raises(LostRace, match="Production names version 4 meanwhile"):
+    with pytest.raises(LostRace, match="Production now names version 4"):
         mover.move(standing, Kind.PROMOTE, registry.version(2), "better")
     mover.settle()
     assert registry.aliases() == {"Production": 4, "Previous": 1}
