@@ -335,7 +335,7 @@ async def _within_share(share: anyio.CapacityLimiter, work: Callable[..., T], *a
         with anyio.fail_after(_THREAD_SECONDS):
             return await to_thread.run_sync(work, *arguments, limiter=share)
     except TimeoutError:
-        raise Busy("Too many ask for predictions or send labels at once.", "Try again later.") from None
+        raise Busy("Too many queries or labels at once.", "Try again later.") from None
 
 
 def bootstrap_name(plaintext: str) -> str:

@@ -193,9 +193,11 @@ def test_a_share_of_threads_that_is_used_up(monkeypatch) -> None:
             tasks.start_soon(decisions._within_share, share, done.wait)
             while not share.borrowed_tokens:
                 await anyio.sleep(0.001)
-            with pytest.raises(Busy, match="Too many queries"):
-                await decisions._within_share(share, int)
-            done.set()
+            try:
+                with pytest.raises(Busy, match="Too many queries"):
+                    await decisions._within_share(share, int)
+            finally:
+                done.set()  # else the thread, and with it the loop, would never end
 
     anyio.run(ask)
 
