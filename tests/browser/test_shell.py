@@ -166,7 +166,7 @@ def test_colours_can_be_switched_and_stay(visit: Visitor) -> None:
 def test_a_view_that_cannot_be_loaded_comes_back_by_itself(visit: Visitor, make_gateway: MakeGateway) -> None:
     gateway = make_gateway()
     tab = visit(url=gateway.url)
-    tab.expect_complaint("ERR_|Failed to fetch dynamically")
+    tab.expect_complaint("ERR_|Failed to fetch dynamically|status of 503")
     page = tab.open("score")
     gateway.kill()
     page.get_by_role("link", name="Score a file").click()
