@@ -59,4 +59,4 @@ class Visit:
     def check(self) -> None:
         rest = [said for said in self._complaints if not any(re.search(known, said) for known in self._expected)]
         self._context.close()
-        assert rest == []
+        assert rest == [], rest
