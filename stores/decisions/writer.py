@@ -123,7 +123,7 @@ class GroupWriter:
         # A SimpleQueue wakes its reader in two thirds of a Queue's time; its bound is kept by `submit`.
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._capacity = capacity
-        # Two numbers, each with one writer, need no lock that the woken thread would wait for as soon as it runs.
+        # Submitters count under the lock; the thread counts without it, or, just woken, it would wait for them.
         self._submitted = self._taken = 0
         self._recovery = Recovery(store, spool, retry_seconds)
         self._closing = False

@@ -37,7 +37,7 @@ def without_standby(server: PostgresServer) -> Iterator[None]:
 
 @contextmanager
 def locked(server: PostgresServer) -> Iterator[None]:
-    """A migration or a VACUUM FULL of somebody's holds the table: statements wait, and the server is well."""
+    """A migration or a VACUUM FULL holds the table: statements wait, and the server is well."""
     with psycopg.connect(server.url) as connection:
         connection.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
         yield

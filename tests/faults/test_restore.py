@@ -1,4 +1,4 @@
-"""An older backup takes the database's place under load, which operators are told not to do, and when nobody asks."""
+"""An older backup takes the database's place: under load, which operators are told not to do, and in idle times."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_an_older_backup_under_load(
         assert missing == []
         assert (clients.wrong, clients.refused, clients.unanswered) == ([], {}, [])
 
-        # and while nobody asks: the first one afterwards finds the connections gone
+        # and while the gateway is idle: the first request afterwards finds the connections gone
         kept = gateway.client.post("/predict", json=TRANSACTION | {"transaction_id": "before"}).json()
         database.dump()
         database.empty()
