@@ -33,10 +33,9 @@ def take(connection: Connection, name: str, holder: str, seconds: float) -> Leas
     now = _now(connection)
     if standing is not None and standing.holder != holder and standing.expires_at > now:
         left = (standing.expires_at - now).total_seconds()
-        granted = seconds if standing.seconds is None else standing.seconds
-        if left > granted:  # the clock was set back since; a holder that lives renews it in time
-            connection.execute(update(leases).where(ours).values(expires_at=now + timedelta(seconds=granted)))
-        return Lease(name, standing.holder, standing.since, min(left, granted))
+        if left > standing.seconds:  # the clock was set back since; a holder that lives renews it in time
+            connection.execute(update(leases).where(ours).values(expires_at=now + timedelta(seconds=standing.seconds)))
+        return Lease(name, standing.holder, standing.since, min(left, standing.seconds))
     held = {"holder": holder, "since": now, "seconds": seconds, "expires_at": now + timedelta(seconds=seconds)}
     statement = insert(leases).values(name=name) if standing is None else update(leases).where(ours)
     connection.execute(statement.values(**held))

@@ -306,8 +306,8 @@ leases = Table(
     Column("holder", String(256), nullable=False),
     Column("since", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
-    Column("seconds", Double),
+    Column("seconds", Double, nullable=False),
 )
 """Work that only one process may do at a time, and who does it until when unless it says that it still does.
 
-``seconds`` is how long it was taken for, null in what older software took."""
+``seconds`` is how long it was taken for."""

@@ -227,7 +227,6 @@ def decode(content: bytes, folder: Path) -> DecisionRecord | Chunk:
         raise ValueError(f"a chunk with other columns than {contract.name} has")
     optional = {name: table.column(name).to_pylist() for name in table.column_names if name in _OPTIONAL}
     reasons = {row: json.loads(text) for row, text in enumerate(optional.get("reasons", ())) if text is not None}
-    header.pop("listed", None)  # always empty in what older software spooled
     return Chunk(
         **header | {"sample": frozenset(header.get("sample", ()))},
         contract=contract,

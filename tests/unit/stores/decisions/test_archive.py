@@ -7,9 +7,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import insert
 
 from stores.decisions import (
     Chunk,
@@ -20,12 +17,7 @@ from stores.decisions import (
     ShadowDecision,
     Spool,
     archive,
-    migrate,
-    migrations,
-    open_engine,
 )
-from stores.decisions.records import to_row
-from stores.decisions.schema import predictions
 from tests.support.creditcard import CREDITCARD, RAW_FEATURES
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -77,27 +69,6 @@ def test_a_window_is_of_what_happened_in_it(
     }
     assert labelled == {mixed.prediction_ids[11]: 1}
     assert happened_within(store, DAY + 500 * HOUR, DAY + 600 * HOUR) == []
-
-
-def test_a_database_from_before_is_brought_up_to_date_with_what_it_holds(
-    database_url: str, make_record: Callable[..., DecisionRecord]
-) -> None:
-    engine = open_engine(database_url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        alert = make_record(received_at=DAY, decision="REVIEW", review_rate=1.0)
-        approval = make_record(received_at=DAY + HOUR / 2)
-        newer = ("review_rate", "labelled", "history_partial", "source", "amount", "expected_loss", "entity")
-        old = [{name: value for name, value in to_row(r).items() if name not in newer} for r in (alert, approval)]
-        connection.execute(insert(predictions), old)
-    migrate(engine)
-    store = DecisionStore(engine)
-    assert happened_within(store, DAY, DAY + HOUR) == [alert.prediction_id, approval.prediction_id]
-    assert [found.record for found in store.page(PageFilter(for_review=True)).items] == [alert]
-    engine.dispose()
 
 
 def shadowed(record: DecisionRecord) -> ShadowDecision:

@@ -14,11 +14,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from alembic import command
-from alembic.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, delete, inspect, select
+from sqlalchemy import Engine, delete, select
 
 from ml_project.contract import Contract
 from ml_project.contract_file import parse_contract
@@ -39,14 +37,11 @@ from stores.decisions import (
     ShadowDecision,
     Spool,
     Stored,
-    migrate,
-    migrations,
-    open_engine,
 )
 from stores.decisions.archive import CONTRACTS
 from stores.decisions.records import TEXTS, pack_inputs, to_row, unpack_inputs
-from stores.decisions.schema import bundles, contracts, metadata, predictions, segments
-from stores.decisions.segments import checksum, new_segment_id, prediction_id_at
+from stores.decisions.schema import bundles, contracts, predictions
+from stores.decisions.segments import new_segment_id
 from tests.support.creditcard import CREDITCARD, KEPT, RAW_FEATURES
 from tests.support.shop import CARDS, COUNTRIES, SHOP, SHOP_YAML, VISITS
 
@@ -395,90 +390,3 @@ def test_a_contract_that_was_lost_keeps_the_spool_waiting(
     path.write_bytes(content)
     spool.recall()
     assert spool.replay(store).added == 1
-
-
-OLD_ROWS = 100_000
-
-
-NEW = {"history_partial", "source", "amount", "expected_loss", "entity"}
-"""Columns that tables with decisions have got since."""
-
-
-def old_database(
-    url: str, make_record: Make, make_chunk: Callable[..., Chunk], rows: int
-) -> tuple[Engine, list[Chunk]]:
-    """As the release before left it: single decisions by three bundles, and two chunks."""
-    engine = open_engine(url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    chunks = [
-        make_chunk(50, transaction_ids=[f"b{row}" for row in range(50)]),
-        make_chunk(50, bundle_digest="f" * 64, received_at=NOW),
-    ]
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0006")
-        template = {name: value for name, value in to_row(make_record()).items() if name not in NEW}
-        raw = np.random.default_rng(3).standard_normal((rows, len(RAW_FEATURES)))
-        for start in range(0, rows, 10_000):
-            connection.execute(
-                predictions.insert(),
-                [
-                    template
-                    | {
-                        "prediction_id": prediction_id_at("019a0000-0000-7000-8000-000000000000", row),
-                        "received_at": NOW + timedelta(seconds=row),
-                        "inputs": raw[row].astype("<f8").tobytes(),
-                        "bundle_digest": "abc"[row % 3] * 64,
-                        "transaction_id": f"t{row}",
-                    }
-                    for row in range(start, min(start + 10_000, rows))
-                ],
-            )
-        for chunk in chunks:
-            row = {name: getattr(chunk, name) for name in ("segment_id", "content", *chunk.shared) if name not in NEW}
-            connection.execute(segments.insert(), row | {"rows": 50, "sha256": checksum(chunk.content)})
-    return engine, chunks
-
-
-@pytest.mark.parametrize("rows", [300, pytest.param(OLD_ROWS, marks=pytest.mark.slow)])
-def test_what_was_decided_before_contracts_were_kept(
-    database_url: str, make_record: Make, make_chunk: Callable[..., Chunk], rows: int, tmp_path: Path
-) -> None:
-    engine, chunks = old_database(database_url, make_record, make_chunk, rows)
-    before = {table: inspect(engine).get_columns(table) for table in ("predictions", "transactions", "segments")}
-    migrate(engine)
-    after = {
-        table: [column for column in inspect(engine).get_columns(table) if column["name"] not in NEW]
-        for table in before
-    }
-    assert str(after) == str(before)
-    assert {index["name"] for index in inspect(engine).get_indexes("predictions")} == {
-        index.name for index in metadata.tables["predictions"].indexes
-    }
-    raw = np.random.default_rng(3).standard_normal((rows, len(RAW_FEATURES)))
-    with DecisionStore(engine) as store:
-        tables = list(store.tables(CREDITCARD))
-        values = np.concatenate([table.select(RAW_FEATURES).to_pandas().to_numpy() for table in tables])
-        assert np.array_equal(values, np.concatenate([raw, *(chunk.raw for chunk in chunks)]))
-        last = store.find(prediction_id_at("019a0000-0000-7000-8000-000000000000", rows - 1))
-        assert last is not None
-        assert last.record.inputs == tuple(raw[-1].tolist())
-        assert last.record.contract == KEPT
-        bulk = store.find(chunks[1].prediction_ids[7])
-        assert bulk is not None
-        assert bulk.record == chunks[1].record(7)
-        other = shop_record(make_record, transaction_id="t7")
-        store.add([other])
-        if rows < OLD_ROWS:
-            assert store.purge(CREDITCARD, NOW + timedelta(days=30), tmp_path).rows == rows + 100
-        assert [table["prediction_id"].to_pylist() for table in store.tables(SHOP)] == [[other.prediction_id]]
-
-
-def test_another_table_from_before_is_refused(
-    database_url: str, make_record: Make, make_chunk: Callable[..., Chunk]
-) -> None:
-    engine, _chunks = old_database(database_url, make_record, lambda *_a, **_k: shop_chunk(make_chunk, 50), 3)
-    with pytest.raises(InvalidInput, match="decisions on another table than the public one"):
-        migrate(engine)
-    engine.dispose()

@@ -6,17 +6,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from ml_project.errors import InvalidInput, Unavailable
 from stores.decisions import DecisionRecord, DecisionStore, PageFilter, migrate, open_engine, open_store
-from stores.decisions.database import _SCRIPTS
-from stores.decisions.records import to_row
-from stores.decisions.schema import labels, metadata, predictions
+from stores.decisions.schema import metadata
 from tests.support.processes import FORKS, free_port
 
 
@@ -62,37 +58,6 @@ def test_migrations_make_the_tables_of_the_schema(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
-
-
-def test_what_was_labelled_before_is_found_by_its_index(
-    database_url: str, make_record: Callable[..., DecisionRecord]
-) -> None:
-    """Decisions of a release without that column, and a label under an id in capitals; amounts of what waits, too."""
-    engine = open_engine(database_url)
-    config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
-    names = [f"0000000a-0000-7000-8000-{number:012x}" for number in range(2)]
-    records = [make_record(prediction_id=name, review_rate=1.0) for name in names]
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0005")
-        for row in map(to_row, records):
-            for later in ("labelled", "history_partial", "source", "amount", "expected_loss", "entity"):
-                del row[later]
-            connection.execute(predictions.insert().values(**row))
-        said = {"label": 1, "labelled_at": records[0].received_at, "reviewer": "ann", "source": "feedback"}
-        connection.execute(labels.insert(), {"prediction_id": records[1].prediction_id.upper(), **said})
-    migrate(engine)
-    found = DecisionStore(engine).page(PageFilter(labelled=True)).items
-    assert [each.record for each in found] == records[1:]
-    assert found[0].label is not None
-    waiting = DecisionStore(engine).page(PageFilter(order="expected_loss", labelled=False, for_review=True)).items
-    assert [each.record for each in waiting] == records[:1]
-    with engine.connect() as connection:
-        kept = connection.execute(predictions.select().where(~predictions.c.labelled)).one()
-    amount = records[0].values["Amount"]
-    assert (kept.source, kept.amount, kept.expected_loss) == ("single", amount, amount * 0.01)
-    engine.dispose()
 
 
 def test_a_newer_schema_is_refused(engine: Engine) -> None:
