@@ -14,14 +14,12 @@ def page(visit: Visitor) -> Page:
 
 
 def test_an_axis_is_linear_or_logarithmic_as_the_threshold_wants(page: Page) -> None:
-    places = "(alert, scores) => import('/ui/charts/axis.js').then(m => scores.map(m.scoreAxis(alert).position))"
+    places = "(alert, scores) => import('/ui/charts/scores.js').then(m => scores.map(m.scoreAxis(alert).position))"
     call = f"([alert, scores]) => ({places})(alert, scores)"
     assert page.evaluate(call, [0.3, [0, 0.25, 1, 2, -1]]) == [0, 0.25, 1, 1, 0]
     assert page.evaluate(call, [0.01, [0, 1e-5, 0.01, 0.1, 1, 1e-9]]) == pytest.approx([0, 0, 0.6, 0.8, 1, 0])
     assert page.evaluate(call, [None, [0.5]]) == [0.5]
-    back = (
-        "() => import('/ui/charts/axis.js').then(m => { const a = m.scoreAxis(0.002); return a.at(a.position(0.3)); })"
-    )
+    back = "() => import('/ui/charts/scores.js').then(m => m.scoreAxis(0.002)).then(a => a.at(a.position(0.3)))"
     assert page.evaluate(back) == pytest.approx(0.3)
 
 
@@ -56,7 +54,7 @@ def test_numbers_never_pretend(page: Page) -> None:
 
 def test_answers_are_read_whatever_the_pieces(page: Page) -> None:
     text = 'row,"error",id\r\n1,,"a,b"\n2,"say ""no""; 1,2",\n3,x,"é"\n'
-    call = """([text, size]) => import('/ui/views/file/csv.js').then(m => {
+    call = """([text, size]) => import('/ui/views/file/contents.js').then(m => {
         const rows = [];
         const reader = new m.CsvReader((cells, header) => rows.push([header, cells]));
         for (let place = 0; place < text.length; place += size) reader.feed(text.slice(place, place + size));
@@ -72,7 +70,7 @@ def test_answers_are_read_whatever_the_pieces(page: Page) -> None:
 
 
 def test_downloads_run_no_formulas(page: Page) -> None:
-    call = "rows => import('/ui/views/file/download.js').then(m => m.download('a.csv', rows))"
+    call = "rows => import('/ui/views/file/contents.js').then(m => m.download('a.csv', rows))"
     with page.expect_download() as saved:
         page.evaluate(call, [["=1+1", -5, 'a,"b'], ["@x", 1, ""]])
     assert saved.value.path().read_text() == '\'=1+1,-5,"a,""b"\n\'@x,1,\n'

@@ -1,15 +1,12 @@
 // Score a file: a CSV or Parquet goes up, its answer comes back while it is scored, and is shown, sorted and kept here.
 import { fill, h } from "../dom.js";
 import { integer } from "../format.js";
-import { badRows } from "./file/bad_rows.js";
-import { contentsOf } from "./file/contents.js";
-import { CsvReader } from "./file/csv.js";
+import { badRows, summaryOf } from "./file/summary.js";
+import { contentsOf, CsvReader } from "./file/contents.js";
 import { dropPlace } from "./file/drop.js";
-import { Progress } from "./file/progress.js";
+import { Progress, upload } from "./file/upload.js";
 import { Results } from "./file/results.js";
-import { summaryOf } from "./file/summary.js";
 import { ResultTable } from "./file/table.js";
-import { upload } from "./file/upload.js";
 import { keepingOf } from "./parts/keeping.js";
 import { LiveCard } from "./parts/live_card.js";
 import { errorNotice, notice } from "./parts/notice.js";

@@ -1,10 +1,10 @@
 // Home: what this is, what needs someone now, and where to go.
 import { fill, h } from "../dom.js";
 import { age, dateTime, integer, percent } from "../format.js";
-import { mlflowLink, runsLink } from "./model/links.js";
+import { mlflowLink, runsLink } from "./model/card.js";
 import { errorNotice } from "./parts/notice.js";
 import { redrawn } from "./parts/redraw.js";
-import { breachesOf } from "./watch/breaches.js";
+import { breachesOf } from "./watch/drift.js";
 
 const DAY = "watch?hours=24&buckets=48";
 

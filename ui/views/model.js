@@ -3,8 +3,7 @@ import { fill, h } from "../dom.js";
 import { onKeyChange } from "../keys.js";
 import { errorNotice } from "./parts/notice.js";
 import { curvesOf } from "./model/curves.js";
-import { historyOf } from "./model/history.js";
-import { baselinesOf, checksOf, figuresOf, headOf, lineageOf, policiesOf } from "./model/card.js";
+import { baselinesOf, checksOf, figuresOf, headOf, historyOf, lineageOf, policiesOf } from "./model/card.js";
 import { whatIf } from "./model/what_if.js";
 
 const AGAIN = 10_000;

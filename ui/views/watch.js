@@ -3,12 +3,8 @@ import { fill, h } from "../dom.js";
 import { dateTime, integer, part, percent } from "../format.js";
 import { errorNotice } from "./parts/notice.js";
 import { redrawn } from "./parts/redraw.js";
-import { breachesOf } from "./watch/breaches.js";
-import { decisionCharts } from "./watch/decisions.js";
-import { driftChart } from "./watch/drift.js";
-import { labelChart } from "./watch/labels.js";
-import { latencyChart } from "./watch/latency.js";
-import { shadowPanel } from "./watch/shadow.js";
+import { breachesOf, driftChart, shadowPanel } from "./watch/drift.js";
+import { decisionCharts, labelChart, latencyChart } from "./watch/charts.js";
 
 const WINDOWS = { 1: "Last hour", 6: "Last 6 hours", 24: "Last 24 hours", 168: "Last 7 days", 744: "Last 31 days" };
 const BUCKETS = 48;

@@ -1,11 +1,14 @@
-// A scored file at a glance: how many rows of each decision, what amount is at risk, how the scores are spread.
-import { scoreAxis } from "../../charts/axis.js";
-import { histogram } from "../../charts/histogram.js";
+// A scored file at a glance: rows of each decision, the amount at risk, the spread of scores; and the rows that could not be scored.
+import { histogram, scoreAxis } from "../../charts/scores.js";
 import { h } from "../../dom.js";
 import { integer, part, percent, total } from "../../format.js";
 import { notice } from "../parts/notice.js";
+import { download, quoted } from "./contents.js";
+
+const SHOWN = 200;
 
 /**
+ * Rows of each decision, the amount at risk, the spread of scores.
  * @param {import("./results.js").Results} results
  * @param {{decline: number|null, amount: string|null, label: string, frauds: Set|null, labelled: Set|null}} about the decline
  *   threshold, where it is known; what the contract calls the amount and the label; lines that the file itself labels
@@ -52,4 +55,33 @@ function outcomesOf(results, label, frauds, labelled) {
       entry("Recall", known > 0 ? part(caught, known) : "–", `${integer(caught)} of ${integer(known)} frauds raised an alert`),
       entry("Precision", alerts > 0 ? part(caught, alerts) : "–", `${integer(caught)} of ${integer(alerts)} labelled alerts were fraud`),
       entry("Missed", integer(known - caught), "frauds were approved")));
+}
+
+/**
+ * Rows that could not be scored: where they stand, and why.
+ * @param {{row: number, message: string}[]} bad
+ * @param {{lines: boolean, name: string, cells: Map}} about lines: whether rows are lines of a CSV, or places from 0; name of the
+ *   file; cells of bad rows, where they are known
+ * @returns {HTMLElement|null}
+ */
+export function badRows(bad, { lines, name, cells }) {
+  if (bad.length === 0) {
+    return null;
+  }
+  const where = lines ? "Line" : "Row (from 0)";
+  const save = () => download(`${name}-bad-rows.csv`, [
+    [lines ? "line" : "row", "error"],
+    ...bad.map(({ row, message }) => [row, quoted(message, cells.get(row))]),
+  ]);
+  return h("section", { class: "panel", "aria-labelledby": "bad-title" },
+    h("div", { class: "row apart" },
+      h("h2", { id: "bad-title" }, `${integer(bad.length)} bad ${bad.length === 1 ? "row" : "rows"}`),
+      h("button", { type: "button", onclick: save }, "Download bad rows")),
+    h("p", { class: "muted small" }, "These were not scored; all others were.",
+      bad.length > SHOWN && ` The first ${SHOWN} are shown.`),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Bad rows" },
+      h("table", {},
+        h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "number place" }, where), h("th", { scope: "col" }, "What is wrong"))),
+        h("tbody", {}, bad.slice(0, SHOWN).map(({ row, message }) =>
+          h("tr", {}, h("td", { class: "number" }, String(row)), h("td", { class: "wrap" }, quoted(message, cells.get(row)))))))));
 }

@@ -4,7 +4,7 @@ import { amount, integer, percent, score } from "../../format.js";
 import { errorNotice } from "../parts/notice.js";
 import { detailOf } from "../review/detail.js";
 import { DECISIONS } from "./results.js";
-import { download } from "./download.js";
+import { download } from "./contents.js";
 
 const PAGE = 50;
 const COLUMNS = [

@@ -1,7 +1,10 @@
-// The parts of a model card that are words and tables.
+// The parts of a model card that are words and tables: figures, checks, policies, history, lineage, and the ways into MLflow.
 import { h } from "../../dom.js";
 import { dateTime, integer, percent, ratio, score, significant, total } from "../../format.js";
-import { mlflowLink } from "./links.js";
+import { errorNotice, notice } from "../parts/notice.js";
+
+const KINDS = { promote: "Promoted", rollback: "Rolled back", policy: "Policy changed", outside: "Moved in MLflow" };
+const MOVES = 20;
 
 const NAMES = {
   average_precision: "Average precision",
@@ -137,4 +140,47 @@ export function tablePanel(title, lead, head, rows, extra = null) {
 
 function entry(name, value) {
   return h("div", {}, h("dt", {}, name), h("dd", {}, value));
+}
+
+/** A link in an element of its own, or null where nobody said where MLflow's page is. */
+export function mlflowLink({ mlflow_page: page }, path, words, element = "p") {
+  return page ? h(element, {}, h("a", { href: `${page.replace(/\/$/, "")}/#/${path}`, rel: "noreferrer" }, words)) : null;
+}
+
+/** A link to the table of runs with the best on top, which `pipelines/run_page.py` saves; of a version without a card, to all experiments. */
+export function runsLink(settings, card) {
+  const experiment = card?.lineage.experiment;
+  const path = experiment ? `experiments/${experiment}/runs?workflowType=machine_learning&viewStateShareKey=best` : "experiments";
+  return mlflowLink(settings, path, "Runs in MLflow", "span");
+}
+
+/** @param {Object} history what /model/history answers, or {error} */
+export function historyOf(history) {
+  if (history.error) {
+    return [h("section", { class: "panel" }, h("h2", {}, "History"), errorNotice(history.error))];
+  }
+  const partial = history.source === "release pointer"
+    ? notice("warning", "MLflow is unreachable: only the latest promotion is known.") : null;
+  return [tablePanel("History", "Every change of the live version, newest first.",
+    ["When", "What", "From", "To", "Who", "Why", "Gate"],
+    history.moves.slice(0, MOVES).map((move) => [
+      dateTime(move.when),
+      `${KINDS[move.kind] || "Promoted"}${move.outcome === "done" ? "" : ` (${move.outcome})`}`,
+      move.origin ?? "–",
+      move.to ?? "–",
+      move.asked_by ? `${move.who || "–"}, asked by ${move.asked_by}` : move.who || "–",
+      h("span", { class: "why" }, move.why || "–"),
+      move.gate,
+    ]), partial), refusalsOf(history)];
+}
+
+function refusalsOf({ source, refusals }) {
+  if (source !== "history") {
+    return null;
+  }
+  return refusals.length === 0
+    ? h("section", { class: "panel" }, h("h2", {}, "Refusals"), h("p", { class: "muted" }, "The gate has refused no candidate."))
+    : tablePanel("Refusals", "Candidates that the gate kept out, newest first.", ["When", "Version", "Who", "Why"],
+      refusals.slice(0, MOVES).map((move) => [
+        dateTime(move.when), move.to ?? "–", move.who || "–", h("span", { class: "why" }, move.why || "–")]));
 }

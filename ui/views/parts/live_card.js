@@ -21,7 +21,7 @@ export class LiveCard {
     try {
       this.#card = await this.#ask({ quiet: true });
     } catch {
-      this.#card = null; // no key yet, no card, or the gateway is away: asked again when it is needed
+      this.#card = null; // no key yet, no card, or the gateway is unreachable: asked again when it is needed
     }
   }
 

@@ -1,6 +1,6 @@
 // Why a transaction scored as it did: a sentence where the answer has one, else what the feature is, its value, and what
 // is usual for it.
-import { signedBars } from "../../charts/signed_bars.js";
+import { signedBars } from "../../charts/bars.js";
 import { h } from "../../dom.js";
 import { percent, significant, valueOf } from "../../format.js";
 

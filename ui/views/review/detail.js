@@ -1,5 +1,5 @@
 // One prediction as a reviewer needs it: what was decided and why, and what was sent.
-import { scale } from "../../charts/scale.js";
+import { scale } from "../../charts/scores.js";
 import { h } from "../../dom.js";
 import { age, amount, dateTime, integer, percent, score, total, valueOf } from "../../format.js";
 import { reasonsOf } from "../parts/reasons.js";

@@ -1,12 +1,10 @@
-// The gateway's answer to one transaction, for people.
-import { scoreAxis } from "../../charts/axis.js";
-import { scale } from "../../charts/scale.js";
+// The gateway's answer to one transaction, for people; its id and the request as a command, to copy.
+import { scale, scoreAxis } from "../../charts/scores.js";
 import { h } from "../../dom.js";
 import { amount, percent, score, significant, valueOf } from "../../format.js";
-import { copyable } from "../parts/copy.js";
+import { currentKey } from "../../keys.js";
 import { notice } from "../parts/notice.js";
 import { reasonsOf } from "../parts/reasons.js";
-import { curl } from "./curl.js";
 
 const DECISIONS = {
   APPROVE: "Let it pass.",
@@ -72,4 +70,45 @@ function warningWords({ feature, value, minimum, maximum }, body, catalogue) {
     : (each) => (typeof each === "number" ? significant(each, 4) : valueOf(each));
   return minimum === undefined ? `${feature} = ${shown(given)}`
     : `${feature} = ${shown(given)}; training had ${shown(minimum)} to ${shown(maximum)}`;
+}
+
+/**
+ * Text to take along: shown as it is, with a button that copies it.
+ * @param {string} text
+ * @param {string} name what it is, for the button and for screen readers
+ * @param {function(string)} announce
+ */
+function copyable(text, name, announce) {
+  const code = h("pre", { class: "copy-text", tabindex: "0", role: "region", "aria-label": name }, text);
+  const button = h("button", { type: "button", class: "copy-button", "aria-label": `Copy ${name}` }, "Copy");
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+      announce(`${name} copied`);
+    } catch { // plain HTTP on another machine has no clipboard
+      getSelection().selectAllChildren(code);
+      announce(`${name} selected; copy it with the keyboard`);
+    }
+  });
+  return h("div", { class: "copy" }, code, button);
+}
+
+/**
+ * The request as a command for a shell. The key is a variable in it, never the key itself.
+ * @param {Object} body
+ * @param {string} query what else was asked for
+ */
+function curl(body, query) {
+  const address = new URL(`predict?${query}`, document.baseURI.split("#")[0]);
+  return [
+    `curl -sS ${inQuotes(address.href)}`,
+    currentKey() && '-H "X-API-Key: $FRAUD_API_KEY"',
+    "-H 'Content-Type: application/json'",
+    `-d ${inQuotes(JSON.stringify(body))}`,
+  ].filter(Boolean).join(" \\\n  ");
+}
+
+function inQuotes(text) {
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }

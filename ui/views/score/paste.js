@@ -1,5 +1,5 @@
 // Reads one transaction out of pasted text: a JSON object, or a CSV row with or without its header.
-import { cellsOf } from "../file/csv.js";
+import { cellsOf } from "../file/contents.js";
 
 /**
  * @param {string} text

@@ -1,11 +1,12 @@
-// How far each feature and the score are from what the live version was trained on.
+// What is compared: features with their limits, what is over one, and a challenger beside the version that answers.
 import { bars } from "../../charts/bars.js";
 import { figure } from "../../charts/figure.js";
 import { h } from "../../dom.js";
-import { dateTime, integer, percent, ratio } from "../../format.js";
-import { overOf } from "./breaches.js";
+import { dateTime, integer, part, percent, ratio } from "../../format.js";
+import { tablePanel } from "../model/card.js";
 
 const FEW = 18;
+const SHARES = { alerts: "alert share", declines: "decline share" };
 
 /** @returns {{element: HTMLElement, show: function(Object), end: function}} */
 export function driftChart() {
@@ -68,4 +69,56 @@ function noteOf({ drift, model_version: version }) {
     return `${rows} Its card has no limits.`;
   }
   return drift.judged ? rows : `${rows} Too few rows to be judged.`;
+}
+
+/** @returns {{name: string, words: string}[]} breaches, shares of decisions first */
+export function breachesOf({ shares, drift }) {
+  return [
+    ...shares.filter(({ breached }) => breached).map((share) => ({ name: share.name, words: shareWords(share) })),
+    ...(drift?.features ?? []).filter(({ breached }) => breached).flatMap(featureBreaches),
+  ];
+}
+
+/** "alert share 1.4 %, limit 0.8 %" */
+function shareWords({ name, value, low, high }) {
+  return `${SHARES[name]} ${percent(value)} ${limitWords(value > high ? `≤ ${percent(high)}` : `≥ ${percent(low)}`)}`;
+}
+
+/** A limit in brackets, which no line breaks. */
+function limitWords(limit) {
+  return `(limit ${limit})`.replaceAll(" ", "\u00a0");
+}
+
+/** Which figures of a feature are beyond their limits. */
+function overOf(feature) {
+  return [
+    ["PSI", feature.psi, feature.limit, ratio],
+    ["KS", feature.ks, feature.ks_limit, ratio],
+    ["out of range", feature.out_of_range, feature.out_of_range_limit, percent],
+    ["missing", feature.missing, feature.missing_limit, percent],
+    ["other", feature.other, feature.other_limit, percent],
+  ].filter(([, value, limit]) => limit !== null && value > limit);
+}
+
+function featureBreaches(feature) {
+  return overOf(feature).map(([figure, value, limit, format]) => ({
+    name: feature.name, words: `${figure} of ${feature.name} ${format(value)} ${limitWords(`≤ ${format(limit)}`)}`,
+  }));
+}
+
+/** @param {Object[]} shadow what /watch says of challengers */
+export function shadowPanel(shadow) {
+  return tablePanel("Challenger beside the champion",
+    "On transactions that both scored; only the champion’s decisions counted. Outcomes are of those that are labelled by now.",
+    ["Challenger", "Scored", "Same decision", "Alerts of both", "Champion’s only", "Challenger’s only", "Frauds caught by champion",
+      "Frauds caught by challenger", "False alarms of champion", "False alarms of challenger"],
+    shadow.map((each) => [
+      h("strong", {}, each.model_version), integer(each.rows), percent(each.agree / each.rows),
+      integer(each.alerts_both), integer(each.alerts_champion_only), integer(each.alerts_challenger_only),
+      caught(each.frauds_champion, each), caught(each.frauds_challenger, each),
+      integer(each.false_alarms_champion), integer(each.false_alarms_challenger)]));
+}
+
+function caught(count, { frauds }) {
+  return frauds === 0 ? "no labels yet" : frauds < 20 ? part(count, frauds) : `${part(count, frauds)} of ${integer(frauds)}`;
 }
