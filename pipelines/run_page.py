@@ -16,6 +16,8 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from ml_project.card import FIGURES, Figure
+from ml_project.quantities import figure_text, ratio, span_of
+from pipelines.settings import PipelineSettings
 from pipelines.tracking import DATA_NAME_TAG, OUTCOME_TAG, STEP_TAG, VERSION_TAG, DataPart, Run
 
 SUMMARY_TAG: Final = "fraud.summary"
@@ -38,19 +40,17 @@ _BY_HAND: Final = ("main", "train")
 _LONGEST: Final = 250
 
 
-def describe(run: Run, sentence: str = "", model_name: str = "") -> None:
+def describe(run: Run, settings: PipelineSettings, sentence: str = "") -> None:
     """Name a pipeline run and write its note, from what the run holds by now.
 
     Parameters
     ----------
     sentence : str
         The outcome in words, which the note begins with.
-    model_name : str
-        Of the registered model, for the link to the version.
     """
     found = run.data
     run.rename(pipeline_name(found))
-    run.log(tags={MLFLOW_RUN_NOTE: _note(run, found, sentence, model_name)})
+    run.log(tags={MLFLOW_RUN_NOTE: _note(run, settings, found, sentence)})
     _save_views(run)
 
 
@@ -77,7 +77,7 @@ def page_of(run: Run | MlflowRun, tab: str = "") -> str:
     return f"#/experiments/{experiment}/runs/{run_id}{f'/{tab}' if tab else ''}"
 
 
-def _note(run: Run, found: MlflowRun, sentence: str, model_name: str) -> str:
+def _note(run: Run, settings: PipelineSettings, found: MlflowRun, sentence: str) -> str:
     tags, metrics = found.data.tags, found.data.metrics
     parts = [f"**{sentence}**"] if sentence else []
     if VERSION_TAG in tags:
@@ -85,11 +85,11 @@ def _note(run: Run, found: MlflowRun, sentence: str, model_name: str) -> str:
         pages = {"gate report": "gate.html", "model card": "card.html"} if judged else {}
         links = [f"[{words}]({page_of(run, f'artifacts/{page}')})" for words, page in pages.items()]
         version = tags[VERSION_TAG]
-        parts.append(" · ".join([*links, f"[version {version}](#/models/{model_name}/versions/{version})"]))
+        parts.append(" · ".join([*links, f"[version {version}](#/models/{settings.model_name}/versions/{version})"]))
     parts += [tags[SUMMARY_TAG]] if SUMMARY_TAG in tags else []
     named = {f"test_{figure}": words for figure, words in FIGURES.items()}
     rows = [
-        f"- {words}: {interval_in_words(figure_of(metrics, name))}"
+        f"- {words}: {interval_in_words(name, figure_of(metrics, name), settings.money)}"
         for name, words in named.items()
         if f"{name}_low" in metrics
     ]
@@ -106,13 +106,10 @@ def figure_of(metrics: Mapping[str, float], name: str) -> Figure:
     return Figure(value=metrics[name], low=metrics[f"{name}_low"], high=metrics[f"{name}_high"])
 
 
-def interval_in_words(figure: Figure) -> str:
-    """A figure and its interval for MLflow's page, whose tables have no room between their cells."""
-    return f"**{_number(figure.value)}** ({_number(figure.low)} to {_number(figure.high)})"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+def interval_in_words(name: str, figure: Figure, currency: str) -> str:
+    """A figure by its name, and its interval, for MLflow's page, whose tables have no room between their cells."""
+    value, low, high = (figure_text(name, each, currency) for each in (figure.value, figure.low, figure.high))
+    return f"**{value}** ({span_of(low, high)})"
 
 
 def _children(run: Run, metrics: dict[str, float]) -> Iterable[str]:
@@ -127,12 +124,12 @@ def _children(run: Run, metrics: dict[str, float]) -> Iterable[str]:
     if trials:
         best = max(trials, key=lambda child: child.data.metrics["average_precision"])
         count = len(kinds["trial"])
-        figure = _number(best.data.metrics["average_precision"])
+        figure = ratio(best.data.metrics["average_precision"])
         yield f"best of {count} trials: {_link(best)}, average precision {figure} on the folds of train"
     models = [(child, child.data.metrics[MAIN_FIGURE]) for child in kinds.get("baseline", [])]
     if models:
-        measured = ", ".join(f"{_link(child)} {_number(figure)}" for child, figure in models)
-        yield f"average precision of {measured}; of the twin {_number(metrics[MAIN_FIGURE])}"
+        measured = ", ".join(f"{_link(child)} {ratio(figure)}" for child, figure in models)
+        yield f"average precision of {measured}; of the twin {ratio(metrics[MAIN_FIGURE])}"
     policies = sorted(kinds.get("policy", []), key=lambda child: child.data.params["policy"])
     if policies:
         yield f"thresholds: {', '.join(_link(child, child.data.params['policy']) for child in policies)}"

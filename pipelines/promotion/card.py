@@ -211,7 +211,7 @@ def card_html(card: Card, currency: str = "") -> str:
     )
 
 
-def short_form(card: Card, artifacts: str) -> str:
+def short_form(card: Card, artifacts: str, currency: str = "") -> str:
     """A version's description in the registry.
 
     Parameters
@@ -219,7 +219,9 @@ def short_form(card: Card, artifacts: str) -> str:
     artifacts : str
         Address of the run's artifacts in MLflow's page.
     """
-    figures = "\n".join(f"- {FIGURES[name]}: {interval_in_words(each)}" for name, each in card.figures.items())
+    figures = "\n".join(
+        f"- {FIGURES[name]}: {interval_in_words(name, each, currency)}" for name, each in card.figures.items()
+    )
     return (
         f"**Gate {card.gate}.**\n\nTrained on {card.data.name}: {card.data.source} data, "
         f"{card.data.rows:,} rows, {card.data.frauds:,} frauds, digest `{card.data.digest[:16]}`. Policy {card.policy}."

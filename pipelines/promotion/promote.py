@@ -191,7 +191,7 @@ def _recorded(settings: PipelineSettings, run: Run, promotion: Promotion) -> Pro
         else {}
     )
     run.log(tags={OUTCOME_TAG: promotion.outcome, VERSION_TAG: promotion.version.version, **refused})
-    describe(run, promotion.sentence, settings.model_name)
+    describe(run, settings, promotion.sentence)
     return promotion
 
 

@@ -184,7 +184,7 @@ def log_report(settings: PipelineSettings, run: Run, version: int, report: GateR
     run.log_text(card_markdown(card, settings.money), "card.md")
     # within MLflow's own page, so that it holds behind any host name
     artifacts = f"#/experiments/{run.experiment_id}/runs/{run.id}/artifacts"
-    Registry(settings.mlflow_uri, settings.model_name).describe(version, short_form(card, artifacts))
+    Registry(settings.mlflow_uri, settings.model_name).describe(version, short_form(card, artifacts, settings.money))
 
 
 def gate_page(

@@ -207,7 +207,7 @@ def _validate(run: Run, suite: Suite, settings: PipelineSettings) -> None:
         console.print(f"  {len(report.checks)} expectations, {len(report.failures)} failed")
         if not report.success:
             run.log(tags={OUTCOME_TAG: "validation failed"})
-            describe(run, "The data failed validation; nothing was trained.")
+            describe(run, settings, "The data failed validation; nothing was trained.")
             console.print(report.to_table())
             page = run_address(settings, child, f"{DOCS}/index.html")
             raise Refused("The data failed validation; nothing was trained.", f"See {page}")

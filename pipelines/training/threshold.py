@@ -78,7 +78,7 @@ def threshold(settings: PipelineSettings, run: Run) -> Measurement:
             f"{DONE_TAG}threshold": "true",
         }
     )
-    describe(run)
+    describe(run, settings)
     return in_use
 
 

@@ -164,7 +164,7 @@ def train(
     _store(run, twin, refit, test.scores)
     run.log_frame(test.rows.to_frame(), TEST_ROWS)
     run.log(tags={f"{DONE_TAG}train": "true"})
-    describe(run)
+    describe(run, settings)
     return measured["twin"].metrics
 
 

@@ -76,8 +76,13 @@ def test_the_page_escapes_and_draws() -> None:
 
 
 def test_the_short_form_has_figure_gate_and_links() -> None:
-    text = short_form(card(), "#/experiments/1/runs/r1/artifacts")
+    cost = Figure(value=1721.7, low=1200.2, high=2300.9)
+    figures = {"average_precision": FIGURE, "recall": FIGURE, "cost_per_day": cost}
+    shown = card().model_copy(update={"figures": figures})
+    text = short_form(shown, "#/experiments/1/runs/r1/artifacts", "EUR")
     assert text.startswith("**Gate passed.**")
     assert "- average precision: **0.800** (0.700 to 0.900)\n" in text
+    assert ": **80.0 %** (70.0 to 90.0 %)\n" in text
+    assert "**€1,722** (€1,200 to €2,301)\n" in text
     assert "Policy f1." in text
     assert "[model card](#/experiments/1/runs/r1/artifacts/card.html)" in text
