@@ -1,7 +1,7 @@
 """Prequential validation: learn from what was known at the time, score what follows, move on.
 
 One split says how a model did once; this says how such a model would have done all along, late labels included: block
-by block (`measure_block`), or week by week under rules that say when a model is trained anew (`RetrainingReplay`).
+by block (`measure_block`), or week by week under rules that say when a model is retrained (`RetrainingReplay`).
 Source: Le Borgne et al., "Reproducible Machine Learning for Credit Card Fraud Detection: Practical Handbook" (2022),
 chapter 5; Gama et al., "On evaluating stream learning algorithms", Machine Learning 90 (2013).
 """
@@ -87,7 +87,7 @@ _LEAST_WEEKS: Final = 3
 
 @dataclass(frozen=True)
 class RetrainingRule:
-    """When a model is trained anew, and on which days.
+    """When a model is retrained, and on which days.
 
     Attributes
     ----------
@@ -197,7 +197,7 @@ class _Model:
 
 
 class RetrainingReplay:
-    """Weeks of history in order, under rules by which models are trained anew; what rules share is fitted once.
+    """Weeks of history in order, under rules by which models are retrained; what rules share is fitted once.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The gateway's decision store: opened at the start, used by the routes, flushed at the end.
 
-A database that is away at the start is prepared as soon as it is back; until then decisions go to the spool.
+A database that is unreachable at the start is prepared as soon as it is back; until then decisions go to the spool.
 """
 
 import asyncio

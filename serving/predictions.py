@@ -54,10 +54,10 @@ class Prediction(TypedDict):
     source: NotRequired[Literal["trial"]]
     """It was to be kept as a trial."""
     kept: NotRequired[Literal["database", "spool", "none"]]
-    """Where the prediction was on disk before this answer; in the spool, while the database is away, a repeated
+    """Where the prediction was on disk before this answer; in the spool, while the database is unreachable, a repeated
     transaction_id could not be recognised."""
     history: NotRequired[Literal["partial"]]
-    """The database was away, and what this gateway remembers is all that its features from history are made of."""
+    """The database was unreachable, and its features from history are made only of what this gateway remembers."""
     reasons: NotRequired[list[Reason]]
     """The strongest terms of the score, where the decision is not APPROVE or where they were asked for."""
     warnings: NotRequired[list[RangeWarning]]

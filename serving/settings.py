@@ -29,8 +29,8 @@ class GatewaySettings(PlatformSettings):
     bootstrap_key: SecretStr | None = Field(
         None,
         min_length=SHORTEST_SECRET,
-        description="Secret that becomes the first API key, with every scope; at least 32 random characters. Take it "
-        "away once other keys exist.",
+        description="Secret that becomes the first API key, with every scope; at least 32 random characters. Unset "
+        "it once other keys exist.",
     )
     rate_limit: str = Field(
         "", description="Most requests of one key, or in open mode of one address, such as 600/minute; empty: no limit."
@@ -141,7 +141,7 @@ class GatewaySettings(PlatformSettings):
         256 * 1024**2,
         ge=0,
         description="What uploads leave free on their disk (507), because decisions wait on it while the database is "
-        "away.",
+        "unreachable.",
     )
     max_upload_rows: int = Field(
         1_000_000,

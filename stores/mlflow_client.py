@@ -1,4 +1,4 @@
-"""MLflow's client: how it behaves here, and one clear error for a server that is away or unwilling.
+"""MLflow's client: how it behaves here, and one clear error for a server that is unreachable or unwilling.
 
 MLflow reads its environment while it is imported, and its import takes seconds: this module imports it inside functions
 only, so that `quiet_mlflow` can be called before.
@@ -58,7 +58,7 @@ _CODES: Final = {"UNAUTHENTICATED": 401, "CUSTOMER_UNAUTHORIZED": 401, "PERMISSI
 
 
 def server_errors() -> tuple[type[Exception], ...]:
-    """What MLflow's client raises for a server that is away or unwilling."""
+    """What MLflow's client raises for a server that is unreachable or unwilling."""
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
 

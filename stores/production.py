@@ -68,7 +68,7 @@ class Production:
         Raises
         ------
         Unavailable
-            When the registry is away and no release pointer can stand in; the message says both.
+            When the registry is unreachable and no release pointer can stand in; the message says both.
         InvalidBundle
             When the version carries no digest: nothing vouches for its files.
         """
@@ -116,7 +116,7 @@ class Production:
         return published or self._registry.card(self._registry.version(live.version))
 
     def promotions(self) -> Promotions:
-        """The history's moves of Production; what the release pointer knows while MLflow is away."""
+        """The history's moves of Production; what the release pointer knows while MLflow is unreachable."""
         try:
             return promotions_in(self._history.read())
         except Unavailable:

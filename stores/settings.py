@@ -207,7 +207,7 @@ class PlatformSettings(BaseSettings):
 
     @property
     def decision_spool(self) -> Path:
-        """Folder where decisions wait while the database is away."""
+        """Folder where decisions wait while the database is unreachable."""
         return self.gateway_dir / "spool"
 
     def event_time_bounds(self, now: datetime) -> EventTimeBounds:

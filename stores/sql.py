@@ -191,8 +191,8 @@ def reason(error: BaseException | None) -> str:
 def translated(url: URL, *, database: str = "decision database", setting: str = "FRAUD_DATABASE_URL") -> Iterator[None]:
     """Turn what SQLAlchemy raises for an absent or unwilling database into a `FraudError`.
 
-    `IntegrityError` passes: it says that another writer was first (see `lost_race`), not that the database is away. The
-    statement's parameters never enter a message: they are customers' data.
+    `IntegrityError` passes: it says that another writer was first (see `lost_race`), not that there is no database.
+    The statement's parameters never enter a message: they are customers' data.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def lost_race(error: IntegrityError) -> bool:
 
 
 def unavailable(url: URL, cause: BaseException | None, *, database: str, setting: str) -> Unavailable:
-    """The one message for a database that is away or unwilling; see `translated`."""
+    """The one message for a database that is unreachable or unwilling; see `translated`."""
     # an error with an SQLSTATE comes from a server that was reached, such as "canceling statement due to timeout"
     lost = None if getattr(cause, "sqlstate", None) else connection_fault(str(cause))
     why = lost or masked(reason(cause))

@@ -4,6 +4,6 @@
 - `protocol`: which rows a week trains and tests on, and its figures.
 - `entries`: the models that take part, and what their settings were chosen on.
 - `served`: the winner through the gateway, request by request.
-- `retraining`: the whole history under rules that say when a model is trained anew.
+- `retraining`: the whole history under rules that say when a model is retrained.
 - `run`: all of it, as tables, as JSON and as pages (`make league`).
 """

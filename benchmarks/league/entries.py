@@ -140,9 +140,14 @@ ENTRIES: Final = (
         recipe(tree_method="exact", base_score=0.5),
     ),
     Entry(
-        "closed", "ours, closed class", "authors", 7, f"weeks from 6 June {_UNTIL}", platform(CLOSED, seeds=range(5))
+        "closed",
+        "platform, closed class",
+        "authors",
+        7,
+        f"weeks from 6 June {_UNTIL}",
+        platform(CLOSED, seeds=range(5)),
     ),
-    Entry("open", "ours, open class", "ours", OPEN_DAYS, _CHOSEN, platform(OPEN)),
+    Entry("open", "platform, open class", "ours", OPEN_DAYS, _CHOSEN, platform(OPEN)),
 )
 
 

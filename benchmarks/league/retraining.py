@@ -1,4 +1,4 @@
-"""Which retraining pays: the same history under rules that say when a model is trained anew, week by week.
+"""Which retraining pays: the same history under rules that say when a model is retrained, week by week.
 
 The open class's settings but for one tree a round instead of four, which takes a third of the time; drift is what
 `monitor` would call a breach. Weeks begin on the league's Wednesdays, and every rule begins with the model of the first
@@ -69,7 +69,7 @@ def _outcome(found: RuleOutcome) -> dict[str, Any]:
 
 def table(content: dict[str, Any]) -> str:
     """For a terminal."""
-    lines = [f"{'trained anew':30s}{'saved a day':>12s}{'more than never':>22s}{'AP':>6s}{'fits':>5s}{'s':>5s}"]
+    lines = [f"{'retrained':30s}{'saved a day':>12s}{'more than never':>22s}{'AP':>6s}{'fits':>5s}{'s':>5s}"]
     for each in content["rules"]:
         gain = each["more_than_never"]
         more = f"{gain['value']:,.0f} [{gain['low']:,.0f}, {gain['high']:,.0f}]"

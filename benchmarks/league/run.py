@@ -222,12 +222,12 @@ def page(content: dict[str, Any]) -> str:
         Picture(
             "Average precision",
             chart("Average precision", axis, Axis("average precision", limits=limits), lines),
-            "Week by week; everything of ours was chosen on the weeks before 8 August.",
+            "Week by week; everything of the platform was chosen on the weeks before 8 August.",
         ),
         Picture(
             "Difference to the authors' recipe",
             chart("Difference to the authors' recipe", axis, Axis("average precision, difference"), gains),
-            "On the same bootstrap replicates, with 95 % intervals; above 0 ours is better.",
+            "On the same bootstrap replicates, with 95 % intervals; above 0 the platform is better.",
         ),
     ]
     return render(

@@ -146,7 +146,7 @@ SettingsOf = Annotated[
     str, typer.Option(help="Freeze the settings of this run (an id, or `latest`); empty: the project's defaults.")
 ]
 Retraining = Annotated[
-    bool, typer.Option("--retraining", help="Week by week instead, under rules that say when a model is trained anew.")
+    bool, typer.Option("--retraining", help="Week by week instead, under rules that say when a model is retrained.")
 ]
 FirstDays = Annotated[
     float, typer.Option(min=1, help="Of --retraining: days that the first model, and a sliding window, learns from.")
@@ -165,7 +165,7 @@ def prequential(
 
     Average precision, precision at the alert budget and cost of every block go into a run, with a page.
 
-    With --retraining the history is replayed week by week: never trained anew, every week, every four weeks, and when
+    With --retraining the history is replayed week by week: never retrained, every week, every four weeks, and when
     a week drifted, on the latest days and on all of them. The page, retraining.html, says how much money each would
     have saved, at which average precision, and what its trainings took.
 

@@ -6,5 +6,5 @@ May import `pipelines.data`, `pipelines.training`, `pipelines.promotion`, `pipel
 - `compare`: two registered versions: figures, paired differences on common rows, thresholds, parameters
 - `evaluator`: our figures of any version on any labelled table, through ``mlflow.models.evaluate``
 - `prequential`: the ingested history block by block: learn from what was known, score the next block;
-  or week by week, under rules that say when a model is trained anew
+  or week by week, under rules that say when a model is retrained
 """

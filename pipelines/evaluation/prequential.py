@@ -1,4 +1,4 @@
-"""Replays the ingested history, block by block or week by week under rules that say when a model is trained anew.
+"""Replays the ingested history, block by block or week by week under rules that say when a model is retrained.
 
 Each finished block or week is a nested run and is never computed twice.
 """
@@ -380,7 +380,7 @@ def _day(moment: float) -> str:
 def rules_table(outcomes: Sequence[RuleOutcome], currency: str) -> Table:
     """A row per rule."""
     numbers = ("saved a day", "average precision", "trainings", "processor")
-    table = Table(("trained anew", "saved a day", "more than never", *numbers[1:]), numbers=numbers)
+    table = Table(("retrained", "saved a day", "more than never", *numbers[1:]), numbers=numbers)
     for each in outcomes:
         gain = interval_text("cost_per_day", each.gain, currency)
         cells = (money(each.saved, currency), gain, f"{each.average_precision:.3f}", str(each.trainings))

@@ -2,7 +2,7 @@
 
 A served value is what was decided by, late transactions and labels left out as they will be left out again. It is not
 there, or of no use, where a decision was made before the contract had the feature as it is now, or while the database
-was away; and base data that lie among the decisions know nothing of them. These are computed from base data and
+was unreachable; and base data that lie among the decisions know nothing of them. These are computed from base data and
 decisions together, by the definition.
 """
 
@@ -20,7 +20,7 @@ from ml_project.dataset import events_of
 from ml_project.history import compute_history
 
 _SERVED_BY: Final = "\x1fserved_by"
-"""The bundle whose features from history were kept with a decision; empty where the database was away."""
+"""The bundle whose features from history were kept with a decision; empty where the database was unreachable."""
 
 _DECIDED_AT: Final = "\x1fdecided_at"
 """When it was; no field of a contract has such a name."""

@@ -41,7 +41,7 @@ class Lease:
         self._thread.start()
 
     def stop(self) -> None:
-        """Give it back; while the database is away, it runs out instead."""
+        """Give it back; while the database is unreachable, it runs out instead."""
         self._ended.set()
         self._thread.join()
         try:

@@ -1,6 +1,6 @@
 """The scheduler's database: a queue of runs that survives the scheduler, and the history of those that ended.
 
-SQLite or PostgreSQL. While the database is away, it is waited for; one scheduler at a time holds it.
+SQLite or PostgreSQL. While the database is unreachable, it is waited for; one scheduler at a time holds it.
 """
 
 import fcntl
@@ -71,7 +71,7 @@ schedule_jobs: Final = Table(
 
 
 class ScheduleDatabase:
-    """Runs transactions, and tries them again while the database is away.
+    """Runs transactions, and tries them again while the database is unreachable.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class ScheduleDatabase:
         Raises
         ------
         Unavailable
-            When the scheduler ends while the database is away.
+            When the scheduler ends while the database is unreachable.
         """
         told = False
         while True:
@@ -121,7 +121,7 @@ class ScheduleDatabase:
                 told = True
 
     def write_once(self, work: Callable[[Connection], T]) -> T:
-        """As `write`, but a database that is away is an error at once."""
+        """As `write`, but a database that is unreachable is an error at once."""
         with (
             translated(self.engine.url, database="schedule", setting="FRAUD_SCHEDULE_URL"),
             self.engine.begin() as connection,

@@ -30,7 +30,7 @@ _LABELS: Final = 1_000
 
 
 class GatewayClient:
-    """Sends JSON, and retries while a gateway is away or overloaded.
+    """Sends JSON, and retries while a gateway is unreachable or overloaded.
 
     Parameters
     ----------

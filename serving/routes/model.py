@@ -273,7 +273,7 @@ def _usual_ranges(model: LiveModel) -> dict[str, dict[str, float]]:
 
 
 PROMOTIONS_SECONDS: Final = 5.0
-"""How long an answer is given again: half of what an MLflow server that is away costs."""
+"""How long an answer is given again: half of what an MLflow server that is unreachable costs."""
 
 
 class PastPromotions:

@@ -59,7 +59,7 @@ class StoreFigures(NamedTuple):
     waiting: float = 0
     """Decisions that wait for their commit."""
     away: float = False
-    """Whether the database is away."""
+    """Whether the database is unreachable."""
     spool_bytes: float = 0
     spool_damaged: float = 0
     """Files of the spool that were set aside, damaged."""

@@ -1,11 +1,11 @@
-"""Every decision kept: SQLite by default, PostgreSQL by URL, and a local spool while either is away.
+"""Every decision kept: SQLite by default, PostgreSQL by URL, and a local spool while either is unreachable.
 
 In the order in which a decision passes them:
 
 - `records`: one decision, also as a row of its table; its contract; what the store answers, and the errors.
 - `segments`: the rows of a bulk request as one columnar segment, and their ids.
 - `writer`: concurrent decisions as one commit, or into the spool; replays the spool once the database is back.
-- `spool`: local files that hold decisions while the database is away;
+- `spool`: local files that hold decisions while the database is unreachable;
   `spool_format`: their records, which damage elsewhere cannot hide.
 - `store`: everything that can be asked of the database, as one class; who may write now.
 - `writes`: adding decisions and contracts, and what is known about a transaction_id. `labels`: what they turned out to

@@ -1,7 +1,7 @@
 """Opening the decision database: durable settings for SQLite and PostgreSQL, and the schema of this software.
 
 `open_store` is what a process calls; `open_engine` and `migrate` are its two halves, for a gateway that starts while
-the database is away and migrates it later.
+the database is unreachable and migrates it later.
 """
 
 import errno
@@ -59,7 +59,7 @@ def open_store(url: str, *, existing: bool = False, wait: bool = False) -> Decis
     existing : bool
         Refuse a SQLite file that is not there: a reader would make an empty one and find no traffic in it.
     wait : bool
-        Return the store even while the database is away, with a warning; call `migrate` once it is back.
+        Return the store even while the database is unreachable, with a warning; call `migrate` once it is back.
 
     Raises
     ------
@@ -326,7 +326,7 @@ def migrate(engine: Engine) -> None:
 
 @contextmanager
 def _blamed_on_schema(engine: Engine) -> Iterator[None]:
-    """What the database refuses to run will not run later either; all else may be a database that is away."""
+    """What the database refuses to run will not run later either; all else may be a database that is unreachable."""
     try:
         yield
     except DBAPIError as error:

@@ -163,7 +163,7 @@ class EventCache:
     def recall(
         self, plan: EventPlan, asked: Sequence[tuple[HistoryEvent, Sequence[HistoryEvent]]]
     ) -> list[list[float]]:
-        """The same as `look_up`, from what is in memory: all that is known while the database is away."""
+        """The same as `look_up`, from what is in memory: all that is known while the database is unreachable."""
         with self._lock:
             return self._each(plan, asked, [plan.rows(event) for event, _others in asked], self._recalled(plan))
 

@@ -2,7 +2,7 @@
 
 A plain hash is enough: a key has 256 random bits, so there is no list of likely keys that a slow hash would have to
 make expensive; and every request can afford it. All keys are copied into memory: no request waits for the database, and
-a database that is away locks no client out.
+a database that is unreachable locks no client out.
 """
 
 import hashlib
@@ -77,7 +77,7 @@ class KeyCopy:
         return copy
 
     def refresh(self) -> dict[bytes, Key]:
-        """Read now. The last copy stays while the database is away: decisions must go on into the spool.
+        """Read now. The last copy stays while the database is unreachable: decisions must go on into the spool.
 
         Raises
         ------

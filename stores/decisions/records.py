@@ -220,8 +220,8 @@ def scored_values(
 class DecisionRecord:
     """One scored transaction; ``inputs`` in the order of the contract's fields, times with a time zone.
 
-    ``review_rate`` is explained at the table predictions; ``history_partial`` says that the database was away, so that
-    features from history are made of what one gateway remembered.
+    ``review_rate`` is explained at the table predictions; ``history_partial`` says that the database was unreachable:
+    features from history are made only of what one gateway remembered.
     """
 
     contract: KeptContract
@@ -347,7 +347,7 @@ class Found:
     segment_id : str or None
         The bulk segment that holds it.
     spooled : bool
-        It was acknowledged while the database was away.
+        It was acknowledged while the database was unreachable.
     duplicate_of, conflicts_with : str or None
         The first prediction of the same transaction_id, with the same or with another payload.
     claim : Claim or None

@@ -1,4 +1,4 @@
-"""Where decisions go while the database is away: local append-only files that survive kill -9 and loss of power.
+"""Where decisions go while the database is unreachable: local append-only files that survive kill -9 and loss of power.
 
 A file is locked by the process that writes it; the kernel drops the lock when that process dies. What cannot be
 replayed is set aside and stands in nobody's way: damaged files as ``*.damaged``, and as ``*.unreadable`` the records

@@ -195,7 +195,7 @@ class DecisionStore:
     def recalled_histories(
         self, plan: EventPlan, asked: Sequence[tuple[HistoryEvent, Sequence[HistoryEvent]]]
     ) -> list[list[float]]:
-        """The same while the database is away, from what is in memory; see `EventCache.recall`."""
+        """The same while the database is unreachable, from what is in memory; see `EventCache.recall`."""
         return self._pasts.recall(plan, asked)
 
     def recalled_of_many(

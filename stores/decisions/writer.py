@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Recovery:
-    """A thread that asks for the database every ``retry_seconds`` while it is away, and replays whatever is spooled.
+    """Asks for the database every ``retry_seconds`` while it is unreachable, and replays whatever is spooled: a thread.
 
     No other thread waits for a database that does not answer: while `away` holds, decisions go straight to the spool.
     Files that an earlier process left are replayed after `start`.

@@ -23,7 +23,7 @@ locals {
       stat = "Minimum", period = 60, times = 2, above = null, below = 1, missing = "notBreaching"
     }
     spool = {
-      text = "The decision database is away and predictions go to the local spool, which grows until it is back."
+      text = "The decision database is unreachable and predictions go to the local spool, which grows until it is back."
       from = local.gateway, metric = "SpoolBytes"
       stat = "Maximum", period = 60, times = 2, above = 0, below = null, missing = "notBreaching"
     }

@@ -98,7 +98,7 @@ def test_the_whole_league_on_few_simulated_transactions(small: League) -> None:
     later = week["expected"]
     assert later["recall"]["later"] * ours.sum() == pytest.approx(later["precision"]["later"] * alerts, rel=0.2)
     told, html = table(content), page({**content, "minutes": 1.0})
-    for name in ("published: XGBoost", "ours, open class", "authors' recipe"):
+    for name in ("published: XGBoost", "platform, open class", "authors' recipe"):
         assert name in told
     assert "0.687" in told
     assert "0.687" in html

@@ -269,7 +269,7 @@ def test_what_is_remembered_under_another_contract_is_left_alone(table: pd.DataF
 
 
 def test_of_a_busy_key_in_the_spool_the_newest_are_gone_through(table: pd.DataFrame) -> None:
-    """However long the database is away: a look at all that a large shop did meanwhile held up everybody."""
+    """However long the database is unreachable: a look at all that a large shop did meanwhile held up everybody."""
     asked: list[int] = []
     store: Any = SimpleNamespace(
         outage=threading.Event(),

@@ -1,4 +1,4 @@
-"""The slot that holds the live model, and a start from the release pointer while the registry is away."""
+"""The slot that holds the live model, and a start from the release pointer while the registry is unreachable."""
 
 import logging
 import subprocess
@@ -191,11 +191,11 @@ def test_what_is_spoiled_does_not_go_live_and_does_not_hinder(
 
 
 def test_a_registry_that_is_away_leaves_the_pointers_version(watcher, slot, source, release) -> None:
-    source.failure = Unavailable("The server is away.")
+    source.failure = Unavailable("The server is unreachable.")
     watcher.start_at_once()
     watcher.check()
     assert slot.current.live.named_by == "release pointer"
-    assert slot.trouble.message == "The server is away."
+    assert slot.trouble.message == "The server is unreachable."
 
 
 def test_the_first_start_does_without_mlflow(settings, release, caplog) -> None:

@@ -53,7 +53,7 @@ def test_follows_a_promotion(watcher, slot, source, make_scorer) -> None:
 
 
 @pytest.mark.parametrize(
-    "failure", [InvalidBundle("Wrong digest."), Unavailable("Storage is away."), RuntimeError("surprise")]
+    "failure", [InvalidBundle("Wrong digest."), Unavailable("Storage is unreachable."), RuntimeError("surprise")]
 )
 def test_a_failed_load_keeps_the_old_model(watcher, slot, source, scorer, failure) -> None:
     source.promote(1, scorer)
@@ -76,7 +76,7 @@ def test_a_bad_bundle_is_not_fetched_at_every_look(watcher, slot, source, scorer
     watcher.check()
     watcher.check()
     assert source.loads == ["digest-of-1"]
-    source.failure = Unavailable("The server is away.")
+    source.failure = Unavailable("The server is unreachable.")
     watcher.check()
     source.failure = None
     watcher.check()
@@ -170,7 +170,7 @@ def test_an_outage_does_not_roll_back_to_an_older_release(watcher, slot, source,
 def test_what_the_registry_said_last_may_come_from_the_releases(watcher, slot, source, scorer) -> None:
     source.promote(5, scorer)
     watcher.check()
-    source.promote(6, Unavailable("The artifacts are away."))
+    source.promote(6, Unavailable("The artifacts are unreachable."))
     watcher.check()
     assert slot.current.version == "5"
     source.promote(6, scorer, release(6, timedelta(days=1)))

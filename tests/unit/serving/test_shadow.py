@@ -99,7 +99,7 @@ class NoShadowStore(DecisionStore):
     """A store that keeps the champion's decisions only."""
 
     def add_shadow(self, _decisions: Sequence[ShadowDecision]) -> None:
-        raise Unavailable("The decision database is away.")
+        raise Unavailable("The decision database is unreachable.")
 
 
 def test_decisions_that_cannot_be_kept_are_counted_and_answers_go_out(
@@ -114,7 +114,7 @@ def test_decisions_that_cannot_be_kept_are_counted_and_answers_go_out(
             assert gateway.client.post("/predict", json=legitimate).status_code == 200
             until(lambda count=count: shadow(gateway).rows["failed"] == count)
         assert [r.getMessage() for r in caplog.records if "shadow" in r.getMessage()] == [
-            "shadow decisions are lost: The decision database is away."
+            "shadow decisions are lost: The decision database is unreachable."
         ]
         assert (shadow(gateway).waiting, kept(gateway)) == (0, {})
 

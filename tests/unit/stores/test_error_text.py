@@ -11,7 +11,7 @@ from stores.error_text import masked
         ("http://me:sesame@host/x refused", "http://***@host/x refused"),
         ("postgresql://me:p%40ss@h/db?password=sesame&x=1", "postgresql://***@h/db?password=***&x=1"),
         ("postgresql://me:p@ss@h/db", "postgresql://***@h/db"),
-        ("postgresql://me:pa/ss@h/db is away", "postgresql://***@h/db is away"),
+        ("postgresql://me:pa/ss@h/db is unreachable", "postgresql://***@h/db is unreachable"),
         ("redis://:p/a@ss@h:6379/0", "redis://***@h:6379/0"),
         ("token@h is no address, http://token@h is", "token@h is no address, http://***@h is"),
         ("http://h/x?access_token=sesame&sslpassword=sesame", "http://h/x?access_token=***&sslpassword=***"),

@@ -1,4 +1,4 @@
-"""What a server that is away or unwilling is told as; the server is a few lines, the client is MLflow's own."""
+"""What a server that is unreachable or unwilling is told as; the server is a few lines, the client is MLflow's own."""
 
 import shutil
 import sqlite3

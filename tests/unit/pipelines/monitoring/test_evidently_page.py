@@ -32,7 +32,7 @@ class Kept:
 
     def frame(self, _path: str) -> pd.DataFrame:
         if self._frame is None:
-            raise OSError("the artifacts are away")
+            raise OSError("the artifacts are unreachable")
         return self._frame
 
     def log_folder(self, folder: Path, _path: str) -> None:
@@ -99,5 +99,5 @@ def test_what_keeps_it_from_being_made_is_a_warning(
         log_evidently(run, decide(rows=50), bundle, trained, {}, seed=0)  # type: ignore[arg-type]
     said = capsys.readouterr().err
     assert "the version has no run" in said
-    assert "the artifacts are away" in said
+    assert "the artifacts are unreachable" in said
     assert run.pages == {}

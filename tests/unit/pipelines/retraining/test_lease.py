@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> Iterator[DecisionStore]:
 
 
 class Trembling(DecisionStore):
-    """A store whose database is away at the first sign of life, and there again at the next."""
+    """A store whose database is unreachable at the first sign of life, and there again at the next."""
 
     def __init__(self, store: DecisionStore) -> None:
         super().__init__(store.engine)
@@ -30,7 +30,7 @@ class Trembling(DecisionStore):
     def keep_lease(self, name: str, holder: str, seconds: float) -> bool:
         self.asked += 1
         if self.asked == 1:
-            raise Unavailable("The database is away.")
+            raise Unavailable("The database is unreachable.")
         alive = super().keep_lease(name, holder, seconds)
         self.kept.set()
         return alive
@@ -76,4 +76,4 @@ def test_a_database_that_is_away_for_a_moment_costs_nothing(
     with caplog.at_level(logging.WARNING), hold_lease(trembling, "retrain", "anna", 1) as lease:
         assert trembling.kept.wait(60)
         lease.require()
-    assert "no sign of life for the lease retrain: The database is away." in caplog.text
+    assert "no sign of life for the lease retrain: The database is unreachable." in caplog.text

@@ -182,7 +182,7 @@ class HungStore:
     def slices(self, *_window: Any) -> Any:
         self.asked.set()
         self.answers.wait()
-        raise Unavailable("The database is away.")
+        raise Unavailable("The database is unreachable.")
 
 
 def test_many_windows_take_one_thread_and_have_an_end() -> None:
