@@ -5,7 +5,8 @@ May import `ml_project`, `stores` and the modules at the top of `pipelines`. In 
 - `sources`: which data ``--data`` names, and reading them
 - `kaggle`: the public data set, downloaded by Kaggle's client in a subprocess
 - `places`: which files hold rows, and those that are read in place
-- `files`: CSV and Parquet files and folders, local or in S3, as tables; `csv_text`: CSV whose rows know their lines
+- `files`: CSV and Parquet files and folders, local or in S3, as tables; `csv_text`: CSV whose rows know their lines;
+  `parquet_pages`: pages of Parquet that would fill a memory, found before they are read
 - `infer`: a draft of a contract from a table
 - `ingest`: the step ``ingest``: one clean Parquet file with a content digest
 - `past_events`: transactions for the history that a gateway looks up; `forget`: personal keys erased everywhere

@@ -22,6 +22,7 @@ from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.tables import as_text, is_text
 from pipelines.data.csv_text import read_csv
+from pipelines.data.parquet_pages import check_pages
 from pipelines.data.places import is_hidden, is_part, kind_of, partition_values
 from stores.objects import MissingObject, is_s3
 
@@ -161,10 +162,11 @@ def require_same_columns(columns: dict[str, list[str]], name: str) -> None:
 
 
 def _read_parquet(path: Path, contract: Contract, name: str, most_bytes: int) -> pd.DataFrame:
-    with whole_parquet(name):
-        file = pa.parquet.ParquetFile(path)
+    with whole_parquet(name), pa.OSFile(str(path)) as source:
+        file = pa.parquet.ParquetFile(source)
         _require_size(_value_bytes(file.metadata), name, most_bytes)
         require_distinct(file.schema_arrow.names, name)
+        check_pages(source, file.metadata, name)
         table = file.read()
     table = table.drop_columns(sorted(index_columns(table.schema, contract)))
     plain = [plain_column(column) for column in table.columns]

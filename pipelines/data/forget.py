@@ -18,6 +18,7 @@ from ml_project.contract import Contract
 from ml_project.errors import InvalidInput, Unavailable
 from pipelines.console import step
 from pipelines.data.files import whole_parquet
+from pipelines.data.parquet_pages import check_pages
 from pipelines.data.places import find_files
 from pipelines.settings import PipelineSettings
 from stores.decisions import DecisionStore, Holdings, PersonalKey, Spool, open_store
@@ -209,6 +210,7 @@ class Export:
                 raise InvalidInput(f"{self.name} is not an export of decisions.", _EXPORTED)
             if key.entity not in file.schema_arrow.names or not _is_about(file, contract):
                 return 0
+            check_pages(source, file.metadata, self.name)
             columns = (file.read_row_group(group, [key.entity]) for group in range(file.num_row_groups))
             return sum(compute.sum(rows_with(column, key)).as_py() or 0 for column in columns)
 

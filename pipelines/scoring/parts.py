@@ -21,6 +21,7 @@ from ml_project.errors import InvalidInput
 from ml_project.tables import CsvHead
 from pipelines.data.csv_text import parse_csv_lines
 from pipelines.data.files import plain_column
+from pipelines.data.parquet_pages import check_pages
 from pipelines.scoring.plan import DECISION, ScoringPart, ScoringPlan
 from pipelines.scoring.rows import QUARANTINE, RowScorer, Tally, quarantine_row
 from stores.objects import MissingObject, Objects
@@ -69,6 +70,7 @@ def _parquet(file: Any, part: ScoringPart, wanted: list[str]) -> Iterator[RowBat
     # Without pre-buffering, and through a buffer, a row group of any size is read in little memory.
     table = pa.parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
     groups = list(range(part.begin, part.end))
+    check_pages(file, table.metadata, part.file, wanted, groups)
     place, end = -part.skip, part.rows
     for batch in table.iter_batches(BATCH_ROWS, row_groups=groups, columns=wanted, use_threads=False):
         first, last = max(place, 0), min(place + len(batch), end)

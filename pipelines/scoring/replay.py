@@ -18,6 +18,7 @@ from ml_project.quantities import counted, money
 from ml_project.scorer import Scorer
 from pipelines.console import Table
 from pipelines.data.files import whole_parquet
+from pipelines.data.parquet_pages import check_pages
 from pipelines.data.places import find_files
 from pipelines.monitoring.kept_decisions import answered_rows, decision_places, raw_values
 from pipelines.monitoring.window import Window
@@ -193,6 +194,7 @@ def exported_decisions(location: str, contract: Contract, window: Window, endpoi
                     f"{name} holds decisions without {', '.join(absent[:_NAMED])}, which {contract} has.",
                     "Replay them with a version of the contract that they were made under.",
                 )
+            check_pages(file, table.metadata, name)
             for batch in table.iter_batches(_BATCH_ROWS):
                 yield _within(pa.table(batch), window)
 

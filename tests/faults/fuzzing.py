@@ -28,7 +28,7 @@ _TEXTS: Final = (
 
 
 MOST_BYTES: Final = 10**9
-"""What a gateway may need, whatever it is sent."""
+"""What a gateway or a command may need, whatever it is sent or given."""
 
 
 def peak_memory(pid: int) -> int:

@@ -12,6 +12,7 @@ from ml_project.tables import read_head
 from pipelines.data.csv_text import parse_csv_lines
 from pipelines.data.files import read_table
 from tests.support.creditcard import CREDITCARD
+from tests.support.parquet import with_large_page
 
 
 def refused(location):
@@ -283,3 +284,10 @@ def test_a_table_larger_than_is_allowed_is_refused(tmp_path, simulated_frame):
         with pytest.raises(InvalidInput, match="it has more than 0 MB, unpacked"):
             read_table(str(tmp_path / name), CREDITCARD, most_bytes=100_000)
         assert len(read_table(str(tmp_path / name), CREDITCARD, most_bytes=10**6).frame) == 500
+
+
+def test_a_page_that_would_fill_the_memory_is_refused(tmp_path, simulated_frame):
+    path = tmp_path / "a.parquet"
+    simulated_frame.to_parquet(path, use_dictionary=False)
+    path.write_bytes(with_large_page(path.read_bytes(), "V7"))
+    assert "its pages say that they take 2,1" in refused(path)

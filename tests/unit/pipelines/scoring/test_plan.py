@@ -10,6 +10,7 @@ from pipelines.data.places import open_place
 from pipelines.scoring.parts import read_part
 from pipelines.scoring.plan import ScoringPlan, make_plan
 from tests.support.creditcard import CREDITCARD
+from tests.support.parquet import with_large_page
 
 
 def plan_of(data: Path, part_rows: int = 0) -> ScoringPlan:
@@ -92,9 +93,23 @@ def overwrite(path: Path, where: slice) -> None:
 
 
 def test_damage_within_a_file_is_named(parquet: Path, tmp_path: Path) -> None:
-    overwrite(parquet, slice(4, 500))
+    overwrite(parquet, slice(200, 700))
     with pytest.raises(InvalidInput, match=r"month\.parquet can no longer be read \(.+\)\. Copy or write it again"):
         rows_read(plan_of(parquet), tmp_path)
+    overwrite(parquet, slice(4, 20))
+    with pytest.raises(InvalidInput, match=r"month\.parquet: not a complete Parquet file \(.+'Time' has no header\)"):
+        rows_read(plan_of(parquet), tmp_path)
+
+
+def test_a_page_that_would_fill_the_memory_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "month.parquet"
+    frame.to_parquet(path, use_dictionary=False)
+    path.write_bytes(with_large_page(path.read_bytes(), "V7"))
+    with pytest.raises(InvalidInput, match=r"month\.parquet: its pages say .* most of them in the column 'V7'"):
+        rows_read(plan_of(path), tmp_path)
+    frame.assign(hybrid_score=1.5).to_parquet(path, use_dictionary=False)
+    path.write_bytes(with_large_page(path.read_bytes(), "hybrid_score"))
+    assert len(rows_read(plan_of(path), tmp_path)) == len(frame), "a column that is not read does no harm"
 
 
 def test_a_column_that_is_there_twice_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+import io
+from contextlib import suppress
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_project.errors import InvalidInput
+from pipelines.data.parquet_pages import check_pages, pages
+from tests.support.parquet import with_large_page
+
+SHORT = pa.table(
+    {
+        "number": np.arange(3_000) / 7,
+        "text": [None if row % 5 == 0 else f"customer {row % 900}" for row in range(3_000)],
+        "list": [[row] * (row % 4) for row in range(3_000)],
+        "inner": [{"a": row, "b": [{"c": str(row)}]} for row in range(3_000)],
+        "yes": [row % 3 == 0 for row in range(3_000)],
+    }
+)
+
+
+def written(table: pa.Table, **options: object) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **options)
+    return sink.getvalue()
+
+
+def checked(content: bytes, **which: object) -> None:
+    with pa.BufferReader(content) as file:
+        check_pages(file, pq.read_metadata(io.BytesIO(content)), "a.parquet", **which)
+
+
+@pytest.fixture(scope="module")
+def tables() -> list[pa.Table]:
+    texts = ["x" * 100, "ü" * 3_000, "z" * 20_000]
+    return [SHORT, SHORT.slice(0, 0), SHORT.slice(0, 1), pa.table({"long": texts * 30})]
+
+
+@given(
+    number=st.integers(0, 3),
+    compression=st.sampled_from(["none", "snappy", "gzip", "zstd", "lz4", "brotli"]),
+    version=st.sampled_from(["1.0", "2.0"]),
+    dictionary=st.booleans(),
+    page_bytes=st.sampled_from([100, 5_000, 1_000_000]),
+    group_rows=st.sampled_from([7, 1_000, 5_000]),
+    checksums=st.booleans(),
+)
+def test_every_page_is_seen(tables, number, compression, version, dictionary, page_bytes, group_rows, checksums):
+    content = written(
+        tables[number].slice(0, 50 * group_rows),
+        compression=compression,
+        data_page_version=version,
+        use_dictionary=dictionary,
+        data_page_size=page_bytes,
+        row_group_size=group_rows,
+        write_page_checksum=checksums,
+    )
+    checked(content)
+    metadata = pq.read_metadata(io.BytesIO(content))
+    with pa.BufferReader(content) as file:
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            for chunk in map(group.column, range(group.num_columns)):
+                found = list(pages(file, len(content), chunk))
+                assert sum(page.values for page in found) == chunk.num_values
+                if not found:  # of no values, not even the dictionary is read
+                    continue
+                # the footer counts headers, too, which take the same in the file and in memory
+                headers = chunk.total_compressed_size - sum(page.packed for page in found)
+                assert headers == chunk.total_uncompressed_size - sum(page.unpacked for page in found)
+                assert headers > 0
+
+
+@given(st.data())
+def test_changed_bytes_are_read_or_refused(data):
+    content = bytearray(written(SHORT.slice(0, 100), use_dictionary=["text"]))
+    metadata = pq.read_metadata(io.BytesIO(bytes(content)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        chunk = metadata.row_group(0).column(data.draw(st.integers(0, metadata.num_columns - 1)))
+        start = chunk.dictionary_page_offset or chunk.data_page_offset
+        content[start + data.draw(st.integers(0, 40))] = data.draw(st.integers(0, 255))
+    with pa.BufferReader(bytes(content)) as file, suppress(InvalidInput):
+        check_pages(file, metadata, "a.parquet")
+
+
+def test_a_page_that_says_more_than_it_can_hold_is_refused():
+    content = with_large_page(written(SHORT, use_dictionary=False), "number")
+    said = r"a\.parquet: its pages say that they take 2,1\d\d MB .* of 0\.\d{3} MB in the file, .* the column 'number'"
+    with pytest.raises(InvalidInput, match=said):
+        checked(content)
+    checked(content, columns=["text", "inner"])
+    with pytest.raises(InvalidInput, match="its pages say"):
+        checked(content, columns=["number"], groups=[0])
+    checked(content, groups=[])
+
+
+def test_pages_that_say_too_much_together_are_refused():
+    content = written(SHORT, use_dictionary=False)
+    content = with_large_page(content, "number", 150_000_000)
+    checked(content)
+    with pytest.raises(InvalidInput, match="they take 300 MB"):
+        checked(with_large_page(content, "text", 150_000_000))
+
+
+def test_large_pages_with_as_large_a_content_are_read():
+    """As of fastparquet, whose column chunks are one page each."""
+    values = {"random": np.random.default_rng(0).normal(size=20_000), "zero": np.zeros(20_000)}
+    options = {"use_dictionary": False, "compression": "zstd", "data_page_size": 10**9, "max_rows_per_page": 10**9}
+    checked(written(pa.table(values), **options), most_bytes=10_000)
+    with pytest.raises(InvalidInput, match="its pages say that they take 0 MB"):
+        checked(written(pa.table({"zero": values["zero"]}), **options), most_bytes=10_000)
+
+
+def test_a_page_that_ends_beyond_the_file_is_refused():
+    content = written(SHORT, use_dictionary=False)
+    with pa.BufferReader(content[:2_000]) as file, pytest.raises(InvalidInput, match="'number' ends beyond the file"):
+        check_pages(file, pq.read_metadata(io.BytesIO(content)), "a.parquet")
