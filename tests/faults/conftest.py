@@ -22,15 +22,13 @@ from stores.decisions import DecisionStore, open_engine
 from stores.mlflow_client import quiet_mlflow
 from stores.registry import BUNDLE_PATH, DIGEST_TAG, PRODUCTION, Registry
 from stores.releases import open_releases
-from tests.faults.clients import Acknowledged, Transactions
+from tests.faults.clients import Acknowledged, Clients, Transactions
 from tests.faults.figures import FIGURES, Figures, table
 from tests.support.creditcard import CREDITCARD
 from tests.support.gateway import Gateway
 from tests.support.mlflow import MlflowServer
 
 quiet_mlflow()
-
-Lost = Callable[[str, list[Acknowledged]], list[str]]
 
 
 @pytest.fixture(scope="session")
@@ -124,26 +122,21 @@ def make_gateway(mlflow_server: MlflowServer, model: Model, tmp_path: Path) -> C
     return make
 
 
-@pytest.fixture
-def lost() -> Lost:
+def lost(url: str, acknowledged: list[Acknowledged]) -> list[str]:
     """Which acknowledged predictions a database, asked directly, does not hold as they were answered."""
-
-    def find(url: str, acknowledged: list[Acknowledged]) -> list[str]:
-        missing: list[str] = []
-        engine = open_engine(url)
-        store = DecisionStore(engine)
-        for start in range(0, len(acknowledged), 1_000):
-            part = acknowledged[start : start + 1_000]
-            found = store.find_all([one.prediction_id for one in part])
-            for one in part:
-                kept = found.get(one.prediction_id)
-                answered = (one.hybrid_score, one.model_version)
-                if kept is None or (kept.record.hybrid_score, kept.record.model_version) != answered:
-                    missing.append(one.prediction_id)
-        engine.dispose()
-        return missing
-
-    return find
+    missing: list[str] = []
+    engine = open_engine(url)
+    store = DecisionStore(engine)
+    for start in range(0, len(acknowledged), 1_000):
+        part = acknowledged[start : start + 1_000]
+        found = store.find_all([one.prediction_id for one in part])
+        for one in part:
+            kept = found.get(one.prediction_id)
+            answered = (one.hybrid_score, one.model_version)
+            if kept is None or (kept.record.hybrid_score, kept.record.model_version) != answered:
+                missing.append(one.prediction_id)
+    engine.dispose()
+    return missing
 
 
 @pytest.fixture
@@ -154,6 +147,35 @@ def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
     request.config.stash.setdefault(FIGURES, []).append(own)
     yield own
     own.seconds = time.monotonic() - started
+
+
+class Load:
+    """Clients on a gateway, and what must hold of their answers when the faults are over."""
+
+    def __init__(self, transactions: Transactions, figures: Figures) -> None:
+        self.transactions, self._figures = transactions, figures
+
+    def on(self, gateway: Gateway) -> Clients:
+        return Clients(gateway.port, self.transactions)
+
+    def expect_kept(
+        self, clients: Clients, faults: int, url: str, acknowledged: list[Acknowledged] | None = None
+    ) -> None:
+        """The database holds what was acknowledged, or the part of it that is named."""
+        missing = lost(url, clients.acknowledged if acknowledged is None else acknowledged)
+        self._figures.take(clients, faults, len(missing))
+        assert missing == []
+
+    def expect_answers(self, clients: Clients, faults: int = 0) -> None:
+        """Each request was answered, with 200 and by one version; ``faults`` if these are not counted yet."""
+        if faults:
+            self._figures.take(clients, faults)
+        assert (clients.wrong, clients.refused, clients.unanswered) == ([], {}, [])
+
+
+@pytest.fixture
+def load(transactions: Transactions, figures: Figures) -> Load:
+    return Load(transactions, figures)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

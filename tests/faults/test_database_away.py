@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from stores.decisions import DecisionStore, open_engine
-from tests.faults.clients import Clients, Transactions, in_database, in_spool
-from tests.faults.conftest import Lost, Model
-from tests.faults.figures import Figures
+from tests.faults.clients import in_database, in_spool
+from tests.faults.conftest import Load
 from tests.support.gateway import Gateway
 from tests.support.sizes import few_or_full
 
@@ -18,19 +17,16 @@ def test_the_spool_takes_over_and_gives_back(
     outages: int,
     postgres_server: Any,
     postgres_database: str,
-    model: Model,
     make_gateway: Callable[..., Gateway],
-    transactions: Transactions,
-    lost: Lost,
-    figures: Figures,
+    load: Load,
 ) -> None:
     twice: list[tuple[str, str]] = []
     with make_gateway(FRAUD_DATABASE_URL=postgres_database) as gateway:
         gateway.wait_for_version(1)
-        with Clients(gateway.port, transactions) as clients:
+        with load.on(gateway) as clients:
             for outage in range(outages):
                 clients.wait_for(100, in_database)
-                named = transactions.json(0) | {"transaction_id": f"sent-twice-{outage}"}
+                named = load.transactions.json(0) | {"transaction_id": f"sent-twice-{outage}"}
                 first = gateway.client.post("/predict", json=named).json()
                 assert first["kept"] == "database"
                 postgres_server.stop("immediate")
@@ -44,10 +40,8 @@ def test_the_spool_takes_over_and_gives_back(
                 twice.append((first["prediction_id"], again["prediction_id"]))
                 clients.wait_for(100, in_database)
             gateway.wait_until(lambda: gateway.metric("fraud_store_spool_bytes") == 0)
-        missing = lost(postgres_database, clients.acknowledged)
-        figures.take(clients, outages, len(missing))
-        assert missing == []
-        assert (clients.wrong, clients.refused, clients.unanswered) == ([], {}, [])
+        load.expect_kept(clients, outages, postgres_database)
+        load.expect_answers(clients)
         assert gateway.metric("fraud_store_away") == 0
         engine = open_engine(postgres_database)
         found = DecisionStore(engine).find_all([again for _first, again in twice])

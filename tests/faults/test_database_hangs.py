@@ -7,9 +7,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from tests.faults.clients import Clients, Transactions, in_database, in_spool
-from tests.faults.conftest import Lost, Model
-from tests.faults.figures import Figures
+from tests.faults.clients import in_database, in_spool
+from tests.faults.conftest import Load
 from tests.support.gateway import Gateway
 from tests.support.servers import PostgresServer
 from tests.support.sizes import few_or_full
@@ -50,15 +49,12 @@ def test_the_spool_takes_over_from_a_database_that_hangs(
     hang: Callable[[PostgresServer], "contextmanager[None]"],
     hangs: int,
     own_postgres_server: PostgresServer,
-    model: Model,
     make_gateway: Callable[..., Gateway],
-    transactions: Transactions,
-    lost: Lost,
-    figures: Figures,
+    load: Load,
 ) -> None:
     with make_gateway(FRAUD_DATABASE_URL=own_postgres_server.url) as gateway:
         gateway.wait_for_version(1)
-        with Clients(gateway.port, transactions) as clients:
+        with load.on(gateway) as clients:
             for _hang in range(hangs):
                 clients.wait_for(100, in_database)
                 with hang(own_postgres_server):
@@ -66,8 +62,5 @@ def test_the_spool_takes_over_from_a_database_that_hangs(
                     assert gateway.ready()["store"]["away"]
                 clients.wait_for(100, in_database)
             gateway.wait_until(lambda: gateway.metric("fraud_store_spool_bytes") == 0)
-        missing = lost(own_postgres_server.url, clients.acknowledged)
-        figures.take(clients, hangs, len(missing))
-        assert missing == []
-        # nobody waited for as long as it hung
-        assert (clients.wrong, clients.refused, clients.unanswered) == ([], {}, [])
+        load.expect_kept(clients, hangs, own_postgres_server.url)
+        load.expect_answers(clients)  # nobody waited for as long as it hung

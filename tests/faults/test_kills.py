@@ -8,9 +8,8 @@ from sqlalchemy import func, select
 
 from stores.decisions import open_engine
 from stores.decisions.schema import predictions
-from tests.faults.clients import Clients, Repeats, Transactions
-from tests.faults.conftest import Lost, Model
-from tests.faults.figures import Figures
+from tests.faults.clients import Repeats
+from tests.faults.conftest import Load, Model
 from tests.support.gateway import Gateway
 from tests.support.sizes import few_or_full
 
@@ -33,9 +32,7 @@ def test_nothing_acknowledged_is_lost_or_doubled(
     database_url: str,
     model: Model,
     make_gateway: Callable[..., Gateway],
-    transactions: Transactions,
-    lost: Lost,
-    figures: Figures,
+    load: Load,
 ) -> None:
     settings = {"FRAUD_DATABASE_URL": database_url, "FRAUD_WORKERS": "2" if layout == "two workers" else "1"}
     gateways = [make_gateway(**settings) for _ in range(2 if layout == "two gateways" else 1)]
@@ -43,8 +40,8 @@ def test_nothing_acknowledged_is_lost_or_doubled(
     with ExitStack() as stack:
         for gateway in gateways:
             stack.enter_context(gateway).wait_for_version(1)
-        repeats = stack.enter_context(Repeats([each.port for each in gateways], transactions))
-        with Clients(gateways[0].port, transactions) as clients:
+        repeats = stack.enter_context(Repeats([each.port for each in gateways], load.transactions))
+        with load.on(gateways[0]) as clients:
             for number in range(kills):
                 clients.wait_for(300)
                 if layout == "two workers" and number % 2 == 0:
@@ -53,9 +50,7 @@ def test_nothing_acknowledged_is_lost_or_doubled(
                     gateways[number % len(gateways)].kill_and_restart()
             clients.wait_for(100)
         repeats.wait_for_one_more()
-    missing = lost(database_url, clients.acknowledged)
-    figures.take(clients, kills, len(missing))
-    assert missing == []
+    load.expect_kept(clients, kills, database_url)
     assert clients.wrong == []
     # 503: the process is there, its model not yet.
     assert set(clients.refused) <= {503}

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.faults.clients import Clients, Transactions
-from tests.faults.conftest import Model
-from tests.faults.figures import Figures
+from tests.faults.conftest import Load, Model
 from tests.support.gateway import Gateway
 from tests.support.mlflow import MlflowServer
 from tests.support.sizes import few_or_full
@@ -42,13 +40,12 @@ def test_answers_go_on_and_a_later_promotion_is_followed(
     mlflow_server: MlflowServer,
     model: Model,
     make_gateway: Callable[..., Gateway],
-    transactions: Transactions,
-    figures: Figures,
+    load: Load,
 ) -> None:
     with make_gateway() as gateway:
         gateway.wait_for_version(1)
         live = 1
-        with Clients(gateway.port, transactions) as clients:
+        with load.on(gateway) as clients:
             for _outage in range(outages):
                 with outage(mlflow_server):
                     gateway.wait_until(lambda: "does not answer" in str(gateway.ready()["trouble"]))
@@ -58,8 +55,7 @@ def test_answers_go_on_and_a_later_promotion_is_followed(
                 model.promote(live)
                 gateway.wait_for_version(live)
                 gateway.wait_until(lambda: gateway.ready()["trouble"] is None)
-        figures.take(clients, outages)
-        assert (clients.wrong, clients.refused, clients.unanswered) == ([], {}, [])
+        load.expect_answers(clients, outages)
         assert gateway.ready()["named_by"] == "registry"
 
 
@@ -70,8 +66,7 @@ def test_a_restart_without_mlflow_says_what_it_goes_by(
     mlflow_server: MlflowServer,
     model: Model,
     make_gateway: Callable[..., Gateway],
-    transactions: Transactions,
-    figures: Figures,
+    load: Load,
 ) -> None:
     with make_gateway() as gateway:
         gateway.wait_for_version(1)
@@ -84,10 +79,9 @@ def test_a_restart_without_mlflow_says_what_it_goes_by(
             gateway.start()
             gateway.wait_for_version(1)
             assert gateway.ready()["named_by"] == "release pointer"
-            with Clients(gateway.port, transactions) as clients:
+            with load.on(gateway) as clients:
                 clients.wait_for(200)
         model.promote(2)
         gateway.wait_for_version(2)
         assert gateway.ready()["named_by"] == "registry"
-        figures.take(clients, 1)
-        assert (clients.wrong, clients.refused, clients.unanswered) == ([], {}, [])
+        load.expect_answers(clients, 1)

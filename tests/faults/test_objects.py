@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from ml_project.bundle import BOOSTER_FILE, ONNX_FILE
-from tests.faults.clients import Clients, Transactions
-from tests.faults.conftest import Model
-from tests.faults.figures import Figures
+from tests.faults.conftest import Load, Model
 from tests.support.gateway import Gateway
 from tests.support.sizes import few_or_full
 
@@ -34,15 +32,14 @@ def test_a_version_with_bad_files_waits_until_they_are_good(
     rounds: int,
     model: Model,
     make_gateway: Callable[..., Gateway],
-    transactions: Transactions,
+    load: Load,
     tmp_path: Path,
-    figures: Figures,
 ) -> None:
     troubles = {gone: "There is no bundle", incomplete: f"lacks {BOOSTER_FILE}", tampered: "the registry says"}
     live = 1
     with make_gateway() as gateway:
         gateway.wait_for_version(live)
-        with Clients(gateway.port, transactions) as clients:
+        with load.on(gateway) as clients:
             for fault, said in [*troubles.items()] * rounds:
                 wanted = live % 3 + 1
                 shutil.rmtree(gateway.state / "gateway" / "bundles")  # a version that was live before is fetched again
@@ -59,8 +56,7 @@ def test_a_version_with_bad_files_waits_until_they_are_good(
                 gateway.wait_for_version(wanted)
                 gateway.wait_until(lambda: gateway.ready()["trouble"] is None)
                 live = wanted
-        figures.take(clients, 3 * rounds)
-        assert (clients.wrong, clients.refused, clients.unanswered) == ([], {}, [])
+        load.expect_answers(clients, 3 * rounds)
         lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
         for said in troubles.values():
             assert any(line["message"].startswith("model watch: ") and said in line["message"] for line in lines)

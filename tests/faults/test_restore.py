@@ -6,9 +6,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.faults.clients import Clients, Transactions, in_database
-from tests.faults.conftest import Lost, Model
-from tests.faults.figures import Figures
+from tests.faults.clients import in_database
+from tests.faults.conftest import Load
 from tests.support.creditcard import TRANSACTION
 from tests.support.gateway import Gateway
 from tests.support.servers import PostgresServer
@@ -44,18 +43,15 @@ class Database:
 @pytest.mark.slow
 def test_an_older_backup_under_load(
     own_postgres_server: PostgresServer,
-    model: Model,
     make_gateway: Callable[..., Gateway],
-    transactions: Transactions,
-    lost: Lost,
-    figures: Figures,
+    load: Load,
 ) -> None:
     """What was kept before the dump and after the restore is there; the gateway is never told."""
     # the server's user writes the dump, which pytest's folders keep out
     database = Database(own_postgres_server, own_postgres_server._data.with_name("dump"))
     with make_gateway(FRAUD_DATABASE_URL=database.url) as gateway:
         gateway.wait_for_version(1)
-        with Clients(gateway.port, transactions) as clients:
+        with load.on(gateway) as clients:
             clients.wait_for(100, in_database)
             before = len(clients.acknowledged)
             database.dump()
@@ -68,10 +64,9 @@ def test_an_older_backup_under_load(
             gateway.wait_until(lambda: gateway.metric("fraud_store_away") == 0)
             clients.wait_for(100, in_database)
         gateway.wait_until(lambda: gateway.metric("fraud_store_spool_bytes") == 0)
-        missing = lost(database.url, clients.acknowledged[:before] + clients.acknowledged[after + 200 :])
-        figures.take(clients, 2, len(missing))
-        assert missing == []
-        assert (clients.wrong, clients.refused, clients.unanswered) == ([], {}, [])
+        spared = clients.acknowledged[:before] + clients.acknowledged[after + 200 :]
+        load.expect_kept(clients, 2, database.url, spared)
+        load.expect_answers(clients)
 
         # and while the gateway is idle: the first request afterwards finds the connections gone
         kept = gateway.client.post("/predict", json=TRANSACTION | {"transaction_id": "before"}).json()

@@ -8,9 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.faults.clients import Clients, Transactions
-from tests.faults.conftest import Lost, Model
-from tests.faults.figures import Figures
+from tests.faults.conftest import Load, Model, lost
 from tests.support.gateway import KEY, Gateway
 from tests.support.sizes import few_or_full
 
@@ -44,18 +42,16 @@ def test_requests_in_progress_are_finished_and_kept(
     database_url: str,
     model: Model,
     make_gateway: Callable[..., Gateway],
-    transactions: Transactions,
-    lost: Lost,
-    figures: Figures,
+    load: Load,
 ) -> None:
-    rows = [transactions.json(row % len(transactions.raw)) for row in range(IN_PROGRESS)]
+    rows = [load.transactions.json(row % len(load.transactions.raw)) for row in range(IN_PROGRESS)]
     with make_gateway(FRAUD_DATABASE_URL=database_url) as gateway:
         gateway.kill()
         model.publish(1, gateway.releases)
         for _end in range(ends):
             gateway.start()
             gateway.wait_for_version(1)
-            with Clients(gateway.port, transactions) as clients:
+            with load.on(gateway) as clients:
                 clients.wait_for(200)
                 slow = SlowRequest(gateway, rows)
                 slow.start()
@@ -69,9 +65,7 @@ def test_requests_in_progress_are_finished_and_kept(
             assert slow.answer.status_code == 200
             begun = [(answer["prediction_id"], answer["hybrid_score"]) for answer in slow.answer.json()]
             assert len(begun) == IN_PROGRESS
-            missing = lost(database_url, clients.acknowledged)
-            figures.take(clients, 1, len(missing))
-            assert missing == []
+            load.expect_kept(clients, 1, database_url)
             assert (clients.wrong, clients.refused) == ([], {})
             # Connections may be closed between two requests, or before one was read, but never within an answer.
             assert not any("IncompleteRead" in error or "timed out" in error for error in clients.unanswered)
