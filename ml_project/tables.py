@@ -97,7 +97,7 @@ def as_text(column: pa.Array | pa.ChunkedArray, most_bytes: int | None = None) -
     if isinstance(column, pa.ChunkedArray):
         parts = [as_text(chunk, most_bytes) for chunk in column.chunks]
         return pa.chunked_array(parts, pa.string())
-    if most_bytes is not None and (size := int(_text_lengths(column).sum())) > most_bytes:
+    if most_bytes is not None and (size := text_bytes(column)) > most_bytes:
         raise InvalidInput(
             f"{len(column)} rows of a text column have {size} bytes, more than {most_bytes}.",
             "Leave out long texts, or send fewer rows at once.",
@@ -111,6 +111,12 @@ def as_text(column: pa.Array | pa.ChunkedArray, most_bytes: int | None = None) -
         return text
     except pa.ArrowInvalid as error:
         raise InvalidInput("A text is not UTF-8.", "Write text as UTF-8.") from error
+
+
+def text_bytes(column: pa.Array | pa.ChunkedArray) -> int:
+    """Bytes that the texts of a column have together once dictionaries and views are written out."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    return sum(int(_text_lengths(chunk).sum()) for chunk in chunks)
 
 
 def _text_lengths(column: pa.Array) -> NDArray[np.int64]:

@@ -20,8 +20,9 @@ import pyarrow.parquet
 from ml_project.cleaning import require_distinct
 from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
-from ml_project.tables import as_text, is_text
+from ml_project.tables import as_text, is_text, text_bytes
 from pipelines.data.csv_text import read_csv
+from pipelines.data.parquet_pages import MOST_BYTES as PAGE_BYTES
 from pipelines.data.parquet_pages import check_pages
 from pipelines.data.places import is_hidden, is_part, kind_of, partition_values
 from stores.objects import MissingObject, is_s3
@@ -163,12 +164,17 @@ def require_same_columns(columns: dict[str, list[str]], name: str) -> None:
 
 def _read_parquet(path: Path, contract: Contract, name: str, most_bytes: int) -> pd.DataFrame:
     with whole_parquet(name), pa.OSFile(str(path)) as source:
-        file = pa.parquet.ParquetFile(source)
-        _require_size(_value_bytes(file.metadata), name, most_bytes)
+        metadata = pa.parquet.read_metadata(source)
+        limit = min(most_bytes, max(_MOST_EXPANSION * source.size(), PAGE_BYTES))
+        _require_size(_value_bytes(metadata), name, limit)
+        # as dictionaries, so that texts are measured before each row has its own
+        texts = [field.name for field in metadata.schema.to_arrow_schema() if is_text(field.type)]
+        file = pa.parquet.ParquetFile(source, metadata=metadata, read_dictionary=texts)
         require_distinct(file.schema_arrow.names, name)
-        check_pages(source, file.metadata, name)
+        check_pages(source, metadata, name)
         table = file.read()
     table = table.drop_columns(sorted(index_columns(table.schema, contract)))
+    _require_size(sum(text_bytes(column) for column in table.columns if is_text(column.type)), name, limit)
     plain = [plain_column(column) for column in table.columns]
     # what pandas noted of its types would turn text back into categories
     frame: pd.DataFrame = pa.table(plain, names=table.column_names).to_pandas()
@@ -196,9 +202,10 @@ def whole_parquet(name: str) -> Iterator[None]:
 
 def _value_bytes(metadata: Any) -> int:
     """What the values take, whether a page repeats them or not."""
-    groups = range(metadata.num_row_groups)
-    written = sum(int(metadata.row_group(group).total_byte_size) for group in groups)
-    return max(written, int(metadata.num_rows) * int(metadata.num_columns) * 8)
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    widths: list[int] = [max(8, metadata.schema.column(place).length) for place in range(metadata.num_columns)]
+    written = sum(int(group.total_byte_size) for group in groups)
+    return max(written, int(metadata.num_rows) * sum(widths))
 
 
 def index_columns(schema: pa.Schema, contract: Contract) -> set[str]:

@@ -1,9 +1,10 @@
-"""What the pages of a Parquet file say that they take, looked at before Arrow believes it.
+"""What a Parquet file would take in memory, looked at before Arrow takes it.
 
 Arrow takes as much memory as a page's header asks for, up to 2 GB, before it unpacks the page; a footer may say
-something else. The gateway has a child with a limit on its memory for that; the pipelines look at the headers instead,
-which are a few dozen bytes each. A header is a struct of Thrift's compact protocol [1]_; which pages there are is
-counted as Arrow counts: until a column chunk's values are complete.
+something else. And it writes a text that a dictionary has once into every row that shows it. The gateway has a child
+with a limit on its memory for that; the pipelines look at the headers instead, which are a few dozen bytes each, and at
+dictionaries. A header is a struct of Thrift's compact protocol [1]_; which pages there are is counted as Arrow counts:
+until a column chunk's values are complete.
 
 References
 ----------
@@ -13,7 +14,10 @@ References
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
+
+import pyarrow as pa
 
 from ml_project.errors import InvalidInput
 
@@ -40,11 +44,25 @@ _DICTIONARY: Final = 2
 _DATA: Final = {0: 5, 3: 8}
 """The fields of data pages of version 1 and 2, by their kinds."""
 
+_CODECS: Final = {"LZ4": "lz4_raw"}
+"""Arrow's names of codecs, where Parquet has others."""
+
 
 @dataclass(frozen=True)
 class Page:
-    """A page by its header: what it takes in memory and in the file, in bytes, and its values, 0 for a dictionary's."""
+    """A page by its header.
 
+    Attributes
+    ----------
+    place : int
+        Where its content begins in the file.
+    unpacked, packed : int
+        What it takes in memory and in the file, in bytes.
+    values : int
+        0 for a dictionary.
+    """
+
+    place: int
     unpacked: int
     packed: int
     values: int
@@ -133,16 +151,52 @@ def pages(file: Any, size: int, chunk: Any) -> Iterator[Page]:
     while left > 0:
         header, length = _header(file, place)
         kind = header.numbers.get(_KIND)
-        page = Page(
-            header.numbers.get(_UNPACKED, -1), header.numbers.get(_PACKED, -1), _values(header), kind == _DICTIONARY
-        )
+        unpacked, packed = (header.numbers.get(field, -1) for field in (_UNPACKED, _PACKED))
+        page = Page(place + length, unpacked, packed, _values(header), kind == _DICTIONARY)
         if min(page.unpacked, page.packed, page.values) < 0:
             raise _Damaged(_NO_HEADER)
-        place += length + page.packed
+        place = page.place + page.packed
         if place > size:
             raise _Damaged("ends beyond the file")
         yield page
         left -= page.values
+
+
+def long_texts(file: Any, metadata: Any, columns: Collection[str], groups: Iterable[int], longest: int) -> list[str]:
+    """Columns that have, or may have, a text of more bytes than ``longest`` in a dictionary.
+
+    A dictionary has a text once, however many rows show it: a few kilobytes of file may be gigabytes of text.
+    Arguments are those of `check_pages`, which the file has passed.
+    """
+    found: dict[str, None] = {}
+    for group in groups:
+        chunks = metadata.row_group(group)
+        for chunk in map(chunks.column, range(chunks.num_columns)):
+            path = chunk.path_in_schema
+            if chunk.physical_type != "BYTE_ARRAY" or path in found or path not in columns:
+                continue
+            for page in pages(file, file.size(), chunk):
+                if page.is_dictionary and page.unpacked > longest and _longest_text(file, page, chunk) > longest:
+                    found[path] = None
+                    break
+    return [*found]
+
+
+def _longest_text(file: Any, page: Page, chunk: Any) -> float:
+    """Bytes of a dictionary's longest text; infinite where it cannot be unpacked here."""
+    file.seek(page.place)
+    content = file.read(page.packed)
+    if chunk.compression != "UNCOMPRESSED":
+        codec = _CODECS.get(chunk.compression, chunk.compression.lower())
+        try:
+            content = pa.Codec(codec).decompress(content, page.unpacked, asbytes=True)
+        except (pa.ArrowException, OSError, ValueError):
+            return inf
+    longest = place = 0
+    while place + 4 <= len(content):
+        length = int.from_bytes(content[place : place + 4], "little")
+        longest, place = max(longest, length), place + 4 + length
+    return longest
 
 
 def _values(header: "_Struct") -> int:

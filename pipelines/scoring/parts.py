@@ -18,16 +18,18 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ml_project.errors import InvalidInput
-from ml_project.tables import CsvHead
+from ml_project.tables import CsvHead, text_bytes
 from pipelines.data.csv_text import parse_csv_lines
 from pipelines.data.files import plain_column
-from pipelines.data.parquet_pages import check_pages
+from pipelines.data.parquet_pages import check_pages, long_texts
 from pipelines.scoring.plan import DECISION, ScoringPart, ScoringPlan
 from pipelines.scoring.rows import QUARANTINE, RowScorer, Tally, quarantine_row
 from stores.objects import MissingObject, Objects
 
 BATCH_ROWS: Final = 8_192
 _BUFFER: Final = 1 << 18
+_MOST_TEXT_BYTES: Final = 8_192 * BATCH_ROWS
+"""Of a text column in one batch of Parquet, whose file has a text that repeats only once."""
 
 QUARANTINE_FOLDER: Final = "_quarantine"
 RECEIPTS: Final = "_receipts"
@@ -67,21 +69,43 @@ def read_part(plan: ScoringPlan, part: ScoringPart, source: Objects) -> Iterator
 
 
 def _parquet(file: Any, part: ScoringPart, wanted: list[str]) -> Iterator[RowBatch]:
-    # Without pre-buffering, and through a buffer, a row group of any size is read in little memory.
-    table = pa.parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
+    metadata = pa.parquet.read_metadata(file)
+    schema = metadata.schema.to_arrow_schema()
     groups = list(range(part.begin, part.end))
-    check_pages(file, table.metadata, part.file, wanted, groups)
+    check_pages(file, metadata, part.file, wanted, groups)
+    # As dictionaries, long texts are measured before each row has its own; short ones are read faster without.
+    texts = long_texts(file, metadata, wanted, groups, _MOST_TEXT_BYTES // BATCH_ROWS)
+    # Without pre-buffering, and through a buffer, a row group of any size is read in little memory.
+    table = pa.parquet.ParquetFile(
+        file, metadata=metadata, read_dictionary=texts, pre_buffer=False, buffer_size=_BUFFER
+    )
     place, end = -part.skip, part.rows
     for batch in table.iter_batches(BATCH_ROWS, row_groups=groups, columns=wanted, use_threads=False):
         first, last = max(place, 0), min(place + len(batch), end)
         if first < last:
             rows = np.arange(first, last, dtype=np.int64) + part.first_row
             chosen = batch.slice(first - place, last - first)
-            columns = [plain_column(column) for column in chosen.columns]
-            yield RowBatch(pa.RecordBatch.from_arrays(columns, names=chosen.schema.names), rows)
+            names = chosen.schema.names
+            columns = [
+                _written_out(chosen[name], schema.field(name), part) if name in texts else plain_column(chosen[name])
+                for name in names
+            ]
+            yield RowBatch(pa.RecordBatch.from_arrays(columns, names=names), rows)
         place += len(batch)
         if place >= end:
             return
+
+
+def _written_out(column: pa.DictionaryArray, field: pa.Field, part: ScoringPart) -> pa.Array:
+    """A text column that was read as a dictionary, of the type that `plain_column` gives it elsewhere."""
+    size = text_bytes(column)
+    if size > _MOST_TEXT_BYTES:
+        raise InvalidInput(
+            f"{part.file}: {len(column)} rows of the column {field.name!r} have {size:,} bytes of text.",
+            f"Leave it out; at most {_MOST_TEXT_BYTES:,} are carried over.",
+        )
+    kind = plain_column(pa.array([], field.type)).type
+    return column.cast(kind)
 
 
 def _csv(

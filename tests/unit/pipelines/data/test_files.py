@@ -2,6 +2,7 @@ import base64
 import gzip
 import zipfile
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -291,3 +292,17 @@ def test_a_page_that_would_fill_the_memory_is_refused(tmp_path, simulated_frame)
     simulated_frame.to_parquet(path, use_dictionary=False)
     path.write_bytes(with_large_page(path.read_bytes(), "V7"))
     assert "its pages say that they take 2,1" in refused(path)
+
+
+def test_few_bytes_of_parquet_cannot_fill_the_memory(tmp_path, simulated_frame):
+    """A text that is in the file once and in every row; values of which there is one."""
+    path = tmp_path / "a.parquet"
+    simulated_frame.assign(transaction_id="x" * 600_000).to_parquet(path)
+    assert path.stat().st_size < 200_000
+    assert "it has more than 256 MB, unpacked" in refused(path)
+    rows = pa.table(dict.fromkeys(simulated_frame, np.zeros(100_000)))
+    with pq.ParquetWriter(path, rows.schema, write_statistics=False) as writer:
+        for _ in range(12):
+            writer.write_table(rows)
+    assert path.stat().st_size < 2_000_000
+    assert "it has more than 256 MB, unpacked" in refused(path)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_project.errors import InvalidInput
-from pipelines.data.parquet_pages import check_pages, pages
+from pipelines.data.parquet_pages import check_pages, long_texts, pages
 from tests.support.parquet import with_large_page
 
 SHORT = pa.table(
@@ -118,3 +118,21 @@ def test_a_page_that_ends_beyond_the_file_is_refused():
     content = written(SHORT, use_dictionary=False)
     with pa.BufferReader(content[:2_000]) as file, pytest.raises(InvalidInput, match="'number' ends beyond the file"):
         check_pages(file, pq.read_metadata(io.BytesIO(content)), "a.parquet")
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd", "lz4", "brotli"])
+def test_dictionaries_with_long_texts_are_named(compression):
+    texts = pa.table(
+        {
+            "long": ["short", "x" * 5_000] * 20,
+            "bytes": pa.array([b"x" * 5_000] * 40),
+            "short": [f"customer {row}" for row in range(40)],
+            "number": pa.array(range(40)),
+        }
+    )
+    content = written(texts, compression=compression, use_dictionary=["long", "bytes", "short"])
+    metadata = pq.read_metadata(io.BytesIO(content))
+    with pa.BufferReader(content) as file:
+        assert long_texts(file, metadata, texts.column_names, [0], 4_999) == ["long", "bytes"]
+        assert long_texts(file, metadata, ["long", "number"], [0], 5_000) == []
+        assert long_texts(file, metadata, texts.column_names, [], 10) == []

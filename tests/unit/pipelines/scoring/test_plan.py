@@ -112,6 +112,16 @@ def test_a_page_that_would_fill_the_memory_is_refused(frame: pd.DataFrame, tmp_p
     assert len(rows_read(plan_of(path), tmp_path)) == len(frame), "a column that is not read does no harm"
 
 
+def test_a_text_that_every_row_shows_cannot_fill_the_memory(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """A few hundred kilobytes, of which 3,000 rows would make 300 MB."""
+    path = tmp_path / "month.parquet"
+    frame.assign(note="x" * 100_000).to_parquet(path)
+    with pytest.raises(InvalidInput, match="3000 rows of the column 'note' have 300,000,000 bytes of text"):
+        rows_read(plan_of(path), tmp_path)
+    frame.assign(note="x" * 40_000).head(1_000).to_parquet(path)
+    assert len(rows_read(plan_of(path), tmp_path)) == 1_000
+
+
 def test_a_column_that_is_there_twice_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
     twice = pd.concat([frame[["Amount"]] + 1, frame], axis=1)
     twice.to_csv(tmp_path / "a.csv", index=False)
@@ -146,6 +156,27 @@ def test_an_archive_is_not_read_in_parts(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(b"x")
     with pytest.raises(InvalidInput, match=r"which an archive does not have\. Unpack it"):
         plan_of(tmp_path / "a.csv.gz")
+
+
+TEXTS = [
+    *(pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())),
+    *(pa.binary(), pa.large_binary(), pa.binary_view()),
+]
+
+
+@pytest.mark.parametrize("kind", TEXTS, ids=str)
+def test_long_text_has_the_type_of_short(frame: pd.DataFrame, tmp_path: Path, kind: pa.DataType) -> None:
+    """The output's files are one table."""
+    kinds = []
+    for length in (5, 20_000):
+        text = pa.array(["x" * length, None] * 20, pa.string())
+        column = text.dictionary_encode() if pa.types.is_dictionary(kind) else text.cast(kind)
+        pq.write_table(pa.table(frame.head(40)).append_column("note", column), tmp_path / "a.parquet")
+        plan = plan_of(tmp_path / "a.parquet")
+        [rows] = read_part(plan, plan.parts[0], open_place(str(tmp_path), ""))
+        assert rows.batch["note"].cast(pa.string()).to_pylist() == text.to_pylist()
+        kinds.append(rows.batch["note"].type)
+    assert kinds[0] == kinds[1]
 
 
 @pytest.mark.parametrize("kind", [pa.string_view(), pa.dictionary(pa.int32(), pa.string()), pa.large_string()])
