@@ -18,9 +18,10 @@ from ml_project.contract import Contract
 from ml_project.errors import InvalidInput
 from ml_project.tables import HEAD_BYTES, CsvHead, read_head
 from pipelines.data.files import index_columns, require_same_columns, whole_parquet
+from pipelines.data.parquet_pages import check_pages
 from pipelines.data.places import find_files, kind_of, partition_values
 from pipelines.spark_session import quoted
-from stores.objects import Objects
+from stores.objects import Objects, is_s3
 
 BROKEN: Final = "_broken_line"
 """The column that holds a CSV's line where it has another number of fields than the header."""
@@ -91,8 +92,11 @@ def moment_of(table: Any, contract: Contract) -> Any:
 
 def _schema(found: _Input, file: str) -> pa.Schema:
     with whole_parquet(found.called(file)), found.place.open(file) as content:
-        schema: pa.Schema = pa.parquet.ParquetFile(content).schema_arrow
+        table = pa.parquet.ParquetFile(content)
+        schema: pa.Schema = table.schema_arrow
         require_distinct(schema.names, found.called(file))
+        if not is_s3(found.place.location):  # from there, all pages would come through the driver
+            check_pages(content, table.metadata, found.called(file))
         return schema
 
 

@@ -15,6 +15,7 @@ from pipelines.data.ingest import IngestedFile, ingest, read_ingested, read_meta
 from pipelines.data.on_spark import ingest_on_spark
 from pipelines.settings import PipelineSettings
 from tests.support.creditcard import CREDITCARD, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from tests.support.parquet import with_large_page
 from tests.support.shop import COUNTRIES, DATED_VISITS_YAML, VISITS_YAML, dated_visits, visits
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -163,12 +164,15 @@ def test_what_is_refused_without_spark_is_refused_here(spark: Any, frame: pd.Dat
     twice.to_csv(tmp_path / "twice.csv", index=False)
     far = np.array(["2026-01-02", "9999-12-31"] * 10, "datetime64[us]")
     numbers.head(20).assign(event_time=far).to_parquet(tmp_path / "far.parquet")
+    numbers.to_parquet(tmp_path / "page.parquet", use_dictionary=False)
+    (tmp_path / "page.parquet").write_bytes(with_large_page((tmp_path / "page.parquet").read_bytes(), "V7"))
     for data, said in {
         "two": r"b\.parquet: missing column V7, which a\.parquet has",
         "long.csv": "a line has another number of fields than the header in 1 rows",
         "lower.csv": "unknown column 'time'. Write it Time",
         "utf16.csv": "is UTF-16, not UTF-8",
         "twice.csv": "column V1 appears twice",
+        "page.parquet": r"page\.parquet: its pages say that they take 2,1\d\d MB",
         "far.parquet": "column event_time does not lie between .* in 10 rows",
     }.items():
         with pytest.raises(InvalidInput, match=said):
