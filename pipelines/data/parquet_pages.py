@@ -98,11 +98,10 @@ def check_pages(
     """
     size = file.size()
     for group in range(metadata.num_row_groups) if groups is None else groups:
-        chunks = metadata.row_group(group)
         unpacked = packed = 0
         largest: tuple[int, str] = (0, "")
-        for chunk in map(chunks.column, range(chunks.num_columns)):
-            path = chunk.path_in_schema
+        for chunk, column in _chunks(metadata, group):
+            path = column.path
             if columns is not None and not _is_wanted(path, columns):
                 continue
             # Arrow holds one page of each column, and its dictionary
@@ -124,6 +123,12 @@ def check_pages(
                 f"{packed / 1e6:,.3f} MB in the file, most of them in the column {largest[1]!r}.",
                 "It is damaged, or made to fill a memory: copy it again, or write it in row groups of fewer rows.",
             )
+
+
+def _chunks(metadata: Any, group: int) -> Iterator[tuple[Any, Any]]:
+    """Each column chunk with its column in the schema: of the path and type that a chunk has, Arrow takes no notice."""
+    for place in range(metadata.num_columns):
+        yield metadata.row_group(group).column(place), metadata.schema.column(place)
 
 
 def _is_wanted(path: str, columns: Collection[str]) -> bool:
@@ -170,10 +175,9 @@ def long_texts(file: Any, metadata: Any, columns: Collection[str], groups: Itera
     """
     found: dict[str, None] = {}
     for group in groups:
-        chunks = metadata.row_group(group)
-        for chunk in map(chunks.column, range(chunks.num_columns)):
-            path = chunk.path_in_schema
-            if chunk.physical_type != "BYTE_ARRAY" or path in found or path not in columns:
+        for chunk, column in _chunks(metadata, group):
+            path = column.path
+            if column.physical_type != "BYTE_ARRAY" or path in found or path not in columns:
                 continue
             for page in pages(file, file.size(), chunk):
                 if page.is_dictionary and page.unpacked > longest and _longest_text(file, page, chunk) > longest:

@@ -97,6 +97,18 @@ def test_a_page_that_says_more_than_it_can_hold_is_refused():
     checked(content, groups=[])
 
 
+@pytest.mark.parametrize("path", [b"zzz", b"\xb6zz"])
+def test_what_a_chunk_says_its_column_is_does_not_count(path):
+    """Arrow goes by its place in the schema."""
+    table = pa.table({"one": np.arange(3_000) / 7, "two": ["x"] * 3_000})
+    content = with_large_page(written(table, use_dictionary=False), "one")
+    [place] = [at for at in range(len(content)) if content.startswith(b"\x19\x18\x03one", at)]
+    content = content[: place + 3] + path + content[place + 6 :]
+    with pytest.raises(InvalidInput, match=r"its pages say .* the column 'one'"):
+        checked(content, columns=["one"])
+    checked(content, columns=["two"])
+
+
 def test_pages_that_say_too_much_together_are_refused():
     content = written(SHORT, use_dictionary=False)
     content = with_large_page(content, "number", 150_000_000)
