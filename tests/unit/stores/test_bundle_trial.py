@@ -7,6 +7,7 @@ import pytest
 
 from ml_project.bundle import BOOSTER_FILE, Bundle
 from ml_project.errors import InvalidBundle
+from ml_project.scorer import Scorer
 from stores.bundle_trial import USUAL, TrialLimits
 
 
@@ -19,6 +20,16 @@ def test_what_its_checks_say_is_handed_on(bundle: Bundle, tmp_path: Path) -> Non
     bundle.write(tmp_path)
     with pytest.raises(InvalidBundle, match=f"has the digest {bundle.digest}, the registry says 0000"):
         USUAL.run(tmp_path, "0" * 64)
+
+
+def test_a_name_that_is_no_text_is_refused_in_so_many_words(bundle: Bundle, capfd: pytest.CaptureFixture[str]) -> None:
+    """ONNX Runtime cannot say what is wrong with it, and would print that it tries again."""
+    broken = Bundle(bundle.manifest, bundle.onnx.replace(b"slope", b"\xa3lope", 1), bundle.booster)
+    with pytest.raises(InvalidBundle, match="ONNX Runtime cannot load the graph: 'utf-8' codec"):
+        USUAL.run_bundle(broken)
+    with pytest.raises(InvalidBundle, match="ONNX Runtime cannot load the graph: 'utf-8' codec"):
+        Scorer(broken)
+    assert capfd.readouterr().out == ""
 
 
 def test_a_booster_that_explains_other_scores_is_found(bundle: Bundle) -> None:
