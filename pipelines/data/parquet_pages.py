@@ -3,8 +3,9 @@
 Arrow takes as much memory as a page's header asks for, up to 2 GB, before it unpacks the page; a footer may say
 something else. And it writes a text that a dictionary has once into every row that shows it. The gateway has a child
 with a limit on its memory for that; the pipelines look at the headers instead, which are a few dozen bytes each, and at
-dictionaries. A header is a struct of Thrift's compact protocol [1]_; which pages there are is counted as Arrow counts:
-until a column chunk's values are complete.
+dictionaries. Headers and footer are structs of Thrift's compact protocol [1]_; which pages there are is counted as
+Arrow counts: until a column chunk's values are complete. The footer is read here, too: asked for a chunk of a damaged
+one, pyarrow ends the process.
 
 References
 ----------
@@ -31,8 +32,11 @@ have larger ones, of values that hardly shrink; a column of one value shrinks to
 _FIRST_LOOK, _LONGEST_HEADER = 512, 16 * 1024**2
 """Bytes of a header; it may hold the smallest and the largest text of its page. The latter is Arrow's own limit."""
 
+_TAIL: Final = 8
+"""Bytes at the end of a file: how long the footer before them is, and the format's mark."""
+
 _NO_HEADER: Final = "has no header"
-_DEPTH: Final = 8
+_DEPTH: Final = 16
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12
 _FIXED: Final = {_TRUE: 1, _FALSE: 1, _BYTE: 1, _DOUBLE: 8}
 """Bytes of values, in lists, that always have as many."""
@@ -40,12 +44,25 @@ _FIXED: Final = {_TRUE: 1, _FALSE: 1, _BYTE: 1, _DOUBLE: 8}
 _KIND, _UNPACKED, _PACKED, _VALUES = 1, 2, 3, 1
 """Fields of a page's header; of what it holds for its kind, the first is the number of values."""
 
+_ROW_GROUPS, _CHUNKS, _META, _CODEC, _CHUNK_VALUES, _DATA_PLACE, _DICTIONARY_PLACE = 4, 1, 3, 4, 5, 9, 11
+"""Fields on the way from the footer to a column chunk's pages."""
+
 _DICTIONARY: Final = 2
 _DATA: Final = {0: 5, 3: 8}
 """The fields of data pages of version 1 and 2, by their kinds."""
 
-_CODECS: Final = {"LZ4": "lz4_raw"}
-"""Arrow's names of codecs, where Parquet has others."""
+_CODECS: Final = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
+_UNCOMPRESSED: Final = 0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A column's values in a row group by the footer: where its pages begin, and how many values they have."""
+
+    data_place: int
+    dictionary_place: int
+    values: int
+    codec: int
 
 
 @dataclass(frozen=True)
@@ -96,11 +113,11 @@ def check_pages(
     InvalidInput
         Also when a header cannot be read.
     """
-    size = file.size()
-    for group in range(metadata.num_row_groups) if groups is None else groups:
+    size, found = file.size(), chunks(file, metadata, name)
+    for group in range(len(found)) if groups is None else groups:
         unpacked = packed = 0
         largest: tuple[int, str] = (0, "")
-        for chunk, column in _chunks(metadata, group):
+        for chunk, column in zip(found[group], _columns(metadata), strict=True):
             path = column.path
             if columns is not None and not _is_wanted(path, columns):
                 continue
@@ -125,10 +142,41 @@ def check_pages(
             )
 
 
-def _chunks(metadata: Any, group: int) -> Iterator[tuple[Any, Any]]:
-    """Each column chunk with its column in the schema: of the path and type that a chunk has, Arrow takes no notice."""
-    for place in range(metadata.num_columns):
-        yield metadata.row_group(group).column(place), metadata.schema.column(place)
+def _columns(metadata: Any) -> Iterator[Any]:
+    """Those of the schema. A chunk has a path and a type, too, of which Arrow takes no notice."""
+    return map(metadata.schema.column, range(metadata.num_columns))
+
+
+def chunks(file: Any, metadata: Any, name: str) -> list[list[Chunk]]:
+    """The column chunks of each row group, in the schema's order.
+
+    Raises
+    ------
+    InvalidInput
+        When the footer cannot be read.
+    """
+    size = file.size()
+    file.seek(max(0, size - _TAIL))
+    length = int.from_bytes(file.read(4), "little")
+    file.seek(max(0, size - _TAIL - length))
+    try:
+        footer = _Compact(file.read(length)).struct()
+        found = [[_chunk(each) for each in group.lists.get(_CHUNKS, [])] for group in footer.lists.get(_ROW_GROUPS, [])]
+        if [len(group) for group in found] != [metadata.num_columns] * metadata.num_row_groups:
+            raise _Damaged
+        return found
+    except (_Damaged, IndexError, KeyError) as error:
+        raise InvalidInput(
+            f"{name}: not a complete Parquet file (its footer cannot be read).", "Copy or write it again."
+        ) from error
+
+
+def _chunk(described: "_Struct") -> Chunk:
+    meta = described.structs[_META]
+    longs = meta.longs
+    return Chunk(
+        longs[_DATA_PLACE], longs.get(_DICTIONARY_PLACE, 0), longs[_CHUNK_VALUES], meta.numbers.get(_CODEC, -1)
+    )
 
 
 def _is_wanted(path: str, columns: Collection[str]) -> bool:
@@ -140,19 +188,20 @@ class _Damaged(Exception):
     """What is wrong with a page."""
 
 
-def pages(file: Any, size: int, chunk: Any) -> Iterator[Page]:
+def pages(file: Any, size: int, chunk: Chunk) -> Iterator[Page]:
     """The pages of a column chunk, as Arrow would read them.
 
     Parameters
     ----------
     size : int
         Of the file, in bytes.
-    chunk : pyarrow.parquet.ColumnChunkMetaData
     """
-    place, dictionary = chunk.data_page_offset, chunk.dictionary_page_offset
-    if dictionary is not None and 0 < dictionary < place:
-        place = dictionary
-    left = chunk.num_values
+    place = chunk.data_place
+    if 0 < chunk.dictionary_place < place:
+        place = chunk.dictionary_place
+    left = chunk.values
+    if place < 0:
+        raise _Damaged(_NO_HEADER)
     while left > 0:
         header, length = _header(file, place)
         kind = header.numbers.get(_KIND)
@@ -174,26 +223,28 @@ def long_texts(file: Any, metadata: Any, columns: Collection[str], groups: Itera
     Arguments are those of `check_pages`, which the file has passed.
     """
     found: dict[str, None] = {}
+    there = chunks(file, metadata, "")
     for group in groups:
-        for chunk, column in _chunks(metadata, group):
+        for chunk, column in zip(there[group], _columns(metadata), strict=True):
             path = column.path
             if column.physical_type != "BYTE_ARRAY" or path in found or path not in columns:
                 continue
             for page in pages(file, file.size(), chunk):
-                if page.is_dictionary and page.unpacked > longest and _longest_text(file, page, chunk) > longest:
+                if page.is_dictionary and page.unpacked > longest and _longest_text(file, page, chunk.codec) > longest:
                     found[path] = None
                     break
     return [*found]
 
 
-def _longest_text(file: Any, page: Page, chunk: Any) -> float:
+def _longest_text(file: Any, page: Page, codec: int) -> float:
     """Bytes of a dictionary's longest text; infinite where it cannot be unpacked here."""
     file.seek(page.place)
     content = file.read(page.packed)
-    if chunk.compression != "UNCOMPRESSED":
-        codec = _CODECS.get(chunk.compression, chunk.compression.lower())
+    if codec != _UNCOMPRESSED:
+        if codec not in _CODECS:
+            return inf
         try:
-            content = pa.Codec(codec).decompress(content, page.unpacked, asbytes=True)
+            content = pa.Codec(_CODECS[codec]).decompress(content, page.unpacked, asbytes=True)
         except (pa.ArrowException, OSError, ValueError):
             return inf
     longest = place = 0
@@ -227,11 +278,13 @@ def _header(file: Any, place: int) -> tuple["_Struct", int]:
 
 
 class _Struct:
-    """What matters of a struct: its integers of 32 bits and its structs, by the numbers of their fields."""
+    """What matters of a struct: integers of 32 and of 64 bits, structs and lists of them, by their fields' numbers."""
 
     def __init__(self) -> None:
         self.numbers: dict[int, int] = {}
+        self.longs: dict[int, int] = {}
         self.structs: dict[int, _Struct] = {}
+        self.lists: dict[int, list[_Struct]] = {}
 
 
 class _Compact:
@@ -253,8 +306,12 @@ class _Compact:
             kind = head & 0x0F
             if kind == _I32:
                 found.numbers[number] = _zigzag(self._varint() & 0xFFFFFFFF)
+            elif kind == _I64:
+                found.longs[number] = _zigzag(self._varint() & 0xFFFFFFFFFFFFFFFF)
             elif kind == _STRUCT:
                 found.structs[number] = self._nested(depth)
+            elif kind == _LIST and depth < _DEPTH:
+                found.lists[number] = self._list(depth + 1)
             elif kind not in (_TRUE, _FALSE):  # which have no bytes of their own
                 self._pass(kind, depth)
 
@@ -278,12 +335,17 @@ class _Compact:
         else:
             raise _Damaged(_NO_HEADER)
 
-    def _list(self, depth: int) -> None:
+    def _list(self, depth: int) -> list[_Struct]:
+        """The structs of a list; one of anything else is gone past."""
         head = self._content[self.place]
         self.place += 1
         count = head >> 4 if head >> 4 < 15 else self._varint()
+        kind = head & 0x0F
+        if kind == _STRUCT:
+            return [self._nested(depth) for _ in range(count)]
         for _ in range(count):
-            self._pass(head & 0x0F, depth)
+            self._pass(kind, depth)
+        return []
 
     def _skip(self, count: int) -> None:
         self.place += count

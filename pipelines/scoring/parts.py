@@ -62,7 +62,7 @@ def read_part(plan: ScoringPlan, part: ScoringPart, source: Objects) -> Iterator
                 yield from _csv(file, part, planned.head, plan.numbers, wanted)
             else:
                 yield from _parquet(file, part, wanted)
-    except (pa.ArrowException, OSError, MissingObject) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, MissingObject) as error:
         reason = str(error).strip().splitlines()[0]
         said = f"{part.file} can no longer be read ({reason})."
         raise InvalidInput(said, "Copy or write it again, then begin again.") from error

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_project.errors import InvalidInput
-from pipelines.data.parquet_pages import check_pages, long_texts, pages
+from pipelines.data.parquet_pages import check_pages, chunks, long_texts, pages
 from tests.support.parquet import with_large_page
 
 SHORT = pa.table(
@@ -62,9 +62,12 @@ def test_every_page_is_seen(tables, number, compression, version, dictionary, pa
     checked(content)
     metadata = pq.read_metadata(io.BytesIO(content))
     with pa.BufferReader(content) as file:
-        for group in map(metadata.row_group, range(metadata.num_row_groups)):
-            for chunk in map(group.column, range(group.num_columns)):
-                found = list(pages(file, len(content), chunk))
+        groups = chunks(file, metadata, "a.parquet")
+        assert len(groups) == metadata.num_row_groups
+        for number, group in enumerate(groups):
+            for place, own in enumerate(group):
+                chunk = metadata.row_group(number).column(place)
+                found = list(pages(file, len(content), own))
                 assert sum(page.values for page in found) == chunk.num_values
                 if not found:  # of no values, not even the dictionary is read
                     continue
@@ -128,8 +131,9 @@ def test_large_pages_with_as_large_a_content_are_read():
 
 def test_a_page_that_ends_beyond_the_file_is_refused():
     content = written(SHORT, use_dictionary=False)
-    with pa.BufferReader(content[:2_000]) as file, pytest.raises(InvalidInput, match="'number' ends beyond the file"):
-        check_pages(file, pq.read_metadata(io.BytesIO(content)), "a.parquet")
+    footer = int.from_bytes(content[-8:-4], "little")
+    with pytest.raises(InvalidInput, match="'number' ends beyond the file"):
+        checked(content[:1_000] + content[-8 - footer :])
 
 
 @pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd", "lz4", "brotli"])
@@ -148,3 +152,14 @@ def test_dictionaries_with_long_texts_are_named(compression):
         assert long_texts(file, metadata, texts.column_names, [0], 4_999) == ["long", "bytes"]
         assert long_texts(file, metadata, ["long", "number"], [0], 5_000) == []
         assert long_texts(file, metadata, texts.column_names, [], 10) == []
+
+
+def test_a_damaged_footer_is_refused():
+    """Asked for a chunk of which pyarrow finds something out of order, it would end the process."""
+    content = written(SHORT, use_dictionary=False)
+    length = int.from_bytes(content[-8:-4], "little")
+    metadata = pq.read_metadata(io.BytesIO(content))
+    for place in range(len(content) - 8 - length, len(content) - 8, 7):
+        broken = content[:place] + bytes((content[place] ^ 0xFF,)) + content[place + 1 :]
+        with pa.BufferReader(broken) as file, suppress(InvalidInput):
+            check_pages(file, metadata, "a.parquet")
