@@ -80,11 +80,21 @@ def _add(cursor: Any, dialect: str, plan: EventPlan, by_id: Mapping[str, History
                 rows.append((series_id, key, at, number, value, word, fraud))
         told.append((event_id, plan.contract.contract, at, to_json(content).decode(), fraud))
     # two writers of one transaction: the second is told by the key, and tries again
-    cursor.executemany(_dialect(dialect, _ADD), told)
+    _insert(cursor, dialect, _ADD, told)
     rows.sort(key=itemgetter(0, 1, 2))
-    cursor.executemany(_dialect(dialect, _ADD_ROWS), rows)
+    _insert(cursor, dialect, _ADD_ROWS, rows)
     cursor.close()
     return len(new)
+
+
+def _insert(cursor: Any, dialect: str, statements: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Rows in one go: PostgreSQL takes columns as arrays in a third of the time that it takes for row by row."""
+    if not rows:
+        return
+    if dialect == "sqlite":
+        cursor.executemany(statements[dialect], rows)
+    else:
+        cursor.execute(statements[dialect], [list(column) for column in zip(*rows, strict=True)])
 
 
 def any_kept(connection: Connection, event_ids: Sequence[str]) -> bool:
@@ -101,9 +111,18 @@ def _known(cursor: Any, dialect: str, event_ids: Sequence[str]) -> set[str]:
 
 
 _KNOWN_IDS: Final = "SELECT event_id FROM events WHERE event_id IN (SELECT value FROM json_each(?))"
-_ADD: Final = "INSERT INTO events (event_id, contract, at, content, fraud, written) VALUES (?, ?, ?, ?, ?, WRITTEN)"
+_ADD: Final = {
+    "sqlite": "INSERT INTO events (event_id, contract, at, content, fraud) VALUES (?, ?, ?, ?, ?)",
+    "postgresql": "INSERT INTO events (event_id, contract, at, content, fraud, written) "
+    "SELECT *, pg_current_xact_id()::text::bigint "
+    "FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::smallint[])",
+}
 _ADD_CHANGE: Final = "INSERT INTO event_changes (seq, was, fraud, written) VALUES (?, ?, ?, WRITTEN)"
-_ADD_ROWS: Final = "INSERT INTO key_events VALUES (?, ?, ?, ?, ?, ?, ?)"
+_ADD_ROWS: Final = {
+    "sqlite": "INSERT INTO key_events VALUES (?, ?, ?, ?, ?, ?, ?)",
+    "postgresql": "INSERT INTO key_events SELECT * FROM unnest"
+    "(%s::integer[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[])",
+}
 
 
 @cache
@@ -137,7 +156,8 @@ def complete_events(connection: Connection, plan: EventPlan, given: Sequence[His
     if told:
         dialect = connection.dialect.name
         connection.exec_driver_sql(_dialect(dialect, "UPDATE events SET content = ? WHERE seq = ?"), told)
-        connection.exec_driver_sql(_dialect(dialect, _ADD_ROWS), rows)
+        with driver_errors(connection.dialect):
+            _insert(connection.connection.cursor(), dialect, _ADD_ROWS, rows)
         connection.exec_driver_sql(_dialect(dialect, _ADD_CHANGE), (told[0][1], None, None))
     return len(told)
 
