@@ -98,7 +98,7 @@ export function age(iso) {
   const seconds = Math.max(0, (Date.now() - Date.parse(iso)) / 1000);
   const [value, unit] = seconds < 60 ? [seconds, "s"] : seconds < 3600 ? [seconds / 60, "min"]
     : seconds < 86_400 ? [seconds / 3600, "h"] : [seconds / 86_400, "d"];
-  return `${Math.floor(value)} ${unit}`;
+  return `${Math.floor(value)}\u00a0${unit}`; // which no line breaks
 }
 
 /** 90 as 1 min 30 s; 0.25 as 0.3 s. */

@@ -235,3 +235,29 @@ def test_an_empty_queue(visit: Visitor) -> None:
     page = visit().open("review")
     expect(page.get_by_label("Prediction", exact=True)).to_be_visible()
     assert violations(page) == []
+
+
+def test_on_a_phone_the_buttons_take_one_row(visit: Visitor, busy: Gateway) -> None:
+    queue = waiting(busy)
+    page = visit(url=busy.url, width=360).open("review")
+    shows(page, queue[0])
+    bar = page.locator(".labels")
+    assert bar.bounding_box()["height"] <= 64  # type: ignore[index]
+    for name in ("Fraud", "Legitimate", "Skip", "Undo"):
+        box = page.get_by_role("button", name=name).bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 40, name
+    expect(page.get_by_role("button", name="Next")).to_be_hidden()
+    page.keyboard.press("n")  # keys reach what is folded
+    shows(page, queue[1])
+    page.get_by_role("button", name="More actions").click()
+    page.get_by_role("button", name="Previous").click()
+    shows(page, queue[0])
+    page.get_by_label("Note").fill("called")
+    page.get_by_role("button", name="More actions").click()
+    expect(page.get_by_role("button", name="Next")).to_be_hidden()
+    expect(page.get_by_label("Note")).to_be_visible()  # it will go with the label
+    page.get_by_label("Note").fill("")
+    page.get_by_label("Note").blur()
+    expect(page.get_by_label("Note")).to_be_hidden()
+    assert violations(page) == []
