@@ -7,6 +7,7 @@ const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumF
 const thousandths = new Intl.NumberFormat(undefined, { minimumFractionDigits: 3, maximumFractionDigits: 3 });
 const three = new Intl.NumberFormat(undefined, { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
 const FEW = 20;
+const minute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 let [money, wholeMoney] = moneyIn("EUR");
 
@@ -91,6 +92,11 @@ export function valueOf(value, digits = 4) {
 /** An ISO moment, in local time. */
 export function dateTime(iso) {
   return moment.format(new Date(iso));
+}
+
+/** The same without its seconds. */
+export function dateMinute(iso) {
+  return minute.format(new Date(iso));
 }
 
 /** How long ago an ISO moment was, shortly: 40 s, 5 min, 3 h, 2 d. */
