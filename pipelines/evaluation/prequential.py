@@ -334,13 +334,13 @@ def rules_page(
         asked=asked,
         alerts_per_day=settings.alerts_per_day,
         review_cost=settings.priced_review,
-        pictures=_rules_pictures(outcomes, weeks, begins),
+        pictures=_rules_pictures(outcomes, weeks, begins, settings.money),
         currency=settings.money,
     )
 
 
 def _rules_pictures(
-    outcomes: Sequence[RuleOutcome], weeks: Sequence[Mapping[str, RuleWeek]], begins: Sequence[float]
+    outcomes: Sequence[RuleOutcome], weeks: Sequence[Mapping[str, RuleWeek]], begins: Sequence[float], currency: str
 ) -> list[Picture]:
     places = np.arange(len(weeks), dtype=float)
     shown = max(1, len(weeks) // 5)  # names of weeks that are wide enough to be read
@@ -361,9 +361,11 @@ def _rules_pictures(
         )
     week = Axis("week from", ticks=ticks)
     return [
-        _drawn("Money saved, more than without retraining", week, Axis("sum since the first week"), gains),
-        _drawn("Average precision, difference to no retraining", week, Axis("average precision"), precisions),
-        _drawn("What it costs", Axis("processor seconds of all trainings"), Axis("money saved a day"), costs),
+        _drawn("Money saved by retraining", week, Axis("sum since the first week", kind=currency), gains),
+        _drawn("Average precision gained by retraining", week, Axis("average precision"), precisions),
+        _drawn(
+            "What it costs", Axis("processor seconds of all trainings"), Axis("money saved a day", kind=currency), costs
+        ),
     ]
 
 

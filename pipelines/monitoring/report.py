@@ -5,11 +5,13 @@ A table for the terminal, JSON, a Prometheus text file, a CloudWatch line, and t
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from rich.text import Text
 
 from ml_project.metrics import Estimate
@@ -24,6 +26,9 @@ from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from stores.emf import emf_content
 from stores.files import write_atomically
+
+_MOMENTS: Final = 288
+"""Parts of a window in which the version that answers most is looked for."""
 
 _NAMED: Final = 3
 """Breaches that a sentence names."""
@@ -59,6 +64,33 @@ class OtherVersion:
 
 
 @dataclass(frozen=True)
+class Takeover:
+    """A version that answers from a moment on, instead of another: after a promotion or a rollback."""
+
+    moment: datetime
+    version: str
+
+
+def takeovers_in(window: Window, decided: Mapping[str, KeptDecisions]) -> list[Takeover]:
+    """Every change of the version that answers most, to within a 288th of the window (five minutes of a day).
+
+    The decisions say it, not the history of moves: their event times may be of another time than the promotion's, and a
+    gateway that was slow to follow answered with the old version until it did.
+    """
+    edges = np.linspace(window.since.timestamp(), window.until.timestamp(), _MOMENTS + 1)
+    names = sorted(decided)
+    if not names:
+        return []
+    counts = np.array([np.histogram(decided[name].moment, edges, weights=decided[name].weight)[0] for name in names])
+    filled = np.flatnonzero(counts.sum(axis=0))
+    most = counts.argmax(axis=0)[filled]
+    changed = np.flatnonzero(np.diff(most)) + 1
+    return [
+        Takeover(datetime.fromtimestamp(edges[filled[place]], UTC), names[most[place]]) for place in changed.tolist()
+    ]
+
+
+@dataclass(frozen=True)
 class MonitorReport:
     """A window, the version watched in it, and every figure.
 
@@ -72,6 +104,8 @@ class MonitorReport:
         Challengers that scored this version's transactions in the shadow, the one with most rows first.
     skew : Skew or None
         Features from history, compared with their definition; None where there are none.
+    takeovers : list of Takeover
+        When another version began to answer, by event time.
     """
 
     model_name: str
@@ -86,6 +120,7 @@ class MonitorReport:
     skew: Skew | None = None
     expected: ExpectedQuality = field(default_factory=ExpectedQuality)
     currency: str = ""
+    takeovers: list[Takeover] = field(default_factory=list)
 
     @property
     def figures(self) -> list[Figure]:
@@ -188,6 +223,7 @@ class MonitorReport:
             "expected": asdict(self.expected),
             "drifts": [asdict(drift) for drift in self.watched.drifts],
             "others": [asdict(other) for other in self.others],
+            "takeovers": [{"at": each.moment.isoformat(), "version": each.version} for each in self.takeovers],
             "challengers": [each.to_dict() for each in self.challengers],
             "skew": None if self.skew is None else self.skew.to_dict(),
         }

@@ -105,6 +105,7 @@ def test_it_updates_by_itself_unless_told_not_to(visit: Visitor, make_gateway: M
     page = tab.open("watch")
     total = page.get_by_label("In short").locator("dd").first
     expect(total).to_have_text("0")
+    expect(page.get_by_label("In short")).to_contain_text("no alert is labelled yet")
     sent = gateway.client.post("/predict", json=dict.fromkeys(RAW_FEATURES, 0.5))
     assert sent.status_code == 200
     gateway.wait_until(lambda: gateway.client.get("/watch", params={"hours": 24, "buckets": 48}).json()["rows"] == 1)
