@@ -90,6 +90,27 @@ def test_on_a_phone_long_sections_are_folded(visit: Visitor, gateway: Gateway) -
     )
 
 
+@pytest.mark.parametrize("width", [768, 1280])
+def test_no_column_of_the_history_is_cut(visit: Visitor, gateway: Gateway, width: int) -> None:
+    """Nor are many moves all shown at once."""
+    why = "the gate passed it after a drift of V14 and V17 had been noticed"
+    move = {"origin": 17, "to": 18, "who": "anna", "asked_by": "bob", "why": why, "gate": "passed", "outcome": "done"}
+    moves = [
+        move | {"number": number, "kind": "policy", "when": f"2026-01-{number:02d}T03:04:05Z"}
+        for number in range(19, 0, -1)
+    ]
+    tab = visit(width=width)
+    history = {"source": "history", "moves": moves, "refusals": []}
+    tab.page.route("**/model/history", lambda route: route.fulfill(json=history))
+    page = tab.open("model")
+    table = page.get_by_role("region", name="History", exact=True)
+    expect(table.locator("tbody tr")).to_have_count(5)
+    expect(table).to_contain_text("17 → 18")
+    assert table.evaluate("frame => frame.scrollWidth - frame.clientWidth") == 0
+    page.get_by_text("14 older").click()
+    expect(page.get_by_role("region", name="History, older").locator("tbody tr")).to_have_count(14)
+
+
 def test_refusals_are_listed_with_their_reasons(visit: Visitor) -> None:
     refused = {
         "number": 4,

@@ -1,6 +1,6 @@
 // The parts of a model card that are words and tables: figures, checks, policies, history, lineage, and the ways into MLflow.
 import { h } from "../../dom.js";
-import { dateMinute, dateTime, integer, percent, ratio, score, significant, total } from "../../format.js";
+import { dateMinute, integer, percent, ratio, score, significant, total } from "../../format.js";
 import { entryAt } from "./what_if.js";
 import { errorNotice, notice } from "../parts/notice.js";
 
@@ -52,7 +52,7 @@ export function headOf(live, settings, history) {
       h("span", { class: "badge", "data-decision": card.gate === "passed" ? "APPROVE" : "REVIEW" }, `Gate: ${GATES[card.gate] ?? card.gate}`)),
     h("p", {}, card.purpose),
     h("ul", { class: "limits muted" }, card.limits.map((limit) => h("li", {}, limit))),
-    h("dl", { class: "figures" },
+    h("dl", { class: "figures three" },
       entry("Live since", promoted ? dateMinute(promoted.when) : "not known"),
       entry("Loaded by this gateway", dateMinute(live.loaded_at)),
       entry("Named by", live.named_by),
@@ -191,16 +191,15 @@ export function historyOf(history) {
   const partial = history.source === "release pointer"
     ? notice("warning", "MLflow is unreachable: only the latest promotion is known.") : null;
   const rows = history.moves.map((move) => [
-      dateTime(move.when),
-      `${KINDS[move.kind] || "Promoted"}${move.outcome === "done" ? "" : ` (${move.outcome})`}`,
-      move.origin ?? "–",
-      move.to ?? "–",
-      move.asked_by ? `${move.who || "–"}, asked by ${move.asked_by}` : move.who || "–",
-      h("span", { class: "why" }, move.why || "–"),
-      move.gate,
-    ]);
+    dateMinute(move.when),
+    h("span", { class: "few" }, `${KINDS[move.kind] || "Promoted"}${move.outcome === "done" ? "" : ` (${move.outcome})`}`),
+    `${move.origin ?? "–"} → ${move.to ?? "–"}`,
+    h("span", { class: "few" }, move.asked_by ? `${move.who || "–"}, asked by ${move.asked_by}` : move.who || "–"),
+    h("span", { class: "why" }, move.why || "–"),
+    move.gate,
+  ]);
   return [tablePanel("History", "Every change of the live version, newest first.",
-    ["When", "What", "From", "To", "Who", "Why", "Gate"], rows.slice(0, MOVES),
+    ["When", "What", "Version", "Who", "Why", "Gate"], rows.slice(0, MOVES),
     { extra: partial, rest: rows.slice(MOVES), fold: true }), refusalsOf(history)];
 }
 
@@ -212,7 +211,7 @@ function refusalsOf({ source, refusals }) {
     return panel("Refusals", {}, h("p", { class: "muted" }, "The gate has refused no candidate."));
   }
   const rows = refusals.map((move) => [
-    dateTime(move.when), move.to ?? "–", move.who || "–", h("span", { class: "why" }, move.why || "–")]);
+    dateMinute(move.when), move.to ?? "–", move.who || "–", h("span", { class: "why" }, move.why || "–")]);
   return tablePanel("Refusals", "Candidates that the gate kept out, newest first.", ["When", "Version", "Who", "Why"],
     rows.slice(0, MOVES), { rest: rows.slice(MOVES), fold: true });
 }

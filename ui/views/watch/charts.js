@@ -3,7 +3,7 @@ import { columns } from "../../charts/bars.js";
 import { figure } from "../../charts/figure.js";
 import { line } from "../../charts/line.js";
 import { fill, h } from "../../dom.js";
-import { dateTime, integer, part, score, short, significant } from "../../format.js";
+import { dateTime, FEW, integer, part, score, short, significant } from "../../format.js";
 
 const QUANTILES = [["p50", "calm", "median"], ["p90", "first", "p90"], ["p99", "second", "p99"]];
 
@@ -143,7 +143,8 @@ export function labelChart() {
       const [alerts, labelled] = [sum("alerts"), sum("alerts_labelled")];
       const known = sum("alerts_fraud") + sum("approved_fraud");
       fill(words,
-        entry("Alerts labelled", alerts === 0 ? "–" : part(Math.min(labelled, alerts), alerts), `${integer(labelled)} of ${integer(alerts)}`),
+        entry("Alerts labelled", alerts === 0 ? "–" : part(Math.min(labelled, alerts), alerts),
+          alerts < FEW ? "" : `${integer(labelled)} of ${integer(alerts)}`),
         entry("Precision", labelled === 0 ? "–" : part(sum("alerts_fraud"), labelled), `${integer(sum("alerts_fraud"))} were fraud`),
         entry("Recall", known === 0 ? "–" : part(sum("alerts_fraud"), known), `${integer(sum("approved_fraud"))} known to be missed`));
       fill(sample, sampleWords(found.review_sample));
