@@ -27,8 +27,9 @@ from pipelines.settings import PipelineSettings
 from stores.emf import emf_content
 from stores.files import write_atomically
 
-_MOMENTS: Final = 288
-"""Parts of a window in which the version that answers most is looked for."""
+_PARTS: Final = 48
+_CLEARLY: Final = 0.9
+"""Parts of a window, and what share of one's decisions a version gives where it is the one that answers."""
 
 _NAMED: Final = 3
 """Breaches that a sentence names."""
@@ -72,21 +73,24 @@ class Takeover:
 
 
 def takeovers_in(window: Window, decided: Mapping[str, KeptDecisions]) -> list[Takeover]:
-    """Every change of the version that answers most, to within a 288th of the window (five minutes of a day).
+    """Every change of the version that answers, to within a 48th of the window (half an hour of a day).
 
     The decisions say it, not the history of moves: their event times may be of another time than the promotion's, and a
-    gateway that was slow to follow answered with the old version until it did.
+    gateway that was slow to follow answered with the old version until it did. Where versions answer side by side, as
+    with simulated event times, none has taken over.
     """
-    edges = np.linspace(window.since.timestamp(), window.until.timestamp(), _MOMENTS + 1)
+    edges = np.linspace(window.since.timestamp(), window.until.timestamp(), _PARTS + 1)
     names = sorted(decided)
     if not names:
         return []
     counts = np.array([np.histogram(decided[name].moment, edges, weights=decided[name].weight)[0] for name in names])
-    filled = np.flatnonzero(counts.sum(axis=0))
-    most = counts.argmax(axis=0)[filled]
-    changed = np.flatnonzero(np.diff(most)) + 1
+    total = counts.sum(axis=0)
+    clear = np.flatnonzero((total > 0) & (counts.max(axis=0) >= _CLEARLY * total))
+    answering = counts.argmax(axis=0)[clear]
+    changed = np.flatnonzero(np.diff(answering)) + 1
     return [
-        Takeover(datetime.fromtimestamp(edges[filled[place]], UTC), names[most[place]]) for place in changed.tolist()
+        Takeover(datetime.fromtimestamp(edges[clear[place]], UTC), names[answering[place]])
+        for place in changed.tolist()
     ]
 
 

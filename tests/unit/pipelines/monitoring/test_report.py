@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import boto3
+import numpy as np
 import pytest
 
 from pipelines.console import console
@@ -191,6 +192,8 @@ def test_versions_that_took_over_are_marked_on_the_charts(
     late = [(each.moment - DAY).total_seconds() / 3600 - hour for each, hour in zip(takeovers, (12, 18), strict=True)]
     assert max(late) < 0.2
     assert takeovers_in(WINDOW, {}) == takeovers_in(WINDOW, {"3": rows}) == []
+    half = np.arange(len(rows)) % 2 == 0
+    assert takeovers_in(WINDOW, {"3": rows.take(half), "4": rows.take(~half)}) == [], "side by side"
     page = monitor_page(replace(report(decided["3"]), takeovers=takeovers), decided["3"], "run-1")
     assert page.count(">version 4<") == 3  # decisions, alerts, response time
     assert [each["version"] for each in replace(report(rows), takeovers=takeovers).to_dict()["takeovers"]] == ["4", "3"]
