@@ -15,8 +15,10 @@ from pipelines.monitoring.page import monitor_page
 from pipelines.monitoring.report import MonitorReport
 from pipelines.monitoring.window import Window
 from pipelines.pages.render import render
+from pipelines.promotion.card import card_html
 from pipelines.promotion.report import Check, GateReport, Theme
 from tests.browser.accessibility import overflow, violations
+from tests.browser.released import Version
 from tests.browser.visits import LOOKS
 from tests.support.machine import ROOT
 
@@ -127,4 +129,12 @@ def test_the_matrix_is_readable_on_a_phone(shown: Callable[[str, int, str], Page
     assert max(ends) <= 360
     size = cells.first.evaluate("cell => parseFloat(getComputedStyle(cell).fontSize)")
     assert size >= 11
+    tab.context.close()
+
+
+def test_no_column_of_a_card_is_cut_on_a_phone(shown: Callable[[str, int, str], Page], versions: list[Version]) -> None:
+    tab = shown(card_html(versions[0].card, "EUR"), 360, "dark")
+    wide = "tables => tables.filter(table => table.scrollWidth > table.parentElement.clientWidth).length"
+    assert tab.locator("table").evaluate_all(wide) == 0
+    assert violations(tab) == []
     tab.context.close()
