@@ -197,7 +197,7 @@ def _picture(replayed: list[Block], name: str, currency: str) -> Picture:
     limits = None if name == "cost_per_day" else (0.0, 1.02)
     kind = currency if name == "cost_per_day" else "number" if name == "average_precision" else "share"
     height = Axis(WORDS[name], limits=limits, kind=kind)
-    svg = chart(WORDS[name], Axis("block", ticks=tuple(map(str, places))), height, lines)
+    svg = chart(WORDS[name], Axis("block", ticks=tuple(str(place + 1) for place in places)), height, lines)
     return Picture(WORDS[name], svg, "With 95 % intervals.")
 
 
@@ -207,7 +207,7 @@ def prequential_table(replayed: list[Block], currency: str) -> Table:
     table = Table(("block", "frauds", "learnt from", *names), folding=names, numbers=("block", "frauds"))
     for block in replayed:
         cells = [interval_text(name, found, currency) for name, found in block.figures.items()]
-        table.add_row(str(block.number), str(block.frauds), f"{block.known_frauds} frauds", *cells)
+        table.add_row(str(block.number + 1), str(block.frauds), f"{block.known_frauds} frauds", *cells)
     return table
 
 
