@@ -201,7 +201,11 @@ def page(windows: list[Watched], facts: dict[str, str]) -> str:
         if limit:
             highs = np.array([each.limits[name] or 0.0 for each in chosen])
             lines.append(Line("limit", days, highs, "limit", style="--"))
-        return Picture(title, chart(title, Axis("day"), Axis(title), lines), caption)
+        return Picture(
+            title,
+            chart(title, Axis("day"), Axis(title, kind="share" if name.endswith("share") else "number"), lines),
+            caption,
+        )
 
     first = next(each for each in windows if each.exit_code == 4)
     pictures = [

@@ -4,6 +4,8 @@ Also how they are shown: their help, and one line for each that cannot be used.
 """
 
 import os
+import shutil
+import textwrap
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -223,12 +225,19 @@ class GatewaySettings(PlatformSettings):
         return max(1, (os.cpu_count() or 1) // self.workers)
 
 
+_WIDEST_HELP: Final = 100
+
+
 def settings_help() -> str:
     """Every setting with its default and description, for ``--help``."""
     lines = []
+    width = min(shutil.get_terminal_size().columns, _WIDEST_HELP)
     for name, field in GatewaySettings.model_fields.items():
         default = "" if field.default in ((), None, "", NO_SECRET) else f" [{field.default}]"
-        lines.append(f"  {' or '.join(variables(GatewaySettings, name))}{default}\n      {field.description}\n")
+        lines.append(f"  {' or '.join(variables(GatewaySettings, name))}{default}\n")
+        lines += [
+            f"      {line}\n" for line in textwrap.wrap(field.description or "", width - 6, break_on_hyphens=False)
+        ]
     return "".join(lines)
 
 

@@ -6,7 +6,9 @@ const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 const thousandths = new Intl.NumberFormat(undefined, { minimumFractionDigits: 3, maximumFractionDigits: 3 });
 const three = new Intl.NumberFormat(undefined, { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
-const FEW = 20;
+/** Of fewer a share is counted. */
+export const FEW = 20;
+const minute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 let [money, wholeMoney] = moneyIn("EUR");
 
@@ -93,12 +95,17 @@ export function dateTime(iso) {
   return moment.format(new Date(iso));
 }
 
+/** The same without its seconds. */
+export function dateMinute(iso) {
+  return minute.format(new Date(iso));
+}
+
 /** How long ago an ISO moment was, shortly: 40 s, 5 min, 3 h, 2 d. */
 export function age(iso) {
   const seconds = Math.max(0, (Date.now() - Date.parse(iso)) / 1000);
   const [value, unit] = seconds < 60 ? [seconds, "s"] : seconds < 3600 ? [seconds / 60, "min"]
     : seconds < 86_400 ? [seconds / 3600, "h"] : [seconds / 86_400, "d"];
-  return `${Math.floor(value)} ${unit}`;
+  return `${Math.floor(value)}\u00a0${unit}`; // which no line breaks
 }
 
 /** 90 as 1 min 30 s; 0.25 as 0.3 s. */

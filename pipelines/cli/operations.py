@@ -152,6 +152,7 @@ def schedule(cron: Cron = None, monitor_cron: MonitorCron = None) -> None:
     Examples
     --------
     python -m pipelines schedule
+
     python -m pipelines schedule --cron "0 3 * * 1,4" --monitor-cron "15 * * * *"
     """
     from pipelines.schedule.run import MONITOR, RETRAIN, USUAL_CRONS, Scheduler

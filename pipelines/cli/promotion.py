@@ -44,7 +44,7 @@ def rollback(
     reason: Reason,
     to: Annotated[int | None, typer.Option(help="A version that was Production before; by default Previous.")] = None,
 ) -> None:
-    """Put the Previous version back; twice goes back twice, with --to a second time does nothing."""
+    """Put the Previous version back. Run again, it goes one version further back; with --to it changes nothing more."""
     from pipelines.console import console
     from pipelines.promotion.mover import open_mover
     from pipelines.promotion.rollback import rollback as roll_back
@@ -53,7 +53,7 @@ def rollback(
 
 
 def approve(version: Annotated[int, typer.Argument(help="The version that waits.")], reason: Reason) -> None:
-    """Let a promotion happen that another person asked for (FRAUD_REQUIRE_APPROVAL)."""
+    """Approve a promotion that another person asked for (FRAUD_REQUIRE_APPROVAL)."""
     from pipelines.console import console
     from pipelines.promotion.mover import open_mover
     from pipelines.promotion.rollback import approve as grant
@@ -117,7 +117,10 @@ access = typer.Typer(
 Users = Annotated[list[str], typer.Argument(help="MLflow users.")]
 RoleName = Annotated[
     Literal["promoter", "data-scientist", "reader"],
-    typer.Argument(help="Moves Production and deletes versions; trains and registers; reads, as gateways do."),
+    typer.Argument(
+        help="promoter: moves Production and deletes versions; data-scientist: trains and registers; reader: reads, as "
+        "gateways do.",
+    ),
 ]
 PasswordFile = Annotated[
     Path | None, typer.Option(help="File with the password for users that have to be created; - for standard input.")
@@ -128,7 +131,7 @@ PasswordFile = Annotated[
 def grant_role(role: RoleName, users: Users, password_file: PasswordFile = None) -> None:
     """Give users a role, in place of the one they have; an administrator's command, safe to run again.
 
-    Makes the registered model, its history and the experiments first, so that nobody owns them by having been first.
+    Makes the registered model, its history and the experiments first: whoever made them would own them.
 
     Example: python -m pipelines access grant data-scientist anna bob
     """

@@ -197,7 +197,7 @@ def _picture(replayed: list[Block], name: str, currency: str) -> Picture:
     limits = None if name == "cost_per_day" else (0.0, 1.02)
     kind = currency if name == "cost_per_day" else "number" if name == "average_precision" else "share"
     height = Axis(WORDS[name], limits=limits, kind=kind)
-    svg = chart(WORDS[name], Axis("block", ticks=tuple(map(str, places))), height, lines)
+    svg = chart(WORDS[name], Axis("block", ticks=tuple(str(place + 1) for place in places)), height, lines)
     return Picture(WORDS[name], svg, "With 95 % intervals.")
 
 
@@ -207,7 +207,7 @@ def prequential_table(replayed: list[Block], currency: str) -> Table:
     table = Table(("block", "frauds", "learnt from", *names), folding=names, numbers=("block", "frauds"))
     for block in replayed:
         cells = [interval_text(name, found, currency) for name, found in block.figures.items()]
-        table.add_row(str(block.number), str(block.frauds), f"{block.known_frauds} frauds", *cells)
+        table.add_row(str(block.number + 1), str(block.frauds), f"{block.known_frauds} frauds", *cells)
     return table
 
 
@@ -334,13 +334,13 @@ def rules_page(
         asked=asked,
         alerts_per_day=settings.alerts_per_day,
         review_cost=settings.priced_review,
-        pictures=_rules_pictures(outcomes, weeks, begins),
+        pictures=_rules_pictures(outcomes, weeks, begins, settings.money),
         currency=settings.money,
     )
 
 
 def _rules_pictures(
-    outcomes: Sequence[RuleOutcome], weeks: Sequence[Mapping[str, RuleWeek]], begins: Sequence[float]
+    outcomes: Sequence[RuleOutcome], weeks: Sequence[Mapping[str, RuleWeek]], begins: Sequence[float], currency: str
 ) -> list[Picture]:
     places = np.arange(len(weeks), dtype=float)
     shown = max(1, len(weeks) // 5)  # names of weeks that are wide enough to be read
@@ -361,9 +361,11 @@ def _rules_pictures(
         )
     week = Axis("week from", ticks=ticks)
     return [
-        _drawn("Money saved, more than without retraining", week, Axis("sum since the first week"), gains),
-        _drawn("Average precision, difference to no retraining", week, Axis("average precision"), precisions),
-        _drawn("What it costs", Axis("processor seconds of all trainings"), Axis("money saved a day"), costs),
+        _drawn("Money saved by retraining", week, Axis("sum since the first week", kind=currency), gains),
+        _drawn("Average precision gained by retraining", week, Axis("average precision"), precisions),
+        _drawn(
+            "What it costs", Axis("processor seconds of all trainings"), Axis("money saved a day", kind=currency), costs
+        ),
     ]
 
 

@@ -19,6 +19,13 @@ from pipelines.pages.render import render
 _BARS: Final = 12
 _BUCKETS: Final = 24
 
+_NEAR_THE_END: Final = 0.78
+"""Share of the window from which on there is no room for a name to the right."""
+
+_LEVELS: Final = 3
+_LEVEL: Final = 0.08
+"""How many heights names of versions stand at, and how far apart, as a share of the chart's height."""
+
 
 def monitor_page(report: MonitorReport, rows: KeptDecisions | None, run_id: str, evidently: bool = False) -> str:
     """The page as HTML that loads nothing from elsewhere; ``evidently``: whether Evidently's stands beside it."""
@@ -124,6 +131,18 @@ def _over_time(report: MonitorReport, rows: KeptDecisions) -> list[Picture]:
     unit, scale = ("days", 24) if hours > 72 else ("hours", 1)
     time = Axis(f"{unit} since the window began")
     x = edges / scale
+
+    def marked(low: float, high: float, log: bool = False) -> list[Line]:
+        """Where other versions began to answer; names stand above what is drawn, neighbours' at different heights."""
+        lines = []
+        for place, each in enumerate(report.takeovers):
+            at = (each.moment.timestamp() - start) / 3600
+            up = (place % _LEVELS + 1) * _LEVEL
+            top = high * (high / low) ** up if log else high + up * (high - low)
+            name, before = f"version {each.version}", at > hours * _NEAR_THE_END
+            lines.append(Line("", [at / scale] * 2, [low, top], "limit", style="--", text=name, before=before))
+        return lines
+
     found = [
         Picture(
             "Decisions",
@@ -131,9 +150,9 @@ def _over_time(report: MonitorReport, rows: KeptDecisions) -> list[Picture]:
                 "Decisions",
                 time,
                 Axis("decisions per hour", kind="count"),
-                [Line("", x, per_hour, step=True, fill=True)],
+                [Line("", x, per_hour, step=True, fill=True), *marked(0, per_hour.max())],
             ),
-            "All decisions of the version.",
+            f"All decisions of version {report.version}.",
         ),
         Picture(
             "Alerts",
@@ -141,7 +160,10 @@ def _over_time(report: MonitorReport, rows: KeptDecisions) -> list[Picture]:
                 "Alerts",
                 time,
                 Axis("alerts per hour", kind="count"),
-                [Line("", x, alerts_per_hour, "champion", step=True, fill=True)],
+                [
+                    Line("", x, alerts_per_hour, "champion", step=True, fill=True),
+                    *marked(0, alerts_per_hour.max()),
+                ],
             ),
             "Decisions to review or decline.",
         ),
@@ -153,6 +175,8 @@ def _over_time(report: MonitorReport, rows: KeptDecisions) -> list[Picture]:
         Line(name, x[filled], latencies[:, column], colour, marker=".")
         for column, (name, colour) in enumerate((("median", "candidate"), ("p99", "champion")))
     ]
+    log = bool(latencies.min() > 0)
+    lines += marked(latencies.min(), latencies.max(), log)
     caption = "Of single predictions; of batches the time of a chunk."
-    svg = chart("Response time", time, Axis("response time, ms", log=bool(latencies.min() > 0)), lines)
+    svg = chart("Response time", time, Axis("response time, ms", log=log), lines)
     return [*found, Picture("Response time", svg, caption)]

@@ -5,11 +5,13 @@ A table for the terminal, JSON, a Prometheus text file, a CloudWatch line, and t
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from rich.text import Text
 
 from ml_project.metrics import Estimate
@@ -24,6 +26,10 @@ from pipelines.monitoring.window import Window
 from pipelines.settings import PipelineSettings
 from stores.emf import emf_content
 from stores.files import write_atomically
+
+_PARTS: Final = 48
+_CLEARLY: Final = 0.9
+"""Parts of a window, and what share of one's decisions a version gives where it is the one that answers."""
 
 _NAMED: Final = 3
 """Breaches that a sentence names."""
@@ -59,6 +65,36 @@ class OtherVersion:
 
 
 @dataclass(frozen=True)
+class Takeover:
+    """A version that answers from a moment on, instead of another: after a promotion or a rollback."""
+
+    moment: datetime
+    version: str
+
+
+def takeovers_in(window: Window, decided: Mapping[str, KeptDecisions]) -> list[Takeover]:
+    """Every change of the version that answers, to within a 48th of the window (half an hour of a day).
+
+    The decisions say it, not the history of moves: their event times may be of another time than the promotion's, and a
+    gateway that was slow to follow answered with the old version until it did. Where versions answer side by side, as
+    with simulated event times, none has taken over.
+    """
+    edges = np.linspace(window.since.timestamp(), window.until.timestamp(), _PARTS + 1)
+    names = sorted(decided)
+    if not names:
+        return []
+    counts = np.array([np.histogram(decided[name].moment, edges, weights=decided[name].weight)[0] for name in names])
+    total = counts.sum(axis=0)
+    clear = np.flatnonzero((total > 0) & (counts.max(axis=0) >= _CLEARLY * total))
+    answering = counts.argmax(axis=0)[clear]
+    changed = np.flatnonzero(np.diff(answering)) + 1
+    return [
+        Takeover(datetime.fromtimestamp(edges[clear[place]], UTC), names[answering[place]])
+        for place in changed.tolist()
+    ]
+
+
+@dataclass(frozen=True)
 class MonitorReport:
     """A window, the version watched in it, and every figure.
 
@@ -72,6 +108,8 @@ class MonitorReport:
         Challengers that scored this version's transactions in the shadow, the one with most rows first.
     skew : Skew or None
         Features from history, compared with their definition; None where there are none.
+    takeovers : list of Takeover
+        When another version began to answer, by event time.
     """
 
     model_name: str
@@ -86,6 +124,7 @@ class MonitorReport:
     skew: Skew | None = None
     expected: ExpectedQuality = field(default_factory=ExpectedQuality)
     currency: str = ""
+    takeovers: list[Takeover] = field(default_factory=list)
 
     @property
     def figures(self) -> list[Figure]:
@@ -188,6 +227,7 @@ class MonitorReport:
             "expected": asdict(self.expected),
             "drifts": [asdict(drift) for drift in self.watched.drifts],
             "others": [asdict(other) for other in self.others],
+            "takeovers": [{"at": each.moment.isoformat(), "version": each.version} for each in self.takeovers],
             "challengers": [each.to_dict() for each in self.challengers],
             "skew": None if self.skew is None else self.skew.to_dict(),
         }

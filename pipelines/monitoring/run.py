@@ -18,7 +18,7 @@ from pipelines.monitoring.expected import expected_quality
 from pipelines.monitoring.figures import MonitorLimits, measure_by_label, watched_figures
 from pipelines.monitoring.kept_decisions import KeptDecisions, ShadowPair, ShadowReader, read_by_version
 from pipelines.monitoring.page import monitor_page
-from pipelines.monitoring.report import MonitorReport, OtherVersion, emf_line, notify, write_textfile
+from pipelines.monitoring.report import MonitorReport, OtherVersion, emf_line, notify, takeovers_in, write_textfile
 from pipelines.monitoring.skew import ServedSample, Skew, measure_skew
 from pipelines.monitoring.window import Window
 from pipelines.run_page import page_of
@@ -64,6 +64,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
     bundle = registry.bundle(chosen, require_digest=False)
     manifest = bundle.manifest
     name = str(chosen.version)
+    takeovers = takeovers_in(window, decided)
     rows = decided.pop(name, None)
     with tracker.pipeline_run("monitor") as run, step(f"compare version {name} with its baseline", on=error_console):
         twin = tracker.run(chosen.run_id).data.data.metrics.get("test_average_precision") if chosen.run_id else None
@@ -84,6 +85,7 @@ def monitor(settings: PipelineSettings, window: Window, version: int | None, now
             challengers=_challengers(pairs, name, watched_rows, window, now, settings, limits),
             skew=_skew(sample, name, settings, manifest, window, limits),
             currency=settings.money,
+            takeovers=takeovers,
         )
         drawn = False
         if settings.evidently and rows is not None:

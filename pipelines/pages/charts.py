@@ -81,6 +81,8 @@ class Line:
         Shaded down to the axis.
     text : str
         Written at its last point, right of it.
+    before : bool
+        Written left of it instead.
     width : float
         Points; a bar is a wide line.
     """
@@ -94,6 +96,7 @@ class Line:
     step: bool = False
     fill: bool = False
     text: str = ""
+    before: bool = False
     width: float = 1.6
 
 
@@ -366,8 +369,9 @@ def _draw(axes: Any, line: Line, colours: Mapping[str, str]) -> None:
         axes.annotate(
             line.text,
             at,
-            (5, 0),
+            (-5 if line.before else 5, 0),
             textcoords="offset points",
+            ha="right" if line.before else "left",
             va="center",
             fontsize=8,
             annotation_clip=False,

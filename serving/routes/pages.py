@@ -63,6 +63,7 @@ async def _file(path: str, request: Request) -> Response:
 _STATIC: Final = Path(__file__).parents[1] / "static"
 _DOCS_ASSETS: Final = {
     "docs.js": _STATIC / "docs.js",
+    "docs.css": _STATIC / "docs.css",
     **{name: Path(swagger_ui_path) / name for name in ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")},
 }
 # Swagger UI's style sheet holds its icons as data: addresses.

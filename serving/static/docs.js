@@ -22,7 +22,7 @@ function inWordsOf30(node) {
 async function show() {
   const answer = await fetch("openapi.json");
   const spec = { ...inWordsOf30(await answer.json()), openapi: "3.0.3" };
-  window.SwaggerUIBundle({ spec, dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null });
+  window.SwaggerUIBundle({ spec, dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null, defaultModelsExpandDepth: 0 });
 }
 
 show();

@@ -61,11 +61,11 @@ def add_events(connection: Connection, plan: EventPlan, given: Sequence[HistoryE
 
 
 def _add(cursor: Any, dialect: str, plan: EventPlan, by_id: Mapping[str, HistoryEvent], ids: Sequence[int]) -> int:
-    known = _known(cursor, dialect, list(by_id))
     # in one order for all writers: of two with the same transactions one waits for the other, never both
-    new = [by_id[name] for name in sorted(by_id) if name not in known]
-    if not new:
-        return 0
+    new = [by_id[name] for name in sorted(by_id)]
+    if dialect == "sqlite":
+        known = _known(cursor, dialect, list(by_id))
+        new = [event for event in new if event.event_id not in known]
     told: list[tuple[Any, ...]] = []
     rows: list[tuple[Any, ...]] = []
     for event in new:
@@ -79,12 +79,21 @@ def _add(cursor: Any, dialect: str, plan: EventPlan, by_id: Mapping[str, History
                 content.append((series_id, key, value, word))
                 rows.append((series_id, key, at, number, value, word, fraud))
         told.append((event_id, plan.contract.contract, at, to_json(content).decode(), fraud))
-    # two writers of one transaction: the second is told by the key, and tries again
-    cursor.executemany(_dialect(dialect, _ADD), told)
     rows.sort(key=itemgetter(0, 1, 2))
-    cursor.executemany(_dialect(dialect, _ADD_ROWS), rows)
+    count = len(new)
+    if dialect == "sqlite":
+        cursor.executemany(_ADD, told)
+        cursor.executemany(_ADD_ROWS, rows)
+    else:
+        cursor.execute(_ADD_POSTGRES, [[each.number for each in new], *_columns(told, 5), *_columns(rows, 7)])
+        [(count,)] = cursor.fetchall()
     cursor.close()
-    return len(new)
+    return count
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Rows as PostgreSQL takes many of them: in a third of the time that it takes for one after the other."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
 def any_kept(connection: Connection, event_ids: Sequence[str]) -> bool:
@@ -101,9 +110,27 @@ def _known(cursor: Any, dialect: str, event_ids: Sequence[str]) -> set[str]:
 
 
 _KNOWN_IDS: Final = "SELECT event_id FROM events WHERE event_id IN (SELECT value FROM json_each(?))"
-_ADD: Final = "INSERT INTO events (event_id, contract, at, content, fraud, written) VALUES (?, ?, ?, ?, ?, WRITTEN)"
-_ADD_CHANGE: Final = "INSERT INTO event_changes (seq, was, fraud, written) VALUES (?, ?, ?, WRITTEN)"
+_ADD: Final = "INSERT INTO events (event_id, contract, at, content, fraud) VALUES (?, ?, ?, ?, ?)"
 _ADD_ROWS: Final = "INSERT INTO key_events VALUES (?, ?, ?, ?, ?, ?, ?)"
+_ADD_CHANGE: Final = "INSERT INTO event_changes (seq, was, fraud, written) VALUES (?, ?, ?, WRITTEN)"
+_ADD_POSTGRES: Final = """
+WITH given AS (
+    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::smallint[])
+        AS event (event, event_id, contract, at, content, fraud)
+), added AS (
+    INSERT INTO events (event_id, contract, at, content, fraud, written)
+    SELECT event_id, contract, at, content, fraud, pg_current_xact_id()::text::bigint FROM given
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING event_id
+), placed AS (
+    INSERT INTO key_events (series_id, key, at, event, value, word, fraud)
+    SELECT place.* FROM added JOIN given USING (event_id) JOIN unnest(
+        %s::integer[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[]
+    ) AS place (series_id, key, at, event, value, word, fraud) USING (event, at)
+)
+SELECT count(*) FROM added
+"""
+"""One statement for what is new and, of that alone, its places: another writer may be adding the same."""
 
 
 @cache

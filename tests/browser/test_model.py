@@ -20,7 +20,9 @@ def test_the_card_says_where_the_version_comes_from(visit: Visitor, gateway: Gat
     expect(row).to_contain_text(f"{figure['value']:.3f}")
     expect(row).to_contain_text(f"{figure['low']:.3f} to {figure['high']:.3f}")
     checks = page.get_by_role("region", name="Gate", exact=True).locator("tbody tr")
-    assert [text.split("\t")[1] for text in checks.all_inner_texts()] == ["failed", "not judged", "passed"]
+    assert [text.split("\t")[1] for text in checks.all_inner_texts()] == ["failed", "not judged"]
+    page.get_by_text("1 of 3 checks passed").click()
+    expect(page.get_by_role("region", name="Passed", exact=True)).to_contain_text("recall at the alert budget")
     expect(page.get_by_role("region", name="Baselines")).to_contain_text("XGBoost alone")
     link = page.get_by_role("link", name="This version in MLflow")
     expect(link).to_have_attribute("href", "https://mlflow.example.org/#/models/fraud-ensemble/versions/1")
@@ -68,6 +70,45 @@ def test_without_an_amount_nothing_is_said_of_costs(visit: Visitor, gateway: Gat
     expect(page.locator("main")).to_contain_text("vs current")
     expect(page.locator("main")).not_to_contain_text("Cost a day")
     expect(page.locator("main")).not_to_contain_text("a review costs")
+
+
+def test_on_a_phone_long_sections_are_folded(visit: Visitor, gateway: Gateway) -> None:
+    page = visit(width=360).open("model")
+    expect(page.get_by_role("slider")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollHeight") < 4_200
+    for title in ("Baselines", "Curves on test", "Threshold policies", "Lineage"):
+        part = page.locator("details.fold", has=page.get_by_role("heading", name=title))
+        expect(part).not_to_have_attribute("open", "")
+        part.locator("summary").first.click()
+        expect(part.locator(":scope > .folded > *").last).to_be_visible()
+    expect(page.locator(".charts .chart")).to_have_count(3)
+    figures = page.get_by_role("region", name="Figures on test").locator("table")
+    assert figures.evaluate("table => table.scrollWidth <= table.parentElement.clientWidth")
+    assert figures.evaluate(
+        "table => table.querySelector('tr').getClientRects().length === 1 "
+        "&& getComputedStyle(table.querySelector('td')).display === 'table-cell'"
+    )
+
+
+@pytest.mark.parametrize("width", [768, 1280])
+def test_no_column_of_the_history_is_cut(visit: Visitor, gateway: Gateway, width: int) -> None:
+    """Nor are many moves all shown at once."""
+    why = "the gate passed it after a drift of V14 and V17 had been noticed"
+    move = {"origin": 17, "to": 18, "who": "anna", "asked_by": "bob", "why": why, "gate": "passed", "outcome": "done"}
+    moves = [
+        move | {"number": number, "kind": "policy", "when": f"2026-01-{number:02d}T03:04:05Z"}
+        for number in range(19, 0, -1)
+    ]
+    tab = visit(width=width)
+    history = {"source": "history", "moves": moves, "refusals": []}
+    tab.page.route("**/model/history", lambda route: route.fulfill(json=history))
+    page = tab.open("model")
+    table = page.get_by_role("region", name="History", exact=True)
+    expect(table.locator("tbody tr")).to_have_count(5)
+    expect(table).to_contain_text("17 → 18")
+    assert table.evaluate("frame => frame.scrollWidth - frame.clientWidth") == 0
+    page.get_by_text("14 older").click()
+    expect(page.get_by_role("region", name="History, older").locator("tbody tr")).to_have_count(14)
 
 
 def test_refusals_are_listed_with_their_reasons(visit: Visitor) -> None:

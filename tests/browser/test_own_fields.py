@@ -85,7 +85,7 @@ def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def score_sample(page: Page) -> None:
-    page.get_by_label("What is scored here").select_option("Keep as live traffic")
+    page.get_by_label("Keep this result?").select_option("Keep as live traffic")
     page.get_by_role("button", name="Fraudulent sample").click()
     expect(page.locator(".notice")).to_contain_text("sample of the live version")
     page.get_by_role("button", name="Score", exact=True).click()

@@ -58,7 +58,7 @@ def test_reasons_are_sentences(visit: Visitor, cards: Gateway, width: int, pictu
     page.get_by_label("Or paste JSON").fill(json.dumps(large))
     page.get_by_role("button", name="Fill the form").click()
     expect(page.get_by_text("fields are in the form")).to_be_visible()
-    page.get_by_label("What is scored here").select_option("Keep as live traffic")
+    page.get_by_label("Keep this result?").select_option("Keep as live traffic")
     page.get_by_role("button", name="Score", exact=True).click()
     expect(page.locator(".verdict")).to_be_visible()
     expect(page.locator(".badge.large")).not_to_have_text("APPROVE")

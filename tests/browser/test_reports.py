@@ -15,9 +15,12 @@ from pipelines.monitoring.page import monitor_page
 from pipelines.monitoring.report import MonitorReport
 from pipelines.monitoring.window import Window
 from pipelines.pages.render import render
+from pipelines.promotion.card import card_html
 from pipelines.promotion.report import Check, GateReport, Theme
 from tests.browser.accessibility import overflow, violations
+from tests.browser.released import Version
 from tests.browser.visits import LOOKS
+from tests.support.machine import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +78,14 @@ def validation() -> str:
     return ValidationReport(checks, {}, Path()).page("a_bank_with_a_long_name.csv", "creditcard", facts, "suite.json")
 
 
+def league() -> str:
+    return (ROOT / "docs" / "league.html").read_text()
+
+
+def retraining() -> str:
+    return (ROOT / "docs" / "retraining.html").read_text()
+
+
 @pytest.fixture(scope="module")
 def shown(browser: Browser) -> Callable[[str, int, str], Page]:
     """Opens a page by its text; what it asks of any server fails the test."""
@@ -92,13 +103,16 @@ def shown(browser: Browser) -> Callable[[str, int, str], Page]:
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
-@pytest.mark.parametrize("report", [monitor, gate, validation])
+@pytest.mark.parametrize("report", [monitor, gate, validation, league, retraining])
 def test_a_report_is_accessible_and_fits(
     shown: Callable[[str, int, str], Page], report: Callable[[], str], width: int, scheme: str
 ) -> None:
     tab = shown(report(), width, scheme)
     assert violations(tab) == []
     assert overflow(tab) == 0
+    if width < 640:
+        wide = "tables => tables.filter(table => table.scrollWidth > table.parentElement.clientWidth).length"
+        assert tab.locator("table").evaluate_all(wide) == 0, "no column of a table is cut on a phone"
     tab.context.close()
 
 
@@ -115,4 +129,12 @@ def test_the_matrix_is_readable_on_a_phone(shown: Callable[[str, int, str], Page
     assert max(ends) <= 360
     size = cells.first.evaluate("cell => parseFloat(getComputedStyle(cell).fontSize)")
     assert size >= 11
+    tab.context.close()
+
+
+def test_no_column_of_a_card_is_cut_on_a_phone(shown: Callable[[str, int, str], Page], versions: list[Version]) -> None:
+    tab = shown(card_html(versions[0].card, "EUR"), 360, "dark")
+    wide = "tables => tables.filter(table => table.scrollWidth > table.parentElement.clientWidth).length"
+    assert tab.locator("table").evaluate_all(wide) == 0
+    assert violations(tab) == []
     tab.context.close()

@@ -231,7 +231,50 @@ def test_the_sample_is_mixed_in_and_marked(visit: Visitor, busy: Gateway) -> Non
     assert shown in sample
 
 
+def test_on_a_tablet_the_buttons_take_one_row(visit: Visitor, busy: Gateway) -> None:
+    page = visit(url=busy.url, width=768).open("review")
+    shows(page, waiting(busy)[0])
+    boxes = [page.get_by_role("button", name=name).bounding_box() for name in ("Fraud", "Skip", "Previous", "Next")]
+    assert len({box and box["y"] for box in boxes}) == 1
+
+
+def test_an_unreadable_queue_leaves_no_empty_panel(visit: Visitor, busy: Gateway) -> None:
+    tab = visit(url=busy.url)
+    tab.expect_complaint("503")
+    for path in ("predictions", "queue"):
+        tab.page.route(f"**/{path}?*", lambda route: route.fulfill(status=503, json={"detail": "Not now."}))
+    page = tab.open("review")
+    expect(page.get_by_text("The queue could not be read.")).to_be_visible()
+    expect(page.get_by_role("region", name="Queue")).to_be_hidden()
+
+
 def test_an_empty_queue(visit: Visitor) -> None:
     page = visit().open("review")
     expect(page.get_by_label("Prediction", exact=True)).to_be_visible()
+    assert violations(page) == []
+
+
+def test_on_a_phone_the_buttons_take_one_row(visit: Visitor, busy: Gateway) -> None:
+    queue = waiting(busy)
+    page = visit(url=busy.url, width=360).open("review")
+    shows(page, queue[0])
+    bar = page.locator(".labels")
+    assert bar.bounding_box()["height"] <= 64  # type: ignore[index]
+    for name in ("Fraud", "Legitimate", "Skip", "Undo"):
+        box = page.get_by_role("button", name=name).bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 40, name
+    expect(page.get_by_role("button", name="Next")).to_be_hidden()
+    page.keyboard.press("n")  # keys reach what is folded
+    shows(page, queue[1])
+    page.get_by_role("button", name="More actions").click()
+    page.get_by_role("button", name="Previous").click()
+    shows(page, queue[0])
+    page.get_by_label("Note").fill("called")
+    page.get_by_role("button", name="More actions").click()
+    expect(page.get_by_role("button", name="Next")).to_be_hidden()
+    expect(page.get_by_label("Note")).to_be_visible()  # it will go with the label
+    page.get_by_label("Note").fill("")
+    page.get_by_label("Note").blur()
+    expect(page.get_by_label("Note")).to_be_hidden()
     assert violations(page) == []

@@ -140,7 +140,7 @@ def test_what_is_pasted_at_once_is_what_is_sent(visit: Visitor, sample: dict[str
 
 def test_nothing_is_kept_where_nothing_is_to_be(visit: Visitor, gateway: Gateway) -> None:
     page = visit().open("score")
-    page.get_by_label("What is scored here").select_option("Do not keep")
+    page.get_by_label("Keep this result?").select_option("Do not keep")
     score_sample(page, "Fraudulent")
     expect(page.locator(".answer")).to_contain_text("Not kept, as you asked.")
 

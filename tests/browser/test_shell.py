@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from pipelines.run_page import runs_page
-from tests.browser.accessibility import violations
+from tests.browser.accessibility import overflow, violations
 from tests.browser.conftest import MakeGateway, Visitor
 from tests.browser.released import Version
 from tests.browser.visits import FILLED
@@ -174,3 +174,15 @@ def test_a_view_that_cannot_be_loaded_comes_back_by_itself(visit: Visitor, make_
     gateway.start()
     expect(page.locator(".drop")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("could not be loaded")).to_have_count(0)
+
+
+def test_the_api_page_is_dark_in_the_dark_and_readable_on_a_phone(visit: Visitor, gateway: Gateway) -> None:
+    page = visit(width=360, scheme="dark").page
+    page.goto(f"{gateway.url}/docs")
+    path = page.locator(".opblock-summary-path", has_text="/predict-batch")
+    expect(path).to_be_visible()
+    assert path.bounding_box()["height"] < 40, "a path stays on one line"  # type: ignore[index]
+    ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert max(int(part) for part in ground.removeprefix("rgb(").removesuffix(")").split(",")) < 64
+    assert overflow(page) == 0
+    expect(page.get_by_text("ThresholdCurve")).to_have_count(0)  # schemas are folded

@@ -33,7 +33,7 @@ def test_four_charts_with_their_figures(visit: Visitor, watched: Gateway) -> Non
     expect(drift.locator("rect.fill")).to_have_count(len(said["drift"]["features"]))
     drift.get_by_text("As a table").click()
     expect(drift.get_by_role("row", name="V11")).to_contain_text("breach: PSI")
-    expect(page.get_by_role("region", name="Challenger beside the champion")).to_contain_text("800")
+    expect(page.get_by_role("region", name="Challenger beside the champion")).to_contain_text("scored 800 transactions")
     expect(page.locator("text.third", has_text="drift starts").first).to_be_visible()
     expect(page.locator("text.first", has_text="version 1").first).to_be_visible()
     values = drift.locator("rect.fill").first.evaluate(
@@ -41,6 +41,26 @@ def test_four_charts_with_their_figures(visit: Visitor, watched: Gateway) -> Non
         "bar.parentNode.querySelector('text.value').getBoundingClientRect().left]"
     )
     assert 0 < values[1] - values[0] < 12, "a value stands at its bar's end"
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_thresholds_are_named_beside_the_chart(visit: Visitor, watched: Gateway, width: int) -> None:
+    """Where no curve runs through the names, and none on top of the other."""
+    page = visit(url=watched.url, width=width).open("watch")
+    scores = page.locator("figure", has=page.get_by_role("heading", name="Scores", exact=True))
+    names = scores.locator("text.beside")
+    expect(names).to_have_text(["decline", "review"])
+    ends = scores.locator("line.mark.second, line.mark.third").evaluate_all(
+        "lines => Math.max(...lines.map(line => line.getBoundingClientRect().right))"
+    )
+    first, second = (names.nth(place).bounding_box() for place in range(2))
+    assert first is not None
+    assert second is not None
+    assert min(first["x"], second["x"]) >= ends
+    assert first["y"] + 10 <= second["y"]
+    frame = scores.bounding_box()
+    assert frame is not None
+    assert max(box["x"] + box["width"] for box in (first, second)) <= frame["x"] + frame["width"]
 
 
 def test_a_breach_of_the_alert_share_is_called_one_and_charts_without_data_say_so(
@@ -85,6 +105,7 @@ def test_it_updates_by_itself_unless_told_not_to(visit: Visitor, make_gateway: M
     page = tab.open("watch")
     total = page.get_by_label("In short").locator("dd").first
     expect(total).to_have_text("0")
+    expect(page.get_by_label("In short")).to_contain_text("no alert is labelled yet")
     sent = gateway.client.post("/predict", json=dict.fromkeys(RAW_FEATURES, 0.5))
     assert sent.status_code == 200
     gateway.wait_until(lambda: gateway.client.get("/watch", params={"hours": 24, "buckets": 48}).json()["rows"] == 1)

@@ -104,7 +104,7 @@ def attacked(name: str, port: int) -> Iterator[None]:
             process.wait()
 
 
-@pytest.mark.parametrize("seconds", few_or_full(2, 30))
+@pytest.mark.parametrize("seconds", few_or_full(1, 30))
 @pytest.mark.parametrize("name", ATTACKS)
 def test_others_are_answered_meanwhile(
     name: str,

@@ -12,7 +12,7 @@ from tests.support.gateway import Gateway
 from tests.support.sizes import few_or_full
 
 
-@pytest.mark.parametrize("outages", few_or_full(2, 10))
+@pytest.mark.parametrize("outages", few_or_full(1, 10))
 def test_the_spool_takes_over_and_gives_back(
     outages: int,
     postgres_server: Any,

@@ -184,7 +184,7 @@ def started(
 
 
 @pytest.mark.parametrize("layout", ["one process", "two workers", "two gateways"])
-@pytest.mark.parametrize("kills", few_or_full(2, 20))
+@pytest.mark.parametrize("kills", few_or_full(1, 20))
 def test_kills_neither_lose_nor_double_what_keys_did(
     layout: str, kills: int, database_url: str, started: Callable[..., list[Gateway]]
 ) -> None:

@@ -25,7 +25,7 @@ def kept_twice(url: str) -> list[str]:
 
 
 @pytest.mark.parametrize("layout", ["one process", "two workers", "two gateways"])
-@pytest.mark.parametrize("kills", few_or_full(2, 34))
+@pytest.mark.parametrize("kills", few_or_full(1, 34))
 def test_nothing_acknowledged_is_lost_or_doubled(
     layout: str,
     kills: int,

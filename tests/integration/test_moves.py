@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,8 +19,9 @@ from pipelines.settings import PipelineSettings
 from pipelines.training.steps import run_promote
 from stores.registry import DIGEST_TAG, Registry
 from tests.support.commands import Commands
+from tests.support.mlflow import MlflowServer
 from tests.support.pipelines import Execution
-from tests.support.processes import Server, clean_environment, free_port
+from tests.support.processes import clean_environment
 from tests.unit.pipelines.promotion.mortal import Life, mortal_mover
 
 pytestmark = pytest.mark.slow
@@ -239,13 +239,11 @@ def test_a_lost_release_is_published_again(settings: PipelineSettings, verified)
 
 @pytest.fixture
 def server(settings: PipelineSettings, tmp_path: Path) -> Iterator[str]:
-    port = free_port()
-    store = f"sqlite:///{settings.mlflow_database}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
-    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    log = tmp_path / "mlflow.log"
-    with Server([*command, "--backend-store-uri", store], environment, log, port) as started:
-        started.wait_until(lambda: started.client.get("/health").status_code == 200)
+    folder, store = tmp_path / "server", f"sqlite:///{settings.mlflow_database}"
+    folder.mkdir()
+    stores = {"_MLFLOW_SERVER_FILE_STORE": store, "_MLFLOW_SERVER_REGISTRY_STORE": store}
+    with MlflowServer(folder, **stores) as started:
+        started.wait_until_up()
         yield started.url
 
 
@@ -257,7 +255,7 @@ def test_of_two_promoters_at_once_one_wins(
     for policy in ("f1", "cost"):
         set_policy(careful, policy)
     current = 1
-    for _ in range(3):
+    for _ in range(2):
         contenders = {1, 2, 3} - {current}
         running = {
             version: start("promote", "--version", str(version), "--expect-current", str(current))
@@ -273,7 +271,7 @@ def test_of_two_promoters_at_once_one_wins(
         assert verified()
         current = winner
     shown, _ = start("history", "--json").communicate(timeout=600)
-    assert len(json.loads(shown)["moves"]) == 3 + 3
+    assert len(json.loads(shown)["moves"]) == 3 + 2
     checked = start("verify")
     assert "released files" in checked.communicate(timeout=600)[0]
     assert checked.returncode == 0

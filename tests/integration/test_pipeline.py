@@ -265,7 +265,7 @@ def test_from_an_empty_study_comes_the_same_model_which_changes_nothing(
 
 def test_step_by_step_refuses_simulated_after_real(own_settings: PipelineSettings) -> None:
     client = MlflowClient(own_settings.mlflow_uri)
-    settings = own_settings.model_copy(update={"data": "simulated", "simulated_rows": 60_000, "trials": 1})
+    settings = own_settings.model_copy(update={"data": "simulated", "simulated_rows": 40_000, "trials": 1, "folds": 2})
     run_ingest(settings)
     run_validate(settings)
     run = run_train(settings)

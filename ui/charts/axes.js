@@ -5,6 +5,9 @@ import { significant } from "../format.js";
 const MARGIN = { top: 12, right: 24, bottom: 24, left: 58 };
 const TITLE = 16;
 const MARKED = 14;
+const LETTER = 7;
+const BESIDE = 12;
+const LINE = 14;
 const MINUTE = 60_000;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 5760, 10_080].map((step) => step * MINUTE);
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -48,9 +51,10 @@ export function clockTime(value) {
  * @param {Object} x {min, max, log?, time?, whole?, label, format?, moments?}; `whole`: counts, whose ticks are whole numbers;
  *   `moments`: [{x, kind, name}], lines down the chart, named above it
  * @param {Object} y the same without moments
+ * @param {string[]} beside names of lines across, which stand to the right of the plot
  */
-export function frame(label, width, height, x, y) {
-  const [left, right] = [MARGIN.left, width - MARGIN.right];
+export function frame(label, width, height, x, y, beside = []) {
+  const [left, right] = [MARGIN.left, width - Math.max(MARGIN.right, ...beside.map((name) => name.length * LETTER + BESIDE))];
   const moments = (x.moments ?? []).filter((each) => each.x >= x.min && each.x <= x.max);
   const [top, bottom] = [MARGIN.top + (moments.length > 0 ? MARKED : 0), height - MARGIN.bottom - (x.label ? TITLE : 0)];
   const [sx, sy] = [scale(x, left, right), scale(y, bottom, top)];
@@ -78,7 +82,7 @@ function named(moments, { sx, right, top, bottom }) {
   let free = -Infinity;
   return [...moments].sort((a, b) => a.x - b.x).map(({ x, kind, name }) => {
     const at = sx(x);
-    const room = name.length * 7;
+    const room = name.length * LETTER;
     const start = Math.min(at - 3, right - room);
     const shown = start >= free;
     free = shown ? start + room + 6 : free;
@@ -87,16 +91,18 @@ function named(moments, { sx, right, top, bottom }) {
   });
 }
 
-/**
- * A line across at a value, with its name above it; `below` puts it there instead, where another line is close above.
- */
-export function threshold({ svg, sx, sy, left, right, top, bottom }, { x, y, kind, name, below }) {
-  const [x1, x2, y1, y2] = x === undefined ? [left, right, sy(y), sy(y)] : [sx(x), sx(x), top, bottom];
-  svg.append(s("line", { class: `mark ${kind}`, x1, x2, y1, y2 }));
-  if (name) {
-    svg.append(s("text", { class: kind, x: x === undefined ? right : x1 + 4, y: x === undefined ? y1 + (below ? 14 : -4) : top + 10,
-      "text-anchor": x === undefined ? "end" : "start" }, name));
-  }
+/** Lines down the plot, and across it with a name at their right end, where no curve runs through it. */
+export function thresholds({ svg, sx, sy, left, right, top, bottom }, marks) {
+  let free = top;
+  const down = marks.filter(({ y }) => y === undefined);
+  const across = marks.filter(({ y }) => y !== undefined).sort((a, b) => sy(a.y) - sy(b.y));
+  svg.append(...down.map(({ x, kind }) => s("line", { class: `mark ${kind}`, x1: sx(x), x2: sx(x), y1: top, y2: bottom })),
+    ...across.flatMap(({ y, kind, name }) => {
+      const at = Math.max(sy(y) + 4, free);
+      free = at + LINE;
+      return [s("line", { class: `mark ${kind}`, x1: left, x2: right, y1: sy(y), y2: sy(y) }),
+        s("text", { class: `${kind} beside`, x: right + BESIDE / 2, y: at }, name)];
+    }));
 }
 
 function decades(min, max, count) {

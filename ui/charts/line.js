@@ -1,17 +1,17 @@
 // Lines over time or over another figure; a missing value leaves a gap.
 import { s } from "../dom.js";
-import { frame, threshold } from "./axes.js";
+import { frame, thresholds } from "./axes.js";
 
 /**
  * @param {Object} data
  * @param {Array} data.series [{kind, points: [[x, y | null], ...], dots?, step?}]; kind is a class of style/charts.css
- * @param {Array} [data.marks] lines across: [{x | y, kind, name, below?}]
+ * @param {Array} [data.marks] lines down: {x, kind}, and across: {y, kind, name}
  * @param {Array} [data.dots] where something stands on a curve: [{x, y, kind, name?}]
  * @param {Object} options {label, width, height, x, y}: axes as in `frame`
  */
 export function line({ series, marks = [], dots: stands = [] }, { label, width, height = 220, x, y }) {
-  const plot = frame(label, width, height, x, y);
-  marks.forEach((mark) => threshold(plot, mark));
+  const plot = frame(label, width, height, x, y, marks.filter(({ name }) => name).map(({ name }) => name));
+  thresholds(plot, marks);
   for (const { kind, points, dots, step } of series) {
     plot.svg.append(s("path", { class: `line ${kind}`, d: path(points, plot, step) }));
     if (dots || points.length === 1) {

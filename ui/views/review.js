@@ -113,7 +113,7 @@ export async function mount(root, { api, announce, fields, status }) {
     controls.update({ item, latest: labels.latest, said: item && saidOf(item) });
     const scrolled = list.scrollTop;
     const focused = list.contains(document.activeElement);
-    fill(list, listOf(queue.items, saidOf, skipped, current, {
+    fill(list, queue.items.length > 0 && listOf(queue.items, saidOf, skipped, current, {
       choose, catalogue, elsewhere: (each) => claims.elsewhere(each) }),
       queue.more && h("button", { type: "button", onclick: () => more().then(show) }, "Show more"));
     list.scrollTop = scrolled;
@@ -149,8 +149,8 @@ export async function mount(root, { api, announce, fields, status }) {
     const fresh = totals?.arrived ?? 0;
     const words = totals
       ? `${integer(totals.waiting)} waiting · today ${integer(totals.labelled_today_by_you)} by you, ${integer(totals.labelled_today)} in all`
-      : failed ? "" : `${integer(queue.items.filter(isOpen).length)}${queue.more ? "+" : ""} waiting`;
-    return [h("p", { class: "muted", role: "status" }, words),
+      : failed ? null : `${integer(queue.items.filter(isOpen).length)}${queue.more ? "+" : ""} waiting`;
+    return [words && h("p", { class: "muted", role: "status" }, words),
       fresh > 0 && h("button", { type: "button", class: "fresh", onclick: load }, `${integer(fresh)} new: show`)];
   }
 

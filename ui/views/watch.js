@@ -89,8 +89,10 @@ function inShort(found) {
     ["Decisions", integer(rows), sample < rows && `scores, response times and drift from a sample of ${integer(sample)}`],
     ["Alerts", integer(alerts), rows > 0 && [percent(alerts / rows), share?.baseline && `, ${percent(share.baseline)} expected`],
       share?.breached && "breach"],
-    ["Precision", labelled === 0 ? "–" : part(fraud, labelled), `${integer(fraud)} of ${integer(labelled)} labelled alerts were fraud`],
-    ["Recall", fraud + missed === 0 ? "–" : part(fraud, fraud + missed), `${integer(fraud)} of ${integer(fraud + missed)} known frauds raised an alert`],
+    ["Precision", labelled === 0 ? "–" : part(fraud, labelled),
+      labelled === 0 ? "no alert is labelled yet" : `${integer(fraud)} of ${integer(labelled)} labelled alerts were fraud`],
+    ["Recall", fraud + missed === 0 ? "–" : part(fraud, fraud + missed),
+      fraud + missed === 0 ? "no fraud is known yet" : `${integer(fraud)} of ${integer(fraud + missed)} known frauds raised an alert`],
     ["Drift", !drift ? "–" : drift.judged ? integer(over) : "too few rows",
       drift?.judged && `of ${integer(drift.features.length)} features over a limit`, over > 0 && "breach"],
   ];

@@ -1,10 +1,13 @@
 // The parts of a model card that are words and tables: figures, checks, policies, history, lineage, and the ways into MLflow.
 import { h } from "../../dom.js";
-import { dateTime, integer, percent, ratio, score, significant, total } from "../../format.js";
+import { dateMinute, integer, percent, ratio, score, significant, total } from "../../format.js";
+import { entryAt } from "./what_if.js";
 import { errorNotice, notice } from "../parts/notice.js";
 
+const PHONE = matchMedia("(max-width: 40rem)");
 const KINDS = { promote: "Promoted", rollback: "Rolled back", policy: "Policy changed", outside: "Moved in MLflow" };
-const MOVES = 20;
+const MOVES = 5;
+const NARROW = 3;
 
 const NAMES = {
   average_precision: "Average precision",
@@ -49,9 +52,9 @@ export function headOf(live, settings, history) {
       h("span", { class: "badge", "data-decision": card.gate === "passed" ? "APPROVE" : "REVIEW" }, `Gate: ${GATES[card.gate] ?? card.gate}`)),
     h("p", {}, card.purpose),
     h("ul", { class: "limits muted" }, card.limits.map((limit) => h("li", {}, limit))),
-    h("dl", { class: "figures" },
-      entry("Live since", promoted ? dateTime(promoted.when) : "not known"),
-      entry("Loaded by this gateway", dateTime(live.loaded_at)),
+    h("dl", { class: "figures three" },
+      entry("Live since", promoted ? dateMinute(promoted.when) : "not known"),
+      entry("Loaded by this gateway", dateMinute(live.loaded_at)),
       entry("Named by", live.named_by),
       entry("Policy in use", nameOf(live.policy)),
       entry("Review from", score(live.alert_threshold)),
@@ -80,36 +83,48 @@ export function baselinesOf({ ablations, figures }) {
       mine && [h("strong", {}, "This version"), ratio(mine.value), interval(mine), "", ""],
       ...rows.map(([name, { average_precision: each, difference }]) => [
         nameOf(name), ratio(each.value), interval(each), signed(difference.value), `${signed(difference.low)} to ${signed(difference.high)}`]),
-    ].filter(Boolean));
+    ].filter(Boolean), { fold: true });
 }
 
-/** What the gate looked at, the failed checks first; null where the card has none. */
+/** What the gate looked at: what failed and what could not be judged; what passed, folded. Null where the card has no checks. */
 export function checksOf({ checks }) {
-  const order = [...checks].sort((a, b) => rank(a) - rank(b));
-  return order.length > 0 && tablePanel("Gate", "What was checked before this version could go live; failed checks first.",
-    ["Check", "Verdict", "Value", "Limit"],
-    order.map(({ name, passed, value, limit, meaning, theme }) => [
-      h("span", { class: "check" }, h("strong", {}, name), h("span", { class: "muted small block" }, theme),
-        meaning && h("span", { class: "small block" }, meaning)),
-      h("span", { class: "badge", "data-decision": passed === null ? null : passed ? "APPROVE" : "DECLINE" },
-        passed === null ? "not judged" : passed ? "passed" : "failed"),
-      h("span", { class: "why" }, value), h("span", { class: "why" }, limit)]));
+  const passed = checks.filter((check) => check.passed);
+  const others = checks.filter((check) => !check.passed).sort((a, b) => rank(a) - rank(b));
+  const title = `${integer(passed.length)} of ${integer(checks.length)} checks passed`;
+  return checks.length > 0 && panel("Gate", {}, h("p", { class: "muted small" }, "What was checked before this version could go live."),
+    others.length > 0 && checksTable("Gate", others),
+    passed.length > 0 && h("details", {}, h("summary", {}, title), checksTable("Passed", passed)));
+}
+
+function checksTable(name, checks) {
+  return table(name, ["Check", "Verdict", "Value", "Limit"], checks.map(({ name: check, passed, value, limit, meaning, theme }) => [
+    h("span", { class: "check" }, h("strong", {}, check), h("span", { class: "muted small block" }, theme),
+      meaning && h("span", { class: "small block" }, meaning)),
+    h("span", { class: "badge", "data-decision": passed === null ? null : passed ? "APPROVE" : "DECLINE" },
+      passed === null ? "not judged" : passed ? "passed" : "failed"),
+    h("span", { class: "why" }, value), h("span", { class: "why" }, limit)]));
 }
 
 function rank({ passed }) {
-  return passed === false ? 0 : passed === null ? 1 : 2;
+  return passed === false ? 0 : 1;
 }
 
-/** Every threshold policy's thresholds, the one in use marked. */
+/** Every threshold policy's thresholds and what they would cost, the one in use marked. */
 export function policiesOf({ card, policy }) {
+  const { what_if: curve } = card;
   const recall = (each) => (each.test.recall ? percent(each.test.recall.value) : "–");
   const precision = (each) => (each.test.precision ? percent(each.test.precision.value) : "–");
+  const costs = curve.cost_per_day.length > 0; // none without an amount
   const review = card.review_cost === null ? "" : `; a review costs ${total(card.review_cost)}`;
-  return tablePanel("Threshold policies", `The budget is ${integer(card.alerts_per_day)} alerts a day${review}. Thresholds are those that ship; recall and precision are the evaluation twin’s, on test.`,
-    ["Policy", "Review from", "Decline from", "Recall", "Precision"],
-    Object.entries(card.policies).map(([name, each]) => [
-      name === policy ? h("strong", {}, `${nameOf(name)} (in use)`) : nameOf(name),
-      score(each.alert), each.decline > 1 ? "never" : score(each.decline), recall(each), precision(each)]));
+  return tablePanel("Threshold policies", `The budget is ${integer(card.alerts_per_day)} alerts a day${review}. Thresholds are those that ship; alerts ${
+    costs ? "and cost " : ""}are of rows the model had not seen; recall and precision are the evaluation twin’s, on test.`,
+    ["Policy", "Review from", "Decline from", "Alerts a day", ...(costs ? ["Cost a day"] : []), "Recall", "Precision"],
+    Object.entries(card.policies).map(([name, each]) => {
+      const at = entryAt(curve, each.alert);
+      return [name === policy ? h("strong", {}, `${nameOf(name)} (in use)`) : nameOf(name),
+        score(each.alert), each.decline > 1 ? "never" : score(each.decline), significant(curve.alerts_per_day[at]),
+        ...(costs ? [total(curve.cost_per_day[at])] : []), recall(each), precision(each)];
+    }), { fold: true });
 }
 
 /** Where the version comes from. */
@@ -123,19 +138,33 @@ export function lineageOf(card, settings) {
       [name, `${integer(part.rows)} rows, ${integer(part.frauds)} frauds, ${significant(part.days)} days`]),
     ...Object.entries(lineage).filter(([, value]) => value),
   ];
-  return h("section", { class: "panel" }, h("h2", {}, "Lineage"),
+  return panel("Lineage", { fold: true },
     h("dl", { class: "lineage" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, nameOf(name)), h("dd", {}, value)))),
     run);
 }
 
-/** A panel that is a table. */
-export function tablePanel(title, lead, head, rows, extra = null) {
-  return h("section", { class: "panel" }, h("h2", {}, title), lead && h("p", { class: "muted small" }, lead),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, h("table", { class: "stack" },
-      h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, rows.map((row) => h("tr", {},
-        row.map((cell, place) => h("td", { "data-name": place > 0 ? head[place] : null }, cell))))))),
+/** A panel with a heading; `fold`: on a phone its heading alone is seen until it is opened. */
+export function panel(title, { fold = false }, ...children) {
+  return fold
+    ? h("section", { class: "panel" }, h("details", { class: "fold", open: !PHONE.matches },
+      h("summary", {}, h("h2", {}, title)), h("div", { class: "folded" }, children)))
+    : h("section", { class: "panel" }, h("h2", {}, title), children);
+}
+
+/** A panel that is a table; `rest`: more of its rows, folded under words that say how many. */
+export function tablePanel(title, lead, head, rows, { extra = null, rest = [], fold = false } = {}) {
+  return panel(title, { fold }, lead && h("p", { class: "muted small" }, lead), table(title, head, rows),
+    rest.length > 0 && h("details", {}, h("summary", {}, `${integer(rest.length)} older`), table(`${title}, older`, head, rest)),
     extra);
+}
+
+/** A table that scrolls in its frame; on a phone its rows are lists, or where it has few columns a table all the same. */
+export function table(name, head, rows) {
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name },
+    h("table", { class: head.length > NARROW ? "stack" : "narrow" },
+      h("thead", {}, h("tr", {}, head.map((each) => h("th", { scope: "col" }, each)))),
+      h("tbody", {}, rows.map((row) => h("tr", {},
+        row.map((cell, place) => h("td", { "data-name": place > 0 ? head[place] : null }, cell)))))));
 }
 
 function entry(name, value) {
@@ -161,26 +190,28 @@ export function historyOf(history) {
   }
   const partial = history.source === "release pointer"
     ? notice("warning", "MLflow is unreachable: only the latest promotion is known.") : null;
+  const rows = history.moves.map((move) => [
+    dateMinute(move.when),
+    h("span", { class: "few" }, `${KINDS[move.kind] || "Promoted"}${move.outcome === "done" ? "" : ` (${move.outcome})`}`),
+    `${move.origin ?? "–"} → ${move.to ?? "–"}`,
+    h("span", { class: "few" }, move.asked_by ? `${move.who || "–"}, asked by ${move.asked_by}` : move.who || "–"),
+    h("span", { class: "why" }, move.why || "–"),
+    move.gate,
+  ]);
   return [tablePanel("History", "Every change of the live version, newest first.",
-    ["When", "What", "From", "To", "Who", "Why", "Gate"],
-    history.moves.slice(0, MOVES).map((move) => [
-      dateTime(move.when),
-      `${KINDS[move.kind] || "Promoted"}${move.outcome === "done" ? "" : ` (${move.outcome})`}`,
-      move.origin ?? "–",
-      move.to ?? "–",
-      move.asked_by ? `${move.who || "–"}, asked by ${move.asked_by}` : move.who || "–",
-      h("span", { class: "why" }, move.why || "–"),
-      move.gate,
-    ]), partial), refusalsOf(history)];
+    ["When", "What", "Version", "Who", "Why", "Gate"], rows.slice(0, MOVES),
+    { extra: partial, rest: rows.slice(MOVES), fold: true }), refusalsOf(history)];
 }
 
 function refusalsOf({ source, refusals }) {
   if (source !== "history") {
     return null;
   }
-  return refusals.length === 0
-    ? h("section", { class: "panel" }, h("h2", {}, "Refusals"), h("p", { class: "muted" }, "The gate has refused no candidate."))
-    : tablePanel("Refusals", "Candidates that the gate kept out, newest first.", ["When", "Version", "Who", "Why"],
-      refusals.slice(0, MOVES).map((move) => [
-        dateTime(move.when), move.to ?? "–", move.who || "–", h("span", { class: "why" }, move.why || "–")]));
+  if (refusals.length === 0) {
+    return panel("Refusals", {}, h("p", { class: "muted" }, "The gate has refused no candidate."));
+  }
+  const rows = refusals.map((move) => [
+    dateMinute(move.when), move.to ?? "–", move.who || "–", h("span", { class: "why" }, move.why || "–")]);
+  return tablePanel("Refusals", "Candidates that the gate kept out, newest first.", ["When", "Version", "Who", "Why"],
+    rows.slice(0, MOVES), { rest: rows.slice(MOVES), fold: true });
 }

@@ -2,7 +2,7 @@
 import { figure } from "../../charts/figure.js";
 import { line } from "../../charts/line.js";
 import { h } from "../../dom.js";
-import { nameOf } from "./card.js";
+import { nameOf, panel } from "./card.js";
 import { entryAt } from "./what_if.js";
 import { integer, percent, score, short, significant, total } from "../../format.js";
 
@@ -14,8 +14,8 @@ export function curvesOf({ card, alert_threshold: alert }) {
   const costs = card.test_curve.cost_per_day.length > 0; // none without an amount
   const figures = [precisionRecall(card.test_curve), ...(costs ? [cost(card)] : []), calibration(card.calibration)];
   return {
-    element: h("section", { class: "panel" }, h("h2", {}, "Curves on test"),
-      h("p", { class: "muted small" }, `Measured on test rows. The version in use reviews from a score of ${score(alert)}.`),
+    element: panel("Curves on test", { fold: true },
+      h("p", { class: "muted small" }, `Measured on test rows, cost on rows the model had not seen. The version in use reviews from a score of ${score(alert)}.`),
       h("div", { class: "charts" }, figures.map(({ element }) => element))),
     end: () => figures.forEach((each) => each.end()),
   };
@@ -46,10 +46,8 @@ function cost({ what_if: curve, policies, policy }) {
   const stands = placed.sort(({ name }) => (name === policy ? 1 : -1)).map(({ name, at }) => ({
     x: points[at][0], y: costs[at], kind: name === policy ? "second" : "calm",
     name: `${nameOf(name)}: ${significant(points[at][0])} alerts, ${total(costs[at])} a day` }));
-  const words = stands.map(({ name }) => name).reverse().join(" · ");
   made.show({
-    note: `Missed fraud and reviews, a day, on rows the model had not seen. Least, ${total(costs[best])}, at ${
-      significant(points[best][0])} alerts a day. ${words}`,
+    note: `Of missed fraud and reviews, a day. Least, ${total(costs[best])}, at ${significant(points[best][0])} alerts a day.`,
     draw: (width) => line({ series: [{ kind: "first", points }],
       dots: [{ x: points[best][0], y: costs[best], kind: "third", name: "least cost" }, ...stands] }, {
       label: `Cost a day over alerts a day; least, ${total(costs[best])}, at ${significant(points[best][0])} alerts`,

@@ -28,11 +28,12 @@ export function whatIf({ card, alert_threshold: alert }) {
 
   function show() {
     const at = Number(slider.value);
-    const words = `threshold ${score(curve.threshold[at])}: ${significant(curve.alerts_per_day[at])} alerts a day`;
+    const threshold = score(at === inUse ? alert : curve.threshold[at]); // the curve has the next score above the one in use
+    const words = `threshold ${threshold}: ${significant(curve.alerts_per_day[at])} alerts a day`;
     slider.setAttribute("aria-valuetext", words);
     reset.disabled = at === inUse;
     fill(values,
-      entry("Threshold", score(curve.threshold[at]), ""),
+      entry("Threshold", threshold, ""),
       entry("Alerts a day", significant(curve.alerts_per_day[at]), change("alerts_per_day", at, significant)),
       entry("Recall", percent(curve.recall[at]), change("recall", at, points)),
       entry("Precision", percent(curve.precision[at]), change("precision", at, points)),

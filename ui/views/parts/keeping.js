@@ -24,7 +24,7 @@ export function keepingOf(name, first) {
     words.textContent = WORDS[select.value];
   } }, Object.entries(CHOICES).map(([value, [title]]) => h("option", { value, selected: value === first }, title)));
   return {
-    element: h("div", { class: "field" }, h("label", { for: select.id }, "What is scored here"), select, words),
+    element: h("div", { class: "field" }, h("label", { for: select.id }, "Keep this result?"), select, words),
     query: (others) => [others, CHOICES[select.value][1]].filter(Boolean).join("&"),
   };
 }

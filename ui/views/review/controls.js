@@ -1,7 +1,15 @@
 // What the review queue is asked for, and its buttons, each with its key. Keys can be switched off, and are none while
 // somebody types.
-import { fill, h } from "../../dom.js";
+import { fill, h, s } from "../../dom.js";
 
+/** Where a phone has no room for words: paths in a square of 20. */
+const ICONS = {
+  s: "M3 5l6 5-6 5zM10 5l6 5-6 5zM17 5v10",
+  u: "M7 4L3 8l4 4M3 8h9a5 5 0 0 1 0 9H8",
+  p: "M12 5l-5 5 5 5",
+  n: "M8 5l5 5-5 5",
+  more: "M4 10h.01M10 10h.01M16 10h.01",
+};
 const KEYS_OFF = "fraud.review.keys-off";
 const AGES = { "": "any", 1: "last hour", 24: "last 24 hours", 168: "last 7 days" };
 
@@ -30,7 +38,8 @@ export function controlsOf({ label, undo, move, skip, reload }) {
       field(decision, "Decision"), field(least, "Amount from"), field(most, "Amount below"), field(received, "Received"),
       field(source, "Source"), field(key, "API key’s name")));
   const button = (name, text, act, kind) =>
-    h("button", { type: "button", class: kind, "aria-keyshortcuts": name, onclick: act }, text, h("kbd", {}, name));
+    h("button", { type: "button", class: `${kind} of-${name}`, "aria-keyshortcuts": name, onclick: act },
+      icon(name), h("span", { class: "word" }, text), h("kbd", {}, name));
   const buttons = {
     f: button("f", "Fraud", () => label("fraud", false), "fraud"),
     l: button("l", "Legitimate", () => label("legitimate", false), "legitimate"),
@@ -42,14 +51,19 @@ export function controlsOf({ label, undo, move, skip, reload }) {
   const note = h("input", { id: "review-note", maxlength: 500, autocomplete: "off", placeholder: "Note (optional), sent with the label",
     "aria-label": "Note" });
   const state = h("span", { class: "muted small state", role: "status" });
+  const more = h("button", { type: "button", class: "quiet more", "aria-expanded": "false", onclick: () =>
+    more.setAttribute("aria-expanded", String(labels.toggleAttribute("data-more"))) },
+    icon("more"), h("span", { class: "word" }, "More actions"));
+  const { f, l, s: skipping, u, p, n } = buttons;
+  const labels = h("div", { class: "labels" }, h("div", { class: "row buttons" }, f, l, skipping, u, more, p, n),
+    h("div", { class: "row noting" }, note, state));
 
   return {
     top: h("div", { class: "row review-top" },
       h("label", { for: "review-order" }, "Order"), order,
       h("button", { type: "button", onclick: reload }, "Reload"), filters,
       h("label", { class: "row small keys", for: "review-keys" }, keys, "One-key shortcuts")),
-    labels: h("div", { class: "labels" }, h("div", { class: "row" }, Object.values(buttons)),
-      h("div", { class: "row noting" }, note, state)),
+    labels,
 
     /** The order, and the filters as GET /predictions takes them. */
     wanted() {
@@ -94,4 +108,8 @@ export function controlsOf({ label, undo, move, skip, reload }) {
       }
     },
   };
+}
+
+function icon(name) {
+  return ICONS[name] && s("svg", { class: "icon", viewBox: "0 0 20 20", "aria-hidden": "true" }, s("path", { d: ICONS[name] }));
 }

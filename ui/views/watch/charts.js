@@ -3,10 +3,9 @@ import { columns } from "../../charts/bars.js";
 import { figure } from "../../charts/figure.js";
 import { line } from "../../charts/line.js";
 import { fill, h } from "../../dom.js";
-import { dateTime, integer, part, score, short, significant } from "../../format.js";
+import { dateTime, FEW, integer, part, score, short, significant } from "../../format.js";
 
 const QUANTILES = [["p50", "calm", "median"], ["p90", "first", "p90"], ["p99", "second", "p99"]];
-const CLOSE = 0.12;
 
 /** The axis of a window, with what happened in it. */
 function timeAxis({ since, until, moments }) {
@@ -38,7 +37,7 @@ function beginning(from) {
 export function decisionCharts() {
   const all = figure("All decisions");
   const alerts = figure("Alerts", [{ kind: "second", name: "review" }, { kind: "third", name: "decline" }]);
-  const scores = figure("Scores", [...QUANTILES.map(([, kind, name]) => ({ kind, name })), { kind: "faint", name: "thresholds (dashed)" }]);
+  const scores = figure("Scores", QUANTILES.map(([, kind, name]) => ({ kind, name })));
   return {
     element: h("section", { class: "panel" }, h("h2", {}, "Decisions and scores"),
       h("div", { class: "charts" }, all.element, alerts.element, scores.element)),
@@ -84,16 +83,14 @@ function showScores(made, found) {
   const { alert_threshold: alert, decline_threshold: decline } = found;
   const least = Math.max(1e-7, Math.min(alert ?? 1, 0.1, ...values.filter((value) => value > 0)));
   const axis = { min: 10 ** Math.floor(Math.log10(least)), max: 2, log: true, format: (value) => score(value).replace(/\.?0+$/, "") || "0" };
-  const apart = alert !== null && decline !== null && decline <= 1
-    && Math.log10(decline / alert) / Math.log10(axis.max / axis.min) < CLOSE;
-  const thresholds = [["review", alert, "second", apart], ["decline", decline, "third", false]]
+  const thresholds = [["review", alert, "second"], ["decline", decline, "third"]]
     .filter(([, value]) => value !== null && value <= 1);
   made.show({
     empty: values.length === 0,
     draw: (width) => line({
       series: QUANTILES.map(([name, kind]) => ({ kind, points: data.map(({ middle, bucket }) =>
         [middle, bucket.score ? Math.max(bucket.score[name], least) : null]) })),
-      marks: thresholds.map(([name, y, kind, below]) => ({ y, kind, name, below })),
+      marks: thresholds.map(([name, y, kind]) => ({ y, kind, name })),
     }, { label: "Scores over time: median, 90th and 99th percentile, with the thresholds", width, height: 180,
       x: timeAxis(found), y: axis }),
     table: { head: ["From", "Median", "p90", "p99"], rows: data.filter(({ bucket }) => bucket.score)
@@ -146,7 +143,8 @@ export function labelChart() {
       const [alerts, labelled] = [sum("alerts"), sum("alerts_labelled")];
       const known = sum("alerts_fraud") + sum("approved_fraud");
       fill(words,
-        entry("Alerts labelled", alerts === 0 ? "–" : part(Math.min(labelled, alerts), alerts), `${integer(labelled)} of ${integer(alerts)}`),
+        entry("Alerts labelled", alerts === 0 ? "–" : part(Math.min(labelled, alerts), alerts),
+          alerts < FEW ? "" : `${integer(labelled)} of ${integer(alerts)}`),
         entry("Precision", labelled === 0 ? "–" : part(sum("alerts_fraud"), labelled), `${integer(sum("alerts_fraud"))} were fraud`),
         entry("Recall", known === 0 ? "–" : part(sum("alerts_fraud"), known), `${integer(sum("approved_fraud"))} known to be missed`));
       fill(sample, sampleWords(found.review_sample));

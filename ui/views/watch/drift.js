@@ -3,7 +3,7 @@ import { bars } from "../../charts/bars.js";
 import { figure } from "../../charts/figure.js";
 import { h } from "../../dom.js";
 import { dateTime, integer, part, percent, ratio } from "../../format.js";
-import { tablePanel } from "../model/card.js";
+import { table } from "../model/card.js";
 
 const FEW = 18;
 const SHARES = { alerts: "alert share", declines: "decline share" };
@@ -108,15 +108,21 @@ function featureBreaches(feature) {
 
 /** @param {Object[]} shadow what /watch says of challengers */
 export function shadowPanel(shadow) {
-  return tablePanel("Challenger beside the champion",
-    "On transactions that both scored; only the champion’s decisions counted. Outcomes are of those that are labelled by now.",
-    ["Challenger", "Scored", "Same decision", "Alerts of both", "Champion’s only", "Challenger’s only", "Frauds caught by champion",
-      "Frauds caught by challenger", "False alarms of champion", "False alarms of challenger"],
-    shadow.map((each) => [
-      h("strong", {}, each.model_version), integer(each.rows), percent(each.agree / each.rows),
-      integer(each.alerts_both), integer(each.alerts_champion_only), integer(each.alerts_challenger_only),
-      caught(each.frauds_champion, each), caught(each.frauds_challenger, each),
-      integer(each.false_alarms_champion), integer(each.false_alarms_challenger)]));
+  const title = "Challenger beside the champion";
+  return h("section", { class: "panel", "aria-label": title }, h("h2", {}, title),
+    h("p", { class: "muted small" }, "Only the champion’s decisions counted. Outcomes are of the transactions that are labelled by now."),
+    shadow.map((each) => {
+      const { model_version: version, alerts_both: both, alerts_champion_only: mine, alerts_challenger_only: other } = each;
+      return [
+        h("p", {}, h("strong", {}, `Version ${version}`), ` scored ${integer(each.rows)} transactions that the champion answered; both made the same decision on ${
+          percent(each.agree / each.rows)}.`),
+        table(`Version ${version}`, ["What", "Champion", "Challenger"], [
+          ["Alerts", integer(both + mine), integer(both + other)],
+          ["Alerts that only it raised", integer(mine), integer(other)],
+          ["Frauds caught", caught(each.frauds_champion, each), caught(each.frauds_challenger, each)],
+          ["False alarms", integer(each.false_alarms_champion), integer(each.false_alarms_challenger)]]),
+      ];
+    }));
 }
 
 function caught(count, { frauds }) {

@@ -1,5 +1,6 @@
 """Spark cleans by the rules that pandas cleans by."""
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from pipelines.data.ingest import IngestedFile, ingest, read_ingested, read_meta
 from pipelines.data.on_spark import ingest_on_spark
 from pipelines.settings import PipelineSettings
 from tests.support.creditcard import CREDITCARD, EVENT_TIME, LABEL, RAW_FEATURES, WEIGHT
+from tests.support.machine import ROOT
 from tests.support.parquet import with_large_page
 from tests.support.shop import COUNTRIES, DATED_VISITS_YAML, VISITS_YAML, dated_visits, visits
 
@@ -31,9 +33,29 @@ def frame() -> pd.DataFrame:
     return pd.concat([frame, frame.head(40)], ignore_index=True)
 
 
+NARROW_YAML: Final = re.sub(
+    r"example: \[[^]]*\]",
+    "example: [-1.36, -0.07, 2.54]",
+    (ROOT / "contracts" / "creditcard.yaml").read_text().replace("V1..V28", "V1..V3"),
+)
+"""The public table with three components: Spark plans a table of thirty columns ten times as long."""
+NARROW: Final = parse_contract(NARROW_YAML.encode(), "narrow.yaml")
+
+
+@pytest.fixture
+def narrow(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without the components that NARROW has not."""
+    return frame.drop(columns=[f"V{number}" for number in range(4, 29)])
+
+
 def on_spark(folder: Path, data: str, **settings: Any) -> IngestedFile:
     own = PipelineSettings(state_dir=folder, data=data, **settings)
     return ingest_on_spark(own, own.dataset_path, print)
+
+
+def narrow_on_spark(folder: Path, data: str, **settings: Any) -> IngestedFile:
+    (folder / "narrow.yaml").write_text(NARROW_YAML)
+    return on_spark(folder, data, contract=str(folder / "narrow.yaml"), **settings)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "folder"])
@@ -58,23 +80,23 @@ def test_rows_are_those_of_pandas(spark: Any, frame: pd.DataFrame, tmp_path: Pat
     pd.testing.assert_frame_equal(ordered[0].astype({EVENT_TIME: "datetime64[ns, UTC]"}), ordered[1])
 
 
-def test_the_digest_is_of_the_rows_not_of_their_order(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_the_digest_is_of_the_rows_not_of_their_order(spark: Any, narrow: pd.DataFrame, tmp_path: Path) -> None:
     digests = []
-    for number, rows in enumerate((frame, frame.sample(frac=1.0, random_state=1), frame.tail(2_900))):
+    for number, rows in enumerate((narrow, narrow.sample(frac=1.0, random_state=1), narrow.tail(2_900))):
         rows.to_parquet(tmp_path / f"{number}.parquet", row_group_size=500 * (number + 1))
-        digests.append(on_spark(tmp_path, str(tmp_path / f"{number}.parquet")).meta.digest)
+        digests.append(narrow_on_spark(tmp_path, str(tmp_path / f"{number}.parquet")).meta.digest)
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_gaps_are_refused_or_filled(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
-    frame.loc[[3, 8], "V9"] = np.nan
-    frame.to_csv(tmp_path / "gaps.csv", index=False)
-    with pytest.raises(InvalidInput, match="column V9 is missing in 2 rows"):
-        on_spark(tmp_path, str(tmp_path / "gaps.csv"))
-    done = on_spark(tmp_path, str(tmp_path / "gaps.csv"), missing="impute")
-    assert done.meta.cleaning.missing_imputed == {"V9": 2}
-    middle = frame["V9"].median()
-    assert (pd.read_parquet(done.path)["V9"] - middle).abs().nsmallest(2).max() < 0.01
+def test_gaps_are_refused_or_filled(spark: Any, narrow: pd.DataFrame, tmp_path: Path) -> None:
+    narrow.loc[[3, 8], "V3"] = np.nan
+    narrow.to_csv(tmp_path / "gaps.csv", index=False)
+    with pytest.raises(InvalidInput, match="column V3 is missing in 2 rows"):
+        narrow_on_spark(tmp_path, str(tmp_path / "gaps.csv"))
+    done = narrow_on_spark(tmp_path, str(tmp_path / "gaps.csv"), missing="impute")
+    assert done.meta.cleaning.missing_imputed == {"V3": 2}
+    middle = narrow["V3"].median()
+    assert (pd.read_parquet(done.path)["V3"] - middle).abs().nsmallest(2).max() < 0.01
 
 
 FAULTS = [
@@ -93,14 +115,14 @@ FAULTS = [
 ]
 
 
-def test_what_cannot_be_used_is_named_and_changes_nothing(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
-    before = on_spark(tmp_path, _csv(frame, tmp_path / "good.csv"))
+def test_what_cannot_be_used_is_named_and_changes_nothing(spark: Any, narrow: pd.DataFrame, tmp_path: Path) -> None:
+    before = narrow_on_spark(tmp_path, _csv(narrow, tmp_path / "good.csv"))
     for column, value, said in FAULTS:
-        spoilt = frame.astype({column: object})
+        spoilt = narrow.astype({column: object})
         spoilt.loc[17, column] = value
         with pytest.raises(InvalidInput, match=said):
-            on_spark(tmp_path, _csv(spoilt, tmp_path / "bad.csv"))
-    assert read_meta(before.path, CREDITCARD) == before.meta
+            narrow_on_spark(tmp_path, _csv(spoilt, tmp_path / "bad.csv"))
+    assert read_meta(before.path, NARROW) == before.meta
     assert [each.name for each in before.path.parent.iterdir()] == [before.path.name]
 
 
@@ -109,16 +131,16 @@ def _csv(frame: pd.DataFrame, path: Path) -> str:
     return str(path)
 
 
-def test_what_is_no_table_is_refused(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_what_is_no_table_is_refused(spark: Any, narrow: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no Parquet or CSV file there"):
-        on_spark(tmp_path, str(tmp_path / "none.parquet"))
+        narrow_on_spark(tmp_path, str(tmp_path / "none.parquet"))
     (tmp_path / "bank.zip").touch()
     with pytest.raises(InvalidInput, match=r"Spark reads no \.zip"):
-        on_spark(tmp_path, str(tmp_path / "bank.zip"))
+        narrow_on_spark(tmp_path, str(tmp_path / "bank.zip"))
     with pytest.raises(InvalidInput, match="unknown column 'colour'"):
-        on_spark(tmp_path, _csv(frame.assign(colour=1), tmp_path / "odd.csv"))
+        narrow_on_spark(tmp_path, _csv(narrow.assign(colour=1), tmp_path / "odd.csv"))
     with pytest.raises(InvalidInput, match="no rows"):
-        on_spark(tmp_path, _csv(frame.head(0), tmp_path / "empty.csv"))
+        narrow_on_spark(tmp_path, _csv(narrow.head(0), tmp_path / "empty.csv"))
 
 
 def test_each_engine_takes_the_place_of_the_other(spark: Any, tmp_path: Path) -> None:
@@ -133,8 +155,8 @@ def test_each_engine_takes_the_place_of_the_other(spark: Any, tmp_path: Path) ->
     assert len(pd.read_parquet(done.path)) == len(frame)
 
 
-def test_dialects_and_folders_are_read_as_without_spark(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
-    numbers = frame.drop(columns=EVENT_TIME)
+def test_dialects_and_folders_are_read_as_without_spark(spark: Any, narrow: pd.DataFrame, tmp_path: Path) -> None:
+    numbers = narrow.drop(columns=EVENT_TIME)
     german = tmp_path / "german.CSV"
     german.write_text("\ufeff\n" + numbers.to_csv(index=False, sep=";", decimal=","))
     folder = tmp_path / "bank"
@@ -145,17 +167,17 @@ def test_dialects_and_folders_are_read_as_without_spark(spark: Any, frame: pd.Da
         rows.to_parquet(part / ("a.PARQUET" if label else "a.pq"))
     (folder / "Class=0" / "._a.pq").write_bytes(b"none of the data")
     for data in (german, folder):
-        done = on_spark(tmp_path, str(data))
-        expected = ingest(str(data), tmp_path / "here.parquet", CREDITCARD, cache=tmp_path, on_notice=print)
+        done = narrow_on_spark(tmp_path, str(data))
+        expected = ingest(str(data), tmp_path / "here.parquet", NARROW, cache=tmp_path, on_notice=print)
         assert done.meta.cleaning == expected.meta.cleaning
 
 
-def test_what_is_refused_without_spark_is_refused_here(spark: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
-    numbers = frame.drop(columns=EVENT_TIME)
+def test_what_is_refused_without_spark_is_refused_here(spark: Any, narrow: pd.DataFrame, tmp_path: Path) -> None:
+    numbers = narrow.drop(columns=EVENT_TIME)
     two = tmp_path / "two"
     two.mkdir()
     numbers.head(20).to_parquet(two / "a.parquet")
-    numbers.tail(20).drop(columns="V7").to_parquet(two / "b.parquet")
+    numbers.tail(20).drop(columns="V2").to_parquet(two / "b.parquet")
     lines = numbers.head(20).to_csv(index=False).splitlines()
     (tmp_path / "long.csv").write_text("\n".join([*lines[:5], lines[5] + ",1", *lines[6:]]))
     (tmp_path / "lower.csv").write_text("\n".join([lines[0].lower(), *lines[1:]]))
@@ -165,9 +187,9 @@ def test_what_is_refused_without_spark_is_refused_here(spark: Any, frame: pd.Dat
     far = np.array(["2026-01-02", "9999-12-31"] * 10, "datetime64[us]")
     numbers.head(20).assign(event_time=far).to_parquet(tmp_path / "far.parquet")
     numbers.to_parquet(tmp_path / "page.parquet", use_dictionary=False)
-    (tmp_path / "page.parquet").write_bytes(with_large_page((tmp_path / "page.parquet").read_bytes(), "V7"))
+    (tmp_path / "page.parquet").write_bytes(with_large_page((tmp_path / "page.parquet").read_bytes(), "V2"))
     for data, said in {
-        "two": r"b\.parquet: missing column V7, which a\.parquet has",
+        "two": r"b\.parquet: missing column V2, which a\.parquet has",
         "long.csv": "a line has another number of fields than the header in 1 rows",
         "lower.csv": "unknown column 'time'. Write it Time",
         "utf16.csv": "is UTF-16, not UTF-8",
@@ -176,7 +198,7 @@ def test_what_is_refused_without_spark_is_refused_here(spark: Any, frame: pd.Dat
         "far.parquet": "column event_time does not lie between .* in 10 rows",
     }.items():
         with pytest.raises(InvalidInput, match=said):
-            on_spark(tmp_path, str(tmp_path / data))
+            narrow_on_spark(tmp_path, str(tmp_path / data))
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -68,7 +68,7 @@ def test_head_of_the_original_file_passes(check, real_head_path):
 
 
 def test_simulated_data_pass(check, tmp_path):
-    raw = read_source("simulated", CREDITCARD, cache=tmp_path, on_notice=[].append)
+    raw = read_source("simulated", CREDITCARD, cache=tmp_path, simulated_rows=100_000, on_notice=[].append)
     report = check(raw.frame)
     assert report.success, report.failures
     assert len(report.figures) == 63

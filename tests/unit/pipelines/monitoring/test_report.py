@@ -11,14 +11,23 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import boto3
+import numpy as np
 import pytest
 
 from pipelines.console import console
 from pipelines.monitoring.kept_decisions import KeptDecisions
 from pipelines.monitoring.page import monitor_page
-from pipelines.monitoring.report import MonitorReport, emf_line, notify, prometheus_text, write_textfile
+from pipelines.monitoring.report import (
+    MonitorReport,
+    emf_line,
+    notify,
+    prometheus_text,
+    takeovers_in,
+    write_textfile,
+)
 from pipelines.settings import PipelineSettings
 from tests.support.servers import moto_server
+from tests.unit.pipelines.monitoring.conftest import DAY, WINDOW
 
 
 @contextmanager
@@ -168,6 +177,26 @@ def test_the_page_is_whole_by_itself(breached: MonitorReport, decide: Callable[.
     assert "PSI of V14" in html
     assert "run-1" in html
     assert monitor_page(breached, None, "run-1").count("<svg") == 5
+
+
+def test_versions_that_took_over_are_marked_on_the_charts(
+    decide: Callable[..., KeptDecisions], report: Callable[[KeptDecisions], MonitorReport]
+) -> None:
+    """A promotion at noon and its rollback at six: by the decisions, as the page marks them over time."""
+    rows = decide()
+    hour = (rows.moment - DAY.timestamp()) / 3600
+    noon = (hour >= 12) & (hour < 18)
+    decided = {"3": rows.take(~noon), "4": rows.take(noon)}
+    takeovers = takeovers_in(WINDOW, decided)
+    assert [each.version for each in takeovers] == ["4", "3"]
+    late = [(each.moment - DAY).total_seconds() / 3600 - hour for each, hour in zip(takeovers, (12, 18), strict=True)]
+    assert max(late) < 0.2
+    assert takeovers_in(WINDOW, {}) == takeovers_in(WINDOW, {"3": rows}) == []
+    half = np.arange(len(rows)) % 2 == 0
+    assert takeovers_in(WINDOW, {"3": rows.take(half), "4": rows.take(~half)}) == [], "side by side"
+    page = monitor_page(replace(report(decided["3"]), takeovers=takeovers), decided["3"], "run-1")
+    assert page.count(">version 4<") == 3  # decisions, alerts, response time
+    assert [each["version"] for each in replace(report(rows), takeovers=takeovers).to_dict()["takeovers"]] == ["4", "3"]
 
 
 def test_breaches_come_first_then_one_matrix_of_features(breached: MonitorReport) -> None:

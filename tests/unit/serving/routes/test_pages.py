@@ -136,7 +136,7 @@ def test_everything_comes_from_here(gateway) -> None:
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "//" not in answer.text
     page = Page(answer.text)
-    assert len(page.addresses) == 5
+    assert len(page.addresses) == 7
     for address in page.addresses:
         assert gateway.client.get(f"/{address}").status_code == 200
 
@@ -155,6 +155,7 @@ def test_the_page_obeys_its_policy(gateway) -> None:
     ("name", "media_type"),
     [
         ("docs.js", "text/javascript"),
+        ("docs.css", "text/css"),
         ("swagger-ui-bundle.js", "text/javascript"),
         ("swagger-ui.css", "text/css"),
         ("favicon-32x32.png", "image/png"),
