@@ -70,6 +70,8 @@ def read_part(plan: ScoringPlan, part: ScoringPart, source: Objects) -> Iterator
 
 def _parquet(file: Any, part: ScoringPart, wanted: list[str]) -> Iterator[RowBatch]:
     metadata = pa.parquet.read_metadata(file)
+    if metadata.num_row_groups < part.end:
+        raise pa.ArrowInvalid(f"it has {metadata.num_row_groups} row groups, and had more when it was planned")
     schema = metadata.schema.to_arrow_schema()
     groups = list(range(part.begin, part.end))
     check_pages(file, metadata, part.file, wanted, groups)
