@@ -94,6 +94,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_start = started
+        self._heard: set[int] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -105,4 +106,10 @@ class _Server(uvicorn.Server):
         if not self.should_exit:
             # A thread below Python: it works whatever this process hangs in, and shows on standard error where that is.
             faulthandler.dump_traceback_later(END_SECONDS, exit=True)
+        if self.should_exit and sig not in self._heard:
+            # A worker hears of Ctrl-C from the terminal and from its parent, in any order: only the same signal twice
+            # is somebody who does not want to wait.
+            self._heard.add(sig)
+            return
+        self._heard.add(sig)
         super().handle_exit(sig, frame)

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from sqlalchemy import text
 
 from ml_project.errors import FraudError
 from serving.__main__ import main
 from serving.app import create_app
 from serving.process import listen
+from serving.server import _Server
 from serving.settings import GatewaySettings
 from stores.decisions import migrate, open_engine
 from stores.releases import open_releases
@@ -34,6 +36,18 @@ def started(tmp_path: Path) -> Iterator[Process]:
     running.client.close()
     running.process.kill()
     running.process.wait()
+
+
+@pytest.mark.parametrize("order", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)])
+def test_the_terminals_and_the_parents_signal_end_a_worker_once(order, monkeypatch) -> None:
+    """Forced to end at once, it would leave its lifespan in the middle, with a traceback."""
+    monkeypatch.setattr("serving.server.faulthandler.dump_traceback_later", lambda *_a, **_k: None)
+    server = _Server(uvicorn.Config("nowhere:app"), lambda: None)
+    for number in order:
+        server.handle_exit(number, None)
+    assert (server.should_exit, server.force_exit) == (True, False)
+    server.handle_exit(signal.SIGINT, None)
+    assert server.force_exit
 
 
 def test_without_a_registry_it_lives_is_not_ready_and_stops_cleanly(started) -> None:
