@@ -108,7 +108,7 @@ class _Server(uvicorn.Server):
             faulthandler.dump_traceback_later(END_SECONDS, exit=True)
         if self.should_exit and sig not in self._heard:
             # A worker hears of Ctrl-C from the terminal and from its parent, in any order: only the same signal twice
-            # is somebody who does not want to wait.
+            # asks for an end at once.
             self._heard.add(sig)
             return
         self._heard.add(sig)

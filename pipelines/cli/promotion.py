@@ -131,7 +131,7 @@ PasswordFile = Annotated[
 def grant_role(role: RoleName, users: Users, password_file: PasswordFile = None) -> None:
     """Give users a role, in place of the one they have; an administrator's command, safe to run again.
 
-    Makes the registered model, its history and the experiments first: whoever made them would own them.
+    Makes the registered model, its history and the experiments first: their maker would own them.
 
     Example: python -m pipelines access grant data-scientist anna bob
     """

@@ -15,6 +15,7 @@ References
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 from typing import Any, Final
 
@@ -147,7 +148,7 @@ def _columns(metadata: Any) -> Iterator[Any]:
     return map(metadata.schema.column, range(metadata.num_columns))
 
 
-def chunks(file: Any, metadata: Any, name: str) -> list[list[Chunk]]:
+def chunks(file: Any, metadata: Any, name: str) -> tuple[tuple[Chunk, ...], ...]:
     """The column chunks of each row group, in the schema's order.
 
     Raises
@@ -160,8 +161,7 @@ def chunks(file: Any, metadata: Any, name: str) -> list[list[Chunk]]:
     length = int.from_bytes(file.read(4), "little")
     file.seek(max(0, size - _TAIL - length))
     try:
-        footer = _Compact(file.read(length)).struct()
-        found = [[_chunk(each) for each in group.lists.get(_CHUNKS, [])] for group in footer.lists.get(_ROW_GROUPS, [])]
+        found = _chunks_of(file.read(length))
         if [len(group) for group in found] != [metadata.num_columns] * metadata.num_row_groups:
             raise _Damaged
         return found
@@ -169,6 +169,13 @@ def chunks(file: Any, metadata: Any, name: str) -> list[list[Chunk]]:
         raise InvalidInput(
             f"{name}: not a complete Parquet file (its footer cannot be read).", "Copy or write it again."
         ) from error
+
+
+@lru_cache(maxsize=4)
+def _chunks_of(footer: bytes) -> tuple[tuple[Chunk, ...], ...]:
+    """Kept, since `score` asks for every part of a file: a thousand row groups take more than a second."""
+    groups = _Compact(footer).struct().lists.get(_ROW_GROUPS, [])
+    return tuple(tuple(map(_chunk, group.lists.get(_CHUNKS, []))) for group in groups)
 
 
 def _chunk(described: "_Struct") -> Chunk:

@@ -63,4 +63,4 @@ def test_the_spool_takes_over_from_a_database_that_hangs(
                 clients.wait_for(100, in_database)
             gateway.wait_until(lambda: gateway.metric("fraud_store_spool_bytes") == 0)
         load.expect_kept(clients, hangs, own_postgres_server.url)
-        load.expect_answers(clients)  # nobody waited for as long as it hung
+        load.expect_answers(clients)  # none waited for as long as it hung

@@ -109,7 +109,7 @@ export class Progress {
     if (sent < this.#file.size) {
       this.#bar.value = sent / this.#file.size;
     } else {
-      this.#bar.removeAttribute("value"); // how many rows are to come, nobody says
+      this.#bar.removeAttribute("value"); // how many rows are to come is not known
     }
     const speed = this.seconds > 0 ? rows / this.seconds : 0;
     fill(this.#words, `${bytes(sent)} of ${bytes(this.#file.size)} sent · ${integer(rows)} rows scored`,

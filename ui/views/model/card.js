@@ -171,7 +171,7 @@ function entry(name, value) {
   return h("div", {}, h("dt", {}, name), h("dd", {}, value));
 }
 
-/** A link in an element of its own, or null where nobody said where MLflow's page is. */
+/** A link in an element of its own, or null where the settings do not name MLflow's page. */
 export function mlflowLink({ mlflow_page: page }, path, words, element = "p") {
   return page ? h(element, {}, h("a", { href: `${page.replace(/\/$/, "")}/#/${path}`, rel: "noreferrer" }, words)) : null;
 }

@@ -31,7 +31,7 @@ function beginning(from) {
 }
 
 /**
- * Decisions and scores. Alerts have a chart of their own: among all decisions nobody would see them.
+ * Decisions and scores. Alerts have a chart of their own: among all decisions they would not be seen.
  * @returns {{element: HTMLElement, show: function(Object), end: function}}
  */
 export function decisionCharts() {
