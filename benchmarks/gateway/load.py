@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BUFFER = 1 << 20
-_BODIES = 1_000
-"""As many different requests are sent in turn: a client's program of more would take its time to begin."""
-
 _SCRIPT = """
 local next, requests = 0, {}
 wrk.method = "POST"
@@ -80,6 +77,8 @@ class Measured:
 def run(target: Target, bodies: Sequence[bytes], clients: int, seconds: float) -> Measured:
     """As many requests as ``clients`` connections, each waiting for its answer, get answered in some seconds.
 
+    The requests are sent in their order, and after the last the first again.
+
     Raises
     ------
     RuntimeError
@@ -89,7 +88,7 @@ def run(target: Target, bodies: Sequence[bytes], clients: int, seconds: float) -
         raise RuntimeError("wrk is missing: apt-get install wrk")
     with tempfile.TemporaryDirectory() as folder:
         lines, script = Path(folder, "bodies"), Path(folder, "load.lua")
-        lines.write_bytes(b"\n".join(bodies[:_BODIES]))
+        lines.write_bytes(b"\n".join(bodies))
         headers = "\n".join(f"{name}: {value}" for name, value in target.named)
         script.write_text(_SCRIPT % {"headers": headers, "bodies": lines, "path": target.path})
         command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script)]

@@ -13,14 +13,13 @@ from ml_project.bundle import FORMAT_VERSION, Bundle, Manifest
 from ml_project.calibration import Calibrator
 from ml_project.contract import Contract
 from ml_project.contract_file import contract_named
-from ml_project.dataset import Dataset, with_history
+from ml_project.dataset import Dataset
 from ml_project.ensemble import BoosterSettings, Ensemble, EnsembleSettings, ForestSettings, fit_ensemble
 from ml_project.features import FeatureTransform
 from ml_project.onnx_graph import ensemble_to_onnx
 from ml_project.policies import Thresholds
 from ml_project.scorer import Scorer, golden_rows
 from ml_project.simulator import FIELDS, simulate
-from ml_project.simulator_cards import CardWorld, simulate_cards
 from ml_project.statistics import FeatureStatistics, Histogram
 
 ROWS = 60_000
@@ -79,12 +78,10 @@ def reference() -> Reference:
     return _fitted(contract_named(), rows.raw, rows.label)
 
 
-def card_reference(contract: Contract) -> tuple[Reference, pd.DataFrame]:
-    """The same of customers and terminals, and the transactions that it was fitted on, by time."""
-    world = CardWorld.of_rows(ROWS)
-    table = with_history(pd.concat(simulate_cards(world), ignore_index=True), contract)
+def card_reference(contract: Contract, table: pd.DataFrame) -> Reference:
+    """The same of a clean table of card transactions that has all columns of the contract."""
     dataset = Dataset.from_frame(table, contract)
-    return _fitted(contract, dataset.raw, dataset.label), table
+    return _fitted(contract, dataset.raw, dataset.label)
 
 
 def _fitted(contract: Contract, raw: NDArray[np.float64], label: NDArray[np.int8]) -> Reference:

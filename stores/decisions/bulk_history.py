@@ -85,45 +85,46 @@ class Column:
 
         ``kept`` are the pasts of their keys; a key without one has none.
         """
-        some = slice(begin, end)
+        some, first_row = slice(begin, end), begin
         keyed = self._code[some] > 0
         code, at, rank = (each[some][keyed] for each in (self._code, self._at, self._rank))
         own = [each[some][keyed] for each in (self._present, self._total, self._frauds)]
         past, mine = self._kept(kept), self._stacked
-        for delay, window, features in self._series.windows:
-            until, after = self._moment(code, at - delay), self._moment(code, at - delay - window)
-            # of the same request, those before a transaction are in its window; with a delay, up to the moment
-            spans = [
-                (past, past.after(after), past.after(until)),
-                (mine, mine.after(after), mine.after(until) if delay else rank),
-            ]
-            transactions, present, total, frauds = np.sum([stack.sums(*span) for stack, *span in spans], axis=0)
-            if not delay:
-                transactions, present, total, frauds = (
-                    transactions + 1,
-                    present + own[0],
-                    total + own[1],
-                    frauds + own[2],
-                )
-            for place, operator in features:
-                if operator == "count":
-                    values = transactions.astype(np.float64)
-                elif operator in ("mean", "sum"):
-                    divisor = present if operator == "mean" else np.minimum(present, 1)
-                    values = in_units(total, divisor, self._series.digits)
-                elif operator == "fraud_rate":
-                    values = fraud_rate(frauds, transactions)
-                elif operator == "seconds_since_last":
-                    lasts = [np.where(last > first, stack.at[last - 1], NEVER) for stack, first, last in spans]
-                    values = seconds_since(at, np.maximum(*lasts))
-                elif operator == "maximum":
-                    every = [stack.largest(first, last) for stack, first, last in spans]
-                    if not delay:
-                        every.append(np.where(own[0] > 0, own[1], -_MOST))
-                    values = in_units(np.maximum.reduce(every), np.minimum(present, 1), self._series.digits)
-                else:
-                    values = self._distinct(np.flatnonzero(keyed) + begin, spans, own=not delay)
-                found[keyed, place] = values
+        edges: list[tuple[Integers, Integers]] = []
+        running: list[list[Integers]] = []
+        for bound in self._series.bounds:
+            moment = self._moment(code, at - bound)
+            # of the same request, those before a transaction count; with a delay, those up to the moment
+            edges.append((past.after(moment), mine.after(moment) if bound else rank))
+            running.append(
+                [np.add(*both) for both in zip(past.running(edges[-1][0]), mine.running(edges[-1][1]), strict=True)]
+            )
+        if not self._series.bounds[0]:
+            running[0] = [np.add(*both) for both in zip(running[0], [np.ones_like(rank), *own], strict=True)]
+        for place, operator, begin, end in self._series.windows:
+            transactions, present, total, frauds = (
+                np.subtract(*both) for both in zip(running[end], running[begin], strict=True)
+            )
+            spans = [(stack, edges[begin][which], edges[end][which]) for which, stack in enumerate((past, mine))]
+            counts_itself = not self._series.bounds[end]
+            if operator == "count":
+                values = transactions.astype(np.float64)
+            elif operator in ("mean", "sum"):
+                divisor = present if operator == "mean" else np.minimum(present, 1)
+                values = in_units(total, divisor, self._series.digits)
+            elif operator == "fraud_rate":
+                values = fraud_rate(frauds, transactions)
+            elif operator == "seconds_since_last":
+                lasts = [np.where(last > first, stack.at[last - 1], NEVER) for stack, first, last in spans]
+                values = seconds_since(at, np.maximum(*lasts))
+            elif operator == "maximum":
+                every = [stack.largest(first, last) for stack, first, last in spans]
+                if counts_itself:
+                    every.append(np.where(own[0] > 0, own[1], -_MOST))
+                values = in_units(np.maximum.reduce(every), np.minimum(present, 1), self._series.digits)
+            else:
+                values = self._distinct(np.flatnonzero(keyed) + first_row, spans, own=counts_itself).astype(np.float64)
+            found[keyed, place] = values
 
     def fill_one_by_one(
         self, found: NDArray[np.float64], begin: int, end: int, kept: Mapping[str, HourlyTimeline]
@@ -189,9 +190,9 @@ class _Stacked:
         """Where those after moments (n,) begin."""
         return np.searchsorted(self._moment, moment, side="right")
 
-    def sums(self, first: Integers, last: Integers) -> list[Integers]:
-        """Of [first, last), each (n,): how many, how many have a value, the values' sum, and frauds."""
-        return [last - first, *(each[last] - each[first] for each in self._running)]
+    def running(self, places: Integers) -> list[Integers]:
+        """Before each place (n,): how many there are, how many have a value, the values' sum, and frauds."""
+        return [places, *(each[places] for each in self._running)]
 
     def largest(self, first: Integers, last: Integers) -> Integers:
         """The largest values in [first, last), each (n,)."""

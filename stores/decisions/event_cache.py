@@ -194,11 +194,12 @@ class EventCache:
         ids = self._ids.get(plan.contract.digest)
         if self._stale or ids is None or min(ids) < 0 or any(True for _ in self._missing(plan, ids, keys)):
             return None
-        self._stale = True
+        self._stale, held = True, len(self._pasts)
         self._follow(self._glance)
         self._stale = False
         self._let_load(ids, keys, lambda _series_id, _key: _not_in_memory)
-        return None if any(True for _ in self._missing(plan, ids, keys)) else ids
+        dropped = len(self._pasts) < held
+        return None if dropped and any(True for _ in self._missing(plan, ids, keys)) else ids
 
     @contextmanager
     def _looking(self, plan: EventPlan, keys: Sequence[_Earliest]) -> Iterator[tuple[list[int], Connection]]:

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from itertools import repeat
-from operator import add
 from typing import Final, NamedTuple, TypeVar
 
 from ml_project.columns import coder
 from ml_project.contract import Contract
 from ml_project.contract_parts import ContractField, Feature
 from ml_project.history import ADDING, LARGEST_MINOR, MICROSECONDS, minor_digits
-from stores.decisions.timeline import HourlyTimeline, PastEvent, Timeline
+from stores.decisions.timeline import HourlyTimeline, PastEvent, Sums, Timeline
 
 T = TypeVar("T")
 
@@ -53,12 +52,24 @@ class Series:
         return max(each.window + each.delay for _place, each in self.features) * MICROSECONDS
 
     @cached_property
-    def windows(self) -> tuple[tuple[int, int, tuple[tuple[int, str], ...]], ...]:
-        """Delay and length of each window, in microseconds, and the places and operators of its features."""
-        asked: dict[tuple[int, int], list[tuple[int, str]]] = {}
-        for place, each in self.features:
-            asked.setdefault((each.delay * MICROSECONDS, each.window * MICROSECONDS), []).append((place, each.operator))
-        return tuple((delay, window, tuple(features)) for (delay, window), features in asked.items())
+    def bounds(self) -> tuple[int, ...]:
+        """How long before a transaction its windows begin and end, in microseconds, in ascending order."""
+        ends = {each.delay for _place, each in self.features}
+        return tuple(
+            sorted(each * MICROSECONDS for each in ends | {each.delay + each.window for _, each in self.features})
+        )
+
+    @cached_property
+    def windows(self) -> tuple[tuple[int, str, int, int], ...]:
+        """Of each feature its place, its operator, and which of the bounds its window begins and ends with.
+
+        Shorter windows come first.
+        """
+        order = {bound: place for place, bound in enumerate(self.bounds)}
+        return tuple(
+            (place, each.operator, order[(each.delay + each.window) * MICROSECONDS], order[each.delay * MICROSECONDS])
+            for place, each in sorted(self.features, key=lambda asked: asked[1].window)
+        )
 
     def fill(self, found: list[float], own: PastEvent, kept: Timeline | HourlyTimeline, others: Timeline) -> None:
         """Write features of a transaction, from others of its key, to their places.
@@ -66,40 +77,46 @@ class Series:
         They are as `ml_project.history.compute_history` has them: sums are integers, and divided once.
         """
         scale: int = 10**self.digits
-        for delay, window, features in self.windows:
-            until = own.at - delay
-            after = until - window
-            transactions, present, total, frauds = kept.sums(after, until)
-            if others:
-                more = others.sums(after, until)
-                transactions, present, total, frauds = map(add, (transactions, present, total, frauds), more)
-            if not delay:  # the transaction itself is in the window
-                transactions, frauds = transactions + 1, frauds + own.fraud
-                if own.value is not None:
-                    present, total = present + 1, total + own.value
-            for place, operator in features:
-                if operator == "count":
-                    value = float(transactions)
-                elif operator == "mean":
-                    value = float(total) / float(present * scale) if present else math.nan
-                elif operator == "sum":
-                    value = float(total) / scale if present else math.nan
-                elif operator == "fraud_rate":
-                    value = frauds / max(transactions, 1)
-                elif operator == "seconds_since_last":
-                    lasts = [each for each in (kept.last(after, until), others.last(after, until)) if each is not None]
-                    value = (own.at - max(lasts)) / MICROSECONDS if lasts else math.nan
-                elif operator == "maximum":
-                    own_value = None if delay else own.value
-                    every = (kept.largest(after, until), others.largest(after, until), own_value)
-                    values = [each for each in every if each is not None]
-                    value = float(max(values)) / scale if values else math.nan
-                else:
-                    words = others.words(after, until)
-                    if own.word is not None and not delay:
-                        words.add(own.word)
-                    value = float(kept.distinct(after, until, words))
-                found[place] = value
+        moments = [own.at - bound for bound in self.bounds]
+        running = kept.running(moments)
+        if others:
+            running = [_added(*both) for both in zip(running, others.running(moments), strict=True)]
+        if not self.bounds[0]:  # the transaction itself is in windows without a delay
+            running[0] = _added(running[0], (1, int(own.value is not None), own.value or 0, own.fraud))
+        largest: dict[int, tuple[int, int | None]] = {}
+        for place, operator, begin, end in self.windows:
+            first, last = running[begin], running[end]
+            if operator == "fraud_rate":
+                found[place] = (last[3] - first[3]) / ((last[0] - first[0]) or 1)
+            elif operator == "count":
+                found[place] = float(last[0] - first[0])
+            elif operator == "mean":
+                present = last[1] - first[1]
+                found[place] = float(last[2] - first[2]) / float(present * scale) if present else math.nan
+            elif operator == "sum":
+                found[place] = float(last[2] - first[2]) / scale if last[1] > first[1] else math.nan
+            elif operator == "seconds_since_last":
+                since, until = moments[begin], moments[end]
+                lasts = [each for each in (kept.last(since, until), others.last(since, until)) if each is not None]
+                found[place] = (own.at - max(lasts)) / MICROSECONDS if lasts else math.nan
+            elif operator == "maximum":
+                # of a longer window with the same end, only what the shorter one has not seen
+                seen, most = largest.get(end, (end, None if self.bounds[end] else own.value))
+                every = [most, kept.largest(moments[begin], moments[seen])]
+                if others:
+                    every.append(others.largest(moments[begin], moments[seen]))
+                most = max((each for each in every if each is not None), default=None)
+                largest[end] = begin, most
+                found[place] = math.nan if most is None else float(most) / scale
+            else:
+                words = others.words(moments[begin], moments[end])
+                if own.word is not None and not self.bounds[end]:
+                    words.add(own.word)
+                found[place] = float(kept.distinct(moments[begin], moments[end], words))
+
+
+def _added(some: Sums, more: Sums) -> Sums:
+    return some[0] + more[0], some[1] + more[1], some[2] + more[2], some[3] + more[3]
 
 
 class HistoryEvent(NamedTuple):

@@ -39,7 +39,7 @@ class PastEvent(NamedTuple):
 
 
 Sums = tuple[int, int, int, int]
-"""What the transactions in a window come to: how many they are, how many have a value, the values' sum, and frauds."""
+"""What transactions come to: how many they are, how many have a value, the values' sum, and frauds."""
 
 _MISSING: Final = -(2**62)
 """Less than any value."""
@@ -106,15 +106,11 @@ class Timeline:
         if place is not None:
             _raise(self._frauds, place + 1, fraud - self._past(place).fraud)
 
-    def sums(self, after: int, until: int) -> Sums:
-        """Of those in (after, until]."""
-        begin, end = bisect_right(self._at, after), bisect_right(self._at, until)
-        return (
-            end - begin,
-            self._present[end] - self._present[begin],
-            self._total[end] - self._total[begin],
-            self._frauds[end] - self._frauds[begin],
-        )
+    def running(self, moments: Sequence[int]) -> list[Sums]:
+        """What all transactions up to each moment come to; those in a window are the difference of two."""
+        at, present, total, frauds = self._at, self._present, self._total, self._frauds
+        places = [bisect_right(at, moment) for moment in moments]
+        return [(place, present[place], total[place], frauds[place]) for place in places]
 
     def largest(self, after: int, until: int) -> int | None:
         """The largest value in (after, until]."""
@@ -189,12 +185,13 @@ class _AllBut(Timeline):
     def __len__(self) -> int:
         return super().__len__() - 1
 
-    def sums(self, after: int, until: int) -> Sums:
-        transactions, present, total, frauds = super().sums(after, until)
+    def running(self, moments: Sequence[int]) -> list[Sums]:
         own = self._past(self._left_out)
-        if not after < own.at <= until:
-            return transactions, present, total, frauds
-        return transactions - 1, present - (own.value is not None), total - (own.value or 0), frauds - own.fraud
+        less = (1, int(own.value is not None), own.value or 0, own.fraud)
+        return [
+            sums if moment < own.at else (sums[0] - less[0], sums[1] - less[1], sums[2] - less[2], sums[3] - less[3])
+            for moment, sums in zip(moments, super().running(moments), strict=True)
+        ]
 
     def largest(self, after: int, until: int) -> int | None:
         found = max((self._largest(*span) for span in self._spans(after, until)), default=_MISSING)
@@ -321,25 +318,18 @@ class HourlyTimeline:
         if start in self._held:
             self._held[start].relabel(event, at, fraud)
 
-    def sums(self, after: int, until: int) -> Sums:
-        """Of those in (after, until]."""
-        first, last = _full_hours(after, until)
-        if first > last:
-            return self._hour(hour_of(until)).sums(after, until)
-        begin, end = bisect_left(self._starts, first), bisect_left(self._starts, last)
-        ends = [
-            self._hour(hour_of(edge)).sums(low, high)
-            for edge, low, high in ((first, after, first), (until, last, until))
-            if low < high
-        ]
-        full = (
-            self._transactions[end] - self._transactions[begin],
-            self._present[end] - self._present[begin],
-            self._total[end] - self._total[begin],
-            self._frauds[end] - self._frauds[begin],
-        )
-        transactions, present, total, frauds = (sum(each) for each in zip(full, *ends, strict=True))
-        return transactions, present, total, frauds
+    def running(self, moments: Sequence[int]) -> list[Sums]:
+        """What all transactions up to each moment come to; those in a window are the difference of two."""
+        return [self._up_to(moment) for moment in moments]
+
+    def _up_to(self, moment: int) -> Sums:
+        hour = moment // HOUR * HOUR
+        place = bisect_left(self._starts, hour)
+        full = self._transactions[place], self._present[place], self._total[place], self._frauds[place]
+        if hour == moment:
+            return full
+        [part] = self._hour(hour).running([moment])
+        return full[0] + part[0], full[1] + part[1], full[2] + part[2], full[3] + part[3]
 
     def largest(self, after: int, until: int) -> int | None:
         """The largest value in (after, until]."""

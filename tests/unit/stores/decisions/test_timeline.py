@@ -3,6 +3,7 @@
 import random
 import sys
 from collections.abc import Callable
+from operator import sub
 from types import FrameType
 from typing import Any
 
@@ -50,7 +51,8 @@ def _expect(timeline: Timeline, events: list[PastEvent]) -> None:
         inside = [each for each in events if after < each.at <= until]
         values = [each.value for each in inside if each.value is not None]
         words = {each.word for each in inside if each.word is not None}
-        assert timeline.sums(after, until) == (
+        first, last = timeline.running([after, until])
+        assert tuple(map(sub, last, first)) == (
             len(inside),
             len(values),
             sum(values),
@@ -93,7 +95,7 @@ def test_what_a_busy_key_did_is_not_gone_through(apart: int) -> None:
         def look() -> None:
             assert timeline.find(-1, at) is None
             others = timeline.without(middle, at)
-            assert others.sums(-1, count) == (count - 1, count - 1, 5 * (count - 1), 0)
+            assert others.running([-1, count]) == [(0, 0, 0, 0), (count - 1, count - 1, 5 * (count - 1), 0)]
             assert (others.largest(-1, count), others.last(-1, count)) == (5, (count - 1) * apart)
             timeline.relabel(middle, at, 1)
             timeline.add(PastEvent(-2, at, 7, "b", 1))
