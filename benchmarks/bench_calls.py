@@ -32,7 +32,7 @@ REPEATS = 12
 """The one with the fewest files counts: threads that look at the spool or the keys once a second are no part of it."""
 
 ROWS = 6_000
-"""Of the two trainings before the promotion that is traced."""
+"""That the answering model and the two trainings before the promotion have: how many does not change the way."""
 
 
 @dataclass
@@ -108,7 +108,7 @@ def predictions(walk: Walk, folder: Path) -> dict[str, dict[str, Any]]:
     from serving.telemetry.request import configure_logging
     from stores.releases import open_releases
 
-    model = reference()
+    model = reference(ROWS)
     servers.publish(open_releases(str(folder / "releases")), model.bundle, 1)
     order = np.argsort(Scorer(model.bundle, 1).score(model.raw[: len(model.transactions)]).hybrid)
     settings = GatewaySettings(

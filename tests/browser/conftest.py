@@ -1,20 +1,19 @@
 """A real gateway process with a real model behind it, and a real headless Chromium in front."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from tests.browser.released import Version, fit_versions
 from tests.browser.traffic import keep_a_day
 from tests.browser.visits import Visit
+from tests.support.chromium import running_chromium
 from tests.support.gateway import Gateway
-from tests.support.machine import missing
 from tests.support.processes import free_port
 
 expect.set_options(timeout=60_000)  # Playwright's five seconds are too few on a busy machine
@@ -33,14 +32,8 @@ def versions() -> list[Version]:
 # Not for the session: Playwright keeps an event loop running, which other tests could not start theirs beside.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    chromium = next(found, None)
-    if chromium is None:
-        missing("Chromium")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=["--disable-dev-shm-usage"])
+    with running_chromium() as launched:
         yield launched
-        launched.close()
 
 
 def started_gateway(ends: ExitStack, folder: Path, version: Version, **environment: str) -> Gateway:

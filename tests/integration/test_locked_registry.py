@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, expect, sync_playwright
+from playwright.sync_api import Locator, expect
 
 from stores.attestation import SigningKey, TrustedKeys
 from stores.releases import POINTER
+from tests.support.chromium import running_chromium
 from tests.support.commands import Commands
 from tests.support.gateway import Gateway
-from tests.support.machine import missing
 from tests.support.mlflow import LockedMlflow
 from tests.support.pipelines import BANK_ROWS, transactions
 from tests.support.processes import clean_environment
@@ -314,16 +313,12 @@ def test_settings_that_cannot_be_used_are_one_line_each(bank: Bank) -> None:
 
 
 def test_mlflows_page_refuses_in_words_and_leaves_the_rest(promoted: Bank) -> None:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        missing("Chromium")
     user, password = promoted.mlflow.credentials("scientist")
     before = promoted.aliases
     made = promoted.ask("scientist", "POST", "model-versions/create", {"name": MODEL, **promoted.first})
     assert made.status_code == 200, made.text
     plain = made.json()["model_version"]["version"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--disable-dev-shm-usage"])
+    with running_chromium() as browser:
         known = browser.new_context(http_credentials={"username": user, "password": password})
         page = known.new_page()
         page.set_default_timeout(120_000)
@@ -347,7 +342,6 @@ def test_mlflows_page_refuses_in_words_and_leaves_the_rest(promoted: Bank) -> No
             page.reload()
         expect(add("candidate", plain)).to_be_hidden(timeout=120_000)
         assert promoted.aliases["candidate"] == plain
-        browser.close()
     named = {"name": MODEL, "alias": "candidate"}
     assert promoted.ask("promotion", "DELETE", "registered-models/alias", named).status_code == 200
 
