@@ -15,7 +15,8 @@ What they stand on:
 
 - `settings`: the settings that gateway and pipelines share.
 - `key_hash`: what is kept of a card or customer in place of its name.
-- `objects`: contents by name, in a local folder or in S3 (`s3`, which imports boto3).
+- `objects`: contents by name, in a local folder or in S3 (`s3`, which imports boto3, and `ranged_file`, which reads by
+  ranges).
 - `files`: files and folders that appear whole or not at all.
 - `emf`: CloudWatch's metrics as lines of a log.
 - `mlflow_client`: how MLflow's client behaves, and its errors.

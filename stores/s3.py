@@ -5,7 +5,6 @@ Everything that boto3 raises becomes one clear error.
 """
 
 import hashlib
-import io
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -27,6 +26,7 @@ from botocore.config import Config
 from ml_project.errors import FraudError, InvalidInput, Unavailable
 from stores.error_text import connection_fault, masked
 from stores.objects import LARGEST_READ, MissingObject, split_s3, too_large
+from stores.ranged_file import RangedFile
 
 _CONNECT_SECONDS: Final = 3
 _SILENCE_SECONDS: Final = 5
@@ -119,7 +119,7 @@ class S3Objects:
             content: bytes = answer["Body"].read()
             return content
 
-        return _buffered(size, lambda begin, end: self._ask(name, lambda: fetch(begin, end)))
+        return BufferedReader(RangedFile(size, lambda begin, end: self._ask(name, lambda: fetch(begin, end))))
 
     def open(self, name: str) -> Any:
         """An object read by ranges, so that a part of it costs little more than its bytes."""
@@ -270,55 +270,6 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="s3", daemon=True).start()
     return outcome.result(seconds)
-
-
-_RANGE_BYTES: Final = 4 * 1024**2
-
-
-class _RangedObject(io.RawIOBase):
-    """Bytes of one object; see `S3Objects.reader`.
-
-    Parameters
-    ----------
-    size : int
-        Of the object, in bytes.
-    fetch : callable
-        Gives the bytes from a position to another, the latter outside.
-    """
-
-    def __init__(self, size: int, fetch: Callable[[int, int], bytes]) -> None:
-        super().__init__()
-        self._size, self._fetch, self._position = size, fetch, 0
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Nothing is fetched yet."""
-        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        return self._position
-
-    def tell(self) -> int:
-        """The position."""
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        """One range."""
-        end = min(self._position + len(buffer), self._size)
-        content = self._fetch(self._position, end) if end > self._position else b""
-        buffer[: len(content)] = content
-        self._position += len(content)
-        return len(content)
-
-
-def _buffered(size: int, fetch: Callable[[int, int], bytes]) -> io.BufferedReader:
-    """The same with ranges of a few megabytes: a request costs more than they do."""
-    return io.BufferedReader(_RangedObject(size, fetch), _RANGE_BYTES)
 
 
 _BAD_CREDENTIALS: Final = {

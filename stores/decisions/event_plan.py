@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import repeat
 from typing import Final, NamedTuple, TypeVar
 
@@ -275,6 +275,7 @@ def _rows(count: int, columns: Sequence[Sequence[T]]) -> Iterator[tuple[T, ...]]
     return zip(*columns, strict=True) if columns else repeat((), count)
 
 
+@lru_cache(maxsize=2**14)  # looked up, kept and read again, a transaction is asked for three times within a moment
 def event_number(event_id: str) -> int:
     """A number of 64 bits by which the transactions of one key and moment are told apart."""
     return int.from_bytes(hashlib.blake2b(event_id.encode(), digest_size=8).digest(), "little", signed=True)
