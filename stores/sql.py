@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from select import POLLIN, poll
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -86,13 +87,23 @@ def postgres_engine(url: URL, statement_seconds: int = _STATEMENT_SECONDS, **opt
         For `sqlalchemy.create_engine`, over `ENGINE_OPTIONS`.
     """
     connect_args = ENGINE_OPTIONS["connect_args"] | {"options": f"{_SESSION}{statement_seconds * 1000}"}
-    engine = create_engine(with_driver(url), **ENGINE_OPTIONS | {"connect_args": connect_args} | options)
+    own = {"connect_args": connect_args, "pool_pre_ping": False}
+    engine = create_engine(with_driver(url), **ENGINE_OPTIONS | own | options)
 
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
         connection = _connection_class().connect(*arguments, **parameters)
         connection.answer_seconds = statement_seconds + _ANSWER_MARGIN_SECONDS
         return connection
+
+    @event.listens_for(engine, "checkout")
+    def _look(connection: Any, _record: Any, _proxy: Any) -> None:
+        # Instead of a ping, which each prediction would wait for: where nothing was asked, there is nothing to read but
+        # the end. A server that vanished without a word ends a connection by its missing keepalives.
+        look = poll()
+        look.register(connection.pgconn.socket, POLLIN)
+        if look.poll(0):
+            raise DisconnectionError("the server has closed the connection")
 
     return engine
 

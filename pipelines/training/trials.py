@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from ml_project.ensemble import EnsembleSettings
 from ml_project.fitting import PreparedFold
+from pipelines.training.interrupts import Interrupts
 from pipelines.training.study import finished_trials, fixed_point, retry, settings_of, suggest
 
 if TYPE_CHECKING:
@@ -49,17 +50,19 @@ def tune(
     on_trial : callable
         Called with each trial that is finished meanwhile, here or elsewhere.
     """
-    put_back_dead(study)
-    reported = {trial.number for trial in finished_trials(study)}
+    interrupts = Interrupts()
+    with interrupts.held_back():
+        put_back_dead(study)
+        reported = {trial.number for trial in finished_trials(study)}
 
-    def report() -> None:
-        for trial in finished_trials(study):
-            if trial.number not in reported:
-                reported.add(trial.number)
-                on_trial(trial)
+        def report() -> None:
+            for trial in finished_trials(study):
+                if trial.number not in reported:
+                    reported.add(trial.number)
+                    on_trial(trial)
 
-    work_off(study, objective_of(folds, trials), trials, timeout, report)
-    return settings_of(study.best_trial)
+        work_off(study, objective_of(folds, trials, interrupts), trials, timeout, interrupts, report)
+        return settings_of(study.best_trial)
 
 
 def work_off(
@@ -67,9 +70,13 @@ def work_off(
     objective: "Callable[[optuna.Trial], float]",
     trials: int,
     timeout: float | None,
+    interrupts: Interrupts,
     on_change: Callable[[], None] = lambda: None,
 ) -> None:
-    """Try points until the budget is spent, and wait for those that others still try."""
+    """Try points until the budget is spent, and wait for those that others still try.
+
+    Ctrl-C ends it in a fit or between two trials; a trial that it ends is told as failed.
+    """
     import optuna
 
     began = time.monotonic()
@@ -80,6 +87,7 @@ def work_off(
         return WORKER not in trial.user_attrs and now - unsigned.setdefault(trial.number, now) > UNSIGNED_SECONDS
 
     while timeout is None or time.monotonic() - began < timeout:
+        interrupts.take_effect()
         on_change()
         running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
         finished = len(finished_trials(study))
@@ -93,11 +101,12 @@ def work_off(
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(study)
         _put_back(study, orphaned)
-        time.sleep(_LOOK_SECONDS)
+        with interrupts.allowed():
+            time.sleep(_LOOK_SECONDS)
     on_change()
 
 
-def objective_of(folds: list[PreparedFold], trials: int) -> "Callable[[optuna.Trial], float]":
+def objective_of(folds: list[PreparedFold], trials: int, interrupts: Interrupts) -> "Callable[[optuna.Trial], float]":
     """Mean average precision over the folds; a trial that falls behind others' after the same fold is pruned."""
     import optuna
 
@@ -107,7 +116,8 @@ def objective_of(folds: list[PreparedFold], trials: int) -> "Callable[[optuna.Tr
         _require_place(trial, trials)
         figures: list[float] = []
         for number, fold in enumerate(folds):
-            figures.append(fold.average_precision(settings))
+            with interrupts.allowed():
+                figures.append(fold.average_precision(settings))
             trial.set_user_attr(f"fold_{number}_average_precision", figures[-1])
             trial.report(sum(figures) / len(figures), number)
             if number + 1 < len(folds) and trial.should_prune():

@@ -23,6 +23,7 @@ from ml_project.split import forward_folds
 from pipelines.console import console, progress
 from pipelines.settings import PipelineSettings
 from pipelines.tracking import Run
+from pipelines.training.interrupts import Interrupts
 from pipelines.training.study import finished_trials, open_study, settings_of, storage_errors, study_name
 from pipelines.training.trials import (
     WORKER,
@@ -185,4 +186,7 @@ def tune_together(shared: SharedStudy, study: "optuna.Study", on_trial: OnTrial)
 def work(shared: SharedStudy) -> None:
     """One worker: trials until the study's budget is spent."""
     study = open_study(shared.name, shared.storage_url, shared.seed, ())
-    work_off(study, objective_of(shared.prepare(), shared.trials), shared.trials, shared.timeout)
+    interrupts = Interrupts()
+    objective = objective_of(shared.prepare(), shared.trials, interrupts)
+    with interrupts.held_back():
+        work_off(study, objective, shared.trials, shared.timeout, interrupts)

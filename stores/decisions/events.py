@@ -85,15 +85,16 @@ def _add(cursor: Any, dialect: str, plan: EventPlan, by_id: Mapping[str, History
         cursor.executemany(_ADD, told)
         cursor.executemany(_ADD_ROWS, rows)
     else:
-        cursor.execute(_ADD_POSTGRES, [[each.number for each in new], *_columns(told, 5), *_columns(rows, 7)])
+        numbered = [(event.number, *each) for event, each in zip(new, told, strict=True)]
+        cursor.execute(_ADD_POSTGRES, (_recordset(_EVENT, numbered), _recordset(_PLACE, rows)))
         [(count,)] = cursor.fetchall()
     cursor.close()
     return count
 
 
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    """Rows as PostgreSQL takes many of them: in a third of the time that it takes for one after the other."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+def _recordset(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
+    """Rows for json_to_recordset: as arrays, they would take three times as long to send."""
+    return to_json([dict(zip(names, row, strict=True)) for row in rows]).decode()
 
 
 def any_kept(connection: Connection, event_ids: Sequence[str]) -> bool:
@@ -113,10 +114,12 @@ _KNOWN_IDS: Final = "SELECT event_id FROM events WHERE event_id IN (SELECT value
 _ADD: Final = "INSERT INTO events (event_id, contract, at, content, fraud) VALUES (?, ?, ?, ?, ?)"
 _ADD_ROWS: Final = "INSERT INTO key_events VALUES (?, ?, ?, ?, ?, ?, ?)"
 _ADD_CHANGE: Final = "INSERT INTO event_changes (seq, was, fraud, written) VALUES (?, ?, ?, WRITTEN)"
+_EVENT: Final = ("event", "event_id", "contract", "at", "content", "fraud")
+_PLACE: Final = ("series_id", "key", "at", "event", "value", "word", "fraud")
 _ADD_POSTGRES: Final = """
 WITH given AS (
-    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::smallint[])
-        AS event (event, event_id, contract, at, content, fraud)
+    SELECT * FROM json_to_recordset(%s::json)
+        AS event (event bigint, event_id text, contract text, at bigint, content text, fraud smallint)
 ), added AS (
     INSERT INTO events (event_id, contract, at, content, fraud, written)
     SELECT event_id, contract, at, content, fraud, pg_current_xact_id()::text::bigint FROM given
@@ -124,9 +127,9 @@ WITH given AS (
     RETURNING event_id
 ), placed AS (
     INSERT INTO key_events (series_id, key, at, event, value, word, fraud)
-    SELECT place.* FROM added JOIN given USING (event_id) JOIN unnest(
-        %s::integer[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[]
-    ) AS place (series_id, key, at, event, value, word, fraud) USING (event, at)
+    SELECT place.* FROM added JOIN given USING (event_id) JOIN json_to_recordset(%s::json) AS place (
+        series_id integer, key text, at bigint, event bigint, value bigint, word text, fraud smallint
+    ) USING (event, at)
 )
 SELECT count(*) FROM added
 """

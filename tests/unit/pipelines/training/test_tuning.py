@@ -1,21 +1,26 @@
 """Several processes on one study: one that is killed loses no trial."""
 
 import gc
+import itertools
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import optuna
 import pytest
+from sqlalchemy import event
 
 from ml_project.ensemble import EnsembleSettings
+from pipelines.training.interrupts import Interrupts
 from pipelines.training.sampler import STARTUP_TRIALS
 from pipelines.training.study import finished_trials, fixed_point, open_study, starting_point, suggest
 from pipelines.training.trials import WORKER, objective_of, put_back, tune, worker_name
@@ -128,6 +133,29 @@ def test_what_a_worker_left_before_it_signed_is_not_waited_for(storage: str, mon
     assert starting_point(EnsembleSettings()) in tried, "the point that it had taken is tried"
 
 
+def test_ctrl_c_at_any_statement_leaves_no_lock_and_no_trial_that_runs(tmp_path: Path) -> None:
+    """It ended in a wait of a minute for its own lock, in an error of Optuna's, or was lost."""
+    path, before = tmp_path / "study.db", signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for struck in range(1, 60, 4):
+            study = open_study(str(struck), f"sqlite:///{path}", 0, ())
+            engine = study._storage._backend.engine  # type: ignore[attr-defined]
+            left = itertools.count(struck, -1)
+
+            @event.listens_for(engine, "after_cursor_execute")
+            def strike(*_: object, left: Iterator[int] = left) -> None:
+                if next(left) == 1:
+                    signal.raise_signal(signal.SIGINT)
+
+            with pytest.raises(KeyboardInterrupt):
+                tune(study, folds(0), 1_000, None, lambda _: None)  # type: ignore[arg-type]
+            with closing(sqlite3.connect(path, timeout=0)) as other:
+                other.execute("BEGIN IMMEDIATE")
+            assert points(study, STATES.RUNNING) == []
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_one_workers_pruner_sees_what_another_reported(tmp_path: Path) -> None:
     class Poor(Fold):
         def average_precision(self, settings: EnsembleSettings) -> float:
@@ -136,7 +164,7 @@ def test_one_workers_pruner_sees_what_another_reported(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     first, second = (open_study("s", storage, 0) for _ in range(2))
     tune(first, folds(0), STARTUP_TRIALS, None, lambda _: None)  # type: ignore[arg-type]
-    second.optimize(objective_of([Poor(0), Poor(0)], STARTUP_TRIALS + 1), n_trials=1)  # type: ignore[list-item]
+    second.optimize(objective_of([Poor(0), Poor(0)], STARTUP_TRIALS + 1, Interrupts()), n_trials=1)  # type: ignore[list-item]
     assert [trial.state for trial in first.get_trials()] == [STATES.COMPLETE] * STARTUP_TRIALS + [STATES.PRUNED]
 
 
@@ -179,7 +207,7 @@ def test_a_trial_beyond_the_budget_or_of_a_known_point_gives_up_its_place(tmp_pa
     tune(study, folds(0), 3, None, lambda _: None)  # type: ignore[arg-type]
     study.enqueue_trial(study.trials[0].params)
     for budget in (10, 3):
-        study.optimize(objective_of(folds(0), budget), n_trials=1, catch=(Exception,))  # type: ignore[arg-type]
+        study.optimize(objective_of(folds(0), budget, Interrupts()), n_trials=1, catch=(Exception,))  # type: ignore[arg-type]
     assert [trial.state for trial in study.trials] == [STATES.COMPLETE] * 3 + [STATES.FAIL] * 2
 
 
