@@ -37,7 +37,7 @@ class Interrupts:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """What waits takes effect at once, and what comes meanwhile as ever."""
+        """What waits takes effect at once, and so does what comes meanwhile."""
         if not self._before:
             yield
             return

@@ -85,7 +85,7 @@ class Column:
 
         ``kept`` are the pasts of their keys; a key without one has none.
         """
-        some, first_row = slice(begin, end), begin
+        some = slice(begin, end)
         keyed = self._code[some] > 0
         code, at, rank = (each[some][keyed] for each in (self._code, self._at, self._rank))
         own = [each[some][keyed] for each in (self._present, self._total, self._frauds)]
@@ -101,12 +101,12 @@ class Column:
             )
         if not self._series.bounds[0]:
             running[0] = [np.add(*both) for both in zip(running[0], [np.ones_like(rank), *own], strict=True)]
-        for place, operator, begin, end in self._series.windows:
+        for place, operator, earlier, later in self._series.windows:
             transactions, present, total, frauds = (
-                np.subtract(*both) for both in zip(running[end], running[begin], strict=True)
+                np.subtract(*both) for both in zip(running[later], running[earlier], strict=True)
             )
-            spans = [(stack, edges[begin][which], edges[end][which]) for which, stack in enumerate((past, mine))]
-            counts_itself = not self._series.bounds[end]
+            spans = [(stack, edges[earlier][which], edges[later][which]) for which, stack in enumerate((past, mine))]
+            counts_itself = not self._series.bounds[later]
             if operator == "count":
                 values = transactions.astype(np.float64)
             elif operator in ("mean", "sum"):
@@ -123,7 +123,7 @@ class Column:
                     every.append(np.where(own[0] > 0, own[1], -_MOST))
                 values = in_units(np.maximum.reduce(every), np.minimum(present, 1), self._series.digits)
             else:
-                values = self._distinct(np.flatnonzero(keyed) + first_row, spans, own=counts_itself).astype(np.float64)
+                values = self._distinct(np.flatnonzero(keyed) + begin, spans, own=counts_itself).astype(np.float64)
             found[keyed, place] = values
 
     def fill_one_by_one(
