@@ -17,7 +17,7 @@ from ml_project.columns import coder
 from ml_project.contract import Contract
 from ml_project.contract_parts import ContractField, Feature
 from ml_project.history import ADDING, LARGEST_MINOR, MICROSECONDS, minor_digits
-from stores.decisions.timeline import HourlyTimeline, PastEvent, Sums, Timeline
+from stores.decisions.timeline import HourlyTimeline, PastEvent, Timeline, added
 
 T = TypeVar("T")
 
@@ -80,9 +80,9 @@ class Series:
         moments = [own.at - bound for bound in self.bounds]
         running = kept.running(moments)
         if others:
-            running = [_added(*both) for both in zip(running, others.running(moments), strict=True)]
+            running = [added(*both) for both in zip(running, others.running(moments), strict=True)]
         if not self.bounds[0]:  # the transaction itself is in windows without a delay
-            running[0] = _added(running[0], (1, int(own.value is not None), own.value or 0, own.fraud))
+            running[0] = added(running[0], (1, int(own.value is not None), own.value or 0, own.fraud))
         largest: dict[int, tuple[int, int | None]] = {}
         for place, operator, begin, end in self.windows:
             first, last = running[begin], running[end]
@@ -113,10 +113,6 @@ class Series:
                 if own.word is not None and not self.bounds[end]:
                     words.add(own.word)
                 found[place] = float(kept.distinct(moments[begin], moments[end], words))
-
-
-def _added(some: Sums, more: Sums) -> Sums:
-    return some[0] + more[0], some[1] + more[1], some[2] + more[2], some[3] + more[3]
 
 
 class HistoryEvent(NamedTuple):

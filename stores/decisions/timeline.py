@@ -41,6 +41,12 @@ class PastEvent(NamedTuple):
 Sums = tuple[int, int, int, int]
 """What transactions come to: how many they are, how many have a value, the values' sum, and frauds."""
 
+
+def added(some: Sums, more: Sums) -> Sums:
+    """Those of both."""
+    return some[0] + more[0], some[1] + more[1], some[2] + more[2], some[3] + more[3]
+
+
 _MISSING: Final = -(2**62)
 """Less than any value."""
 
@@ -187,9 +193,9 @@ class _AllBut(Timeline):
 
     def running(self, moments: Sequence[int]) -> list[Sums]:
         own = self._past(self._left_out)
-        less = (1, int(own.value is not None), own.value or 0, own.fraud)
+        less = (-1, -int(own.value is not None), -(own.value or 0), -own.fraud)
         return [
-            sums if moment < own.at else (sums[0] - less[0], sums[1] - less[1], sums[2] - less[2], sums[3] - less[3])
+            sums if moment < own.at else added(sums, less)
             for moment, sums in zip(moments, super().running(moments), strict=True)
         ]
 
@@ -329,7 +335,7 @@ class HourlyTimeline:
         if hour == moment:
             return full
         [part] = self._hour(hour).running([moment])
-        return full[0] + part[0], full[1] + part[1], full[2] + part[2], full[3] + part[3]
+        return added(full, part)
 
     def largest(self, after: int, until: int) -> int | None:
         """The largest value in (after, until]."""
